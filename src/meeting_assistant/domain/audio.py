@@ -1,0 +1,59 @@
+"""Canonical sound and the arithmetic of its time.
+
+Inside the audio path time is an integer sample index of the meeting's own clock (16 kHz, starting at 0 with
+the first sample received), so that nothing drifts and nothing is rounded twice. Milliseconds appear only in
+transcripts, in storage and on the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.int16]
+"""Mono PCM, shape `(n,)`, int16, 16 kHz."""
+
+Waveform = NDArray[np.float32]
+"""Mono sound, shape `(n,)`, float32 in [-1, 1), 16 kHz: what engines take."""
+
+SAMPLE_RATE_HZ = 16_000
+BYTES_PER_SAMPLE = 2
+BYTES_PER_SECOND = SAMPLE_RATE_HZ * BYTES_PER_SAMPLE
+MIN_INPUT_RATE_HZ = 8_000
+MAX_INPUT_RATE_HZ = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """A run of samples as it travels; the transport decides its length."""
+
+    samples: Samples
+    start_sample: int
+    """Index of the first sample on the meeting's clock."""
+
+    @property
+    def end_sample(self) -> int:
+        """Index one past the last sample."""
+        return self.start_sample + len(self.samples)
+
+
+def samples_to_ms(samples: int) -> int:
+    """Milliseconds from the start of the meeting, rounded to the nearest."""
+    return (samples * 1000 + SAMPLE_RATE_HZ // 2) // SAMPLE_RATE_HZ
+
+
+def ms_to_samples(ms: int) -> int:
+    """The sample index at that millisecond."""
+    return ms * SAMPLE_RATE_HZ // 1000
+
+
+def pcm_to_samples(pcm: bytes | bytearray | memoryview) -> Samples:
+    """Read s16le bytes (an even number of them) without copying."""
+    return np.frombuffer(pcm, dtype="<i2")
+
+
+def to_waveform(samples: Samples) -> Waveform:
+    """Scale int16 to float32 in [-1, 1)."""
+    return samples.astype(np.float32) / np.float32(32768.0)

@@ -1,0 +1,161 @@
+"""Every failure the product can name.
+
+    MeetingAssistantError
+    ├── ConfigurationError          a setting is wrong; the server does not start
+    ├── NotYetError                 planned, documented, not in this version
+    ├── InputError                  what a client sent cannot be used
+    │   ├── ProtocolViolationError  a message of the live protocol in the wrong place or shape
+    │   ├── AudioFormatError        sound that cannot be read
+    │   └── TooLargeError           beyond a limit that the message names
+    ├── NotFoundError               no such meeting, utterance, file (or not yours to see)
+    ├── ConflictError               true now, may be different later (a meeting still running, …)
+    ├── OverloadedError             refused so that what runs keeps its promise; try again
+    ├── EngineError                 a speech engine failed
+    │   └── EngineNotInstalledError its package is missing
+    ├── LlmError                    a language model did not give a usable answer
+    ├── AudioDecryptionError        no key opens this recording
+    └── StorageError                disk or database
+
+Each carries four things: `code` for machines, `message` for people, `remedy` (what to do about it) and
+`retryable`. `web/errors.py` is the only place that turns one into an HTTP status or a close code.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AudioDecryptionError",
+    "AudioFormatError",
+    "ConfigurationError",
+    "ConflictError",
+    "EngineError",
+    "EngineNotInstalledError",
+    "InputError",
+    "LlmError",
+    "MeetingAssistantError",
+    "NotFoundError",
+    "NotYetError",
+    "OverloadedError",
+    "ProtocolViolationError",
+    "StorageError",
+    "TooLargeError",
+]
+
+
+class MeetingAssistantError(Exception):
+    """The base: catch this to catch everything that the product raises on purpose."""
+
+    code = "internal_error"
+    """Stable, snake_case, for machines."""
+    retryable = False
+    """True when the same call may succeed later without any change."""
+
+    def __init__(self, message: str, remedy: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        """One sentence: what is wrong. Never holds speech, keys or file contents."""
+        self.remedy = remedy
+        """One sentence: what to do about it."""
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class ConfigurationError(MeetingAssistantError):
+    """A setting is wrong or contradicts another; names the variable, the value, what is allowed."""
+
+    code = "configuration"
+
+
+class NotYetError(MeetingAssistantError):
+    """A feature that the protocol knows and this version does not have."""
+
+    code = "not_yet"
+
+
+class InputError(MeetingAssistantError):
+    """What a client sent cannot be used; nothing of it was stored."""
+
+    code = "bad_input"
+
+
+class ProtocolViolationError(InputError):
+    """A message of the live protocol that is unknown, malformed or out of order."""
+
+    code = "protocol_violation"
+
+
+class AudioFormatError(InputError):
+    """Sound that cannot be read: not audio, an unknown container, an unsupported rate."""
+
+    code = "audio_format"
+
+
+class TooLargeError(InputError):
+    """Beyond a limit; the message names the limit and its setting."""
+
+    code = "too_large"
+
+
+class NotFoundError(MeetingAssistantError):
+    """No such thing, or none that the caller may see."""
+
+    code = "not_found"
+
+
+class ConflictError(MeetingAssistantError):
+    """The request is right and the moment is wrong."""
+
+    code = "conflict"
+
+
+class OverloadedError(MeetingAssistantError):
+    """Refused before accepted meetings suffer."""
+
+    code = "overloaded"
+    retryable = True
+
+    def __init__(self, message: str, remedy: str = "", *, retry_after_s: int = 30) -> None:
+        super().__init__(message, remedy)
+        self.retry_after_s = retry_after_s
+
+
+class EngineError(MeetingAssistantError):
+    """A speech engine failed on a batch; the sound is stored and can be tried again."""
+
+    code = "engine"
+    retryable = True
+
+
+class EngineNotInstalledError(EngineError):
+    """The engine's package is missing; operators search logs for this wording."""
+
+    code = "engine_not_installed"
+    retryable = False
+
+    def __init__(self, package: str, remedy: str) -> None:
+        super().__init__(f"ASR error: {package} is not installed.", remedy)
+
+
+class LlmError(MeetingAssistantError):
+    """A language model did not give a usable answer."""
+
+    code = "llm"
+    retryable = True
+
+
+class AudioDecryptionError(MeetingAssistantError):
+    """No configured key opens this recording; the recording itself is left untouched."""
+
+    code = "audio_decryption"
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(f"Audio decryption failed: {detail}", remedy)
+
+
+class StorageError(MeetingAssistantError):
+    """The disk or the database refused."""
+
+    code = "storage"
+    retryable = True
