@@ -260,7 +260,7 @@ class MeetingStore(Protocol):
         """The record, without its transcript."""
         ...
 
-    async def list(self, *, limit: int = 50, before: str | None = None) -> list[Meeting]:
+    async def recent(self, *, limit: int = 50, before: str | None = None) -> list[Meeting]:
         """Newest first; `before` is the id of the last one of the page before."""
         ...
 
