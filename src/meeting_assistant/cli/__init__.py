@@ -1,0 +1,93 @@
+"""The command line: `meeting-assistant serve | transcribe | demo | doctor | settings`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meeting_assistant import __version__
+from meeting_assistant.domain.errors import MeetingAssistantError
+
+app = typer.Typer(
+    name="meeting-assistant",
+    help="A self-hosted, private, real-time meeting assistant.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Entry point. Errors made on purpose are one sentence and exit code 1; nobody reads a traceback for them."""
+    try:
+        app()
+    except MeetingAssistantError as error:
+        typer.echo(f"meeting-assistant: {error}", err=True)
+        sys.exit(1)
+
+
+@app.command()
+def serve() -> None:
+    """Run the server and the web app (HTTP_HOST, HTTP_PORT, DATA_DIR and others: see `settings`)."""
+    from meeting_assistant.cli.serve import run_server
+
+    sys.exit(run_server())
+
+
+@app.command()
+def transcribe(
+    file: Annotated[Path, typer.Argument(help="Any common audio or video file.")],
+    fmt: Annotated[str, typer.Option("--format", "-f", help="srt, vtt, md, json or txt.")] = "txt",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the meeting.")] = "",
+) -> None:
+    """Transcribe a recording and write its minutes, without a server."""
+    from meeting_assistant.cli.transcribe import transcribe_file
+
+    transcribe_file(file, fmt=fmt, output=output, title=title)
+
+
+@app.command()
+def demo(
+    is_fast: Annotated[
+        bool, typer.Option("--fast", help="As fast as the engine can, not at the pace of speech.")
+    ] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="Print one JSON document at the end.")] = False,
+    url: Annotated[
+        str | None, typer.Option(help="Of a running server; by default one is found or started.")
+    ] = None,
+) -> None:
+    """Stream the sample meeting through a server and show its captions and minutes."""
+    from meeting_assistant.cli.demo import run_demo
+
+    run_demo(is_fast=is_fast, is_json=is_json, url=url)
+
+
+@app.command()
+def doctor(
+    is_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Prove the installation: engines, database, journal, language models."""
+    from meeting_assistant.cli.doctor import run_doctor
+
+    sys.exit(run_doctor(is_json=is_json))
+
+
+@app.command()
+def settings() -> None:
+    """Show every setting with its effective value; secrets are masked."""
+    from meeting_assistant.cli.settings import show_settings
+
+    show_settings()
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

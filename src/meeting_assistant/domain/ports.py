@@ -62,6 +62,8 @@ class EngineInfo:
     has_word_times: bool
     has_speakers: bool
     max_window_s: float
+    max_batch: int = 1
+    """Windows that are cheaper together than one by one; 1 when the engine has no batches."""
 
 
 class AsrEngine(Protocol):

@@ -1,0 +1,98 @@
+"""Silero voice activity by ONNX Runtime, with its state kept per session.
+
+The model file ships in the faster-whisper wheel (silero-vad v6, MIT). faster-whisper's own wrapper resets the
+state at every call, which suits files and not streams; so the file is found there and run here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meeting_assistant.domain.audio import Samples, to_waveform
+from meeting_assistant.domain.errors import EngineError, EngineNotInstalledError
+from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CONTEXT_SAMPLES = 64
+"""The model sees the end of the frame before: it was trained on 576 samples with a hop of 512."""
+STATE_SHAPE = (1, 1, 128)
+MODEL_FILE = "silero_vad_v6.onnx"
+
+
+class SileroVad:
+    """One ONNX session shared by all streams; `run` of ONNX Runtime is thread-safe and releases the GIL."""
+
+    name = "silero-v6"
+
+    def __init__(self) -> None:
+        self._session: onnxruntime.InferenceSession | None = None
+
+    def load(self) -> None:
+        """Raises EngineNotInstalledError when the wheel that carries the model is missing."""
+        if self._session is not None:
+            return
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EngineNotInstalledError("onnxruntime", "Run `make setup` again.") from error
+        options = onnxruntime.SessionOptions()
+        # One thread: a frame takes a fraction of a millisecond, waking others costs more than it gains.
+        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(
+            str(model_path()), providers=["CPUExecutionProvider"], sess_options=options
+        )
+
+    def open(self) -> SileroStream:
+        """A stream with a fresh state. Raises EngineError before `load`."""
+        if self._session is None:
+            raise EngineError("The voice activity model is not loaded.", "Call load() first.")
+        return SileroStream(self._session)
+
+
+class SileroStream:
+    """The state of one session: two LSTM vectors, the end of the last frame, an unfinished frame."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._h: NDArray[np.float32] = np.zeros(STATE_SHAPE, dtype=np.float32)
+        self._c: NDArray[np.float32] = np.zeros(STATE_SHAPE, dtype=np.float32)
+        self._context: NDArray[np.float32] = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
+        self._rest: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+
+    def feed(self, samples: Samples) -> NDArray[np.float32]:
+        """Speech probability of each completed frame, shape `(frames,)`."""
+        pending = np.concatenate([self._rest, to_waveform(samples)])
+        frames = len(pending) // VAD_FRAME_SAMPLES
+        self._rest = pending[frames * VAD_FRAME_SAMPLES :]
+        if frames == 0:
+            return np.zeros(0, dtype=np.float32)
+        hops = pending[: frames * VAD_FRAME_SAMPLES].reshape(frames, VAD_FRAME_SAMPLES)
+        contexts = np.empty((frames, CONTEXT_SAMPLES), dtype=np.float32)
+        contexts[0] = self._context
+        contexts[1:] = hops[:-1, -CONTEXT_SAMPLES:]
+        self._context = hops[-1, -CONTEXT_SAMPLES:].copy()
+        outputs: list[Any] = self._session.run(
+            None, {"input": np.concatenate([contexts, hops], axis=1), "h": self._h, "c": self._c}
+        )
+        probabilities, self._h, self._c = outputs
+        return np.asarray(probabilities, dtype=np.float32).reshape(-1)
+
+
+def model_path() -> Path:
+    """Where the model lies; found without importing faster-whisper, which would load CTranslate2."""
+    spec = importlib.util.find_spec("faster_whisper")
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineNotInstalledError(
+            "faster-whisper", "Run `make setup` again: its wheel has the VAD model."
+        )
+    return Path(spec.submodule_search_locations[0]) / "assets" / MODEL_FILE

@@ -1,0 +1,127 @@
+"""The web application: what starts, in which order, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import Response
+
+from meeting_assistant import __version__
+from meeting_assistant.bootstrap import Services, build
+from meeting_assistant.config import Settings
+from meeting_assistant.observability import log_fields, watch_event_loop
+from meeting_assistant.web import errors, health, live, meetings, sample
+from meeting_assistant.web.context import WebContext
+from meeting_assistant.web.security import BrowserGuard
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Wire everything; nothing is loaded before the server starts. Raises ConfigurationError, StorageError."""
+    services = build(settings)
+    context = WebContext(meetings=services.meetings, info=services.info, waiting_for={"engines"})
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        running = await start(services, context)
+        try:
+            yield
+        finally:
+            await stop(services, context, running)
+
+    app = FastAPI(
+        title="Meeting Assistant",
+        version=__version__,
+        description="Live captions with speakers, and minutes that prove themselves.",
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    app.state.services = services
+    app.add_middleware(
+        BrowserGuard, allowed_origins=settings.allowed_origins, is_loopback=settings.http_host in LOOPBACK
+    )
+    errors.install(app)
+    for module in (health, meetings, sample, live):
+        app.include_router(module.router)
+    _mount_page(app, Path(str(files("meeting_assistant") / "static")))
+    return app
+
+
+async def start(services: Services, context: WebContext) -> list[asyncio.Task[None]]:
+    """Open the store, load the engines, take up what was cut short. Returns tasks that run until `stop`."""
+    await services.store.open()
+    return [
+        asyncio.create_task(watch_event_loop(), name="loop-watch"),
+        asyncio.create_task(_load(services, context), name="load-engines"),
+    ]
+
+
+async def _load(services: Services, context: WebContext) -> None:
+    """In the background, so that `/health` and `/ready` answer from the first moment."""
+    began = time.monotonic()
+    try:
+        await asyncio.gather(
+            services.asr.start(), asyncio.to_thread(services.vad.load), services.minutes.warm_up()
+        )
+    except Exception as error:
+        context.waiting_for = {f"engines: {error}"}
+        logger.exception("The engines could not be loaded.")
+        return
+    services.orchestrator.start()
+    context.waiting_for.clear()
+    logger.info(
+        "Ready.",
+        extra=log_fields(asr=services.info.engines["asr"], seconds=round(time.monotonic() - began, 1)),
+    )
+    await services.meetings.recover()
+
+
+async def stop(services: Services, context: WebContext, running: list[asyncio.Task[None]]) -> None:
+    """Take nothing new, let jobs finish within the grace time, keep what is live for the next start."""
+    context.is_closing = True
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await services.live.close()
+    await services.orchestrator.drain(services.settings.shutdown_grace_seconds / 2)
+    services.channels.close()
+    await services.asr.close()
+    await services.llm.close()
+    services.minutes.close()
+    await services.store.close()
+    services.vad_threads.shutdown()
+    services.disk_threads.shutdown()
+    logger.info("Stopped.")
+
+
+class _Page(StaticFiles):
+    """The built web app. Hashed files may be kept for ever, the page itself must be asked for each time."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        path = str(args[0])
+        is_hashed = "/assets/" in path
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_hashed else "no-cache"
+        return response
+
+
+def _mount_page(app: FastAPI, directory: Path) -> None:
+    if (directory / "index.html").exists():
+        app.mount("/", _Page(directory=directory, html=True), name="page")
+        return
+
+    @app.get("/", include_in_schema=False)
+    async def missing() -> Response:
+        return FileResponse(Path(__file__).parent / "web" / "no_page.html", status_code=503)

@@ -1,0 +1,179 @@
+"""`doctor`: every part tried for real, with what to do about what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+import uuid_utils
+from rich.console import Console
+from rich.table import Table
+
+from meeting_assistant.bootstrap import Services, build
+from meeting_assistant.config import load_settings, unknown_variables
+from meeting_assistant.demo import hello_clip
+from meeting_assistant.domain.audio import pcm_to_samples, to_waveform
+from meeting_assistant.domain.errors import EngineError, MeetingAssistantError, StorageError
+from meeting_assistant.domain.ports import AsrRequest, CheckResult
+from meeting_assistant.observability import configure_logging
+from meeting_assistant.services.batching import TicketKind
+
+MIN_SHARE_OF_WORDS = 0.8
+
+
+def run_doctor(*, is_json: bool) -> int:
+    """0 when everything that is needed works. Raises ConfigurationError when the settings are wrong."""
+    settings = load_settings()
+    configure_logging("error", "console")
+    checks = asyncio.run(_check_all(build(settings)))
+    if is_json:
+        json.dump([_as_json(check) for check in checks], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        _print(checks)
+    return 0 if all(check.ok or check.optional for check in checks) else 1
+
+
+async def _check_all(services: Services) -> list[CheckResult]:
+    checks = [
+        await _timed("Settings", lambda: _settings(services)),
+        await _timed("Web app", lambda: _web_app()),
+        await _timed("Speech recognition", lambda: _speech(services)),
+        await _timed("Voice activity", lambda: _voice_activity(services)),
+        await _timed("Database", lambda: _database(services)),
+        await _timed("Audio journal", lambda: _journal(services)),
+        await _timed("Minutes (embedded)", lambda: _minutes(services)),
+        *await services.llm.check(),
+    ]
+    await services.asr.close()
+    await services.llm.close()
+    await services.store.close()
+    services.minutes.close()
+    return checks
+
+
+async def _timed(name: str, check: Callable[[], Awaitable[str]]) -> CheckResult:
+    began = time.monotonic()
+    try:
+        detail = await check()
+    except MeetingAssistantError as error:
+        return CheckResult(name, False, error.message, error.remedy, time.monotonic() - began)
+    except Exception as error:  # noqa: BLE001 - doctor reports whatever is wrong, it never falls over itself
+        remedy = "Run `make setup` again; if it stays, report it."
+        return CheckResult(name, False, f"{type(error).__name__}: {error}", remedy, time.monotonic() - began)
+    return CheckResult(name, True, detail, seconds=time.monotonic() - began)
+
+
+async def _settings(services: Services) -> str:
+    warnings = unknown_variables()
+    if warnings:
+        raise MeetingAssistantError(
+            "; ".join(warnings), "Correct the names; `meeting-assistant settings` lists all."
+        )
+    return f"valid; data in {services.settings.data_dir}; {services.info.engine_reason}"
+
+
+async def _web_app() -> str:
+    from importlib.resources import files
+
+    if not files("meeting_assistant").joinpath("static", "index.html").is_file():
+        raise MeetingAssistantError("The web app has not been built.", "Run `make web`.")
+    return "built"
+
+
+async def _speech(services: Services) -> str:
+    await services.asr.start()
+    from meeting_assistant.adapters.audio.trusted import read_pcm
+
+    path, expected = hello_clip()
+    samples = to_waveform(pcm_to_samples(await asyncio.to_thread(read_pcm, path)))
+    request = AsrRequest(session="doctor", kind="final", samples=samples)
+    decoded = await services.asr.decode(TicketKind.FINAL, "doctor", lambda: request)
+    heard = set(_words(decoded.result.text if decoded else ""))
+    wanted = _words(expected)
+    share = sum(word in heard for word in wanted) / len(wanted)
+    if share < MIN_SHARE_OF_WORDS:
+        raise EngineError(
+            f"{services.info.engines['asr']} heard {share:.0%} of the words of a known clip.",
+            "The engine loads but does not understand: run `make setup` again; see docs/troubleshooting.md.",
+        )
+    return f"{services.info.engines['asr']} heard {share:.0%} of the words of a known clip"
+
+
+async def _voice_activity(services: Services) -> str:
+    from meeting_assistant.adapters.audio.trusted import read_pcm
+
+    await asyncio.to_thread(services.vad.load)
+    path, _ = hello_clip()
+    samples = pcm_to_samples(await asyncio.to_thread(read_pcm, path))
+    voiced = float((services.vad.open().feed(samples) > 0.5).mean())
+    silent = float((services.vad.open().feed(samples * 0) > 0.5).mean())
+    if voiced < 0.3 or silent > 0.05:
+        raise EngineError("Voice activity does not tell speech from silence.", "Run `make setup` again.")
+    return f"{services.vad.name} tells speech from silence"
+
+
+async def _database(services: Services) -> str:
+    await services.store.open()
+    return await services.store.check()
+
+
+async def _journal(services: Services) -> str:
+    if services.audio is None:
+        return "not used: AUDIO_STORAGE=memory"
+    return await asyncio.to_thread(_try_journal, services)
+
+
+def _try_journal(services: Services) -> str:
+    assert services.audio is not None
+    meeting_id, sound = str(uuid_utils.uuid7()), secrets.token_bytes(32_000)
+    journal = services.audio.create(meeting_id)
+    try:
+        journal.append(sound)
+        journal.close()
+        journal = services.audio.open(meeting_id)
+        if journal.read(0, len(sound)) != sound:
+            raise StorageError("The journal gave back other bytes than were written.", "Check the disk.")
+    finally:
+        journal.close()
+        services.audio.delete(meeting_id)
+    return "one second written, synced, read back, deleted"
+
+
+async def _minutes(services: Services) -> str:
+    await services.minutes.warm_up()
+    return "word lists and stemmer are there"
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
+
+
+def _as_json(check: CheckResult) -> dict[str, object]:
+    return {
+        "name": check.name,
+        "ok": check.ok,
+        "detail": check.detail,
+        "remedy": check.remedy,
+        "seconds": round(check.seconds, 3),
+        "optional": check.optional,
+    }
+
+
+def _print(checks: list[CheckResult]) -> None:
+    table = Table("", "Check", "Result", "What to do", "s", title="Doctor", title_justify="left")
+    for check in checks:
+        mark = (
+            "[green]ok[/green]"
+            if check.ok
+            else "[yellow]–[/yellow]"
+            if check.optional
+            else "[red]fails[/red]"
+        )
+        table.add_row(mark, check.name, check.detail, check.remedy, f"{check.seconds:.1f}")
+    Console().print(table)

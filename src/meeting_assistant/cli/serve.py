@@ -1,0 +1,89 @@
+"""`serve`: uvicorn with flags that suit sound over WebSockets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from rich.console import Console
+
+from meeting_assistant import __version__
+from meeting_assistant.app import LOOPBACK, create_app
+from meeting_assistant.config import Settings, load_settings, unknown_variables
+from meeting_assistant.domain.errors import ConfigurationError
+from meeting_assistant.observability import configure_logging
+from meeting_assistant.web.context import ServerInfo
+from meeting_assistant.web.protocol import MAX_MESSAGE_BYTES
+
+
+def run_server() -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a clean stop. Raises ConfigurationError, StorageError."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    with _bound(settings) as listener:
+        app = create_app(settings)
+        server = uvicorn.Server(server_config(app, settings))
+        announce(settings, app.state.context.info, listener.getsockname()[1])
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def server_config(app: object, settings: Settings) -> uvicorn.Config:
+    """The one place that knows uvicorn's flags."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # 64 KiB frames and no compression: raw sound does not compress, and bombs are made of what does.
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds / 2)),
+    )
+
+
+@contextlib.contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """Take the port before anything is loaded, so that a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.http_host, settings.http_port))
+    except OSError as error:
+        listener.close()
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise ConfigurationError(
+            f"HTTP_HOST={settings.http_host} HTTP_PORT={settings.http_port}: this address {reason}.",
+            "Stop the other program or choose another HTTP_PORT.",
+        ) from error
+    with listener:
+        yield listener
+
+
+def announce(settings: Settings, info: ServerInfo, port: int) -> None:
+    """Say where it is, what it uses and why; once, on standard error."""
+    console = Console(stderr=True, highlight=False)
+    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    console.print(f"[bold]Meeting Assistant {__version__}[/bold]  [cyan]http://{host}:{port}[/cyan]")
+    console.print(f"  speech     {info.engines['asr']} — {info.engine_reason}", markup=False)
+    console.print(f"  speakers   {info.engines['diarization']}", markup=False)
+    console.print(
+        f"  minutes    {info.engines['minutes']} (extractive; nothing leaves this machine)", markup=False
+    )
+    console.print(f"  data       {settings.data_dir} (AUDIO_STORAGE={settings.audio_storage})", markup=False)
+    for note in info.notes:
+        console.print(f"  note       {note}", markup=False)
+    for warning in unknown_variables():
+        console.print(f"  [yellow]warning[/yellow]    {warning}")
+    if settings.http_host not in LOOPBACK:
+        console.print(
+            "  [yellow]warning[/yellow]    Everybody who reaches this address can read and record meetings: "
+            "this version has no access control. Put it behind a proxy that asks for a password."
+        )

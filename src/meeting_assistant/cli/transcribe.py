@@ -1,0 +1,77 @@
+"""`transcribe`: a file in, a transcript with minutes out, through the same pipeline as the server's."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from meeting_assistant.app import start, stop
+from meeting_assistant.bootstrap import build
+from meeting_assistant.config import Settings, load_settings
+from meeting_assistant.domain.errors import InputError, MeetingAssistantError
+from meeting_assistant.domain.events import MeetingFinished, StatusChanged
+from meeting_assistant.domain.meeting import MeetingOptions
+from meeting_assistant.observability import configure_logging
+from meeting_assistant.services.exports import ExportedFile, ExportFormat
+from meeting_assistant.services.meeting_channel import Watcher
+from meeting_assistant.web.context import WebContext
+
+
+def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) -> None:
+    """Raises InputError, AudioFormatError; nothing is kept but what is printed or written."""
+    if fmt not in get_args(ExportFormat):
+        raise InputError(
+            f"The format {fmt!r} is unknown.", f"Use one of: {', '.join(get_args(ExportFormat))}."
+        )
+    if not file.is_file():
+        raise InputError(f"There is no file {file}.", "Check the path.")
+    settings = load_settings()
+    configure_logging("warning", "console")
+    with tempfile.TemporaryDirectory(prefix="meeting-assistant-") as folder:
+        scratch = settings.model_copy(update={"data_dir": Path(folder)})
+        exported = asyncio.run(_transcribe(file, scratch, fmt=fmt, title=title or file.stem))
+    if output is None:
+        sys.stdout.write(exported.text)
+    else:
+        output.write_text(exported.text, encoding="utf-8")
+
+
+async def _transcribe(file: Path, settings: Settings, *, fmt: str, title: str) -> ExportedFile:
+    services = build(settings)
+    context = WebContext(meetings=services.meetings, info=services.info, waiting_for={"engines"})
+    running = await start(services, context)
+    try:
+        copy = services.uploads.incoming / "file"
+        copy.symlink_to(file.resolve())
+        meeting = await services.uploads.take(copy, MeetingOptions(title=title))
+        channel = await services.channels.get(meeting.id)
+        final = await _show_progress(await channel.join(services.store, 0))
+        for error in final.errors:
+            raise MeetingAssistantError(error.message, error.remedy, code=error.code)
+        return await services.meetings.export(meeting.id, fmt)
+    finally:
+        await stop(services, context, running)
+
+
+async def _show_progress(watcher: Watcher) -> MeetingFinished:
+    """A bar on standard error, until `final`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Loading engines", total=1.0)
+        async for event in watcher:
+            if isinstance(event.body, MeetingFinished):
+                return event.body
+            if isinstance(event.body, StatusChanged):
+                bar.update(task, description=event.body.status, completed=event.body.progress or 0.0)
+    raise MeetingAssistantError("The transcription was cut short.", "Try again.")

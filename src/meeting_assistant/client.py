@@ -1,0 +1,167 @@
+"""A client of the live protocol: streams sound, keeps what is not safe yet, goes on after a lost socket.
+
+Used by `meeting-assistant demo`, by the tests and by the benchmarks; other programs may use it as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ
+from meeting_assistant.domain.errors import MeetingAssistantError
+
+CHUNK_BYTES = SAMPLE_RATE_HZ // 10 * BYTES_PER_SAMPLE
+"""100 ms: what a browser sends."""
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+AHEAD_BYTES = 30 * SAMPLE_RATE_HZ * BYTES_PER_SAMPLE
+"""Faster than real time, a client sends at most this much more than is safe."""
+
+Message = Mapping[str, Any]
+
+
+class MeetingRefusedError(MeetingAssistantError):
+    """The server closed the meeting to this client; the message says why."""
+
+    code = "refused"
+
+
+@dataclass(slots=True)
+class LiveClient:
+    """Streams canonical PCM (16 kHz mono s16le) into a new meeting.
+
+    `on_message` sees every message of the server once, in order; after a lost socket those that were
+    missed are sent again and those already seen are left out.
+    """
+
+    url: str
+    """`ws://127.0.0.1:8000`"""
+    on_message: Callable[[Message], None] = lambda message: None
+    start: Mapping[str, object] = field(default_factory=dict)
+    """More fields of the `start` message: title, attendees…"""
+    meeting_id: str | None = None
+    last_seq: int = 0
+    _unsafe: bytearray = field(default_factory=bytearray)
+    _safe_bytes: int = 0
+    _more: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _is_ended: bool = False
+    _is_connected: bool = False
+
+    async def stream(self, audio: AsyncIterator[bytes]) -> Message:
+        """Send all of it, stop, and return `final`. Raises MeetingRefusedError."""
+        feeding = asyncio.create_task(self._feed(audio))
+        try:
+            for delay in (*RETRY_SECONDS, *([RETRY_SECONDS[-1]] * 1000)):
+                final = await self._connect_once()
+                if final is not None:
+                    return final
+                await asyncio.sleep(delay)
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+        raise MeetingRefusedError(
+            "The server could not be reached again.", f"Is it still running at {self.url}?"
+        )
+
+    async def _feed(self, audio: AsyncIterator[bytes]) -> None:
+        async for piece in audio:
+            async with self._more:
+                self._unsafe += piece
+                self._more.notify_all()
+                await self._more.wait_for(lambda: len(self._unsafe) < AHEAD_BYTES)
+        async with self._more:
+            self._is_ended = True
+            self._more.notify_all()
+
+    async def _connect_once(self) -> Message | None:
+        """One socket's life; None when it was lost before `final`."""
+        try:
+            async with connect(f"{self.url}/ws/meetings", max_size=None, proxy=None) as socket:
+                await socket.send(json.dumps(self._start_message()))
+                receiving = asyncio.create_task(self._receive(socket))
+                sending: asyncio.Task[None] | None = None
+                try:
+                    async with self._more:
+                        await self._more.wait_for(lambda: self._is_connected or receiving.done())
+                    if not receiving.done():
+                        sending = asyncio.create_task(self._send(socket))
+                    return await receiving
+                finally:
+                    self._is_connected = False
+                    for task in (sending, receiving):
+                        if task is not None:
+                            task.cancel()
+                            await asyncio.gather(task, return_exceptions=True)
+        except (ConnectionClosed, OSError):
+            return None
+
+    def _start_message(self) -> dict[str, object]:
+        return {
+            **self.start,
+            "type": "start",
+            "sample_rate": SAMPLE_RATE_HZ,
+            "channels": 1,
+            "meeting_id": self.meeting_id,
+            "last_seq": self.last_seq,
+        }
+
+    async def _receive(self, socket: ClientConnection) -> Message | None:
+        async for text in socket:
+            message = json.loads(text)
+            kind = message["type"]
+            if kind == "error" and message["fatal"]:
+                raise MeetingRefusedError(message["message"], message["remedy"], code=message["code"])
+            if kind == "started":
+                self.meeting_id = message["meeting_id"]
+            if kind in ("started", "ack"):
+                await self._forget_below(message["received_bytes"], is_start=kind == "started")
+            self.last_seq = max(self.last_seq, message["seq"])
+            self.on_message(message)
+            if kind == "final":
+                return dict(message)
+        return None
+
+    async def _forget_below(self, received_bytes: int, *, is_start: bool) -> None:
+        async with self._more:
+            del self._unsafe[: max(0, received_bytes - self._safe_bytes)]
+            self._safe_bytes = max(self._safe_bytes, received_bytes)
+            self._is_connected = self._is_connected or is_start
+            self._more.notify_all()
+
+    async def _send(self, socket: ClientConnection) -> None:
+        sent = self._safe_bytes
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                async with self._more:
+                    await self._more.wait_for(lambda: self._is_ended or self._end > sent)
+                    sent = max(sent, self._safe_bytes)
+                    piece = bytes(self._unsafe[sent - self._safe_bytes :][:CHUNK_BYTES])
+                if piece:
+                    await socket.send(piece)
+                    sent += len(piece)
+                elif self._is_ended:
+                    await socket.send(json.dumps({"type": "stop"}))
+                    return
+
+    @property
+    def _end(self) -> int:
+        """Offset of the end of what has been fed."""
+        return self._safe_bytes + len(self._unsafe)
+
+
+async def paced(pcm: bytes, *, is_fast: bool = False) -> AsyncIterator[bytes]:
+    """Canonical PCM in pieces of 100 ms, at the pace of speech or as fast as it is taken."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for start in range(0, len(pcm), CHUNK_BYTES):
+        if not is_fast:
+            due = began + start / (SAMPLE_RATE_HZ * BYTES_PER_SAMPLE)
+            await asyncio.sleep(max(0.0, due - loop.time()))
+        yield pcm[start : start + CHUNK_BYTES]

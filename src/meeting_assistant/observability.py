@@ -1,0 +1,147 @@
+"""Metrics and logs. Nothing that was said, typed or configured as a secret goes through here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+_JOB_BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+
+queue_depth = Gauge(
+    "meeting_assistant_inference_queue_depth", "Inference jobs that wait for a worker.", ["backend"]
+)
+jobs_total = Counter("meeting_assistant_inference_jobs_total", "Inference jobs taken up.", ["kind"])
+job_failures_total = Counter(
+    "meeting_assistant_inference_failures_total", "Inference jobs that failed.", ["kind"]
+)
+job_duration_seconds = Histogram(
+    "meeting_assistant_inference_job_duration_seconds",
+    "Time an inference job ran.",
+    ["kind"],
+    buckets=_JOB_BUCKETS,
+)
+asr_latency_seconds = Histogram(
+    "meeting_assistant_asr_latency_seconds",
+    "From asking for a decode to its result.",
+    ["engine", "kind"],
+    buckets=_LATENCY_BUCKETS,
+)
+diarization_latency_seconds = Histogram(
+    "meeting_assistant_diarization_latency_seconds",
+    "From the end of an utterance to its speaker label.",
+    ["engine"],
+    buckets=_LATENCY_BUCKETS,
+)
+llm_latency_seconds = Histogram(
+    "meeting_assistant_llm_latency_seconds",
+    "Time a provider took to answer, or to fail.",
+    ["provider"],
+    buckets=_JOB_BUCKETS,
+)
+live_sessions = Gauge("meeting_assistant_live_sessions", "Meetings that are recording.")
+caption_lag_seconds = Histogram(
+    "meeting_assistant_caption_lag_seconds",
+    "Sound received minus sound reflected in the caption, when a caption is sent.",
+    buckets=_LATENCY_BUCKETS,
+)
+batch_size = Histogram(
+    "meeting_assistant_batch_size", "Windows decoded together.", buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+tickets_coalesced_total = Counter(
+    "meeting_assistant_tickets_coalesced_total",
+    "Decode requests replaced by a newer one of the same session.",
+)
+gaps_total = Counter(
+    "meeting_assistant_gaps_total", "Stretches of sound left out of a transcript.", ["reason"]
+)
+suppressed_hypotheses_total = Counter(
+    "meeting_assistant_suppressed_hypotheses_total", "Decodes that were not shown.", ["guard"]
+)
+event_loop_stall_seconds = Histogram(
+    "meeting_assistant_event_loop_stall_seconds",
+    "How much later than asked the event loop woke up.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+
+STALL_PROBE_SECONDS = 0.1
+
+
+async def watch_event_loop() -> None:
+    """Measure how late the loop wakes up, until cancelled."""
+    while True:
+        asked = time.monotonic()
+        await asyncio.sleep(STALL_PROBE_SECONDS)
+        event_loop_stall_seconds.observe(max(0.0, time.monotonic() - asked - STALL_PROBE_SECONDS))
+
+
+# --- logs -------------------------------------------------------------------------------------------------
+
+LogFormat = Literal["console", "json"]
+_FIELDS = "meeting_fields"
+_QUERY = re.compile(r"\?[^\s\"]*")
+
+
+def log_fields(**fields: str | float | bool | None) -> Mapping[str, object]:
+    """`logger.info("static message", extra=log_fields(meeting=id, seconds=2.5))`."""
+    return {_FIELDS: fields}
+
+
+def configure_logging(level: str, style: LogFormat) -> None:
+    """Send all logs to standard error in one shape, queries of URLs taken out."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonFormatter() if style == "json" else _ConsoleFormatter())
+    handler.addFilter(_without_queries)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    # uvicorn tells of every socket that opens and closes; its own start-up lines repeat ours.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("alembic").setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("httpx").setLevel(max(logging.WARNING, root.level))
+
+
+def _without_queries(record: logging.LogRecord) -> bool:
+    """Tickets and tokens may stand in the query of a URL; a log never needs one."""
+    if record.name.startswith("uvicorn"):
+        record.msg = _QUERY.sub("?…", record.getMessage())
+        record.args = None
+    return True
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
+    return dict(getattr(record, _FIELDS, {}))
+
+
+class _ConsoleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(f"{name}={value}" for name, value in _fields_of(record).items())
+        stamp = time.strftime("%H:%M:%S", time.localtime(record.created))
+        line = f"{stamp} {record.levelname.lower():7} {record.getMessage()}"
+        line = f"{line}  {fields}" if fields else line
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields_of(record),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)

@@ -1,0 +1,145 @@
+"""Which words of a growing hypothesis may be shown as stable, and which hypotheses may be shown at all. Pure.
+
+`Stabiliser` is LocalAgreement-2 (Liu et al. 2020; Macháček et al. 2023, "Turning Whisper into Real-Time
+Transcription System"): a word is stable once two hypotheses in a row agree on it and on all before it. The last
+word of a window is held back, because its end may not have been heard yet. Stable words are never taken back
+while the utterance is open.
+
+`guard` looks at a decoded text and names the reason to suppress it, if there is one.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples
+
+Guard = Literal["too_quiet", "too_short", "invented", "repetition", "too_fast"]
+
+
+@dataclass(frozen=True, slots=True)
+class StabilisedText:
+    """A hypothesis split where the promise ends."""
+
+    stable: tuple[str, ...]
+    unstable: tuple[str, ...]
+
+
+class Stabiliser:
+    """One per open utterance."""
+
+    def __init__(self) -> None:
+        self._stable: list[str] = []
+        self._previous: list[str] = []
+        """Tail of the last hypothesis, after the words that were stable then."""
+
+    @property
+    def stable(self) -> tuple[str, ...]:
+        """Words promised so far."""
+        return tuple(self._stable)
+
+    def update(self, hypothesis: Sequence[str]) -> StabilisedText:
+        """Take the newest hypothesis of the whole open utterance."""
+        tail = list(hypothesis[self._seam(hypothesis) :])
+        agreed = _common_prefix(self._previous, tail[:-1])
+        self._stable.extend(tail[:agreed])
+        self._previous = tail[agreed:]
+        return StabilisedText(tuple(self._stable), tuple(self._previous))
+
+    def _seam(self, hypothesis: Sequence[str]) -> int:
+        """Index in the hypothesis of the first word after the stable ones.
+
+        Where the hypothesis has changed its mind about stable words, it is aligned with them, so that neither
+        a word is doubled nor one swallowed at the seam.
+        """
+        promised = [_key(word) for word in self._stable]
+        heard = [_key(word) for word in hypothesis]
+        if heard[: len(promised)] == promised:
+            return len(promised)
+        blocks = SequenceMatcher(a=promised, b=heard, autojunk=False).get_matching_blocks()
+        matched = [block for block in blocks if block.size]
+        if not matched:
+            return min(len(promised), len(heard))
+        last = matched[-1]
+        after_match = len(promised) - (last.a + last.size)
+        return min(len(heard), last.b + last.size + after_match)
+
+
+def split_words(text: str) -> list[str]:
+    """Words as written, with their punctuation."""
+    return text.split()
+
+
+def _key(word: str) -> str:
+    return re.sub(r"\W+", "", word.casefold())
+
+
+def _common_prefix(one: Sequence[str], other: Sequence[str]) -> int:
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if _key(a) != _key(b):
+            break
+        count += 1
+    return count
+
+
+# --- guards against invention -----------------------------------------------------------------------------
+
+MIN_PEAK_RMS = 0.0015
+"""Loudest 32 ms of an utterance, of full scale: below it there is a noise floor, not a voice."""
+MAX_CHARS_PER_SECOND = 40.0
+"""Fast speech has about 20; beyond 40 the decoder is making it up."""
+MAX_COMPRESSION = 2.4
+"""Whisper's own limit for text that repeats itself (Radford et al. 2022, section 4.5)."""
+LOOP_LENGTH = 4
+"""The same phrase this often in a row is a decoder loop."""
+
+# What the embedded model writes when there is nothing to hear (measured on silence and hum).
+_FILLERS_OF_SILENCE = {"you", "mm", "mmm", "hmm", "uh", "oh", "the"}
+_MIN_VOICED_MS_FOR_FILLER = 200
+
+
+def guard_sound(samples: Samples) -> Guard | None:
+    """Before decoding: is there anything to decode?"""
+    frame = SAMPLE_RATE_HZ // 31
+    whole = samples[: len(samples) // frame * frame].astype("float32").reshape(-1, frame) / 32768.0
+    if whole.size == 0:
+        return "too_short"
+    peak = float((whole**2).mean(axis=1).max()) ** 0.5
+    return "too_quiet" if peak < MIN_PEAK_RMS else None
+
+
+def guard_text(text: str, *, voiced_ms: int, duration_ms: int) -> Guard | None:
+    """After decoding: may this text be shown? A short real answer ("Yes.") passes."""
+    words = [key for key in map(_key, split_words(text)) if key]
+    if len(words) == 1 and words[0] in _FILLERS_OF_SILENCE and voiced_ms < _MIN_VOICED_MS_FOR_FILLER:
+        return "invented"
+    if duration_ms > 0 and len(text) > 20 and len(text) * 1000 / duration_ms > MAX_CHARS_PER_SECOND:
+        return "too_fast"
+    if _has_loop(words) or (len(text) > 120 and _compression(text) > MAX_COMPRESSION):
+        return "repetition"
+    return None
+
+
+def _has_loop(words: Sequence[str]) -> bool:
+    """A phrase of 1 to 6 words, `LOOP_LENGTH` times in a row, that makes up most of the text."""
+    for size in range(1, 7):
+        span = size * LOOP_LENGTH
+        for start in range(len(words) - span + 1):
+            phrase = words[start : start + size]
+            repeats = 1
+            while words[start + repeats * size : start + (repeats + 1) * size] == phrase:
+                repeats += 1
+            if repeats >= LOOP_LENGTH and repeats * size * 5 >= len(words) * 4:
+                return True
+    return False
+
+
+def _compression(text: str) -> float:
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw))

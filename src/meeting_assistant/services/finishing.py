@@ -1,0 +1,110 @@
+"""The end of a meeting: settle, write the minutes, store, tell. The handler of `finish_meeting` jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from meeting_assistant import observability as obs
+from meeting_assistant.domain.audio import BYTES_PER_SECOND, SAMPLE_RATE_HZ
+from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
+from meeting_assistant.domain.events import StatusChanged
+from meeting_assistant.domain.jobs import InferenceJob
+from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState, StageError
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.ports import MeetingStore, StoredEvent
+from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.services.meeting_channel import Channels
+from meeting_assistant.services.minutes_service import MinutesService
+
+logger = logging.getLogger(__name__)
+
+
+class MeetingFinisher:
+    """Does each step once, however often it is asked."""
+
+    def __init__(
+        self,
+        store: MeetingStore,
+        channels: Channels,
+        minutes: MinutesService,
+        engines: Mapping[str, str],
+    ) -> None:
+        self._store = store
+        self._channels = channels
+        self._minutes = minutes
+        self._engines = engines
+
+    async def finish(self, job: InferenceJob) -> None:
+        """Write the minutes and publish `final`. A failed stage becomes an entry in `errors`."""
+        try:
+            meeting = await self._store.get(job.meeting_id)
+        except NotFoundError:
+            return  # deleted while the job waited
+        if meeting.state is MeetingState.DONE:
+            return
+        channel = await self._channels.get(meeting.id)
+        channel.show(StatusChanged(status="Writing minutes"))
+        transcript = await self._store.transcript(meeting.id)
+        minutes = await self._write_minutes(meeting, transcript)
+
+        async def store() -> StoredEvent:
+            seq = await self._store.finish(
+                meeting.id,
+                minutes=minutes,
+                coverage=coverage_of(meeting, transcript, has_minutes=minutes is not None),
+                duration_ms=duration_ms_of(meeting),
+                engines=self._engines,
+            )
+            return (await self._store.events_after(meeting.id, seq - 1))[0]
+
+        await channel.publish(store)
+        channel.show(StatusChanged(status="Done", progress=1.0))
+        self._channels.unpin(meeting.id)
+        logger.info(
+            "Meeting finished.",
+            extra=obs.log_fields(
+                meeting=meeting.id,
+                seconds=duration_ms_of(meeting) / 1000,
+                utterances=len(transcript.utterances),
+                minutes=self._minutes.provider if minutes else "failed",
+            ),
+        )
+
+    async def _write_minutes(self, meeting: Meeting, transcript: Transcript) -> Minutes | None:
+        try:
+            return await self._minutes.write(meeting, transcript)
+        except Exception as error:
+            logger.exception("Writing minutes failed.", extra=obs.log_fields(meeting=meeting.id))
+            await self._store.add_error(meeting.id, _stage_error("minutes", error))
+            return None
+
+
+def _stage_error(stage: str, error: Exception) -> StageError:
+    if isinstance(error, MeetingAssistantError):
+        return StageError(stage=stage, code=error.code, message=error.message, remedy=error.remedy)
+    return StageError(
+        stage=stage,
+        code="internal_error",
+        message=f"This step failed unexpectedly ({type(error).__name__}).",
+        remedy="The transcript is stored. See the server's log, and please report it.",
+    )
+
+
+def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) -> Coverage:
+    """Seconds of sound at each step."""
+    spoken_s = sum(u.end_ms - u.start_ms for u in transcript.utterances) / 1000
+    gaps_s = sum(gap.end_ms - gap.start_ms for gap in transcript.gaps) / 1000
+    received_s = meeting.received_bytes / BYTES_PER_SECOND
+    return Coverage(
+        captured_s=round(received_s, 3),
+        stored_s=round(received_s, 3),
+        transcribed_s=round(max(0.0, meeting.committed_sample / SAMPLE_RATE_HZ - gaps_s), 3),
+        in_minutes_s=round(spoken_s if has_minutes else 0.0, 3),
+        spoken_s=round(spoken_s, 3),
+    )
+
+
+def duration_ms_of(meeting: Meeting) -> int:
+    """Length of the sound, in milliseconds."""
+    return meeting.received_bytes * 1000 // BYTES_PER_SECOND

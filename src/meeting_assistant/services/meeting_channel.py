@@ -1,0 +1,170 @@
+"""Everybody who watches a meeting sees the same events in the same order.
+
+A channel numbers nothing itself: the store does, in the transaction that makes the event durable. The channel only
+makes sure that events reach watchers in the order of their numbers, and that somebody who joins in between
+gets each durable event exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from meeting_assistant.domain.events import DurableEvent, PassingEvent
+from meeting_assistant.domain.ports import MeetingStore, StoredEvent
+
+MAX_WAITING_EVENTS = 256
+"""A watcher this far behind is let go; it comes back with the last number it saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An event as a watcher gets it."""
+
+    seq: int
+    body: DurableEvent | PassingEvent
+
+
+class WatcherTooSlowError(Exception):
+    """The watcher does not keep up; it is let go so that nobody else waits and no memory piles up."""
+
+
+class Watcher:
+    """One who watches; read it with `async for`."""
+
+    def __init__(self) -> None:
+        self._events: deque[Numbered] = deque()
+        self._news = asyncio.Event()
+        self._is_overrun = False
+        self._is_closed = False
+
+    def offer(self, event: Numbered, *, is_durable: bool) -> None:
+        """Queue an event; a passing one is left out when there is no room."""
+        if len(self._events) >= MAX_WAITING_EVENTS:
+            if not is_durable:
+                return
+            self._is_overrun = True
+        else:
+            self._events.append(event)
+        self._news.set()
+
+    def close(self) -> None:
+        """Nothing more comes; what is queued is still read."""
+        self._is_closed = True
+        self._news.set()
+
+    def __aiter__(self) -> Watcher:
+        return self
+
+    async def __anext__(self) -> Numbered:
+        """Raises WatcherTooSlowError once, after what was queued."""
+        while not self._events:
+            if self._is_overrun:
+                raise WatcherTooSlowError
+            if self._is_closed:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return self._events.popleft()
+
+
+class MeetingChannel:
+    """The events of one meeting."""
+
+    def __init__(self, meeting_id: str, last_seq: int) -> None:
+        self.meeting_id = meeting_id
+        self._last_seq = last_seq
+        self._watchers: set[Watcher] = set()
+        self._order = asyncio.Lock()
+        self._last_passing: dict[str, PassingEvent] = {}
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest durable event."""
+        return self._last_seq
+
+    @property
+    def has_watchers(self) -> bool:
+        """True when anybody looks."""
+        return bool(self._watchers)
+
+    async def publish(self, store: Callable[[], Awaitable[StoredEvent]]) -> StoredEvent:
+        """Make an event durable, then tell everybody. `store` does the first and returns the number."""
+        async with self._order:
+            event = await store()
+            if event.seq > self._last_seq:
+                self._last_seq = event.seq
+                self._tell(event.body, is_durable=True)
+            return event
+
+    def show(self, event: PassingEvent) -> None:
+        """Tell everybody something that is true now; who joins later is told the newest status."""
+        if event.type in ("status", "degraded"):
+            self._last_passing[event.type] = event
+        self._tell(event, is_durable=False)
+
+    async def join(self, store: MeetingStore, after_seq: int) -> Watcher:
+        """A watcher that gets every durable event after that number, then what happens from now on."""
+        watcher = Watcher()
+        async with self._order:
+            missed = await store.events_after(self.meeting_id, after_seq)
+            self._watchers.add(watcher)
+        for event in missed:
+            watcher.offer(Numbered(event.seq, event.body), is_durable=True)
+        for passing in self._last_passing.values():
+            watcher.offer(Numbered(self._last_seq, passing), is_durable=False)
+        return watcher
+
+    def leave(self, watcher: Watcher) -> None:
+        """Stop watching."""
+        self._watchers.discard(watcher)
+
+    def close(self) -> None:
+        """The service goes away: end all watchers."""
+        for watcher in self._watchers:
+            watcher.close()
+
+    def _tell(self, body: DurableEvent | PassingEvent, *, is_durable: bool) -> None:
+        event = Numbered(self._last_seq, body)
+        for watcher in self._watchers:
+            watcher.offer(event, is_durable=is_durable)
+
+
+class Channels:
+    """The channels that are in use."""
+
+    def __init__(self, store: MeetingStore) -> None:
+        self._store = store
+        self._open: dict[str, MeetingChannel] = {}
+        self._pinned: set[str] = set()
+
+    async def get(self, meeting_id: str) -> MeetingChannel:
+        """The channel of a meeting, opened when needed. Raises NotFoundError."""
+        channel = self._open.get(meeting_id)
+        if channel is None:
+            last_seq = await self._store.last_seq(meeting_id)
+            # Somebody else may have opened it while we asked.
+            channel = self._open.setdefault(meeting_id, MeetingChannel(meeting_id, last_seq))
+        return channel
+
+    def pin(self, meeting_id: str) -> None:
+        """Keep it while the meeting is being worked on."""
+        self._pinned.add(meeting_id)
+
+    def unpin(self, meeting_id: str) -> None:
+        """The work is over; it goes when nobody watches."""
+        self._pinned.discard(meeting_id)
+        self.release(meeting_id)
+
+    def release(self, meeting_id: str) -> None:
+        """Forget a channel that nobody needs."""
+        channel = self._open.get(meeting_id)
+        if channel is not None and not channel.has_watchers and meeting_id not in self._pinned:
+            del self._open[meeting_id]
+
+    def close(self) -> None:
+        """End all watchers."""
+        for channel in self._open.values():
+            channel.close()

@@ -1,0 +1,77 @@
+"""Work off the hot path: which jobs exist, and who handles each.
+
+`InferenceJob` and `process_audio_session` are defined where their layers are and named here, because this is
+where people look for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from meeting_assistant import observability as obs
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.ports import JobBackend, JobHandler
+from meeting_assistant.services.audio_session import process_audio_session
+
+__all__ = ["InferenceJob", "JobKind", "Orchestrator", "process_audio_session"]
+
+logger = logging.getLogger(__name__)
+
+
+class Orchestrator:
+    """Submits jobs to a backend and runs their handlers."""
+
+    def __init__(self, backend: JobBackend) -> None:
+        self._backend = backend
+        self._handlers: dict[JobKind, JobHandler] = {}
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def backend(self) -> str:
+        """`local` or `redis`."""
+        return self._backend.name
+
+    def handle(self, kind: JobKind, handler: JobHandler) -> None:
+        """Register the handler of a kind; before `start`."""
+        self._handlers[kind] = handler
+
+    async def submit(self, job: InferenceJob) -> None:
+        """Queue a job; a key that is queued or running is not queued again."""
+        await self._backend.submit(job)
+        self._report_depth()
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        handlers: Mapping[JobKind, JobHandler] = {
+            kind: self._measured(handler) for kind, handler in self._handlers.items()
+        }
+        self._runner = asyncio.create_task(self._backend.run(handlers), name="jobs")
+
+    async def drain(self, grace_s: float) -> None:
+        """Let what runs finish, stop taking more; idempotent."""
+        await self._backend.drain(grace_s)
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.gather(self._runner, return_exceptions=True)
+            self._runner = None
+
+    def _measured(self, handler: JobHandler) -> JobHandler:
+        async def run(job: InferenceJob) -> None:
+            self._report_depth()
+            obs.jobs_total.labels(job.kind).inc()
+            started = time.monotonic()
+            try:
+                await handler(job)
+            except Exception:
+                obs.job_failures_total.labels(job.kind).inc()
+                raise
+            finally:
+                obs.job_duration_seconds.labels(job.kind).observe(time.monotonic() - started)
+
+        return run
+
+    def _report_depth(self) -> None:
+        obs.queue_depth.labels(self._backend.name).set(self._backend.depth())

@@ -1,0 +1,116 @@
+"""A real server for tests, benchmarks and `demo`: the same process that users run, on a free port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 60.0
+
+
+class ServerProcess:
+    """`meeting-assistant serve` as a child process; a context manager.
+
+    Its port is chosen by the system; its log goes to `log_path`.
+    """
+
+    def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None, *, port: int = 0) -> None:
+        self._data_dir = data_dir
+        self._env = dict(env or {})
+        self._port = port
+        self.log_path = data_dir.parent / f"{data_dir.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    @property
+    def ws_url(self) -> str:
+        """`ws://…`"""
+        return self.url.replace("http://", "ws://", 1)
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until `/ready`. Raises RuntimeError with the end of its log."""
+        port = self._port or free_port()
+        env = {
+            **{name: value for name, value in os.environ.items() if name in _INHERITED},
+            "HTTP_PORT": str(port),
+            "DATA_DIR": str(self._data_dir),
+            **self._env,
+        }
+        self.url = f"http://127.0.0.1:{port}"
+        self._data_dir.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "meeting_assistant", "serve"],
+                env=env,
+                cwd=self._data_dir.parent,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready(self.url):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"The server did not start:\n{self.log_path.read_text()[-4000:]}")
+            time.sleep(0.05)
+
+    def stop(self, timeout_s: float = 40.0) -> int | None:
+        """SIGTERM, then wait; returns its exit code."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash looks like."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path."""
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return json.load(answer)
+
+
+_INHERITED = {"PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"}
+"""Nothing else of the environment reaches the server: a developer's own settings must not decide a test."""
+
+
+def is_ready(url: str) -> bool:
+    """True when a server at that address takes meetings."""
+    try:
+        with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
+            return bool(json.load(answer)["ready"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

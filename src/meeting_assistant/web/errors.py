@@ -1,0 +1,111 @@
+"""The only table from our errors to HTTP statuses and WebSocket close codes; one JSON shape for all of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from meeting_assistant.domain import errors as e
+from meeting_assistant.observability import log_fields
+
+logger = logging.getLogger(__name__)
+
+_STATUS: tuple[tuple[type[e.MeetingAssistantError], int], ...] = (
+    (e.NotFoundError, 404),
+    (e.AudioDecryptionError, 409),
+    (e.ConflictError, 409),
+    (e.TooLargeError, 413),
+    (e.AudioFormatError, 415),
+    (e.InputError, 422),
+    (e.NotYetError, 501),
+    (e.OverloadedError, 503),
+    (e.StorageError, 507),
+    (e.EngineError, 503),
+)
+
+CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
+CLOSE_UNSUPPORTED = 1003
+CLOSE_POLICY = 1008
+CLOSE_INTERNAL = 1011
+CLOSE_TRY_LATER = 1013
+CLOSE_NOT_FOUND = 4404
+CLOSE_TAKEN_OVER = 4409
+
+
+def status_of(error: e.MeetingAssistantError) -> int:
+    """HTTP status."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def close_code_of(error: e.MeetingAssistantError) -> int:
+    """WebSocket close code."""
+    if isinstance(error, e.NotFoundError):
+        return CLOSE_NOT_FOUND
+    if isinstance(error, e.OverloadedError):
+        return CLOSE_TRY_LATER
+    if error.code == "taken_over":
+        return CLOSE_TAKEN_OVER
+    if isinstance(error, e.InputError | e.ConflictError | e.NotYetError):
+        return CLOSE_POLICY
+    return CLOSE_INTERNAL
+
+
+def error_body(code: str, message: str, remedy: str) -> dict[str, Any]:
+    """`{"error": {"code", "message", "remedy"}}`."""
+    return {"error": {"code": code, "message": message, "remedy": remedy}}
+
+
+def describe_validation(error: ValidationError | RequestValidationError) -> str:
+    """Which fields are wrong and how, without repeating what was sent."""
+    parts = []
+    for problem in error.errors()[:3]:
+        place = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))
+        parts.append(f"{place or 'message'}: {problem['msg'].lower()}")
+    return "; ".join(parts)
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+
+    @app.exception_handler(e.MeetingAssistantError)
+    async def ours(request: Request, error: e.MeetingAssistantError) -> JSONResponse:
+        status = status_of(error)
+        headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, e.OverloadedError) else None
+        if status >= 500 and not isinstance(error, e.NotYetError | e.OverloadedError):
+            logger.warning("A request failed.", extra=log_fields(code=error.code, route=_route(request)))
+        return JSONResponse(error_body(error.code, error.message, error.remedy), status, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        body = error_body("bad_input", describe_validation(error), "See /docs for what this address takes.")
+        return JSONResponse(body, 422)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        message = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
+        body = error_body(f"http_{error.status_code}", message, "See /docs for the addresses there are.")
+        return JSONResponse(body, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        logger.error(
+            "A request failed unexpectedly.",
+            extra=log_fields(route=_route(request), error=type(error).__name__),
+        )
+        return JSONResponse(
+            error_body("internal_error", "The server made a mistake.", "See its log, and please report it."),
+            500,
+        )
+
+
+def _route(request: Request) -> str:
+    """The pattern of the route, never the ids in it."""
+    route = request.scope.get("route")
+    return str(getattr(route, "path", "unknown"))

@@ -1,0 +1,66 @@
+"""Is it alive, is it ready, what is it, how is it doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from meeting_assistant.web.context import context_of
+from meeting_assistant.web.protocol import PROTOCOL_VERSION, json_schema
+
+router = APIRouter()
+
+
+@router.get("/health", tags=["health"])
+async def health(request: Request) -> dict[str, Any]:
+    """Liveness: answers as long as the process works."""
+    info = context_of(request).info
+    return {
+        "status": "ok",
+        "version": info.version,
+        "engines": dict(info.engines),
+        "engine_reason": info.engine_reason,
+        "notes": list(info.notes),
+    }
+
+
+@router.get("/ready", tags=["health"])
+async def ready(request: Request) -> JSONResponse:
+    """Readiness: 200 when the engines are loaded and meetings are welcome, else 503."""
+    context = context_of(request)
+    waiting_for = sorted(context.waiting_for)
+    is_ready = not waiting_for and not context.is_closing
+    return JSONResponse({"ready": is_ready, "waiting_for": waiting_for}, 200 if is_ready else 503)
+
+
+@router.get("/metrics", tags=["health"], response_class=Response)
+async def metrics() -> Response:
+    """Prometheus text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/api/info", tags=["health"])
+async def info(request: Request) -> dict[str, Any]:
+    """What the web app needs to know about the server."""
+    server = context_of(request).info
+    return {
+        "version": server.version,
+        "protocol": PROTOCOL_VERSION,
+        "engines": dict(server.engines),
+        "engine_reason": server.engine_reason,
+        "storage": server.storage,
+        "limits": {
+            "upload_bytes": server.max_upload_bytes,
+            "max_meeting_hours": server.max_meeting_hours,
+        },
+        "notes": list(server.notes),
+    }
+
+
+@router.get("/api/protocol.json", tags=["health"])
+async def protocol_schema() -> dict[str, Any]:
+    """JSON Schema of the live protocol."""
+    return json_schema()

@@ -1,0 +1,270 @@
+"""The sockets: `/ws/meetings` records a meeting, `/ws/meetings/{id}/events` watches one. Translates, decides nothing.
+
+The client's messages are read by one task and the meeting's events are sent by another; neither waits for the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import ValidationError
+
+from meeting_assistant.domain.errors import (
+    MeetingAssistantError,
+    OverloadedError,
+    ProtocolViolationError,
+)
+from meeting_assistant.domain.meeting import MeetingOptions
+from meeting_assistant.observability import log_fields
+from meeting_assistant.services.live_meetings import LiveConnection
+from meeting_assistant.services.meeting_channel import MeetingChannel, Watcher, WatcherTooSlowError
+from meeting_assistant.web import errors, protocol
+from meeting_assistant.web.context import WebContext, context_of
+
+logger = logging.getLogger(__name__)
+router = APIRouter()
+
+FIRST_MESSAGE_SECONDS = 10.0
+"""A socket that says nothing for so long is closed."""
+SEND_SECONDS = 10.0
+"""A client that takes nothing for so long is let go; it comes back where it was."""
+
+
+@router.websocket("/ws/meetings")
+async def record(socket: WebSocket) -> None:
+    """Record a meeting over this socket."""
+    context = context_of(socket)
+    await socket.accept()
+    try:
+        start = await _first_message(socket)
+        connection = await _open(context, start)
+    except (WebSocketDisconnect, TimeoutError):
+        await _close(socket, errors.CLOSE_POLICY)
+        return
+    except MeetingAssistantError as error:
+        await _refuse(socket, error)
+        return
+    await _Recording(socket, context, connection, is_resumed=start.meeting_id is not None).run(start.last_seq)
+
+
+@router.websocket("/ws/meetings/{meeting_id}/events")
+async def watch(socket: WebSocket, meeting_id: str, last_seq: int = 0) -> None:
+    """Send a meeting's events after `last_seq`, then what happens from now on; the client sends nothing."""
+    context = context_of(socket)
+    await socket.accept()
+    try:
+        channel = await context.meetings.channels.get(meeting_id)
+    except MeetingAssistantError as error:
+        await _refuse(socket, error)
+        return
+    watcher = await channel.join(context.meetings.store, last_seq)
+    try:
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(_send_events(socket, channel, watcher))
+            group.create_task(_until_gone(socket, sending))
+            sending.add_done_callback(lambda _: watcher.close())
+    finally:
+        channel.leave(watcher)
+        context.meetings.channels.release(meeting_id)
+
+
+@dataclass(slots=True)
+class _Recording:
+    """One connection that records."""
+
+    socket: WebSocket
+    context: WebContext
+    connection: LiveConnection
+    is_resumed: bool
+    is_stopped: bool = False
+
+    async def run(self, last_seq: int) -> None:
+        channel = self.connection.channel
+        await self._send(
+            protocol.Started(
+                seq=last_seq,
+                meeting_id=self.connection.meeting_id,
+                received_bytes=self.connection.received_bytes,
+                resumed=self.is_resumed,
+                epoch=self.connection.epoch,
+                storage="journal" if self.connection.storage == "journal" else "memory",
+                engines=dict(self.context.info.engines),
+            )
+        )
+        watcher = await channel.join(self.context.meetings.store, last_seq)
+        sending = asyncio.create_task(_send_events(self.socket, channel, watcher))
+        receiving = asyncio.create_task(self._receive())
+        fenced = asyncio.create_task(self.connection.taken_over.wait())
+        try:
+            await asyncio.wait({sending, receiving, fenced}, return_when=asyncio.FIRST_COMPLETED)
+            if self.is_stopped and not fenced.done():
+                # The client asked for the end: it stays until `final` has been sent.
+                await asyncio.wait({sending, fenced}, return_when=asyncio.FIRST_COMPLETED)
+            if fenced.done():
+                await _close(self.socket, errors.CLOSE_TAKEN_OVER, "taken over")
+        finally:
+            channel.leave(watcher)
+            for task in (sending, receiving, fenced):
+                task.cancel()
+            await asyncio.gather(sending, receiving, fenced, return_exceptions=True)
+            await self.connection.leave()
+            self.context.meetings.channels.release(self.connection.meeting_id)
+
+    async def _receive(self) -> None:
+        """Until the client is gone or makes a fatal mistake."""
+        while True:
+            message = await self.socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            pcm, text = message.get("bytes"), message.get("text")
+            try:
+                if pcm is not None:
+                    self.connection.hear(pcm)
+                elif text is not None:
+                    await self._obey(_parse(text))
+            except MeetingAssistantError as error:
+                is_fatal = error.code == "taken_over"
+                await self._report(error, is_fatal=is_fatal)
+                if is_fatal:
+                    return
+
+    async def _obey(self, message: protocol.AnyClientMessage) -> None:
+        if self.is_stopped and not isinstance(message, protocol.Ping):
+            raise ProtocolViolationError("This meeting has been stopped.", "Wait for `final`.")
+        match message:
+            case protocol.Start():
+                raise ProtocolViolationError(
+                    "This connection already records a meeting.", "Open another socket for another meeting."
+                )
+            case protocol.Pause():
+                self.connection.pause(forget=message.forget)
+            case protocol.Resume():
+                self.connection.resume()
+            case protocol.Bookmark():
+                await self.connection.bookmark(message.note)
+            case protocol.RenameSpeaker():
+                meetings = self.context.meetings.live
+                await meetings.rename_speaker(self.connection.meeting_id, message.speaker, message.name)
+            case protocol.Ping():
+                await self._send(
+                    protocol.Pong(seq=self.connection.channel.last_seq, meeting_id=self.connection.meeting_id)
+                )
+            case protocol.Stop():
+                await self._stop()
+
+    async def _stop(self) -> None:
+        had_odd_byte = await self.connection.stop()
+        self.is_stopped = True
+        if had_odd_byte:
+            error = ProtocolViolationError(
+                "The sound ended in the middle of a sample; its last byte was dropped.",
+                "Send 16-bit samples: an even number of bytes in all.",
+                code="odd_length_audio",
+            )
+            await self._report(error, is_fatal=False)
+
+    async def _report(self, error: MeetingAssistantError, *, is_fatal: bool) -> None:
+        await self._send(
+            protocol.Error(
+                seq=self.connection.channel.last_seq,
+                meeting_id=self.connection.meeting_id,
+                code=error.code,
+                message=error.message,
+                remedy=error.remedy,
+                fatal=is_fatal,
+            )
+        )
+
+    async def _send(self, message: protocol.Started | protocol.Pong | protocol.Error) -> None:
+        await _send_text(self.socket, protocol.encode(message))
+
+
+async def _first_message(socket: WebSocket) -> protocol.Start:
+    async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+        message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
+    text = message.get("text")
+    if text is None:
+        raise ProtocolViolationError("Sound came before `start`; it was not recorded.", "Send `start` first.")
+    parsed = _parse(text)
+    if not isinstance(parsed, protocol.Start):
+        raise ProtocolViolationError(f"`{parsed.type}` came before `start`.", "Send `start` first.")
+    return parsed
+
+
+async def _open(context: WebContext, start: protocol.Start) -> LiveConnection:
+    if context.waiting_for:
+        raise OverloadedError(
+            "The engines are still loading.", "Try again in a few seconds.", retry_after_s=5
+        )
+    live = context.meetings.live
+    if start.meeting_id is not None:
+        return await live.take_up(start.meeting_id, sample_rate=start.sample_rate, channels=start.channels)
+    options = MeetingOptions.model_validate(start.model_dump(include=set(MeetingOptions.model_fields)))
+    return await live.start(
+        options,
+        sample_rate=start.sample_rate,
+        channels=start.channels,
+        utc_offset_minutes=start.utc_offset_minutes,
+    )
+
+
+def _parse(text: str) -> protocol.AnyClientMessage:
+    try:
+        return protocol.client_message.validate_json(text)
+    except ValidationError as error:
+        raise ProtocolViolationError(
+            f"A message could not be read: {errors.describe_validation(error)}.",
+            "See docs/reference/protocol.md for the messages there are.",
+        ) from None
+
+
+async def _send_events(socket: WebSocket, channel: MeetingChannel, watcher: Watcher) -> None:
+    """Until `final`, until the server goes away, or until the client cannot keep up."""
+    code = errors.CLOSE_GOING_AWAY
+    try:
+        async for event in watcher:
+            await _send_text(
+                socket, protocol.encode_event(event.body, seq=event.seq, meeting_id=channel.meeting_id)
+            )
+            if event.body.type == "final":
+                code = errors.CLOSE_NORMAL
+                break
+    except WatcherTooSlowError:
+        logger.info("A watcher was too slow and was let go.", extra=log_fields(meeting=channel.meeting_id))
+        code = errors.CLOSE_TRY_LATER
+    except TimeoutError:
+        code = errors.CLOSE_TRY_LATER
+    except (WebSocketDisconnect, RuntimeError):
+        return
+    await _close(socket, code)
+
+
+async def _until_gone(socket: WebSocket, sending: asyncio.Task[None]) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        while not sending.done() and (await socket.receive())["type"] != "websocket.disconnect":
+            continue
+    sending.cancel()
+
+
+async def _send_text(socket: WebSocket, text: str) -> None:
+    async with asyncio.timeout(SEND_SECONDS):
+        await socket.send_text(text)
+
+
+async def _refuse(socket: WebSocket, error: MeetingAssistantError) -> None:
+    message = protocol.Error(code=error.code, message=error.message, remedy=error.remedy, fatal=True)
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        await _send_text(socket, protocol.encode(message))
+    await _close(socket, errors.close_code_of(error))
+
+
+async def _close(socket: WebSocket, code: int, reason: str = "") -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(SEND_SECONDS):
+            await socket.close(code, reason)

@@ -1,0 +1,201 @@
+"""Meetings over HTTP: list, read, upload, rename, export, play, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
+from fastapi import Path as PathParam
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meeting_assistant.domain.errors import InputError, NotFoundError, TooLargeError
+from meeting_assistant.domain.meeting import Meeting, MeetingOptions
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.services.wav import WavRange, wav_range
+from meeting_assistant.web.context import WebContext, context_of
+from meeting_assistant.web.errors import describe_validation
+
+router = APIRouter(prefix="/api/meetings", tags=["meetings"])
+
+UPLOAD_PIECE_BYTES = 1 << 20
+MEETING_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+
+def _context(request: Request) -> WebContext:
+    return context_of(request)
+
+
+Context = Annotated[WebContext, Depends(_context)]
+
+
+def _meeting_id(meeting_id: Annotated[str, PathParam(description="UUID of the meeting")]) -> str:
+    """Anything that is not a meeting id is answered like an id that does not exist."""
+    if not re.fullmatch(MEETING_ID, meeting_id):
+        raise NotFoundError("There is no such meeting.", "See /api/meetings for those there are.")
+    return meeting_id
+
+
+MeetingId = Annotated[str, Depends(_meeting_id)]
+
+
+class MeetingList(BaseModel):
+    """A page of meetings, newest first."""
+
+    meetings: list[Meeting]
+    next: str | None
+    """Pass it as `before` for the next page; null on the last."""
+
+
+class MeetingDocument(BaseModel):
+    """Everything that there is to read of a meeting."""
+
+    meeting: Meeting
+    transcript: Transcript
+    minutes: Minutes | None
+
+
+class TitleChange(BaseModel):
+    """A new title."""
+
+    model_config = ConfigDict(extra="forbid")
+    title: str = Field(min_length=1, max_length=200)
+
+
+class NameChange(BaseModel):
+    """A speaker's name; null takes it away."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str | None = Field(max_length=100)
+
+
+@router.get("")
+async def list_meetings(
+    context: Context,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: Annotated[str | None, Query(max_length=36)] = None,
+) -> MeetingList:
+    """Newest first."""
+    meetings = await context.meetings.recent(limit=limit + 1, before=before)
+    page = meetings[:limit]
+    return MeetingList(meetings=page, next=page[-1].id if len(meetings) > limit else None)
+
+
+@router.post("", status_code=201)
+async def upload(
+    context: Context,
+    file: Annotated[UploadFile, File(description="Any common audio or video file")],
+    title: Annotated[str, Form(max_length=200)] = "",
+    language: Annotated[str | None, Form(max_length=16)] = None,
+    attendees: Annotated[str, Form(max_length=4000, description="Names, comma separated")] = "",
+    utc_offset_minutes: Annotated[int, Form(ge=-960, le=960)] = 0,
+) -> Meeting:
+    """Take a recording in; it is transcribed in the background (watch `/ws/meetings/{id}/events`)."""
+    try:
+        options = MeetingOptions(
+            title=title or Path(file.filename or "").stem[:200],
+            language=language or None,
+            attendees=[name.strip() for name in attendees.split(",") if name.strip()],
+        )
+    except ValidationError as error:
+        raise InputError(f"The form could not be read: {describe_validation(error)}.", "See /docs.") from None
+    incoming = context.meetings.uploads.incoming / secrets.token_hex(16)
+    try:
+        await _save(file, incoming, context.info.max_upload_bytes)
+        return await context.meetings.uploads.take(incoming, options, utc_offset_minutes=utc_offset_minutes)
+    finally:
+        incoming.unlink(missing_ok=True)
+
+
+@router.get("/{meeting_id}")
+async def read_meeting(context: Context, meeting_id: MeetingId) -> MeetingDocument:
+    """Record, transcript and minutes."""
+    document = await context.meetings.read(meeting_id)
+    return MeetingDocument(meeting=document.meeting, transcript=document.transcript, minutes=document.minutes)
+
+
+@router.patch("/{meeting_id}")
+async def rename_meeting(context: Context, meeting_id: MeetingId, change: TitleChange) -> Meeting:
+    """Give it another title."""
+    return await context.meetings.rename(meeting_id, change.title)
+
+
+@router.patch("/{meeting_id}/speakers/{label}")
+async def rename_speaker(
+    context: Context, meeting_id: MeetingId, label: str, change: NameChange
+) -> Transcript:
+    """Name a speaker, everywhere at once."""
+    await context.meetings.live.rename_speaker(meeting_id, label, change.name)
+    return (await context.meetings.read(meeting_id)).transcript
+
+
+@router.delete("/{meeting_id}", status_code=204)
+async def delete_meeting(context: Context, meeting_id: MeetingId) -> None:
+    """Remove sound, words and record, for good."""
+    await context.meetings.delete(meeting_id)
+
+
+@router.get("/{meeting_id}/export")
+async def export_meeting(
+    context: Context,
+    meeting_id: MeetingId,
+    fmt: Annotated[Literal["md", "json", "srt", "vtt", "txt"], Query(alias="format")] = "md",
+) -> Response:
+    """A file to take away."""
+    exported = await context.meetings.export(meeting_id, fmt)
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", exported.name)
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(exported.name)}"
+    return Response(
+        exported.text, media_type=exported.media_type, headers={"Content-Disposition": disposition}
+    )
+
+
+@router.get("/{meeting_id}/audio.wav")
+async def play_meeting(context: Context, request: Request, meeting_id: MeetingId) -> Response:
+    """The sound, for a player that seeks."""
+    journal = await context.meetings.open_sound(meeting_id)
+    try:
+        wanted = wav_range(journal.durable_bytes, request.headers.get("range"))
+    except InputError:
+        journal.close()
+        raise
+
+    async def body(part: WavRange) -> AsyncIterator[bytes]:
+        try:
+            yield part.header
+            position, end = part.pcm_start, part.pcm_end
+            while position < end:
+                piece = await asyncio.to_thread(
+                    journal.read, position, min(UPLOAD_PIECE_BYTES, end - position)
+                )
+                if not piece:
+                    return
+                yield piece
+                position += len(piece)
+        finally:
+            journal.close()
+
+    return StreamingResponse(
+        body(wanted), status_code=wanted.status, headers=wanted.headers, media_type="audio/wav"
+    )
+
+
+async def _save(file: UploadFile, path: Path, limit: int) -> None:
+    """Copy the upload to its own file. Raises TooLargeError at the first byte beyond the limit."""
+    size = 0
+    with await asyncio.to_thread(path.open, "wb") as target:
+        while piece := await file.read(UPLOAD_PIECE_BYTES):
+            size += len(piece)
+            if size > limit:
+                raise TooLargeError(
+                    f"The file is larger than {limit} bytes.",
+                    "Send a compressed file, or raise MAX_UPLOAD_BYTES.",
+                )
+            await asyncio.to_thread(target.write, piece)

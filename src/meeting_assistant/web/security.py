@@ -1,0 +1,109 @@
+"""Who may talk to the server from a browser, and what the page may do.
+
+A web site that somebody visits can open sockets to `127.0.0.1`. So the `Origin` of every socket and of every
+request that changes something is compared with the address the request was sent to, and on loopback the
+`Host` must be a loopback name, which stops a foreign name that resolves to this machine (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from meeting_assistant.web.errors import error_body
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
+    "connect-src 'self'; worker-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+}
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+# FastAPI's own pages load scripts from elsewhere; they get no policy that would break them, and no data.
+_DOCS = ("/docs", "/redoc")
+
+
+class BrowserGuard:
+    """ASGI middleware; refuses before anything else is read."""
+
+    def __init__(
+        self, app: ASGIApp, *, allowed_origins: Sequence[str] = (), is_loopback: bool = True
+    ) -> None:
+        self._app = app
+        self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
+        self._is_loopback = is_loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or answer 403."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope, headers)
+        if refusal is None:
+            await self._app(scope, receive, send if scope["type"] == "websocket" else _secured(scope, send))
+        elif scope["type"] == "websocket":
+            # Before accept: the handshake itself is answered with 403.
+            await send({"type": "websocket.close", "code": 1008, "reason": "origin"})
+        else:
+            await _refuse(send, refusal)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> str | None:
+        host = headers.get("host", "")
+        if self._is_loopback and _hostname(host) not in _LOOPBACK:
+            return "This server is only for this machine; its address is 127.0.0.1 or localhost."
+        origin = headers.get("origin")
+        if origin is None:
+            return None  # not a browser
+        changes = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
+        if changes and not self._is_own(origin, host, scope):
+            return "Pages of other sites may not use this server. Add the site to ALLOWED_ORIGINS if it is yours."
+        return None
+
+    def _is_own(self, origin: str, host: str, scope: Scope) -> bool:
+        if origin.lower() in self._allowed:
+            return True
+        parts = urlsplit(origin.lower())
+        own_scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+        # Behind a proxy that ends TLS the page is https while we see http; host and port still have to agree.
+        return parts.netloc == host.lower() and parts.scheme in {own_scheme, "https"}
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _secured(scope: Scope, send: Send) -> Send:
+    is_docs = scope["path"].startswith(_DOCS)
+
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                if not (is_docs and name == "Content-Security-Policy"):
+                    headers.setdefault(name, value)
+        await send(message)
+
+    return with_headers
+
+
+async def _refuse(send: Send, message: str) -> None:
+    body = json.dumps(error_body("forbidden_origin", message, "Open the server's own address.")).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

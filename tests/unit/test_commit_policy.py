@@ -1,0 +1,88 @@
+"""What a caption may promise, and which decodes are never shown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meeting_assistant.services.commit_policy import Stabiliser, guard_sound, guard_text
+
+
+def test_a_word_is_stable_when_two_hypotheses_in_a_row_agree() -> None:
+    caption = Stabiliser()
+    assert caption.update(["we", "should"]).stable == ()
+    assert caption.update(["we", "should", "ship"]).stable == ("we", "should")
+    shown = caption.update(["we", "should", "ship", "on", "Friday"])
+    assert shown.stable == ("we", "should", "ship")
+    assert shown.unstable == ("on", "Friday")
+
+
+def test_the_last_word_of_a_window_is_held_back() -> None:
+    caption = Stabiliser()
+    caption.update(["we", "should"])
+    assert caption.update(["we", "should"]).stable == ("we",)
+
+
+def test_case_and_punctuation_do_not_break_an_agreement() -> None:
+    caption = Stabiliser()
+    caption.update(["Well,", "we"])
+    assert caption.update(["well", "we", "agree"]).stable == ("well", "we")
+
+
+def test_a_change_of_mind_about_stable_words_neither_doubles_nor_swallows_the_next_ones() -> None:
+    caption = Stabiliser()
+    caption.update(["the", "budget", "is"])
+    caption.update(["the", "budget", "is", "approved"])
+    shown = caption.update(["a", "budget", "is", "approved", "by", "all"])
+    assert shown.stable == ("the", "budget", "is", "approved")
+    assert shown.unstable == ("by", "all")
+
+
+words = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=12)
+
+
+@given(st.lists(words, max_size=12))
+def test_stable_text_is_never_taken_back(hypotheses: list[list[str]]) -> None:
+    caption = Stabiliser()
+    promised: tuple[str, ...] = ()
+    for hypothesis in hypotheses:
+        shown = caption.update(hypothesis)
+        assert shown.stable[: len(promised)] == promised
+        promised = shown.stable
+
+
+@given(words.filter(bool))
+def test_a_hypothesis_that_only_grows_is_shown_in_full(final: list[str]) -> None:
+    caption = Stabiliser()
+    for end in range(1, len(final) + 1):
+        shown = caption.update(final[:end])
+        assert [*shown.stable, *shown.unstable] == final[:end]
+
+
+def test_a_noise_floor_is_not_decoded_and_a_quiet_voice_is() -> None:
+    hiss = (np.random.default_rng(1).normal(0, 8, 16_000)).astype(np.int16)
+    voice = (np.sin(np.arange(16_000) / 10) * 200).astype(np.int16)
+    assert guard_sound(hiss) == "too_quiet"
+    assert guard_sound(voice) is None
+    assert guard_sound(np.zeros(10, dtype=np.int16)) == "too_short"
+
+
+@pytest.mark.parametrize("answer", ["Yes.", "No.", "OK.", "Thank you.", "You decide."])
+def test_a_short_real_answer_survives(answer: str) -> None:
+    assert guard_text(answer, voiced_ms=250, duration_ms=700) is None
+
+
+def test_a_word_that_the_model_writes_for_silence_is_dropped_when_hardly_anything_was_voiced() -> None:
+    assert guard_text("You", voiced_ms=96, duration_ms=600) == "invented"
+    assert guard_text("You", voiced_ms=400, duration_ms=900) is None
+
+
+def test_loops_and_impossible_speed_are_dropped() -> None:
+    assert guard_text("going on " * 10, voiced_ms=4000, duration_ms=9000) == "repetition"
+    assert guard_text("no no no no", voiced_ms=900, duration_ms=1200) == "repetition"
+    assert (
+        guard_text("a perfectly fine sentence of some length", voiced_ms=300, duration_ms=500) == "too_fast"
+    )
+    assert guard_text("no no we really should not do that again", voiced_ms=2000, duration_ms=2600) is None
