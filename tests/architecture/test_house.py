@@ -1,0 +1,52 @@
+"""The house stands as drawn: layers, sizes, where the environment is read, what the page may contain."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+MAX_LINES = 420
+
+
+def test_layers_point_one_way() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    result = subprocess.run([linter], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def test_files_can_be_read_in_one_go() -> None:
+    long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {path: lines for path, lines in long.items() if lines > MAX_LINES} == {}
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    reads = re.compile(r"os\.environ|os\.getenv|from os import .*environ")
+    readers = {str(path.relative_to(ROOT / "src/meeting_assistant")) for path in SOURCES if reads.search(path.read_text())}
+    # `testing/server.py` hands a cleaned environment to a child; the decoder's child gets an empty one.
+    assert {name for name in readers if not name.startswith("config")} <= {"testing/server.py", "adapters/audio/decoder.py"}
+
+
+def test_httpx_is_imported_in_one_module() -> None:
+    users = [path.name for path in SOURCES if re.search(r"^\s*(import httpx|from httpx)", path.read_text(), re.M)]
+    assert users == ["http.py"]
+
+
+def test_the_page_renders_text_as_text() -> None:
+    pages = [*(ROOT / "frontend/src").rglob("*.svelte"), *(ROOT / "frontend/src").rglob("*.ts")]
+    assert pages
+    forbidden = re.compile(r"\{@html|\.innerHTML|insertAdjacentHTML|document\.write")
+    assert [str(path) for path in pages if forbidden.search(path.read_text())] == []
+
+
+def test_importing_the_command_line_loads_no_engine() -> None:
+    code = (
+        "import sys, meeting_assistant.cli\n"
+        "heavy = {'onnxruntime', 'moonshine_voice', 'av', 'faster_whisper', 'ctranslate2', 'sqlalchemy', 'fastapi'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
