@@ -138,17 +138,17 @@ class LiveClient:
     async def _send(self, socket: ClientConnection) -> None:
         sent = self._safe_bytes
         with contextlib.suppress(ConnectionClosed):
-            while True:
-                async with self._more:
-                    await self._more.wait_for(lambda: self._is_ended or self._end > sent)
-                    sent = max(sent, self._safe_bytes)
-                    piece = bytes(self._unsafe[sent - self._safe_bytes :][:CHUNK_BYTES])
-                if piece:
-                    await socket.send(piece)
-                    sent += len(piece)
-                elif self._is_ended:
-                    await socket.send(json.dumps({"type": "stop"}))
-                    return
+            while piece := await self._piece_after(sent):
+                sent = max(sent, self._safe_bytes) + len(piece)
+                await socket.send(piece)
+            await socket.send(json.dumps({"type": "stop"}))
+
+    async def _piece_after(self, sent: int) -> bytes:
+        """Waits for more sound; empty when all of it has been sent."""
+        async with self._more:
+            await self._more.wait_for(lambda: self._is_ended or self._end > sent)
+            position = max(sent, self._safe_bytes) - self._safe_bytes
+            return bytes(self._unsafe[position : position + CHUNK_BYTES])
 
     @property
     def _end(self) -> int:

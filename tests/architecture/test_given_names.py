@@ -55,7 +55,9 @@ def test_promised_metrics_exist() -> None:
     import meeting_assistant.observability  # noqa: F401
 
     text = generate_latest(REGISTRY).decode()
-    assert [name for name in METRICS if f"# TYPE meeting_assistant_{name.removesuffix('_total')}" not in text] == []
+    assert [
+        name for name in METRICS if f"# TYPE meeting_assistant_{name.removesuffix('_total')}" not in text
+    ] == []
 
 
 def test_messages_that_operators_search_for() -> None:

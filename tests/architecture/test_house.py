@@ -25,13 +25,24 @@ def test_files_can_be_read_in_one_go() -> None:
 
 def test_the_environment_is_read_in_one_place() -> None:
     reads = re.compile(r"os\.environ|os\.getenv|from os import .*environ")
-    readers = {str(path.relative_to(ROOT / "src/meeting_assistant")) for path in SOURCES if reads.search(path.read_text())}
+    readers = {
+        str(path.relative_to(ROOT / "src/meeting_assistant"))
+        for path in SOURCES
+        if reads.search(path.read_text())
+    }
     # `testing/server.py` hands a cleaned environment to a child; the decoder's child gets an empty one.
-    assert {name for name in readers if not name.startswith("config")} <= {"testing/server.py", "adapters/audio/decoder.py"}
+    assert {name for name in readers if not name.startswith("config")} <= {
+        "testing/server.py",
+        "adapters/audio/decoder.py",
+    }
 
 
 def test_httpx_is_imported_in_one_module() -> None:
-    users = [path.name for path in SOURCES if re.search(r"^\s*(import httpx|from httpx)", path.read_text(), re.M)]
+    users = [
+        path.name
+        for path in SOURCES
+        if re.search(r"^\s*(import httpx|from httpx)", path.read_text(), re.MULTILINE)
+    ]
     assert users == ["http.py"]
 
 

@@ -18,3 +18,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
     assert running.process is not None
     assert running.process.returncode == 0, "SIGTERM must end the server cleanly"
+
+
+@pytest.fixture(scope="session")
+def hello() -> bytes:
+    """One spoken sentence and a second of silence, canonical PCM."""
+    from meeting_assistant.adapters.audio.trusted import read_pcm
+    from meeting_assistant.demo import hello_clip
+
+    path, _ = hello_clip()
+    return read_pcm(path) + bytes(32_000)

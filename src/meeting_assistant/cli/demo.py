@@ -112,7 +112,7 @@ class _Captions:
 
 
 def _speaker(label: str | None) -> str:
-    return label or "–"
+    return label or "?"
 
 
 def _print_minutes(final: Message, console: Console) -> None:

@@ -171,7 +171,7 @@ def _print(checks: list[CheckResult]) -> None:
         mark = (
             "[green]ok[/green]"
             if check.ok
-            else "[yellow]–[/yellow]"
+            else "[yellow]note[/yellow]"
             if check.optional
             else "[red]fails[/red]"
         )

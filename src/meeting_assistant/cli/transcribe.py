@@ -35,7 +35,9 @@ def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) ->
     configure_logging("warning", "console")
     with tempfile.TemporaryDirectory(prefix="meeting-assistant-") as folder:
         scratch = settings.model_copy(update={"data_dir": Path(folder)})
-        exported = asyncio.run(_transcribe(file, scratch, fmt=fmt, title=title or file.stem))
+        link = Path(folder) / "recording"
+        link.symlink_to(file.resolve())
+        exported = asyncio.run(_transcribe(link, scratch, fmt=fmt, title=title or file.stem))
     if output is None:
         sys.stdout.write(exported.text)
     else:
@@ -47,9 +49,7 @@ async def _transcribe(file: Path, settings: Settings, *, fmt: str, title: str) -
     context = WebContext(meetings=services.meetings, info=services.info, waiting_for={"engines"})
     running = await start(services, context)
     try:
-        copy = services.uploads.incoming / "file"
-        copy.symlink_to(file.resolve())
-        meeting = await services.uploads.take(copy, MeetingOptions(title=title))
+        meeting = await services.uploads.take(file, MeetingOptions(title=title))
         channel = await services.channels.get(meeting.id)
         final = await _show_progress(await channel.join(services.store, 0))
         for error in final.errors:

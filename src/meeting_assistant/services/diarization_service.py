@@ -31,7 +31,7 @@ def choose_diarization(wanted: str, *, is_nemo_wanted: bool, engine_has_speakers
     if not engine_has_speakers:
         notes.append("The speech engine in use cannot tell speakers apart; utterances have no speaker.")
         return DiarizationChoice("off", tuple(notes))
-    for note in notes:
+    if notes:
         logger.warning(
             "Speaker labels fall back to the embedded engine.", extra={"meeting_fields": {"wanted": wished}}
         )

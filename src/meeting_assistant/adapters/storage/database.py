@@ -1,0 +1,174 @@
+"""Connections: one writer, several readers, the durable settings of SQLite, migrations at the start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from meeting_assistant.domain.errors import StorageError
+
+# FULL: a commit survives power loss. secure_delete: what is deleted is overwritten. See docs/decisions/0010-sqlite.md.
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA busy_timeout=5000",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA journal_size_limit=67108864",
+    "PRAGMA trusted_schema=OFF",
+)
+_READERS = 4
+
+
+class Database:
+    """An engine for writing with a single connection, and one for reading."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        self._writer = self._new_engine(pool_size=1, begin="BEGIN IMMEDIATE")
+        self._readers = self._new_engine(pool_size=_READERS, begin="BEGIN")
+        self._writing = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Create or migrate the schema. Raises StorageError."""
+        with _named_errors():
+            async with self._writer.begin() as connection:
+                await connection.run_sync(_migrate)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        await self._writer.dispose()
+        await self._readers.dispose()
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that is durable when the block is left; one at a time."""
+        with _named_errors():
+            async with (
+                self._writing,
+                AsyncSession(self._writer, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A snapshot."""
+        with _named_errors():
+            async with AsyncSession(self._readers) as session:
+                yield session
+
+    async def forget_deleted(self) -> None:
+        """Take deleted contents out of the write-ahead log too."""
+        if self._url.get_backend_name() != "sqlite":
+            return
+        with _named_errors():
+            async with self._writing, self._writer.connect() as connection:
+                raw = await connection.get_raw_connection()
+                assert raw.driver_connection is not None
+                await (await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()
+
+    async def probe(self) -> None:
+        """Write and read in a transaction that is rolled back. Raises StorageError."""
+        with _named_errors():
+            async with self._writing, self._writer.connect() as connection, connection.begin() as transaction:
+                await connection.execute(text("CREATE TABLE doctor_probe (value INTEGER)"))
+                await connection.execute(text("INSERT INTO doctor_probe VALUES (42)"))
+                value = (await connection.execute(text("SELECT value FROM doctor_probe"))).scalar_one()
+                await transaction.rollback()
+        if value != 42:
+            raise StorageError("The database gave back something else than was written.", "Check the disk.")
+
+    def _new_engine(self, *, pool_size: int, begin: str) -> AsyncEngine:
+        engine = create_async_engine(self._url, pool_size=pool_size, max_overflow=0)
+        if engine.dialect.name == "sqlite":
+            _prepare_sqlite(engine, begin)
+        return engine
+
+
+def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
+    """SQLAlchemy's documented way to take transactions out of the driver's hands."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(dbapi_connection: object, _: object) -> None:
+        dbapi_connection.isolation_level = None  # type: ignore[attr-defined]
+        cursor = dbapi_connection.cursor()  # type: ignore[attr-defined]
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    present = MigrationContext.configure(connection).get_current_revision()
+    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+    if present is not None and present not in known:
+        raise StorageError(
+            "The database was written by a newer version of Meeting Assistant.",
+            "Start that version again, or restore a backup made before the upgrade.",
+            code="database_newer",
+        )
+    command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def _named_errors() -> Iterator[None]:
+    """The driver's errors in words that help. Nothing is deleted or repaired behind anybody's back."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _name(str(error.orig)) from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise _name(str(error)) from error
+
+
+def _name(driver_message: str) -> StorageError:
+    for part, code, message, remedy in (
+        (
+            "full",
+            "disk_full",
+            "The disk of the database is full.",
+            "Free some space; nothing stored is lost.",
+        ),
+        ("readonly", "read_only", "The database cannot be written.", "Make DATA_DIR and its files writable."),
+        (
+            "unable to open",
+            "cannot_open",
+            "The database cannot be opened.",
+            "Check DATA_DIR and its permissions.",
+        ),
+        ("locked", "locked", "Another program holds the database.", "Stop the other copy of the server."),
+        (
+            "malformed",
+            "damaged",
+            "The database is damaged.",
+            "Stop the server, keep all files, restore a backup.",
+        ),
+        (
+            "not a database",
+            "damaged",
+            "The database is not one.",
+            "Stop the server, keep the file, restore a backup.",
+        ),
+    ):
+        if part in driver_message:
+            return StorageError(message, remedy, code=code)
+    return StorageError("The database refused.", "See the server's log.")

@@ -1,0 +1,109 @@
+"""The tables. Plain types only, so that the same models run on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """All tables; types by annotation."""
+
+    type_annotation_map = {str: Text, int: BigInteger, float: Float, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+def _meeting_key() -> Mapped[str]:
+    return mapped_column(String(36), ForeignKey("meetings.id", ondelete="CASCADE"), primary_key=True)
+
+
+class MeetingRow(Base):
+    """One meeting."""
+
+    __tablename__ = "meetings"
+    __table_args__ = (Index("ix_meetings_state", "state"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    title: Mapped[str]
+    state: Mapped[str] = mapped_column(String(16))
+    source: Mapped[str] = mapped_column(String(16))
+    created_at_ms: Mapped[int]
+    utc_offset_minutes: Mapped[int] = mapped_column(Integer)
+    duration_ms: Mapped[int]
+    language: Mapped[str | None] = mapped_column(String(16))
+    vocabulary: Mapped[list[Any]]
+    attendees: Mapped[list[Any]]
+    llm_provider: Mapped[str | None] = mapped_column(String(32))
+    epoch: Mapped[int]
+    received_bytes: Mapped[int]
+    committed_sample: Mapped[int]
+    engines: Mapped[dict[str, Any]]
+    coverage: Mapped[dict[str, Any]]
+    errors: Mapped[list[Any]]
+    bookmarks: Mapped[list[Any]]
+    last_seq: Mapped[int]
+    """Number of the newest durable event."""
+
+
+class UtteranceRow(Base):
+    """One finished utterance, in its newest revision."""
+
+    __tablename__ = "utterances"
+
+    meeting_id: Mapped[str] = _meeting_key()
+    utterance: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rev: Mapped[int]
+    seq: Mapped[int]
+    """Number of its `transcript` event."""
+    start_ms: Mapped[int]
+    end_ms: Mapped[int]
+    speaker: Mapped[str | None] = mapped_column(String(16))
+    text: Mapped[str]
+    timing: Mapped[str] = mapped_column(String(16))
+
+
+class WordRow(Base):
+    """One word of an utterance."""
+
+    __tablename__ = "words"
+
+    meeting_id: Mapped[str] = _meeting_key()
+    utterance: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    text: Mapped[str]
+    start_ms: Mapped[int]
+    end_ms: Mapped[int]
+    confidence: Mapped[float | None]
+
+
+class SpeakerRow(Base):
+    """A name given to a speaker."""
+
+    __tablename__ = "speakers"
+
+    meeting_id: Mapped[str] = _meeting_key()
+    label: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str | None]
+
+
+class MinutesRow(Base):
+    """One version of the minutes."""
+
+    __tablename__ = "minutes"
+
+    meeting_id: Mapped[str] = _meeting_key()
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    document: Mapped[dict[str, Any]]
+
+
+class EventRow(Base):
+    """One durable event. What can be rebuilt from other rows is not stored twice."""
+
+    __tablename__ = "events"
+
+    meeting_id: Mapped[str] = _meeting_key()
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    type: Mapped[str] = mapped_column(String(32))
+    payload: Mapped[dict[str, Any]]
+    """`transcript`: the utterance's id; `speakers`: the labels; `final`: nothing; others: the body."""

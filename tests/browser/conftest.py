@@ -1,0 +1,56 @@
+"""A real Chromium whose microphone is a WAV file, and a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
+
+from meeting_assistant.testing.server import ServerProcess
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Serves the built web app."""
+    with ServerProcess(tmp_path_factory.mktemp("browser") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture
+def open_browser(playwright: Playwright, chromium: str) -> Iterator[Callable[..., BrowserContext]]:
+    """`open_browser(microphone=Path)`: a context whose microphone plays that file once."""
+    browsers: list[Browser] = []
+
+    def launch(microphone: Path | None = None, **options: object) -> BrowserContext:
+        flags = list(QUIET)
+        if microphone is not None:
+            flags += [
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}%noloop",
+            ]
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        browsers.append(browser)
+        return browser.new_context(**options)  # type: ignore[arg-type]
+
+    yield launch
+    for browser in browsers:
+        browser.close()

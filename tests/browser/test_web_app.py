@@ -1,0 +1,157 @@
+"""The web app in a real browser: somebody speaks, captions grow, minutes come."""
+
+from __future__ import annotations
+
+import re
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from meeting_assistant.demo import demo_audio_path
+from meeting_assistant.testing.server import ServerProcess
+
+OpenBrowser = Callable[..., BrowserContext]
+
+
+@pytest.fixture(scope="session")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first half minute of the sample meeting as a WAV file."""
+    from meeting_assistant.adapters.audio.trusted import read_pcm
+
+    path = tmp_path_factory.mktemp("microphone") / "speech.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(read_pcm(demo_audio_path())[: 32_000 * 30])
+    return path
+
+
+def watch_for_trouble(page: Page) -> list[str]:
+    """Errors of the page and violations of its security policy."""
+    trouble: list[str] = []
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
+    return trouble
+
+
+def test_speaking_into_the_microphone_makes_captions_and_then_minutes(
+    page_server: ServerProcess, open_browser: OpenBrowser, microphone: Path
+) -> None:
+    page = open_browser(microphone, permissions=["microphone"]).new_page()
+    trouble = watch_for_trouble(page)
+    page.goto(page_server.url)
+    page.get_by_test_id("new-meeting").click()
+
+    # Captions grow while the utterance is still open, the stable part apart from the unstable tail.
+    partial = page.get_by_test_id("partial-stable")
+    expect(partial).to_have_text(re.compile(r"\w+"), timeout=20_000)
+    expect(page.get_by_test_id("partial-unstable")).to_be_attached()
+    # They turn into finished utterances.
+    expect(page.get_by_test_id("utterance").nth(1)).to_be_visible(timeout=20_000)
+
+    page.get_by_test_id("stop").click()
+    minutes = page.get_by_test_id("minutes")
+    expect(minutes).to_be_visible(timeout=30_000)
+    expect(minutes.get_by_test_id("summary-item").first).to_be_visible()
+    expect(page).to_have_url(re.compile(r"#/meetings/[0-9a-f-]{36}"))
+    assert trouble == []
+
+
+def test_the_sample_meeting_runs_without_a_microphone(
+    page_server: ServerProcess, open_browser: OpenBrowser
+) -> None:
+    page = open_browser().new_page()
+    trouble = watch_for_trouble(page)
+    page.goto(page_server.url)
+    page.get_by_test_id("try-sample").click()
+    expect(page.get_by_test_id("utterance").first).to_be_visible(timeout=30_000)
+    page.get_by_test_id("stop").click()
+    expect(page.get_by_test_id("minutes")).to_be_visible(timeout=30_000)
+    assert trouble == []
+
+
+def test_an_upload_shows_progress_and_its_minutes_lead_to_the_moment(
+    page_server: ServerProcess, open_browser: OpenBrowser
+) -> None:
+    page = open_browser().new_page()
+    trouble = watch_for_trouble(page)
+    page.goto(page_server.url)
+    page.get_by_test_id("upload-input").set_input_files(demo_audio_path())
+    expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
+    actions = page.get_by_test_id("action-item")
+    expect(actions.first).to_be_visible()
+    expect(page.get_by_test_id("decision").first).to_be_visible()
+
+    # A speaker is named once and everywhere.
+    name = page.get_by_test_id("speaker-name").first
+    name.click()
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.type("Ana <b>")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("utterance").filter(has_text="Ana <b>").first).to_be_visible()
+    page.reload()
+    expect(page.get_by_test_id("utterance").filter(has_text="Ana <b>").first).to_be_visible()
+    assert trouble == []
+
+
+def test_what_is_not_sound_gives_a_sentence_and_a_way_out(
+    page_server: ServerProcess, open_browser: OpenBrowser, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes.wav"
+    notes.write_text("this is not sound")
+    page = open_browser().new_page()
+    page.goto(page_server.url)
+    page.get_by_test_id("upload-input").set_input_files(notes)
+    expect(page.get_by_test_id("error-banner")).to_contain_text(re.compile(r"\w+ \w+"))
+
+
+def test_a_denied_microphone_is_explained(page_server: ServerProcess, open_browser: OpenBrowser) -> None:
+    page = open_browser(permissions=[]).new_page()
+    page.goto(page_server.url)
+    page.get_by_test_id("new-meeting").click()
+    expect(page.get_by_test_id("error-banner")).to_contain_text(re.compile("microphone", re.IGNORECASE))
+
+
+def test_a_meeting_can_be_deleted(page_server: ServerProcess, open_browser: OpenBrowser) -> None:
+    page = open_browser().new_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(page_server.url)
+    page.get_by_test_id("upload-input").set_input_files(
+        {"name": "Short talk.wav", "mimeType": "audio/wav", "buffer": tone_wav()}
+    )
+    expect(page.get_by_text("No speech was heard").first).to_be_visible(timeout=30_000)
+    rows = page_server.get("/api/meetings?limit=200")["meetings"]
+    page.get_by_test_id("delete-meeting").first.click()
+    confirm = page.get_by_test_id("confirm-delete")
+    if confirm.count():
+        confirm.click()
+    expect(page.get_by_test_id("new-meeting")).to_be_visible()
+    expect(page.get_by_text("Short talk")).to_have_count(0)
+    assert len(page_server.get("/api/meetings?limit=200")["meetings"]) == len(rows) - 1
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_its_window(
+    page_server: ServerProcess, open_browser: OpenBrowser, width: int, scheme: str
+) -> None:
+    page = open_browser(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
+    page.goto(page_server.url)
+    expect(page.get_by_test_id("new-meeting")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def tone_wav() -> bytes:
+    """Two seconds of a quiet tone: sound, but nobody speaks."""
+    import io
+
+    import numpy as np
+
+    tone = (np.sin(np.arange(32_000) * 2 * np.pi * 220 / 16_000) * 300).astype("<i2").tobytes()
+    target = io.BytesIO()
+    with wave.open(target, "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(tone)
+    return target.getvalue()

@@ -1,0 +1,213 @@
+"""What every store of meetings promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import uuid_utils
+
+from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+from meeting_assistant.domain.errors import ConflictError, NotFoundError
+from meeting_assistant.domain.events import GapFound, MeetingFinished, SpeakersChanged, UtteranceFinished
+from meeting_assistant.domain.meeting import Bookmark, Coverage, Meeting, MeetingState, StageError
+from meeting_assistant.domain.minutes import Evidence, Item, Minutes
+from meeting_assistant.domain.ports import MeetingStore
+from meeting_assistant.domain.transcript import Gap, Speaker, Utterance, Word
+
+ENGINES = {"asr": "test"}
+NOWHERE = "01890000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[MeetingStore]:
+    store = SqlMeetingStore(f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}")
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def meeting(store: MeetingStore) -> Meeting:
+    return await create(store)
+
+
+async def create(store: MeetingStore, title: str = "Planning") -> Meeting:
+    meeting = Meeting(
+        id=str(uuid_utils.uuid7()),
+        title=title,
+        state=MeetingState.RECORDING,
+        source="live",
+        created_at_ms=1_700_000_000_000,
+        vocabulary=["kubectl"],
+        attendees=["Ana", "Ben"],
+        engines=ENGINES,
+    )
+    await store.create(meeting)
+    return meeting
+
+
+def said(
+    number: int, text: str = "We ship on Friday.", speaker: str | None = "S1", rev: int = 1
+) -> Utterance:
+    start = number * 1000
+    words = [
+        Word(text=word, start_ms=start + 100 * i, end_ms=start + 100 * (i + 1))
+        for i, word in enumerate(text.split())
+    ]
+    return Utterance(
+        utterance=number, rev=rev, start_ms=start, end_ms=start + 900, speaker=speaker, text=text, words=words
+    )
+
+
+async def finish(store: MeetingStore, meeting: Meeting, minutes: Minutes | None = None) -> int:
+    await store.set_state(meeting.id, MeetingState.PROCESSING)
+    return await store.finish(
+        meeting.id, minutes=minutes, coverage=Coverage(captured_s=1.0), duration_ms=1000, engines=ENGINES
+    )
+
+
+async def test_a_record_comes_back_as_it_was(store: MeetingStore, meeting: Meeting) -> None:
+    assert await store.get(meeting.id) == meeting
+
+
+async def test_unknown_ids_are_not_found(store: MeetingStore) -> None:
+    for question in (
+        store.get(NOWHERE),
+        store.transcript(NOWHERE),
+        store.last_seq(NOWHERE),
+        store.delete(NOWHERE),
+    ):
+        with pytest.raises(NotFoundError):
+            await question
+
+
+async def test_meetings_are_listed_newest_first_in_pages(store: MeetingStore) -> None:
+    ids = [(await create(store, f"m{number}")).id for number in range(5)]
+    first = await store.recent(limit=2)
+    second = await store.recent(limit=2, before=first[-1].id)
+    assert [m.id for m in first + second] == ids[::-1][:4]
+
+
+async def test_utterances_come_back_in_order_with_words_and_speakers(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await store.commit_utterance(meeting.id, said(2, "No.", "S2"), 48_000)
+    await store.commit_utterance(meeting.id, said(1), 32_000)
+    transcript = await store.transcript(meeting.id)
+    assert transcript.utterances == [said(1), said(2, "No.", "S2")]
+    assert transcript.speakers == [Speaker(label="S1"), Speaker(label="S2")]
+    assert (await store.get(meeting.id)).committed_sample == 48_000
+
+
+async def test_the_same_utterance_twice_is_stored_once(store: MeetingStore, meeting: Meeting) -> None:
+    first = await store.commit_utterance(meeting.id, said(1), 32_000)
+    assert await store.commit_utterance(meeting.id, said(1, "Other words."), 32_000) == first
+    assert (await store.transcript(meeting.id)).utterances == [said(1)]
+    assert await store.last_seq(meeting.id) == 1
+
+
+async def test_a_higher_revision_replaces_in_place(store: MeetingStore, meeting: Meeting) -> None:
+    await store.commit_utterance(meeting.id, said(1), 32_000)
+    await store.commit_utterance(meeting.id, said(1, "We slip on Friday.", rev=2), 32_000)
+    assert (await store.transcript(meeting.id)).utterances == [said(1, "We slip on Friday.", rev=2)]
+    assert await store.last_seq(meeting.id) == 2
+
+
+async def test_offsets_never_move_backwards(store: MeetingStore, meeting: Meeting) -> None:
+    for value in (100, 50):
+        await store.set_received(meeting.id, value)
+        await store.commit_sample(meeting.id, value)
+    stored = await store.get(meeting.id)
+    assert (stored.received_bytes, stored.committed_sample) == (100, 100)
+
+
+async def test_numbers_have_no_gap_however_many_write_at_once(store: MeetingStore, meeting: Meeting) -> None:
+    numbers = range(1, 51)
+    seqs = await asyncio.gather(*(store.commit_utterance(meeting.id, said(n), n) for n in numbers))
+    assert sorted(seqs) == list(numbers)
+    assert [event.seq for event in await store.events_after(meeting.id, 0)] == list(numbers)
+
+
+async def test_missed_events_are_told_as_things_are_now(store: MeetingStore, meeting: Meeting) -> None:
+    await store.commit_utterance(meeting.id, said(1), 1)
+    await store.append_event(meeting.id, GapFound(start_ms=5, end_ms=9, reason="engine_failed"))
+    await store.rename_speaker(meeting.id, "S1", "Anna")
+    await store.rename_speaker(meeting.id, "S1", "Ana")
+    minutes = Minutes(decisions=[Item(id="d1", text="Ship", evidence=[Evidence(utterance=1, quote="ship")])])
+    seq = await finish(store, meeting, minutes)
+    bodies = {event.seq: event.body for event in await store.events_after(meeting.id, 0)}
+    assert list(bodies) == [1, 2, 3, 4, 5]
+    assert isinstance(bodies[1], UtteranceFinished)
+    assert isinstance(bodies[3], SpeakersChanged)
+    assert bodies[3].names == {"S1": "Ana"}
+    final = bodies[seq]
+    assert isinstance(final, MeetingFinished)
+    assert final.minutes == minutes
+    assert final.transcript.gaps == [Gap(start_ms=5, end_ms=9, reason="engine_failed")]
+    assert final.transcript.speaker_name("S1") == "Ana"
+    assert [event.seq for event in await store.events_after(meeting.id, 3)] == [4, 5]
+
+
+async def test_only_a_speaker_who_spoke_can_be_named(store: MeetingStore, meeting: Meeting) -> None:
+    with pytest.raises(NotFoundError):
+        await store.rename_speaker(meeting.id, "S1", "Ana")
+    assert await store.last_seq(meeting.id) == 0
+
+
+async def test_finishing_a_hundred_times_at_once_gives_one_result(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await store.set_state(meeting.id, MeetingState.PROCESSING)
+    asked = [
+        store.finish(meeting.id, minutes=Minutes(), coverage=Coverage(), duration_ms=1, engines=ENGINES)
+        for _ in range(100)
+    ]
+    assert set(await asyncio.gather(*asked)) == {1}
+    assert await store.minutes(meeting.id) == Minutes()
+    assert (await store.get(meeting.id)).state is MeetingState.DONE
+
+
+async def test_a_meeting_only_moves_forward(store: MeetingStore, meeting: Meeting) -> None:
+    with pytest.raises(ConflictError):
+        await store.finish(meeting.id, minutes=None, coverage=Coverage(), duration_ms=1, engines=ENGINES)
+    await finish(store, meeting)
+    with pytest.raises(ConflictError):
+        await store.set_state(meeting.id, MeetingState.RECORDING)
+    await store.set_state(meeting.id, MeetingState.DONE)
+
+
+async def test_what_is_unfinished_is_found(store: MeetingStore) -> None:
+    recording, processing, done = [await create(store) for _ in range(3)]
+    await store.set_state(processing.id, MeetingState.PROCESSING)
+    await finish(store, done)
+    assert [m.id for m in await store.unfinished()] == [recording.id, processing.id]
+
+
+async def test_titles_errors_bookmarks_and_epochs(store: MeetingStore, meeting: Meeting) -> None:
+    error = StageError(stage="minutes", code="x", message="It failed.", remedy="Try again.")
+    await store.set_title(meeting.id, "Other")
+    await store.add_error(meeting.id, error)
+    await store.add_bookmark(meeting.id, Bookmark(at_ms=5, note="here"))
+    assert await store.take_over(meeting.id) == 2
+    stored = await store.get(meeting.id)
+    assert (stored.title, stored.epoch, stored.errors) == ("Other", 2, [error])
+    assert stored.bookmarks == [Bookmark(at_ms=5, note="here")]
+
+
+async def test_deleting_removes_everything_of_it_and_nothing_else(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    other = await create(store)
+    for each in (meeting, other):
+        await store.commit_utterance(each.id, said(1), 1)
+    await store.delete(meeting.id)
+    with pytest.raises(NotFoundError):
+        await store.get(meeting.id)
+    assert len((await store.transcript(other.id)).utterances) == 1
+
+
+async def test_check_writes_for_real_and_leaves_nothing(store: MeetingStore) -> None:
+    assert await store.check() == await store.check()

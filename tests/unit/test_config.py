@@ -1,0 +1,310 @@
+"""Settings: what is read, what is refused and in which words, what is shown."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from meeting_assistant.config import (
+    Settings,
+    effective,
+    env_example,
+    load_settings,
+    markdown,
+    unknown_variables,
+)
+from meeting_assistant.config.settings import SECTIONS
+from meeting_assistant.domain.errors import ConfigurationError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of the person who runs the tests, and no `.env` but the test's own."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> str:
+    """The sentence with which a value stops the start."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as stopped:
+        load_settings()
+    assert stopped.value.__context__ is None or stopped.value.__suppress_context__
+    return stopped.value.message
+
+
+# --- defaults ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "default"),
+    [
+        ("HTTP_HOST", "127.0.0.1"),
+        ("HTTP_PORT", 8000),
+        ("SHUTDOWN_GRACE_SECONDS", 20),
+        ("SESSION_GRACE_SECONDS", 600),
+        ("MAX_UPLOAD_BYTES", 2 * 1024**3),
+        ("AUDIO_STORAGE", "journal"),
+        ("AUDIO_ENCRYPTION_KEY", None),
+        ("ASR_ENGINE", "auto"),
+        ("ASR_MODEL_ID", "medium"),
+        ("ASR_LANGUAGE", None),
+        ("ASR_COMPUTE_TYPE", "auto"),
+        ("DIARIZATION_ENGINE", "embedded"),
+        ("NEMO_DIARIZATION_ENABLED", False),
+        ("ORCHESTRATOR_BACKEND", "local"),
+        ("INFERENCE_WORKERS", 2),
+        ("INFERENCE_BATCH_SIZE", 8),
+        ("LLM_PROVIDER_ORDER", ("vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded")),
+        ("LLM_MAX_RETRIES", 2),
+        ("LLM_BACKOFF_SECONDS", 0.5),
+        ("VLLM_BASE_URL", "http://localhost:8001"),
+        ("VLLM_MODEL_ID", "meta-llama-3-8b-instruct"),
+        ("VLLM_COMPLETIONS_ENDPOINT", "/v1/chat/completions"),
+        ("XAI_MODEL_ID", "grok-latest"),
+        ("MEETING_LOG_PATH", None),
+    ],
+)
+def test_defaults_are_those_of_the_brief(variable: str, default: object) -> None:
+    assert getattr(load_settings(), variable.lower()) == default
+
+
+def test_the_data_directory_is_the_users_own() -> None:
+    path = load_settings().data_dir
+    assert path.is_absolute()
+    assert path.name == "meeting-assistant"
+
+
+def test_there_are_few_enough_settings_to_know() -> None:
+    assert len(Settings.model_fields) <= 70
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("HTTP_PORT=9001\nHTTP_HOST=::1\n")
+    monkeypatch.setenv("HTTP_PORT", "9002")
+    settings = load_settings()
+    assert (settings.http_host, settings.http_port) == ("::1", 9002)
+
+
+def test_an_empty_value_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XAI_API_KEY", "")
+    monkeypatch.setenv("HTTP_PORT", " ")
+    settings = load_settings()
+    assert settings.xai_api_key is None
+    assert settings.http_port == 8000
+    assert not settings.is_set("XAI_API_KEY")
+
+
+def test_it_is_known_which_values_somebody_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_MODEL_ID", "medium")
+    settings = load_settings()
+    assert settings.is_set("ASR_MODEL_ID")
+    assert settings.is_set("asr_model_id")
+    assert not settings.is_set("ASR_ENGINE")
+
+
+def test_keywords_are_read_in_any_case_and_lists_with_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", " WARNING ")
+    monkeypatch.setenv("LLM_PROVIDER_ORDER", "OpenAI, embedded")
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://a.example, http://b.example:8080 ,")
+    settings = load_settings()
+    assert settings.log_level == "warning"
+    assert settings.llm_provider_order == ("openai", "embedded")
+    assert settings.allowed_origins == ("https://a.example", "http://b.example:8080")
+
+
+def test_sizes_may_carry_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_UPLOAD_BYTES", "500MB")
+    assert load_settings().max_upload_bytes == 500_000_000
+
+
+def test_paths_are_made_absolute_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATA_DIR", "recordings")
+    settings = load_settings()
+    monkeypatch.chdir("/")
+    assert settings.data_dir == tmp_path / "recordings"
+
+
+def test_addresses_lose_their_last_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_BASE_URL", "http://gpu.example:8001/")
+    assert load_settings().vllm_base_url == "http://gpu.example:8001"
+
+
+def test_settings_do_not_change_after_the_start() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().http_port = 1  # type: ignore[misc]
+
+
+def test_variables_of_other_programs_are_left_alone() -> None:
+    Path(".env").write_text("EDITOR=vi\n")
+    assert load_settings(".env").http_port == 8000
+
+
+# --- values that cannot be used ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("ASR_ENGINE", "whisper", "auto, moonshine, faster-whisper, openai"),
+        ("AUDIO_STORAGE", "disk", "journal, memory"),
+        ("LOG_LEVEL", "loud", "debug, info, warning, error"),
+        ("DIARIZATION_ENGINE", "yes", "embedded, pyannote, nemo, off"),
+        ("ORCHESTRATOR_BACKEND", "celery", "local, redis"),
+        ("ASR_COMPUTE_TYPE", "int4", "auto, default, int8"),
+        ("NEMO_DIARIZATION_ENABLED", "perhaps", "true, false"),
+        ("HTTP_PORT", "80000", "a whole number from 0 to 65535"),
+        ("HTTP_PORT", "http", "a whole number from 0 to 65535"),
+        ("HTTP_HOST", "http://localhost", "a host name or an IP address"),
+        ("VAD_THRESHOLD", "1.5", "a number from 0.1 to 0.95"),
+        ("LLM_TIMEOUT_SECONDS", "0", "a number above 0 and up to 3600"),
+        ("LLM_PROVIDER_ORDER", "vllm,chatgpt", "any of vllm, xai, openai"),
+        ("LLM_PROVIDER_ORDER", "vllm,vllm", "each once"),
+        ("VLLM_BASE_URL", "localhost:8001", "http:// or https://"),
+        ("VLLM_COMPLETIONS_ENDPOINT", "chat", "a path that begins with /"),
+        ("ALLOWED_ORIGINS", "https://a.example/page", "origins such as"),
+        ("ASR_LANGUAGE", "the usual one", "a language tag"),
+        ("AUDIO_RETENTION", "forever", "keep"),
+        ("ANTHROPIC_VERSION", "newest", "a date such as 2026-10-21"),
+        ("MAX_UPLOAD_BYTES", "plenty", "a size such as 500MB or 2GiB"),
+    ],
+)
+def test_a_value_that_cannot_be_used_stops_with_variable_value_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, allowed: str
+) -> None:
+    message = refusal(monkeypatch, variable, value)
+    assert message.startswith(f"{variable}={value} cannot be used")
+    assert allowed in message
+
+
+def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_ENGINE", "whisper")
+    assert "ASR_ENGINE=whisper" in refusal(monkeypatch, "HTTP_PORT", "http")
+
+
+@pytest.mark.parametrize("planned", ["days:30", "delete-after-minutes"])
+def test_planned_retention_is_refused_as_not_in_this_version(
+    monkeypatch: pytest.MonkeyPatch, planned: str
+) -> None:
+    assert "not in this version" in refusal(monkeypatch, "AUDIO_RETENTION", planned)
+
+
+def test_a_file_that_is_not_text_is_named() -> None:
+    Path(".env").write_bytes(b"HTTP_PORT=\xff\xfe\n")
+    with pytest.raises(ConfigurationError, match=r"\.env cannot be read"):
+        load_settings()
+
+
+# --- secrets ----------------------------------------------------------------------------------------------
+
+
+def test_several_encryption_keys_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [Fernet.generate_key().decode() for _ in range(3)]
+    monkeypatch.setenv("AUDIO_ENCRYPTION_KEY", ", ".join(keys))
+    assert load_settings().audio_encryption_keys() == keys
+
+
+def test_without_encryption_key_the_list_is_empty() -> None:
+    assert load_settings().audio_encryption_keys() == []
+
+
+def test_a_wrong_encryption_key_is_told_by_position_and_never_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = Fernet.generate_key().decode()
+    short = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()
+    message = refusal(monkeypatch, "AUDIO_ENCRYPTION_KEY", f"{right},{short}")
+    assert "key 2 of 2 is not a Fernet key" in message
+    assert right not in message
+    assert short not in message
+
+
+def test_secrets_appear_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-show")
+    monkeypatch.setenv("REDIS_URL", "redis://user:do-not-show@redis.example/0")
+    monkeypatch.setenv("VLLM_BASE_URL", "http://user:do-not-show@gpu.example")
+    settings = load_settings()
+    shown = {row.variable: row.value for row in effective(settings)}
+    assert "do-not-show" not in " ".join(shown.values())
+    assert shown["VLLM_BASE_URL"] == "http://***@gpu.example"
+    assert "sk-do-not-show" not in repr(settings)
+
+
+def test_a_password_in_a_wrong_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hunter2" not in refusal(monkeypatch, "VLLM_BASE_URL", "ftp://me:hunter2@gpu.example")
+
+
+# --- variables that are no settings -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("ASR_ENGIN", "ASR_ENGINE"),
+        ("LLM_PROVIDERS_ORDER", "LLM_PROVIDER_ORDER"),
+        ("AUDIO_ENCRYPTION_KEYS", "AUDIO_ENCRYPTION_KEY"),
+        ("HTTP_PROT", "HTTP_PORT"),
+        ("XAI_APIKEY", "XAI_API_KEY"),
+    ],
+)
+def test_a_typing_error_is_noticed_with_what_was_meant(typed: str, meant: str) -> None:
+    assert unknown_variables({typed: "x"}) == [f"{typed} is not a setting. Did you mean {meant}?"]
+
+
+def test_an_unheard_of_variable_with_a_prefix_of_ours_is_noticed() -> None:
+    assert unknown_variables({"INFERENCE_QUANTUM_MODE": "on"}) == ["INFERENCE_QUANTUM_MODE is not a setting."]
+
+
+@pytest.mark.parametrize(
+    "foreign", ["HTTP_PROXY", "OPENAI_ORG_ID", "VLLM_USE_V1", "HF_HOME", "PATH", "DATA_ROOT"]
+)
+def test_variables_of_other_programs_are_not_reported(foreign: str) -> None:
+    assert unknown_variables({foreign: "x"}) == []
+
+
+def test_no_setting_is_reported() -> None:
+    assert unknown_variables({name.upper(): "x" for name in Settings.model_fields}) == []
+
+
+def test_the_file_is_searched_as_well() -> None:
+    Path(".env").write_text("ASR_ENGIN=moonshine\n")
+    assert "ASR_ENGIN is not a setting. Did you mean ASR_ENGINE?" in unknown_variables()
+
+
+# --- what is shown ----------------------------------------------------------------------------------------
+
+
+def test_effective_values_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PORT", "8001")
+    rows = {row.variable: row for row in effective(load_settings())}
+    assert (rows["HTTP_PORT"].value, rows["HTTP_PORT"].source) == ("8001", "set")
+    assert (rows["LLM_LOCAL_ONLY"].value, rows["LLM_LOCAL_ONLY"].source) == ("false", "default")
+    assert rows["HF_TOKEN"].value == "(not set)"
+
+
+def test_every_setting_is_described_everywhere() -> None:
+    page, example = markdown(), env_example()
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert f"| `{name.upper()}` |" in page
+        assert f"\n#{name.upper()}=" in example
+    for heading in SECTIONS.values():
+        assert f"\n## {heading}\n" in page
+
+
+def test_the_example_file_means_the_defaults() -> None:
+    """Taking away every # changes nothing: what it shows are the values that count anyway."""
+    lines = [line[1:] for line in env_example().splitlines() if line.startswith("#") and "=" in line]
+    Path(".env").write_text("\n".join(line for line in lines if line.split("=")[0].isupper()))
+    assert load_settings() == load_settings(None)
