@@ -47,6 +47,12 @@ def espeak() -> str:
 
 
 @pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """Path of ffmpeg."""
+    return need("ffmpeg", "tests make files of many formats with it")
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of Chromium."""
     return need("chromium", "the web app is tested in a real browser")

@@ -389,8 +389,9 @@ class AudioStore(Protocol):
         """A new, empty journal."""
         ...
 
-    def open(self, meeting_id: str) -> AudioJournal:
-        """An existing one, for reading and going on. Raises NotFoundError, AudioDecryptionError."""
+    def open(self, meeting_id: str, *, durable_bytes: int = 0) -> AudioJournal:
+        """An existing one, for reading and going on. A torn end is left out, but never anything below
+        `durable_bytes`, which was acknowledged. Raises NotFoundError, AudioDecryptionError, StorageError."""
         ...
 
     def exists(self, meeting_id: str) -> bool:
@@ -431,7 +432,7 @@ class MediaDecoder(Protocol):
         """Look at the file. Raises AudioFormatError when there is no sound to be had."""
         ...
 
-    def decode(self, path: Path, limits: DecodeLimits = ...) -> AsyncIterator[bytes]:
+    def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
         """Canonical PCM (16 kHz mono s16le) in pieces. Raises AudioFormatError, TooLargeError."""
         ...
 

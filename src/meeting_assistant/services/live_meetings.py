@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import uuid_utils
@@ -262,8 +263,13 @@ class LiveMeetings:
         journal = None
         received = meeting.committed_sample * BYTES_PER_SAMPLE
         if self._audio is not None:
-            open_journal = self._audio.create if is_new else self._audio.open
-            journal = await loop.run_in_executor(self._disk_threads, open_journal, meeting.id)
+            audio = self._audio
+            open_journal = (
+                partial(audio.create, meeting.id)
+                if is_new
+                else partial(audio.open, meeting.id, durable_bytes=meeting.received_bytes)
+            )
+            journal = await loop.run_in_executor(self._disk_threads, open_journal)
             received = journal.durable_bytes
 
         async def on_safe(safe_bytes: int) -> None:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from meeting_assistant.domain import errors as e
 from meeting_assistant.observability import log_fields
+from meeting_assistant.services.wav import RangeNotSatisfiableError
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ _STATUS: tuple[tuple[type[e.MeetingAssistantError], int], ...] = (
     (e.ConflictError, 409),
     (e.TooLargeError, 413),
     (e.AudioFormatError, 415),
+    (RangeNotSatisfiableError, 416),
     (e.InputError, 422),
     (e.NotYetError, 501),
     (e.OverloadedError, 503),

@@ -45,17 +45,19 @@ _COUNT = rf"(?:\d{{1,2}}|{'|'.join(_COUNTS)}|a couple of|a few)"
 _END = r"(?:the )?(?:very )?end of"
 
 _CALENDAR = (
-    rf"(?:{_END} (?:the )?day(?: (?:on )?(?:tomorrow|today|{_WEEKDAY}))?|eod(?: (?:tomorrow|today|{_WEEKDAY}))?"
+    rf"(?:{_END} (?:the )?day(?: (?:on )?(?:tomorrow|today|{_WEEKDAY}))?|eod(?: (?:tomorrow|today|"
+    rf"{_WEEKDAY}))?"
     rf"|close of business(?: (?:tomorrow|today|{_WEEKDAY}))?|(?:today|tomorrow|tonight) (?:at )?{_END} day"
     rf"|{_END} {_WEEK_REF}(?:week|month|year|quarter|sprint)|eow|{_END} {_MONTH}"
-    rf"|the day after tomorrow|tomorrow{_PART_OF_DAY}|later today|today|tonight|this (?:morning|afternoon|evening)"
+    rf"|the day after tomorrow|tomorrow{_PART_OF_DAY}|later today|today|tonight|this (?:morning|"
+    rf"afternoon|evening)"
     rf"|(?:a week (?:on|from) {_WEEKDAY}|{_WEEKDAY} week(?= |$))"
     rf"|next week (?:on )?{_WEEKDAY}{_PART_OF_DAY}"
     rf"|(?:{_WEEKDAY} )?the {_ORDINAL} of {_MONTH}(?: \d{{4}})?"
     rf"|(?:{_WEEKDAY} )?{_ORDINAL} (?:of )?{_MONTH}(?: \d{{4}})?|{_DAY} {_MONTH}(?: \d{{4}})?"
     rf"|(?:{_WEEKDAY} )?{_MONTH} (?:the )?{_DAY}(?: \d{{4}})?"
     rf"|{_WEEK_REF}{_WEEKDAY}(?: (?:next week|this week)|{_PART_OF_DAY})"
-    r"|\d{4} \d{2} \d{2}"
+    r"|\d{4} \d{2} \d{2}|(?:right )?after (?:the|this|our) (?:meeting|call)"
     r"|(?:this|next|the coming|the following) (?:week|month|quarter|sprint|year)"
     rf"|{_COUNT} (?:working |business )?(?:days?|weeks?|months?) (?:from now|from today)"
     r")"
@@ -63,18 +65,20 @@ _CALENDAR = (
 _AFTER_PREPOSITION = (
     rf"the {_ORDINAL}(?! \w)|the {_ORDINAL}(?= (?:and|so|okay|at|please))|(?:next |this )?{_MONTH}"
     r"|(?:the|our|my|your) (?:next |following |upcoming )?"
-    r"(?:\w+ )?(?:meeting|launch|release|deadline|workshop|demo|review|sync|stand up|sprint planning|retro|holidays?|"
-    r"weekend|conference|kick off|call|presentation|iteration)|next time|then|noon|lunch"
+    r"(?:\w+ )?(?:meeting|launch|release|deadline|workshop|demo|review|sync|stand up|sprint planning|"
+    r"retro|holidays?|"
+    r"weekend|conference|kick off|call|presentation|iteration)|(?:the )?next time|then|noon|lunch"
 )
 _BY = r"(?:(?:by|before|until|till|no later than|not later than|at the latest by|in time for|on or before) )"
 _ON = r"(?:(?:on|for|at|at the latest on|during|within) )"
 _WITHIN = rf"(?:in|within) (?:the next )?{_COUNT} (?:working |business )?(?:days?|weeks?|months?)(?: time)?"
 _DUE = re.compile(
     rf"(?<!\S)(?:(?P<by>{_BY}(?:{_CALENDAR}|{_AFTER_PREPOSITION}))"
-    rf"|(?P<on>{_ON}{_CALENDAR})|(?P<within>{_WITHIN})|(?P<bare>{_CALENDAR}))(?: at the latest| latest)?(?!\S)"
+    rf"|(?P<for>for (?:the )?(?:next time|next meeting|our next meeting))|(?P<on>{_ON}{_CALENDAR})|"
+    rf"(?P<within>{_WITHIN})|(?P<bare>{_CALENDAR}))(?: at the latest| latest)?(?!\S)"
 )
 _NOT_DUE_BEFORE = frozenset(
-    "last since from past previous every each this that than of about was were yesterday between".split()
+    "last since from past previous every each than of about was were yesterday between".split()
 )
 
 
@@ -242,6 +246,8 @@ def _in(days: int) -> Callable[[re.Match[str], date], date | None]:
     return lambda _match, today: today + timedelta(days=days)
 
 
+_PARTS = "(?:morning|afternoon|evening)"
+_SPAN = rf"(?P<count>{_COUNT}) (?P<working>working |business )?(?P<unit>day|week|month)"
 _QUALIFIER = r"(?:(?P<qualifier>this|the|next|the next|the coming|the following) )?"
 _READINGS = tuple(
     _Reading(re.compile(pattern), day)
@@ -268,18 +274,9 @@ _READINGS = tuple(
             _weekday_of_week,
         ),
         (rf"\b{_QUALIFIER}(?P<weekday>{_WEEKDAY})(?! week\b)\b", _weekday),
-        (
-            r"\b(?:today|tonight|eod|end of (?:the )?day|close of business|this (?:morning|afternoon|evening))\b",
-            _in(0),
-        ),
-        (
-            rf"\b(?:in|within) (?:the next )?(?P<count>{_COUNT}) (?P<working>working |business )?(?P<unit>day|week|month)",
-            _after_some_time,
-        ),
-        (
-            rf"\b(?P<count>{_COUNT}) (?P<working>working |business )?(?P<unit>day|week|month)s? from (?:now|today)",
-            _after_some_time,
-        ),
+        (rf"\b(?:today|tonight|eod|end of (?:the )?day|close of business|this {_PARTS})\b", _in(0)),
+        (rf"\b(?:in|within) (?:the next )?{_SPAN}", _after_some_time),
+        (rf"\b{_SPAN}s? from (?:now|today)", _after_some_time),
         (rf"^(?:by|before|until|till|no later than|not later than) the (?P<day>{_ORDINAL})\b", _day_only),
     )
 )

@@ -20,6 +20,10 @@ _NOT_NAMES = frozenset(
     " chair everything something nothing anything question action decision next first last also again actually"
     " otherwise whoever nobody none one two three four five".split()
 )
+_DETERMINERS = frozenset("the a an our my your this that".split())
+_ROLES = frozenset(
+    "manager designer engineer expert lead director officer secretary developer editor analyst architect".split()
+)
 
 
 class People:
@@ -30,25 +34,24 @@ class People:
     """
 
     def __init__(self, speakers: Iterable[Speaker], attendees: Iterable[str], sentences: Sequence[Sentence]):
-        self._owners: dict[str, str | None] = {}
-        """Normalised form of a known name to the owner it stands for; None when two people share it."""
+        self._owners: dict[str, dict[str, str]] = {}
+        """Normalised form of a known name, to who may be meant, to what to call them."""
         for speaker in speakers:
             if speaker.name:
-                self._add(speaker.name, speaker.label)
-        labels = dict(self._owners)
+                self._add(speaker.name, label=speaker.label)
+        named_speakers = set(self._owners)
         for attendee in attendees:
-            full = _form(attendee)
-            if full and labels.get(full) is None:
-                self._add(attendee, attendee.strip())
+            if _form(attendee) not in named_speakers:
+                self._add(attendee)
         self._longest = max((form.count(" ") + 1 for form in self._owners), default=0)
         self._sentences = sentences
 
-    def _add(self, name: str, owner: str) -> None:
-        words = [_form(word) for word in name.split()]
-        forms = {_form(name), words[0] if words else "", words[-1] if words else ""} - {""}
-        for form in forms:
-            known = self._owners.get(form, owner)
-            self._owners[form] = owner if known == owner else None
+    def _add(self, name: str, *, label: str | None = None) -> None:
+        words = name.split()
+        for part in (words[:1], words[-1:], words):
+            form = _form(" ".join(part))
+            if form:
+                self._owners.setdefault(form, {})[label or _form(name)] = label or " ".join(part)
 
     @cached_property
     def _lower_cased(self) -> frozenset[str]:
@@ -65,11 +68,25 @@ class People:
         for length in range(min(self._longest, len(sentence.tokens) - token), 0, -1):
             form = sentence.normal_of(token, token + length)
             if form in self._owners:
+                meant = list(self._owners[form].values())
                 said = " ".join(sentence.word(k) for k in range(token, token + length))
-                return self._owners[form] or _capitalised(said), token + length
-        if token < len(sentence.tokens) and self._looks_like_a_name(sentence, token):
-            return sentence.word(token), token + 1
-        return None
+                return meant[0] if len(meant) == 1 else _capitalised(said), token + length
+        return self._heard(sentence, token)
+
+    def _heard(self, sentence: Sentence, token: int) -> tuple[str, int] | None:
+        """A name by its capital letters, or a role (`the Project Manager`)."""
+        end = token
+        while end < min(len(sentence.tokens), token + 4) and self._looks_like_a_name(sentence, end):
+            end += 1
+            if sentence.tokens[end - 1].comma:
+                break
+        if end == token or (token > 0 and self._looks_like_a_name(sentence, token - 1)):
+            return None
+        before = sentence.tokens[token - 1].normal if token else ""
+        is_role = end - token > 1 and sentence.tokens[end - 1].normal in _ROLES
+        if before in _DETERMINERS and not (is_role and before == "the"):
+            return None
+        return " ".join(sentence.word(k) for k in range(token, end)), end
 
     def _looks_like_a_name(self, sentence: Sentence, token: int) -> bool:
         word = sentence.word(token)
@@ -78,11 +95,18 @@ class People:
             return False
         if normal in _NOT_NAMES or normal in WEEKDAYS or normal in MONTHS:
             return False
-        before = sentence.tokens[token - 1].normal if token else ""
-        return (
-            before not in {"the", "a", "an", "our", "my", "your", "this"}
-            and word.casefold() not in self._lower_cased
-        )
+        return word.casefold() not in self._lower_cased or normal in _ROLES or _is_in_a_role(sentence, token)
+
+
+def _is_in_a_role(sentence: Sentence, token: int) -> bool:
+    """`User` of `User Interface Designer`: its words may also stand in lower case elsewhere."""
+    ahead = range(token + 1, min(len(sentence.tokens), token + 4))
+    for k in ahead:
+        if not sentence.word(k)[:1].isupper():
+            return False
+        if sentence.tokens[k].normal in _ROLES:
+            return True
+    return False
 
 
 def _form(name: str) -> str:

@@ -18,10 +18,11 @@ _LEADING = frozenset(
 )
 _TRAILING = frozenset(
     "okay yeah yes right then so and or but please also too basically actually anyway the a an to of"
-    " because sure thanks just".split()
+    " because sure thanks just that what which who if whether as when maybe".split()
 )
 _TRAILING_PHRASES = re.compile(
-    r"(?:^| )(?:you know|i think|i guess|or something|or whatever|as well|for you|all right|thank you|by the way|"
+    r"(?:^| )(?:you know|i think|i guess|or something|or whatever|as well|for you|all right|thank you|"
+    r"by the way|"
     r"of course|i suppose|if (?:that is|you) (?:okay|fine|like|want))$"
 )
 
@@ -90,7 +91,7 @@ def _joint(sentence: Sentence, token: int, following: int) -> str:
     gap = sentence.between(token)
     if any(c.isalnum() for c in gap):
         return " "
-    return re.sub(r"[.!?…\s]+", " ", gap) or " "
+    return re.sub(r"[.!?…\s]+", " ", gap)
 
 
 def capitalise(text: str) -> str:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from meeting_assistant.domain.transcript import Utterance
+
+_T = TypeVar("_T")
 
 _PUNCTUATION = "\\s!-/:-@\\[-`{-~¡-©«-±´·»¿‐-‧‰-⁞、-〿؟،؛।！-／：-＠［-｀｛-･"  # noqa: RUF001
 _WORD = f"[^{_PUNCTUATION}]"
 _TOKEN = re.compile(rf"\d+(?:[.,:]\d+)+|{_WORD}+(?:['’-]{_WORD}+)*")  # noqa: RUF001
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+")  # noqa: RUF001
+_QUESTION_MARKS = "?？؟"  # noqa: RUF001
 _ABBREVIATIONS = frozenset("mr mrs ms dr prof st vs eg approx".split())
 
 _HESITATIONS = frozenset("uh uhm um umm er erm hmm hm mm mhm mmm ah eh em mm-hmm uh-huh m-hm".split())
@@ -31,7 +35,8 @@ _SPELT_OUT = {
     "hasnt": "has not", "lets": "let us", "thats": "that is", "youre": "you are", "theyre": "they are",
     "ll": "will", "alright": "all right", "yep": "yes", "yup": "yes",
 }  # fmt: skip
-_SUFFIXES = (("n't", " not"), ("'ll", " will"), ("'re", " are"), ("'ve", " have"), ("'d", " would"))
+_SUFFIX_WORDS = {"ll": "will", "s": "'s"}
+_SUFFIXES = (("n't", " not"), ("'re", " are"), ("'ve", " have"), ("'d", " would"))
 _IS_WORDS = frozenset("it that this he she there here what who where when how everything nothing one".split())
 
 _DANGLING = frozenset(
@@ -168,12 +173,31 @@ def tokenise(text: str, position: int = 0) -> list[Token]:
     """The tokens of a text, hesitations left out."""
     matches = [m for m in _TOKEN.finditer(text) if m.group().casefold().strip("-") not in _HESITATIONS]
     tokens = []
-    for match, following in zip(matches, [*matches[1:], None], strict=True):
-        gap = text[match.end() : following.start() if following else len(text)]
-        tokens.append(
-            Token(position, match.start(), match.end(), normalise(match.group()), _holds_comma(gap)),
-        )
+    for match, following in _with_next(matches):
+        comma = _holds_comma(text[match.end() : following.start() if following else len(text)])
+        start, end = match.span()
+        cut = end - _suffix_length(match.group())
+        if cut < end:
+            tokens.append(Token(position, start, cut, normalise(text[start:cut]), comma=False))
+            tokens.append(Token(position, cut, end, _SUFFIX_WORDS[text[cut + 1 : end].casefold()], comma))
+        else:
+            tokens.append(Token(position, start, end, normalise(match.group()), comma))
     return tokens
+
+
+def _suffix_length(word: str) -> int:
+    """Of `'ll` and of `'s` after a noun: `Ana'll` is a name and a verb."""
+    head, mark, tail = word.replace("’", "'").rpartition("'")  # noqa: RUF001
+    if not mark or not head or tail.casefold() not in _SUFFIX_WORDS:
+        return 0
+    if tail.casefold() == "s" and (head.casefold() in _IS_WORDS or head.casefold() == "let"):
+        return 0
+    return len(tail) + 1
+
+
+def _with_next(items: Sequence[_T]) -> Iterator[tuple[_T, _T | None]]:
+    for k, item in enumerate(items):
+        yield item, items[k + 1] if k + 1 < len(items) else None
 
 
 def _holds_comma(gap: str) -> bool:
@@ -183,15 +207,18 @@ def _holds_comma(gap: str) -> bool:
 def _split_utterance(position: int, utterance: Utterance, texts: Sequence[str]) -> Iterable[Sentence]:
     tokens = tokenise(utterance.text, position)
     run: list[Token] = []
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, following in _with_next(tokens):
         run.append(token)
         gap = utterance.text[token.end : following.start if following else len(utterance.text)]
         if following is None or _ends_here(token, gap):
             kept = _without_filler_pairs(run)
             if kept:
                 yield Sentence(
-                    kept, speaker=utterance.speaker, question="?" in gap or "？" in gap, texts=texts
-                )  # noqa: RUF001
+                    kept,
+                    speaker=utterance.speaker,
+                    question=any(mark in gap for mark in _QUESTION_MARKS),
+                    texts=texts,
+                )
             run = []
 
 

@@ -1,0 +1,55 @@
+# `make` lists the targets. What they do is written in scripts/setup.py; steps that are done are not repeated.
+
+PYTHON ?= python3
+VENV = .venv/bin
+SETUP = $(PYTHON) scripts/setup.py
+CODE = src tests scripts benchmarks
+
+.PHONY: help setup run test check fmt web demo lock docs clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\): ## /\1	/p' Makefile
+
+setup: ## Install everything for development: .venv, web app
+	@$(SETUP) dev web
+
+run: ## Install what running needs and serve on http://127.0.0.1:8000 (HTTP_HOST, HTTP_PORT, DATA_DIR)
+	@$(SETUP) runtime web
+	@exec $(VENV)/meeting-assistant serve
+
+demo: ## Stream the sample meeting and show captions and minutes
+	@$(SETUP) runtime web
+	@exec $(VENV)/meeting-assistant demo
+
+test: ## Install what tests need, check, and run all tests
+	@$(SETUP) dev web tools
+	@$(MAKE) check
+	$(VENV)/pytest
+
+check: ## Style, types, layers, generated pages, the web app's own checks
+	@$(SETUP) dev
+	$(VENV)/ruff check $(CODE)
+	$(VENV)/ruff format --check $(CODE)
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+	$(VENV)/python scripts/write_docs.py --check
+	@$(SETUP) npm run check
+	@$(SETUP) npm test
+
+fmt: ## Format the code and mend what can be mended
+	@$(SETUP) dev
+	$(VENV)/ruff check --fix $(CODE)
+	$(VENV)/ruff format $(CODE)
+
+web: ## Build the web app when its sources changed
+	@$(SETUP) web
+
+docs: ## Write the pages that are made from the code
+	@$(SETUP) dev
+	$(VENV)/python scripts/write_docs.py
+
+lock: ## Resolve requirements*.txt anew (OPTIONS=--upgrade for newest versions)
+	@$(SETUP) lock $(OPTIONS)
+
+clean: ## Remove what these targets made; meetings and .env stay
+	@$(SETUP) clean

@@ -1,0 +1,132 @@
+"""Decodes uploads in a child process that can do no harm: implements `MediaDecoder`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from meeting_assistant.domain.errors import AudioFormatError, MeetingAssistantError, TooLargeError
+from meeting_assistant.domain.ports import DecodeLimits, MediaInfo
+
+PIECE_BYTES = 1 << 16
+PROBE_SECONDS = 30.0
+MAX_REPORT_BYTES = 1 << 16
+_MODULE = "meeting_assistant.adapters.audio.decode_child"
+_SEND = "Send a recording: wav, mp3, m4a, ogg, opus, flac, webm, mp4 and the like."
+_REASONS = {
+    "not_audio": ("This file is not sound that can be read.", _SEND),
+    "no_audio_stream": ("This file has no sound in it.", _SEND),
+    "no_sound": ("This file says that it is sound, but holds none.", _SEND),
+    "too_damaged": ("This file is too damaged to be read.", "Send the original recording."),
+}
+
+
+class PyAvDecoder:
+    """FFmpeg by PyAV, one child per file."""
+
+    async def probe(self, path: Path) -> MediaInfo:
+        """Open it and decode its first sound. Raises AudioFormatError."""
+        limits = DecodeLimits(max_cpu_s=int(PROBE_SECONDS))
+        async with _child("probe", path, limits) as child:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    report = await child.report()
+            except TimeoutError:
+                raise _failure("not_audio", limits) from None
+        return MediaInfo(**report)  # type: ignore[arg-type]  # the child is ours and fills exactly these
+
+    async def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
+        """Canonical PCM in pieces of at most 64 KiB; the child waits while nobody reads."""
+        limits = limits or DecodeLimits()
+        async with _child("decode", path, limits) as child:
+            assert child.process.stdout is not None
+            while True:
+                try:
+                    async with asyncio.timeout(limits.idle_timeout_s):
+                        piece = await child.process.stdout.read(PIECE_BYTES)
+                except TimeoutError:
+                    raise _failure("too_damaged", limits) from None
+                if not piece:
+                    break
+                yield piece
+            await child.report()
+
+
+class _Child:
+    """The running process and what it says on standard error."""
+
+    def __init__(self, process: asyncio.subprocess.Process, limits: DecodeLimits) -> None:
+        self.process = process
+        self._limits = limits
+        assert process.stderr is not None
+        self._listening = asyncio.create_task(_read_limited(process.stderr))
+
+    async def report(self) -> dict[str, object]:
+        """After its end: what it found. Raises AudioFormatError, TooLargeError."""
+        said = await self._listening
+        code = await self.process.wait()
+        info: dict[str, object] | None = None
+        for line in said.splitlines():
+            with contextlib.suppress(ValueError, AttributeError):
+                fields = json.loads(line)
+                info = fields.get("info", info)
+                if "error" in fields:
+                    raise _failure(fields["error"], self._limits)
+        if code != 0 or info is None:
+            # Killed by a limit, or crashed: FFmpeg met something that it should not have met.
+            raise _failure("not_audio", self._limits)
+        return info
+
+    async def end(self) -> None:
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
+        await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def _child(mode: str, path: Path, limits: DecodeLimits) -> AsyncIterator[_Child]:
+    """Started with the file as standard input, and certainly ended when the block is left."""
+    arguments = [mode, str(limits.max_duration_s), str(limits.max_memory_bytes), str(limits.max_cpu_s)]
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="decode-"))
+        source = stack.enter_context(await asyncio.to_thread(path.open, "rb"))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-m", _MODULE, *arguments,
+            stdin=source,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=folder,
+            env={name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ},
+        )  # fmt: skip
+        child = _Child(process, limits)
+        try:
+            yield child
+        finally:
+            await asyncio.shield(child.end())
+
+
+async def _read_limited(stream: asyncio.StreamReader) -> str:
+    """All of it is read, so that the child never waits; only the beginning is kept."""
+    kept = b""
+    while piece := await stream.read(4096):
+        kept = (kept + piece)[:MAX_REPORT_BYTES]
+    return kept.decode(errors="replace")
+
+
+def _failure(code: object, limits: DecodeLimits) -> MeetingAssistantError:
+    if code == "too_long":
+        hours = limits.max_duration_s / 3600
+        return TooLargeError(
+            f"The recording is longer than {hours:g} hours.", "Cut it, or raise MAX_MEETING_HOURS."
+        )
+    message, remedy = _REASONS.get(str(code), _REASONS["not_audio"])
+    return AudioFormatError(message, remedy, code=str(code) if code in _REASONS else "not_audio")

@@ -1,0 +1,56 @@
+"""From a client's sample rate to ours, piece by piece."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ
+
+if TYPE_CHECKING:
+    import av
+
+
+class StreamResampler:
+    """libswresample with its state kept over calls; at our own rate bytes pass through unchanged."""
+
+    def __init__(self, input_rate_hz: int) -> None:
+        self._rate_hz = input_rate_hz
+        self._odd = b""
+        self._resampler: av.AudioResampler | None = None
+        if input_rate_hz != SAMPLE_RATE_HZ:
+            import av
+
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+
+    @property
+    def has_odd_byte(self) -> bool:
+        """True when half a sample waits for its other half."""
+        return bool(self._odd)
+
+    def feed(self, pcm: bytes) -> bytes:
+        """s16le mono at the input rate in, any number of bytes; canonical PCM out."""
+        joined = self._odd + pcm
+        even = len(joined) - len(joined) % BYTES_PER_SAMPLE
+        self._odd = joined[even:]
+        whole = joined[:even]
+        if self._resampler is None or not whole:
+            return whole
+        import av
+
+        samples = np.frombuffer(whole, dtype="<i2").reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = self._rate_hz
+        return _bytes_of(self._resampler.resample(frame))
+
+    def flush(self) -> bytes:
+        """What the filter still holds; the resampler is at its end afterwards."""
+        if self._resampler is None:
+            return b""
+        resampler, self._resampler = self._resampler, None
+        return _bytes_of(resampler.resample(None))
+
+
+def _bytes_of(frames: list[av.AudioFrame]) -> bytes:
+    return b"".join(frame.to_ndarray().astype("<i2").tobytes() for frame in frames)

@@ -1,0 +1,106 @@
+"""Reads the settings, and says in plain words what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from meeting_assistant.config.reference import allowed_words, is_secret, without_password
+from meeting_assistant.config.settings import Settings
+from meeting_assistant.domain.errors import ConfigurationError
+
+_OWN_PREFIXES = (
+    "ALLOWED_ORIGIN",
+    "ASR_",
+    "AUDIO_",
+    "AZURE_OPENAI_",
+    "DIARIZATION_",
+    "ENDPOINT_SILENCE",
+    "GOOGLE_GEMINI_",
+    "INFERENCE_",
+    "LLM_",
+    "MAX_MEETING",
+    "MAX_SESSION",
+    "MAX_UPLOAD",
+    "MAX_UTTERANCE",
+    "MEETING_",
+    "NEMO_",
+    "ORCHESTRATOR_",
+    "PARTIAL_",
+    "SESSION_GRACE",
+    "SHUTDOWN_",
+    "VAD_",
+)
+"""Nobody else's variables begin like this: one that is not a setting is a mistake."""
+_SHARED_PREFIXES = ("ANTHROPIC_", "DATA_", "HF_", "HTTP_", "LOG_", "OPENAI_", "REDIS_", "VLLM_", "XAI_")
+"""Other programs' variables begin like this too: only a near miss of ours is a mistake."""
+_NEAR_MISS = 0.85
+_NAMESAKE = 0.75
+_SHOWN_CHARACTERS = 80
+
+
+def load_settings(env_file: str | Path | None = ".env") -> Settings:
+    """Read the environment, then `env_file` (relative to the working directory) for what it does not name.
+
+    Raises ConfigurationError that names every wrong variable, its value and what is allowed.
+    """
+    try:
+        return Settings(_env_file=env_file)
+    except ValidationError as error:
+        problems = [_problem(details) for details in error.errors()]
+        raise ConfigurationError(
+            " ".join(problems),
+            "Correct or remove it in the environment or in .env; `docs/configuration.md` describes every setting.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{env_file} cannot be read: {type(error).__name__}.", "Make it a readable UTF-8 text file."
+        ) from error
+
+
+def unknown_variables(
+    environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env"
+) -> list[str]:
+    """A sentence for each variable that looks like a setting and is none, most likely a typing error.
+
+    Looks into the environment and `env_file`; with `environ` given, into that alone.
+    """
+    names = set(os.environ if environ is None else environ)
+    if environ is None and env_file is not None and Path(env_file).is_file():
+        names.update(dotenv_values(env_file, interpolate=False))
+    known = [name.upper() for name in Settings.model_fields]
+    found = ((name, _suspicion(name.upper(), known)) for name in sorted(names))
+    return [f"{name} is not a setting.{hint}" for name, hint in found if hint is not None]
+
+
+def _suspicion(name: str, known: list[str]) -> str | None:
+    """The hint to give about a variable, or None when it is one of ours or none of our business."""
+    if name in known:
+        return None
+    is_ours = name.startswith(_OWN_PREFIXES)
+    if not is_ours and not name.startswith(_SHARED_PREFIXES):
+        return None
+    near = difflib.get_close_matches(name, known, n=1, cutoff=_NAMESAKE if is_ours else _NEAR_MISS)
+    if near:
+        return f" Did you mean {near[0]}?"
+    return "" if is_ours else None
+
+
+def _problem(details: Any) -> str:
+    name = str(details["loc"][0])
+    reason = str(details["ctx"]["error"]) if details["type"] == "value_error" else ""
+    because = f": {reason}" if reason else ""
+    return f"{name.upper()}{_shown(name, details['input'])} cannot be used{because}. Allowed: {allowed_words(name)}."
+
+
+def _shown(name: str, value: object) -> str:
+    if is_secret(name):
+        return " (value not shown)"
+    text = without_password(",".join(value) if isinstance(value, tuple) else str(value))
+    return f"={text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + '…'}"

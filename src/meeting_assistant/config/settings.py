@@ -1,0 +1,264 @@
+"""Every setting, its type and its default. The text beneath a field is its documentation everywhere.
+
+The name of a variable is the name of the field in capitals. An empty value means "not set".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args, get_origin
+
+from platformdirs import user_data_path
+from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from meeting_assistant.config.values import (
+    PROVIDERS,
+    Allowed,
+    Directory,
+    Endpoint,
+    FernetKeys,
+    File,
+    Host,
+    Language,
+    Origins,
+    ProviderOrder,
+    Retention,
+    Url,
+    split_keys,
+)
+
+SECTIONS = {
+    "http_host": "Server",
+    "audio_storage": "Recordings",
+    "asr_engine": "Speech recognition",
+    "diarization_engine": "Speakers",
+    "orchestrator_backend": "Work off the hot path",
+    "llm_provider_order": "Language models",
+    "vllm_base_url": "vLLM or another OpenAI-compatible server",
+    "xai_api_key": "xAI",
+    "openai_api_key": "OpenAI",
+    "azure_openai_endpoint": "Azure OpenAI",
+    "anthropic_api_key": "Anthropic",
+    "google_gemini_api_key": "Google Gemini",
+    "meeting_slack_webhook_url": "After a meeting",
+}
+"""First field of each section to the section's heading, in order."""
+
+
+class Settings(BaseSettings):
+    """What can be set, read once at start from the environment and from `.env`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        env_file_encoding="utf-8",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    # --- Server -------------------------------------------------------------------------------------------
+
+    http_host: Host = "127.0.0.1"
+    """Address to listen on. Anything but a loopback address opens the server to the network, and this
+    version has no access control: put it behind a proxy that asks for a password."""
+    http_port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 lets the system choose one."""
+    allowed_origins: Origins = ()
+    """Other web sites whose pages may use this server. The server's own page always may."""
+    data_dir: Annotated[Directory, Allowed("a directory that this user may write to")] = Field(
+        default_factory=lambda: user_data_path("meeting-assistant", appauthor=False)
+    )
+    """Where meetings, recordings and the generated key live. By default the user's own data directory, on
+    Linux `~/.local/share/meeting-assistant`."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log message that is written. Logs go to standard error and never hold what was said."""
+    log_format: Literal["console", "json"] = "console"
+    """`console` for people, `json` for log collectors (one object a line)."""
+    shutdown_grace_seconds: float = Field(default=20, gt=0, le=600)
+    """After SIGTERM: how long running work may take to finish before the process ends."""
+    session_grace_seconds: float = Field(default=600, ge=0, le=86_400)
+    """How long a live meeting waits for a client that lost its connection before it is finished."""
+    max_sessions: int = Field(default=32, ge=1, le=10_000)
+    """Live meetings at the same time; further ones are refused with the advice to try later."""
+    max_upload_bytes: Annotated[ByteSize, Allowed("bytes above 0, or a size such as 500MB or 2GiB")] = Field(
+        default=ByteSize(2 * 1024**3), gt=0
+    )
+    """Largest file that may be uploaded."""
+    max_meeting_hours: float = Field(default=8, gt=0, le=48)
+    """Longest meeting, live or uploaded."""
+
+    # --- Recordings ---------------------------------------------------------------------------------------
+
+    audio_storage: Literal["journal", "memory"] = "journal"
+    """`journal`: sound is encrypted and written to the disk before it is acknowledged, so that a crash loses
+    nothing. `memory`: no sound ever touches the disk."""
+    audio_encryption_key: FernetKeys | None = None
+    """Keys that protect recordings: the first encrypts, all decrypt, which is how keys are changed. Without
+    any, one is generated into `DATA_DIR`; keep a copy of it elsewhere. To make one:
+    `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`."""
+    audio_retention: Retention = "keep"
+    """What happens to the sound of a finished meeting. `keep` leaves it until the meeting is deleted.
+    `days:N` and `delete-after-minutes` are planned; this version refuses them."""
+
+    # --- Speech recognition -------------------------------------------------------------------------------
+
+    asr_engine: Literal["auto", "moonshine", "faster-whisper", "openai"] = "auto"
+    """The recogniser. `moonshine` is embedded: English, no download. `auto` takes it too. `faster-whisper`
+    and `openai` are planned; this version refuses them at start."""
+    asr_model_id: str = Field(default="medium", min_length=1, max_length=200)
+    """Whisper model. No effect in this version: only the embedded engine is there, and its model is fixed."""
+    asr_language: Language | None = None
+    """Language of meetings that name none; `auto` or unset leaves it to the engine. The embedded engine
+    understands English only."""
+    asr_compute_type: Literal[
+        "auto",
+        "default",
+        "int8",
+        "int8_float32",
+        "int8_float16",
+        "int8_bfloat16",
+        "int16",
+        "float16",
+        "bfloat16",
+        "float32",
+    ] = "auto"
+    """Arithmetic of a Whisper model. No effect in this version."""
+    partial_interval_seconds: float = Field(default=0.5, ge=0.1, le=10)
+    """How often the caption of an open utterance is renewed. Shorter costs more processor time."""
+    vad_threshold: float = Field(default=0.5, ge=0.1, le=0.95)
+    """Probability of speech from which sound counts as speech. Higher hears less noise and less of soft
+    voices."""
+    endpoint_silence_ms: int = Field(default=500, ge=100, le=5000)
+    """A pause this long ends an utterance."""
+    max_utterance_seconds: float = Field(default=15, ge=3, le=30)
+    """Longer speech without a pause is cut at its quietest moment."""
+
+    # --- Speakers -----------------------------------------------------------------------------------------
+
+    diarization_engine: Literal["embedded", "pyannote", "nemo", "off"] = "embedded"
+    """Who tells voices apart. `pyannote` and `nemo` are planned; this version falls back to `embedded` and
+    says so. `off` leaves all utterances without a speaker."""
+    hf_token: SecretStr | None = None
+    """Hugging Face token for pyannote's models. No effect in this version."""
+    nemo_diarization_enabled: bool = False
+    """Asks for NVIDIA NeMo, as `DIARIZATION_ENGINE=nemo` does. In this version the embedded engine answers
+    instead, with a notice."""
+
+    # --- Work off the hot path ----------------------------------------------------------------------------
+
+    orchestrator_backend: Literal["local", "redis"] = "local"
+    """Where jobs run: `local`, in the server itself. `redis`, on a fleet of workers, is planned; this version
+    refuses it at start."""
+    inference_workers: int = Field(default=2, ge=1, le=64)
+    """Jobs (transcribing a file, finishing a meeting) that run at the same time."""
+    inference_batch_size: int = Field(default=8, ge=1, le=64)
+    """Most pieces of sound, of different meetings, that the recogniser is given at once."""
+    redis_url: SecretStr | None = None
+    """Redis for `ORCHESTRATOR_BACKEND=redis`; it may hold a password and is treated as a secret. No effect in
+    this version."""
+
+    # --- Language models ----------------------------------------------------------------------------------
+    # Model names are defaults of November 2026; providers retire names within months.
+
+    llm_provider_order: ProviderOrder = PROVIDERS
+    """Providers in the order they are tried; one that is not configured is skipped. In this version language
+    models are only tried by `meeting-assistant doctor`: minutes are written by the embedded writer, and
+    nothing said leaves the machine. Later versions write minutes with them."""
+    llm_max_retries: int = Field(default=2, ge=0, le=10)
+    """Further attempts at one provider after a failure that may pass."""
+    llm_backoff_seconds: float = Field(default=0.5, ge=0, le=60)
+    """Pause before the first further attempt; it doubles each time."""
+    llm_timeout_seconds: float = Field(default=120, gt=0, le=3600)
+    """How long one answer may take."""
+    llm_local_only: bool = False
+    """Forbids every provider outside your own machines, whatever else is configured."""
+
+    # --- vLLM ---------------------------------------------------------------------------------------------
+
+    vllm_base_url: Url = "http://localhost:8001"
+    """Address of the server, with or without `/v1`."""
+    vllm_model_id: str = Field(default="meta-llama-3-8b-instruct", min_length=1, max_length=200)
+    """Name under which the server knows the model."""
+    vllm_completions_endpoint: Endpoint = "/v1/chat/completions"
+    """Path of chat completions."""
+    vllm_api_key: SecretStr | None = None
+    """Sent as a bearer token when set."""
+
+    # --- xAI ----------------------------------------------------------------------------------------------
+
+    xai_api_key: SecretStr | None = None
+    """Enables xAI."""
+    xai_model_id: str = Field(default="grok-latest", min_length=1, max_length=200)
+    """Model to ask for."""
+    xai_base_url: Url = "https://api.x.ai/v1"
+    """Address of the service."""
+
+    # --- OpenAI -------------------------------------------------------------------------------------------
+
+    openai_api_key: SecretStr | None = None
+    """Enables OpenAI."""
+    openai_model_id: str = Field(default="gpt-5.6-luna", min_length=1, max_length=200)
+    """Model to ask for."""
+    openai_base_url: Url = "https://api.openai.com/v1"
+    """Address of the service, or of anything that speaks its protocol."""
+
+    # --- Azure OpenAI -------------------------------------------------------------------------------------
+
+    azure_openai_endpoint: Url | None = None
+    """Address of your resource. Azure is enabled when this, the key and the deployment are set."""
+    azure_openai_api_key: SecretStr | None = None
+    """Key of your resource."""
+    azure_openai_deployment: str | None = Field(default=None, max_length=200)
+    """Name of your deployment."""
+    azure_openai_api_version: str | None = Field(default=None, max_length=40)
+    """Version of the deployments interface; without one the `/v1` interface is used."""
+
+    # --- Anthropic ----------------------------------------------------------------------------------------
+
+    anthropic_api_key: SecretStr | None = None
+    """Enables Anthropic."""
+    anthropic_model_id: str = Field(default="claude-sonnet-5-5", min_length=1, max_length=200)
+    """Model to ask for."""
+    anthropic_base_url: Url = "https://api.anthropic.com"
+    """Address of the service."""
+    anthropic_version: str = Field(default="2026-10-21", pattern=r"^\d{4}-\d{2}-\d{2}$")
+    """Version of the interface, a date."""
+
+    # --- Google Gemini ------------------------------------------------------------------------------------
+
+    google_gemini_api_key: SecretStr | None = None
+    """Enables Gemini."""
+    google_gemini_model_id: str = Field(default="gemini-3.8-flash", min_length=1, max_length=200)
+    """Model to ask for."""
+    google_gemini_base_url: Url = "https://generativelanguage.googleapis.com/v1beta"
+    """Address of the service."""
+
+    # --- After a meeting ----------------------------------------------------------------------------------
+
+    meeting_slack_webhook_url: SecretStr | None = None
+    """Slack's incoming webhook for finished meetings. No effect in this version."""
+    meeting_log_path: File | None = None
+    """File that gets one JSON line for each finished meeting. No effect in this version."""
+
+    def is_set(self, name: str) -> bool:
+        """True when somebody chose the value; takes the name of the field or of the variable."""
+        return name.lower() in self.model_fields_set
+
+    def audio_encryption_keys(self) -> list[str]:
+        """Fernet keys in order, the encrypting one first; empty when none is set."""
+        return split_keys(self.audio_encryption_key)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tidy(cls, value: object, info: ValidationInfo) -> object:
+        """Spaces around a value and the capitals of a keyword carry no meaning."""
+        if not isinstance(value, str) or info.field_name is None:
+            return value
+        value = value.strip()
+        field = cls.model_fields[info.field_name]
+        if not value:
+            return field.get_default(call_default_factory=True, validated_data={})
+        if get_origin(field.annotation) is Literal and value.lower() in get_args(field.annotation):
+            return value.lower()
+        return value

@@ -1,0 +1,147 @@
+"""Kinds of values that several settings share, each with the sentence that says what is allowed.
+
+The sentence travels with the type (`Allowed`), so that an error message, the documentation and the check
+itself cannot say different things.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import NoDecode
+
+ProviderName = Literal["vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded"]
+PROVIDERS: tuple[ProviderName, ...] = ("vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded")
+
+_FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a value may be, in words that follow "Allowed:"."""
+
+    words: str
+
+
+def split_keys(joined: SecretStr | None) -> list[str]:
+    """The single keys of a comma separated list, in order."""
+    return _parts(joined.get_secret_value()) if joined else []
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in (piece.strip() for piece in text.split(",")) if part]
+
+
+def _comma_list(value: object) -> object:
+    return tuple(_parts(value)) if isinstance(value, str) else value
+
+
+def _fernet_keys(joined: SecretStr) -> SecretStr:
+    keys = split_keys(joined)
+    for position, key in enumerate(keys, start=1):
+        if not _FERNET_KEY.fullmatch(key):
+            raise ValueError(f"key {position} of {len(keys)} is not a Fernet key")
+    return joined
+
+
+def _providers(names: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name.lower() for name in names)
+    unknown = [name for name in names if name not in PROVIDERS]
+    if unknown:
+        raise ValueError(f"unknown provider {', '.join(unknown)}")
+    if len(set(names)) < len(names):
+        raise ValueError("a provider is named twice")
+    return names
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        parts = _url_parts(origin)
+        if parts.path or parts.query or parts.fragment:
+            raise ValueError(f"{origin} has a path: an origin is scheme, host and port only")
+    return origins
+
+
+def _url(value: str) -> str:
+    _url_parts(value)
+    return value.rstrip("/")
+
+
+def _url_parts(value: str) -> _Parts:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise ValueError("not an http(s) address")
+    return _Parts(parts.path, parts.query, parts.fragment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    path: str
+    query: str
+    fragment: str
+
+
+def _endpoint(value: str) -> str:
+    return value if value.startswith("/") else _url(value)
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("not a host name or address")
+    return value
+
+
+def _language(value: str) -> str | None:
+    if value.lower() == "auto":
+        return None
+    if not _LANGUAGE.fullmatch(value):
+        raise ValueError("not a language tag")
+    return value
+
+
+def _retention(value: str) -> str:
+    if value == "keep":
+        return value
+    if re.fullmatch(r"days:\d+|delete-after-minutes", value):
+        raise ValueError("this kind of retention is not in this version")
+    raise ValueError("unknown kind of retention")
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]
+Origins = Annotated[
+    CommaList, AfterValidator(_origins), Allowed("origins such as https://notes.example, comma separated")
+]
+ProviderOrder = Annotated[
+    CommaList,
+    AfterValidator(_providers),
+    Allowed(f"any of {', '.join(PROVIDERS)}, comma separated, each once"),
+]
+FernetKeys = Annotated[
+    SecretStr,
+    AfterValidator(_fernet_keys),
+    Allowed("Fernet keys (32 bytes in url-safe base64, 44 characters), comma separated"),
+]
+Url = Annotated[str, AfterValidator(_url), Allowed("an address that begins with http:// or https://")]
+Endpoint = Annotated[
+    str, AfterValidator(_endpoint), Allowed("a path that begins with /, or a whole http(s) address")
+]
+Host = Annotated[str, AfterValidator(_host), Allowed("a host name or an IP address")]
+Language = Annotated[str, AfterValidator(_language), Allowed("a language tag such as en or pt-BR, or auto")]
+Retention = Annotated[str, AfterValidator(_retention), Allowed("keep")]
+Directory = Annotated[Path, AfterValidator(_absolute), Allowed("a directory")]
+File = Annotated[Path, AfterValidator(_absolute), Allowed("a file")]
