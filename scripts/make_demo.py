@@ -22,9 +22,9 @@ TARGET = ROOT / "src/meeting_assistant/demo"
 RATE = 16_000
 
 VOICES = {
-    "S1": ("Maria", "en-us+f3", 148, 52),
-    "S2": ("David", "en-us", 145, 38),
-    "S3": ("Helen", "en-gb+f4", 142, 78),
+    "S1": ("Maria", "en-us+Annie", 140, 55),
+    "S2": ("David", "en-us+klatt2", 140, 45),
+    "S3": ("Peter", "en-us+m1", 140, 30),
 }
 """Name, espeak-ng voice, words per minute, pitch."""
 
@@ -41,9 +41,13 @@ SCRIPT: list[tuple[str, float, str]] = [
     ("S2", 0.8, "I will update the documentation by Friday."),
     ("S1", 0.8, "Thank you David. What about the release date?"),
     ("S3", 0.8, "The risk is that the payment provider is not ready before the end of the month."),
-    ("S1", 0.9, "Then let us move the release to the tenth of December. We agreed on that yesterday with the sales team."),
+    (
+        "S1",
+        0.9,
+        "Then let us move the release to the tenth of December. We agreed on that yesterday with the sales team.",
+    ),
     ("S2", 0.8, "That works for me. I will send the new schedule to the customers by tomorrow."),
-    ("S1", 0.9, "Helen, can you call the payment provider on Monday?"),
+    ("S1", 0.9, "Peter, can you call the payment provider on Monday?"),
     ("S3", 0.7, "Yes, I will call the payment provider on Monday."),
     ("S2", 0.9, "Maybe we should look at the pricing page some time."),
     ("S1", 0.8, "Perhaps, but that is not urgent today."),
@@ -131,8 +135,8 @@ def make_meeting() -> tuple[Samples, list[dict[str, object]]]:
         )
     pieces.append(np.zeros(RATE, dtype=np.int16))
     sound = np.concatenate(pieces)
-    # A room is never digitally silent: a noise floor of about -65 dBFS.
-    room = rng.normal(0, 18, len(sound))
+    # A room is never digitally silent: a noise floor of about -80 dBFS.
+    room = rng.normal(0, 3, len(sound))
     return np.clip(sound + room, -32_768, 32_767).astype(np.int16), utterances
 
 
@@ -164,7 +168,9 @@ def write() -> None:
     (TARGET / "planning.json").write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
     _, voice, speed, pitch = VOICES["S2"]
     silence = np.zeros(RATE // 2, dtype=np.int16)
-    write_flac(TARGET / "hello.flac", np.concatenate([silence, level(speak(HELLO, voice, speed, pitch)), silence]))
+    write_flac(
+        TARGET / "hello.flac", np.concatenate([silence, level(speak(HELLO, voice, speed, pitch)), silence])
+    )
     (TARGET / "hello.txt").write_text(HELLO + "\n", encoding="utf-8")
     print(f"{len(sound) / RATE:.1f} s, {len(utterances)} utterances")
 
@@ -176,7 +182,9 @@ def main() -> int:
     is_check = parser.parse_args().check
     write()
     if is_check:
-        return subprocess.run([sys.executable, "-m", "meeting_assistant", "demo", "--fast"], check=False).returncode
+        return subprocess.run(
+            [sys.executable, "-m", "meeting_assistant", "demo", "--fast"], check=False
+        ).returncode
     return 0
 
 

@@ -1,93 +1,112 @@
-"""Recordings as files, one per meeting: implements `AudioStore` and `AudioJournal`."""
+"""Recordings as files, one per meeting: implements `AudioStore` and `AudioJournal`.
+
+Invariants of a file: one write and one sync per record, so only the last record can be torn; nothing below
+`durable_bytes` ever changes; a file is changed only by an opening that writes, and only one writes at a time.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import io
 import os
 import secrets
 import threading
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from meeting_assistant.adapters.storage import durable_files
 from meeting_assistant.adapters.storage import journal_format as fmt
+from meeting_assistant.adapters.storage.journal_scan import Checkpoint, Damage, Scan, scan
 from meeting_assistant.adapters.storage.keys import KeyRing
-from meeting_assistant.domain.errors import ConflictError, NotFoundError, StorageError
+from meeting_assistant.domain.audio import BYTES_PER_SECOND
+from meeting_assistant.domain.errors import AudioDecryptionError, ConflictError, NotFoundError
 
 SUFFIX = ".maj"
-INDEX_EVERY = 32
-"""Records between two places from which reading can begin."""
-_sync = getattr(os, "fdatasync", os.fsync)
 
 
 class FileAudioStore:
-    """Journals in a directory that only its owner can read."""
+    """Journals in a directory of mode 0700. Blocks; any thread but the event loop's."""
 
     def __init__(self, directory: Path, keyring: KeyRing) -> None:
         self._directory = directory
         self._keyring = keyring
 
     def create(self, meeting_id: str) -> FileJournal:
-        """A new journal; its header is on the disk when this returns. Raises StorageError, ConflictError."""
+        """A new journal; it is on the disk when this returns. Raises ConflictError, StorageError."""
         path = self._path(meeting_id)
         data_key = secrets.token_bytes(fmt.DATA_KEY_BYTES)
-        header = fmt.Header(meeting_id, self._keyring.fingerprint, self._keyring.wrap(data_key))
-        if path.exists():
-            raise ConflictError("This meeting already has a recording.", "Open it instead.")
-        with _named_errors():
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = path.with_suffix(".tmp")
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(header.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_directory(self._directory)
-        return FileJournal(path, header, data_key)
+        raw_header = fmt.encode_header(meeting_id, self._keyring.wrap(data_key))
+        try:
+            durable_files.make_private_directory(self._directory)
+            durable_files.write_new_file(path, raw_header)
+        except FileExistsError as error:
+            raise ConflictError("This meeting already has a recording.", "Open it instead.") from error
+        except OSError as error:
+            raise durable_files.storage_error(error) from error
+        return FileJournal(path, fmt.JournalCodec(fmt.decode_header(raw_header), data_key))
 
     def open(self, meeting_id: str, *, durable_bytes: int = 0) -> FileJournal:
-        """An existing journal, verified from its start.
+        """An existing journal, verified from its start; the file is not changed before the first write.
 
-        A torn end is left out of it, but never anything below `durable_bytes`, which was acknowledged.
-        Raises NotFoundError, AudioDecryptionError, StorageError.
+        A torn end is left out, but nothing below `durable_bytes`, which was acknowledged. Raises NotFoundError,
+        AudioDecryptionError (wrong key, damage: the message names the place), StorageError.
         """
-        path = self._path(meeting_id)
-        if not path.exists():
-            raise NotFoundError("No sound is stored for this meeting.", "It may have been deleted.")
-        with _named_errors():
-            with path.open("rb") as file:
-                start = file.read(8192)
-            try:
-                header, _ = fmt.decode_header(start)
-            except fmt.DamagedJournalError as error:
-                raise _damaged(str(error), 0) from error
-            if header.meeting_id != meeting_id:
-                raise _damaged("it belongs to another meeting", 0)
-            journal = FileJournal(
-                path, header, self._keyring.unwrap(header.wrapped_key, header.key_fingerprint)
-            )
+        journal = self._open(meeting_id)
+        found = journal.damage
+        if found is not None and (not found.is_torn or journal.durable_bytes < durable_bytes):
+            journal.close()
+            raise _damaged(meeting_id, found.finding, found.position, found.offset)
         if journal.durable_bytes < durable_bytes:
             journal.close()
-            raise _damaged("acknowledged sound is missing or changed", journal.durable_bytes)
+            raise _damaged(meeting_id, fmt.Finding.SHORT, journal.file_bytes, journal.durable_bytes)
+        return journal
+
+    def open_intact_part(self, meeting_id: str) -> FileJournal:
+        """The good part of a damaged journal, to read from; writing to it is refused."""
+        journal = self._open(meeting_id)
+        journal.is_read_only = True
         return journal
 
     def exists(self, meeting_id: str) -> bool:
-        """True when there is a file."""
-        return self._path(meeting_id).exists()
+        """True when there is a file; anything but a meeting id has none."""
+        try:
+            return self._path(meeting_id).exists()
+        except NotFoundError:
+            return False
 
     def delete(self, meeting_id: str) -> None:
-        """The wrapped key first, so that not even the freed blocks can be read; then the files."""
+        """Destroy the wrapped key, then remove the file and what was set aside of it. Idempotent."""
+        if not self.exists(meeting_id):
+            return
         path = self._path(meeting_id)
-        with _named_errors():
-            for file in (path, _torn_path(path)):
-                if file.exists():
-                    _shred(file)
-                    file.unlink()
-            if self._directory.exists():
-                _sync_directory(self._directory)
+        try:
+            _destroy_key(path)
+            for pattern in (f"{path.name}.torn*", f".{path.name}.*.tmp", path.name):
+                for file in self._directory.glob(pattern):
+                    file.unlink(missing_ok=True)
+            durable_files.sync_directory(self._directory)
+        except OSError as error:
+            raise durable_files.storage_error(error) from error
+
+    def _open(self, meeting_id: str) -> FileJournal:
+        path = self._path(meeting_id)
+        try:
+            with path.open("rb") as file:
+                header = fmt.decode_header(file.read(fmt.HEADER_BYTES))
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                "No sound is stored for this meeting.", "It may have been deleted."
+            ) from error
+        except OSError as error:
+            raise durable_files.storage_error(error) from error
+        except fmt.BadHeaderError as error:
+            raise _refused(meeting_id, str(error)) from error
+        if header.meeting_id != meeting_id:
+            raise _refused(meeting_id, "it belongs to another meeting")
+        if header.wrapped_key is None:
+            raise _refused(meeting_id, "its data key was destroyed when the meeting was deleted")
+        return FileJournal(path, fmt.JournalCodec(header, self._keyring.unwrap(header.wrapped_key)))
 
     def _path(self, meeting_id: str) -> Path:
         try:
@@ -95,203 +114,233 @@ class FileAudioStore:
         except ValueError:
             canonical = ""
         if canonical != meeting_id:
-            raise NotFoundError("There is no such meeting.", "A meeting id is a UUID.")
+            raise NotFoundError("There is no such meeting.", "A meeting id is a UUID in lower case.")
         return self._directory / f"{meeting_id}{SUFFIX}"
 
 
 class FileJournal:
-    """One recording. Thread-safe; blocks."""
+    """One recording. Blocks; thread-safe: reading does not wait for a write in progress."""
 
-    def __init__(self, path: Path, header: fmt.Header, data_key: bytes) -> None:
+    def __init__(self, path: Path, codec: fmt.JournalCodec) -> None:
+        """Verifies what is there. Raises StorageError."""
         self._path = path
-        self._lock = threading.Lock()
-        self._file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        encoded = header.encode()
-        self._stream = fmt.Stream(data_key, header, encoded)
-        self._size = len(encoded)
-        """Length of what is good and on the disk."""
-        self._durable = 0
-        self._is_sealed = False
+        self._codec = codec
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._output: int | None = None
+        """The descriptor for writing; opened and locked by the first write."""
         self._has_epoch = False
-        """True once this opening has begun an epoch of its own."""
-        self._records = 0
-        self._index: list[tuple[int, int, fmt.Stream]] = [(0, self._size, self._stream.copy())]
-        self._scan()
+        """True while this opening may go on in the epoch that it began."""
+        self._must_cut = False
+        """True when the file may hold more than the good part."""
+        self._is_torn_end_kept = False
+        self.is_read_only = False
+        try:
+            self._input = io.FileIO(durable_files.open_file(path, os.O_RDONLY), "rb")
+            try:
+                self._size, self._good = self._verify()
+            except BaseException:
+                self._input.close()
+                raise
+        except OSError as error:
+            raise durable_files.storage_error(error) from error
+        self._cursor = self._good.index[0]
+
+    def _verify(self) -> tuple[int, Scan]:
+        size = os.fstat(self._input.fileno()).st_size
+        file = io.BufferedReader(self._input, 1 << 18)
+        try:
+            return size, scan(file, size, self._codec)
+        finally:
+            file.detach()
+
+    @property
+    def damage(self) -> Damage | None:
+        """What follows the good part, if anything does."""
+        return self._good.damage
 
     @property
     def durable_bytes(self) -> int:
-        """PCM bytes on the disk."""
-        return self._durable
+        """Bytes of PCM on the disk."""
+        return self._good.end.place.offset
+
+    @property
+    def file_bytes(self) -> int:
+        """Length of the good part of the file."""
+        return self._good.end.position
 
     @property
     def is_sealed(self) -> bool:
         """True when the recording is complete."""
-        return self._is_sealed
+        return self._good.end.place.is_sealed
+
+    # --- writing
 
     def append(self, pcm: bytes) -> None:
-        """Write and sync. After a StorageError the file holds what it held before."""
-        with self._lock:
-            if self._is_sealed:
+        """Write and sync. After a StorageError `durable_bytes` says how much of `pcm` is stored; go on from there."""
+        if len(pcm) % 2:
+            raise ValueError("PCM of 16 bits has an even number of bytes")
+        with self._writing:
+            if self.is_sealed:
                 raise ConflictError("This recording is complete.", "Start a new meeting.")
-            self._write(fmt.RecordType.AUDIO, pcm)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """From `offset`, fewer bytes only at the end. Raises StorageError where the file has changed meanwhile."""
-        with self._lock:
-            place = bisect_right(self._index, offset, key=lambda entry: entry[0]) - 1
-            _, position, stream = self._index[max(0, place)]
-            stream = stream.copy()
-            wanted: list[bytes] = []
-            while length > 0 and position < self._size:
-                record, position = self._read_record(stream, position)
-                skip = max(0, offset - record.offset)
-                part = record.pcm[skip : skip + length]
-                wanted.append(part)
-                offset += len(part)
-                length -= len(part)
-            return b"".join(wanted)
+            for start in range(0, len(pcm), fmt.MAX_PAYLOAD_BYTES):
+                output = self._prepare()
+                payload = pcm[start : start + fmt.MAX_PAYLOAD_BYTES]
+                record, after = self._codec.write(self._good.end.place, fmt.RecordType.AUDIO, payload)
+                self._write(output, record, after)
 
     def seal(self) -> None:
-        """Write the final record; idempotent."""
-        with self._lock:
-            if not self._is_sealed:
-                self._write(fmt.RecordType.FINAL, b"")
-                self._is_sealed = True
+        """Write the final record; idempotent. Raises StorageError, then it can be tried again."""
+        with self._writing:
+            if not self.is_sealed:
+                output = self._prepare()
+                self._write(output, *self._codec.seal(self._good.end.place))
 
     def close(self) -> None:
         """Idempotent."""
-        with self._lock:
-            if self._file >= 0:
-                os.close(self._file)
-                self._file = -1
+        with self._writing, self._reading:
+            self._input.close()
+            if self._output is not None:
+                os.close(self._output)
+                self._output = None
 
-    def _write(self, kind: fmt.RecordType, pcm: bytes) -> None:
-        stream = self._stream.copy()
-        data = b""
-        if not self._has_epoch:
-            self._set_torn_end_aside()
-            data = stream.write_epoch(self._durable, secrets.token_bytes(fmt.SALT_BYTES))
-        data += stream.write(kind, self._durable, pcm)
+    def _prepare(self) -> int:
+        """Be the writer, with nothing after the good part and an epoch of this opening."""
+        self._check_open()
+        if self.is_read_only:
+            raise ConflictError("This recording is damaged and only read.", "Restore it from a backup.")
         try:
-            _write_all(self._file, data, self._size)
-            _sync(self._file)
+            if self._output is None:
+                self._output = self._become_writer()
+            if self._must_cut:
+                os.ftruncate(self._output, self._good.end.position)
+                self._must_cut = False
         except OSError as error:
-            # What reached the disk is unknown; the next attempt must not meet it, nor use its nonces again.
-            self._has_epoch = False
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._size)
-            raise _name(error) from error
-        if self._records % INDEX_EVERY == 0:
-            self._index.append((self._durable, self._size, self._stream.copy()))
-        self._records += 1
-        self._has_epoch = True
-        self._stream = stream
-        self._size += len(data)
-        self._durable += len(pcm)
+            raise durable_files.storage_error(error) from error
+        if not self._has_epoch:
+            salt = secrets.token_bytes(fmt.SALT_BYTES)
+            self._write(self._output, *self._codec.begin_epoch(self._good.end.place, salt))
+            self._has_epoch = True
+        return self._output
 
-    def _scan(self) -> None:
-        """Verify all records; stop before the first that is not good."""
-        end = os.fstat(self._file).st_size
-        while self._size < end and not self._is_sealed:
-            before = self._stream.copy()
-            try:
-                record, position = self._read_record(self._stream, self._size)
-            except fmt.DamagedJournalError:
-                return
-            if record.offset != self._durable:
-                self._stream = before
-                return
-            if self._records % INDEX_EVERY == 0:
-                self._index.append((self._durable, self._size, before))
-            self._records += 1
-            self._size = position
-            self._durable += len(record.pcm)
-            self._is_sealed = record.type is fmt.RecordType.FINAL
+    def _become_writer(self) -> int:
+        descriptor = durable_files.open_file(self._path, os.O_RDWR)
+        try:
+            durable_files.lock_for_writing(descriptor)
+            self._check_unchanged(descriptor)
+            if self._good.damage is not None:
+                self._keep_torn_end(descriptor)
+                os.ftruncate(descriptor, self.file_bytes)
+                self._good.damage = None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
-    def _read_record(self, stream: fmt.Stream, position: int) -> tuple[fmt.Record, int]:
-        header = _read_at(self._file, fmt.RECORD_HEADER_BYTES, position)
-        length = fmt.record_length(header)
-        body = _read_at(self._file, length, position + len(header))
-        if len(body) < length:
-            raise fmt.DamagedJournalError("a record is cut off")
-        return stream.read(header, body), position + len(header) + length
+    def _check_unchanged(self, descriptor: int) -> None:
+        if os.fstat(descriptor).st_size != self._size:
+            raise ConflictError("This recording was changed since it was opened.", "Open it again.")
 
-    def _set_torn_end_aside(self) -> None:
-        """Bytes after the last good record are kept beside the file before it is written on."""
-        torn = os.fstat(self._file).st_size - self._size
-        if torn <= 0:
+    def _keep_torn_end(self, descriptor: int) -> None:
+        """What a cut-short write left is kept beside the file before it goes: nothing is destroyed unseen."""
+        if self._is_torn_end_kept:
             return
-        with _named_errors():
-            _torn_path(self._path).write_bytes(_read_at(self._file, torn, self._size))
-            os.ftruncate(self._file, self._size)
+        os.lseek(descriptor, self.file_bytes, os.SEEK_SET)
+        torn = os.read(descriptor, self._size - self.file_bytes)
+        earlier = len(list(self._path.parent.glob(f"{self._path.name}.torn*")))
+        name = f"{self._path.name}.torn{earlier + 1 if earlier else ''}"
+        durable_files.write_new_file(self._path.with_name(name), torn)
+        self._is_torn_end_kept = True
+
+    def _write(self, output: int, record: bytes, after: fmt.Place) -> None:
+        end = self._good.end.position
+        try:
+            durable_files.write_all(output, end, record)
+            durable_files.sync_file(output)
+        except OSError as error:
+            # What reached the disk is unknown. It is cut off and written anew from memory, since a second sync may
+            # report success for pages that were dropped; in a new epoch, since its counters are used up.
+            self._has_epoch = False
+            self._must_cut = True
+            with suppress(OSError):
+                os.ftruncate(output, end)
+                self._must_cut = False
+            raise durable_files.storage_error(error) from error
+        self._good.remember(Checkpoint(end + len(record), after))
+
+    # --- reading
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`, fewer only at the end of what is durable.
+
+        Costs the records touched, after a step of at most `INDEX_EVERY_BYTES` unless the last read ended there.
+        Raises AudioDecryptionError when the file was changed meanwhile, StorageError.
+        """
+        if offset < 0 or length < 0:
+            raise ValueError("offset and length count from 0")
+        stop = min(offset + length, self.durable_bytes)
+        if stop <= offset:
+            return b""
+        with self._reading:
+            self._check_open()
+            try:
+                return self._read(offset, stop)
+            except OSError as error:
+                raise durable_files.storage_error(error) from error
+
+    def _read(self, offset: int, stop: int) -> bytes:
+        at = self._nearest(offset)
+        # A buffer for this read alone: a kept one could hold bytes of a write that was taken back.
+        file = io.BufferedReader(self._input, 1 << 16)
+        pieces: list[bytes] = []
+        try:
+            file.seek(at.position)
+            while at.place.offset < stop:
+                raw_head = file.read(fmt.HEAD_BYTES)
+                head = fmt.parse_head(raw_head)
+                body = file.read(head.body_bytes) if head is not None else b""
+                content, after = self._codec.read(at.place, raw_head, body)
+                start = at.place.offset
+                pieces.append(content.pcm(max(0, offset - start), max(0, stop - start)))
+                last, at = at, Checkpoint(at.position + len(raw_head) + len(body), after)
+                self._cursor = at if at.place.offset <= stop else last
+        except fmt.BadRecordError as error:
+            raise _damaged(self._path.stem, error.finding, at.position, at.place.offset) from error
+        finally:
+            file.detach()
+        return b"".join(pieces)
+
+    def _nearest(self, offset: int) -> Checkpoint:
+        """The best place to begin: where the last read ended, or the index."""
+        index = self._good.index
+        indexed = index[bisect_right(index, offset, key=lambda entry: entry.place.offset) - 1]
+        if indexed.place.offset <= self._cursor.place.offset <= offset:
+            return self._cursor
+        return indexed
+
+    def _check_open(self) -> None:
+        if self._input.closed:
+            raise ConflictError("This recording was closed.", "Open it again.")
 
 
-def _torn_path(path: Path) -> Path:
-    return path.with_suffix(".torn")
-
-
-def _write_all(descriptor: int, data: bytes, position: int) -> None:
-    """All of it at that place, however many calls it takes."""
-    os.lseek(descriptor, position, os.SEEK_SET)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _read_at(descriptor: int, length: int, position: int) -> bytes:
-    """Up to `length` bytes from that place."""
-    os.lseek(descriptor, position, os.SEEK_SET)
-    pieces: list[bytes] = []
-    while length > 0 and (piece := os.read(descriptor, length)):
-        pieces.append(piece)
-        length -= len(piece)
-    return b"".join(pieces)
-
-
-def _shred(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.write(bytes(min(8192, path.stat().st_size)))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name == "nt":
-        return  # a directory cannot be opened there; the rename itself is journaled
-    descriptor = os.open(path, os.O_RDONLY)
+def _destroy_key(path: Path) -> None:
+    """Without its data key the sound cannot be had back, even where the file's blocks survive."""
+    descriptor = durable_files.open_file(path, os.O_WRONLY)
     try:
+        durable_files.write_all(descriptor, fmt.SECTOR_BYTES, bytes(fmt.HEADER_BYTES - fmt.SECTOR_BYTES))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _named_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _name(error) from error
-
-
-def _name(error: OSError) -> StorageError:
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return StorageError(
-            "The disk of the recordings is full.",
-            "Free some space: recording goes on by itself.",
-            code="disk_full",
-        )
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return StorageError(
-            "Recordings cannot be written.", "Make DATA_DIR writable for the server's user.", code="read_only"
-        )
-    return StorageError(
-        f"The disk reports an error ({error.strerror}).", "Check the disk; nothing stored was changed."
+def _damaged(meeting_id: str, finding: fmt.Finding, position: int, offset: int) -> AudioDecryptionError:
+    return AudioDecryptionError(
+        f"recording {meeting_id}: {finding.value} at byte {position} of its file.",
+        f"The first {offset / BYTES_PER_SECOND:.1f} s are good. Restore the file from a backup; it was left as it is.",
     )
 
 
-def _damaged(what: str, good_bytes: int) -> StorageError:
-    return StorageError(
-        f"This recording is damaged: {what} after {good_bytes // 32_000} s of good sound.",
-        "Keep the file and restore a backup; nothing of it was changed.",
-        code="recording_damaged",
+def _refused(meeting_id: str, reason: str) -> AudioDecryptionError:
+    return AudioDecryptionError(
+        f"recording {meeting_id}: {reason}.", "Restore the file from a backup; it was left as it is."
     )

@@ -1,94 +1,130 @@
-"""The operator's keys: they wrap the data key of each recording, nothing else."""
+"""The operator's Fernet keys. They wrap the data key of each recording and nothing else."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
-import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from meeting_assistant.adapters.storage.durable_files import (
+    make_private_directory,
+    storage_error,
+    write_new_file,
+)
+from meeting_assistant.adapters.storage.journal_format import WrappedKey
 from meeting_assistant.domain.errors import AudioDecryptionError, ConfigurationError, StorageError
 
 GENERATED_KEY_FILE = "audio.key"
+KeySource = Literal["configured", "generated"]
+_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 
 
 class KeyRing:
-    """One or several Fernet keys: the first wraps, all unwrap."""
+    """One or several keys: the first wraps, all unwrap. Immutable; any thread."""
 
-    def __init__(
-        self, keys: Sequence[str], source: Literal["configured", "generated"] = "configured"
-    ) -> None:
-        try:
-            self._keys = [(fingerprint(key), Fernet(key)) for key in keys]
-        except ValueError as error:
-            raise ConfigurationError(
-                "AUDIO_ENCRYPTION_KEY must be Fernet keys: 32 url-safe base64 bytes each, comma separated.",
-                "Make one with Fernet.generate_key() of the Python package cryptography.",
-            ) from error
-        if not self._keys:
+    def __init__(self, keys: Sequence[str], source: KeySource = "configured") -> None:
+        """Raises ConfigurationError, which never repeats a key."""
+        if not keys:
             raise ConfigurationError(
                 "AUDIO_ENCRYPTION_KEY is empty.", "Leave it out, or give at least one key."
             )
-        self.source = source
-        """Where the keys come from."""
+        for number, key in enumerate(keys, start=1):
+            if _KEY.fullmatch(key) is None:
+                raise ConfigurationError(
+                    f"AUDIO_ENCRYPTION_KEY: key {number} of {len(keys)} is not a Fernet key, which is 32 bytes in "
+                    "url-safe base64 (44 characters, the last one =).",
+                    "Separate several keys by commas; make one with Fernet.generate_key() of the package cryptography.",
+                )
+        self._fernets = {fingerprint_of(key): Fernet(key) for key in keys}
+        self.source: KeySource = source
+        """`generated` when the key lies in the data directory beside the recordings."""
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of all keys; that of the key that wraps comes first."""
+        return tuple(self._fernets)
 
     @property
     def fingerprint(self) -> str:
         """Of the key that wraps."""
-        return self._keys[0][0]
+        return self.fingerprints[0]
 
-    def wrap(self, data_key: bytes) -> str:
-        """A Fernet token."""
-        return self._keys[0][1].encrypt(data_key).decode()
+    def wrap(self, data_key: bytes) -> WrappedKey:
+        """As a Fernet token, by the first key."""
+        return WrappedKey(self.fingerprint, self._fernets[self.fingerprint].encrypt(data_key))
 
-    def unwrap(self, token: str, wrapped_by: str) -> bytes:
-        """The data key. Raises AudioDecryptionError naming both fingerprints."""
-        for _, key in self._keys:
-            try:
-                return key.decrypt(token)
-            except InvalidToken:
-                continue
-        have = ", ".join(print_of for print_of, _ in self._keys)
-        raise AudioDecryptionError(
-            f"this recording was encrypted with key {wrapped_by}, the configured keys are {have}.",
-            "Add the old key to AUDIO_ENCRYPTION_KEY, comma separated after the new one. The recording is untouched.",
-        )
+    def unwrap(self, wrapped: WrappedKey) -> bytes:
+        """The data key. Raises AudioDecryptionError that names the fingerprints."""
+        fernet = self._fernets.get(wrapped.fingerprint)
+        if fernet is None:
+            raise AudioDecryptionError(
+                f"this recording was encrypted with key {wrapped.fingerprint}; the configured keys are "
+                f"{', '.join(self.fingerprints)}.",
+                "Put the old key back into AUDIO_ENCRYPTION_KEY, after the new one and a comma. "
+                "The recording is untouched.",
+            )
+        try:
+            return fernet.decrypt(wrapped.token)
+        except InvalidToken as error:
+            raise AudioDecryptionError(
+                f"key {wrapped.fingerprint} is the right one, but the stored data key was altered.",
+                "Restore the recording from a backup. It is untouched.",
+            ) from error
 
 
-def fingerprint(key: str) -> str:
-    """Names a key without giving anything of it away: 8 bytes of its SHA-256."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def fingerprint_of(key: str) -> str:
+    """Names a key and gives nothing of it away: the first 8 bytes of the SHA-256 of its 32 bytes, as hex."""
+    return hashlib.sha256(base64.urlsafe_b64decode(key)).hexdigest()[:16]
 
 
 def load_or_create_keyring(configured: Sequence[str], data_dir: Path) -> KeyRing:
-    """The configured keys, else the one generated into the data directory (made now when there is none).
+    """The configured keys, else the generated one, which is made when there is none.
 
-    The generated key stays readable beside configured ones, so that setting a key later loses nothing.
+    A generated key goes on opening its recordings when keys are configured later. Raises ConfigurationError,
+    StorageError; an existing key file is never replaced.
     """
     path = data_dir / GENERATED_KEY_FILE
-    generated = [path.read_text().strip()] if path.exists() else []
+    generated = _read_generated(path)
     if configured:
         return KeyRing([*configured, *generated])
     if not generated:
-        generated = [_create(path)]
+        _generate(path)
+        # Read again: of two servers that start at once only one wrote the file.
+        generated = _read_generated(path)
     return KeyRing(generated, "generated")
 
 
-def _create(path: Path) -> str:
-    key = Fernet.generate_key().decode()
-    temporary = path.with_suffix(".tmp")
+def _read_generated(path: Path) -> list[str]:
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(key + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        key = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path) from error
+    if _KEY.fullmatch(key) is None:
+        raise _unreadable(path)
+    return [key]
+
+
+def _generate(path: Path) -> None:
+    try:
+        make_private_directory(path.parent)
+        with contextlib.suppress(FileExistsError):
+            write_new_file(path, Fernet.generate_key() + b"\n")
     except OSError as error:
-        raise StorageError(
-            f"The audio key cannot be written: {error.strerror}.", "Make DATA_DIR writable."
-        ) from error
-    return key
+        raise storage_error(error) from error
+
+
+def _unreadable(path: Path) -> StorageError:
+    return StorageError(
+        f"The key file {path} cannot be read or holds no key; it was left as it is.",
+        "Make it readable for the user of the server, or restore it from your copy: "
+        "recordings made with it open with no other key.",
+        code="key_file",
+    )

@@ -14,6 +14,7 @@ from meeting_assistant.adapters.llm.embedded.sentences import Sentence
 _BEFORE_FRONTED = frozenset("and so then but okay well yes yeah".split())
 _RELATIVES = frozenset("if whether what how who where when why which that than".split())
 _DEFINITE = re.compile(r"(?:all )?(?:the|our|these|those) \w")
+_SUBJECT = re.compile(r"(?:i|we|you|he|she|they|it|this|that|there)\b")
 _MAX_CLAUSE = 28
 """Tokens; nobody commits to more in one breath."""
 
@@ -73,6 +74,8 @@ def clause_end(sentence: Sentence, first: int, people: People, *, asks: bool = F
         ahead = sentence.normal_from(k)
         after_comma = sentence.tokens[k - 1].comma
         if words.BREAKS.match(ahead) and not _inside_object(sentence, first, k):
+            return k
+        if after_comma and _SUBJECT.match(ahead):
             return k
         if after_comma and not asks and words.IF_BREAK.match(ahead):
             return k

@@ -88,6 +88,8 @@ _PRIVATE = re.compile(
     r"|to (?:visit|stay|eat|sleep|marry|get married|camp|relax|watch)|walk|drink|flight|hotel|trip)\b"
 )
 _MIN_WORDS = 2
+_SHORTEST_MATTER = 5
+"""Tokens: less than that proposes nothing."""
 
 
 def find_decisions(talk: Conversation) -> list[Draft]:
@@ -191,12 +193,13 @@ def _whole_clause(sentence: Sentence, first: int, end: int) -> int:
 
 def _pointing(talk: Conversation, sentence: Sentence, cue: int, end: int) -> Iterator[Draft]:
     """`Let's go with that`: the matter is what was said just before."""
-    matter = _matter_before(talk, sentence)
+    is_inside = _PROPOSES.match(sentence.normal) is not None and cue >= _SHORTEST_MATTER
+    matter = sentence if is_inside else _matter_before(talk, sentence)
     if matter is None:
         return
     if _ELSEWHEN.search(sentence.normal) and not _PROPOSES.match(matter.normal):
         return
-    first, last = trim(matter, 0, len(matter.tokens))
+    first, last = trim(matter, 0, cue if is_inside else len(matter.tokens))
     text = f"{wording(matter, first, last)} — {wording(sentence, cue, end)}"
     yield Draft(sentence.index, closed(text), talk.evidence(matter, sentence))
 
@@ -222,6 +225,6 @@ def _settled(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
 
 def _matter_before(talk: Conversation, sentence: Sentence) -> Sentence | None:
     for before in reversed(talk.sentences[max(0, sentence.index - 2) : sentence.index]):
-        if 5 <= len(before.tokens) <= 30:
+        if _SHORTEST_MATTER <= len(before.tokens) <= 30:
             return None if clauses.is_private(before.normal) or _ELSEWHEN.search(before.normal) else before
     return None

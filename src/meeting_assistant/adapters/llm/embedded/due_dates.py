@@ -78,7 +78,7 @@ _DUE = re.compile(
     rf"(?P<within>{_WITHIN})|(?P<bare>{_CALENDAR}))(?: at the latest| latest)?(?!\S)"
 )
 _NOT_DUE_BEFORE = frozenset(
-    "last since from past previous every each than of about was were yesterday between".split()
+    "to last since from past previous every each than of about was were yesterday between".split()
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from meeting_assistant.adapters.llm.embedded.due_dates import MONTHS, WEEKDAYS
+from meeting_assistant.adapters.llm.embedded.language import Language
 from meeting_assistant.adapters.llm.embedded.sentences import Sentence, normalise
 from meeting_assistant.domain.transcript import Speaker
 
@@ -45,6 +46,7 @@ class People:
                 self._add(attendee)
         self._longest = max((form.count(" ") + 1 for form in self._owners), default=0)
         self._sentences = sentences
+        self._common = Language("en").stop_words
 
     def _add(self, name: str, *, label: str | None = None) -> None:
         words = name.split()
@@ -93,7 +95,7 @@ class People:
         normal = sentence.tokens[token].normal
         if not word[:1].isupper() or not word.isalpha() or len(word) < 2 or word.isupper():
             return False
-        if normal in _NOT_NAMES or normal in WEEKDAYS or normal in MONTHS:
+        if normal in _NOT_NAMES or normal in self._common or normal in WEEKDAYS or normal in MONTHS:
             return False
         return word.casefold() not in self._lower_cased or normal in _ROLES or _is_in_a_role(sentence, token)
 

@@ -34,6 +34,15 @@ _ASKS = re.compile(
     rf"could|will|would|should|"
     r"shall|has|have) )"
 )
+_ASKS_UNMARKED = re.compile(
+    r"(?<!\S)(?<!know )(?<!wonder )(?<!sure )(?<!clear )(?:who (?:will|should|can|is going to|pays|owns)|"
+    r"how (?:do|should|can|will|are|much|many)|which \w+ (?:do|should|will)|(?:do|should|can|are|will) we|"
+    r"(?:when|where|why|what) (?:do|should|can|will|are|does) (?:we|our|the))(?= )"
+)
+_SHORTEST = 4
+_LONGEST = 40
+_AN_ANSWER = 6
+"""Tokens; who says more after `I don't know` does answer."""
 _NOT_KNOWN = re.compile(
     rf"^{LEAD}(?:(?:i|we) (?:really |still |honestly )?(?:do not|did not) know(?! how to)|no idea|"
     rf"no clue|not sure|i am not (?:really )?sure|we are not sure|"
@@ -144,21 +153,35 @@ def _question(talk: Conversation, sentence: Sentence, first: int) -> Draft:
 
 
 def _unanswered(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
-    normal = sentence.normal
-    if not sentence.question or not 4 <= len(sentence.tokens) <= 40:
+    first = _asked_from(sentence)
+    if first is None or not _SHORTEST <= len(sentence.tokens) - first <= _LONGEST:
         return
-    if not _ASKS.match(normal) or _OF_THE_MEETING.search(normal) or not _OF_US.search(normal):
+    asked = sentence.normal_from(first)
+    if _OF_THE_MEETING.search(asked) or not _OF_US.search(asked):
         return
     for reply in talk.replies(sentence, limit=1, reach=4):
-        after = talk.sentences[reply.index + 1 : reply.index + 3]
-        goes_on = any(a.speaker == reply.speaker and len(a.tokens) > 6 for a in after)
-        if _NOT_KNOWN.match(reply.normal) and not _ANSWERS_ITSELF.search(reply.normal) and not goes_on:
-            first, last = trim(sentence, 0, len(sentence.tokens))
-            yield Draft(
-                sentence.index,
-                closed(wording(sentence, first, last), "?"),
-                talk.evidence(sentence, reply),
-            )
+        is_unknown = _NOT_KNOWN.match(reply.normal) and not _ANSWERS_ITSELF.search(reply.normal)
+        if is_unknown and not _goes_on_to_answer(talk, reply):
+            start, stop = trim(sentence, first, len(sentence.tokens))
+            text = closed(wording(sentence, start, stop), "?")
+            yield Draft(sentence.index, text, talk.evidence(sentence, reply))
+
+
+def _goes_on_to_answer(talk: Conversation, reply: Sentence) -> bool:
+    for following in talk.sentences[reply.index + 1 : reply.index + 3]:
+        if talk.is_other(reply, following):
+            return False
+        if len(following.tokens) > _AN_ANSWER:
+            return True
+    return False
+
+
+def _asked_from(sentence: Sentence) -> int | None:
+    """Where the question begins; recognisers lose question marks, so its wording may do instead."""
+    if sentence.question:
+        return 0 if _ASKS.match(sentence.normal) else None
+    match = _ASKS_UNMARKED.search(sentence.normal)
+    return sentence.span(match)[0] if match else None
 
 
 def _risk(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:

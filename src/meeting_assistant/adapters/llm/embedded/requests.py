@@ -67,6 +67,7 @@ _SOFT = re.compile(
     rf"probably |also |just )*{TASK}"
 )
 _PROMISES = re.compile(r"\bi (?:will|can|am going to)\b")
+_PROMISES_IT = re.compile(rf"^{LEAD}i (?:will|can) (?:\w+ ){{1,2}}(?:it|that|this|them|those)\b")
 _LEAD_ONLY = re.compile(rf"^{LEAD}")
 _ASKS_FOR_WORDS = re.compile(r"(?:clarify|confirm|answer|check|estimate|compare|summari[sz]e)$")
 _LOOKS = re.compile(r"(?:look at|go over|read)$")
@@ -190,7 +191,7 @@ def _is_short(part: Sentence) -> bool:
 
 def _repeats(talk: Conversation, part: Sentence) -> bool:
     """`I'll do it by Friday`: the matter is the one just asked for."""
-    return bool(_TAKES.match(part.normal)) or len(part.tokens) <= 3
+    return bool(_TAKES.match(part.normal) or _PROMISES_IT.match(part.normal)) or len(part.tokens) <= 3
 
 
 def _with_due(talk: Conversation, draft: Draft, part: Sentence, due: DuePhrase) -> Draft:

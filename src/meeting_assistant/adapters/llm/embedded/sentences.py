@@ -44,6 +44,7 @@ _DANGLING = frozenset(
     " because until before after than going".split()
 )
 _CONTINUATION = re.compile(r"(?:by|before|until|to(?! be\b)|with|no later than|next|at the end of) ")
+_ANSWERS = frozenset("yes yeah no okay right sure thanks well exactly true good great oh all".split())
 _MAX_JOINED = 60
 _MAX_CONTINUATION = 6
 
@@ -277,7 +278,7 @@ def _goes_on(before: Sentence, sentence: Sentence, *, is_punctuated: bool) -> bo
         return False
     last = before.tokens[-1]
     if last.normal.rsplit(" ", 1)[-1] in _DANGLING and len(before.tokens) > 1:
-        return True
+        return sentence.tokens[0].normal not in _ANSWERS
     is_fragment = len(sentence.tokens) <= _MAX_CONTINUATION and not sentence.question
     if is_fragment and len(before.tokens) > 2 and _CONTINUATION.match(sentence.normal + " "):
         return True

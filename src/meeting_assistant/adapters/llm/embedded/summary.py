@@ -11,6 +11,7 @@ from meeting_assistant.adapters.llm.embedded.sentences import Sentence
 _SHORTEST = 6
 _LONGEST = 40
 """Words; of a longer sentence (speech without full stops) its pieces compete."""
+_FEWEST_TERMS = 3
 _BASE_WORDS = 42.0
 _WORDS_PER_HOUR = 73.0
 _HOUR = 9000.0
@@ -27,13 +28,15 @@ def summarise(talk: Conversation, language: Language) -> list[Draft]:
     terms = [language.terms([t.normal for t in spans[k][0].tokens[spans[k][1] : spans[k][2]]]) for k in fit]
     fit, terms = _with_content(fit, terms)
     budget = min(_MOST_WORDS, _BASE_WORDS + _WORDS_PER_HOUR * spoken / _HOUR)
-    most = max(1, min(5 if spoken < 1000 else 14, round(len(fit) / 3)))
+    most = max(1, min(5 if spoken < 1000 else 14, (len(fit) + 1) // 2))
     chosen = choose_diverse(rank_sentences(terms), terms, [lengths[k] for k in fit], budget=budget, most=most)
     return [_draft(talk, *spans[fit[k]]) for k in chosen]
 
 
 def _with_content(fit: list[int], terms: list[list[str]]) -> tuple[list[int], list[list[str]]]:
-    full = [k for k, t in enumerate(terms) if len(set(t)) >= 3] or [k for k, t in enumerate(terms) if t]
+    full = [k for k, t in enumerate(terms) if len(set(t)) >= _FEWEST_TERMS] or [
+        k for k, t in enumerate(terms) if t
+    ]
     return [fit[k] for k in full], [terms[k] for k in full]
 
 

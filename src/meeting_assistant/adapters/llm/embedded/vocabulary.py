@@ -121,7 +121,7 @@ SMALL_TALK = re.compile(rf"\b{any_of(_PRIVATE_LIFE)}\b")
 PRIVATE_PHRASE = re.compile(
     r"\b(?:(?:send|show|email) (?:you|them|her|him) (?:some |a |the |my )?(?:pictures?|photos?|pics?|"
     r"selfies?)|my (?:car|house|"
-    r"flat|apartment|boss|friends?|doctor|back|knee)|gained? (?:some )?weight|last night|"
+    r"flat|apartment|friends?|doctor|back|knee)|gained? (?:some )?weight|last night|"
     r"plans for (?:tonight|later))\b"
 )
 
@@ -141,8 +141,8 @@ _WORK = """
     parts, hardware, equipment, hosting, costs?, forecast, models?, experiments?, results, evaluation,
     benchmarks?, research, paper, abstract, proofs?, tender, policy, rota, on call, monitoring, alerts?,
     logs?, incident, post ?mortem, retro, templates?, onboarding, job, vacancy, candidates?, usability, user
-    testing, colou?rs?, help desk, handbook, manual, providers?, partners?, agency, bank, printer, laptops?,
-    users?, orders
+    testing, colou?rs?, help desk, handbook, manual, providers?, partners?, managers?, boss, colleagues?,
+    director, supervisor, lawyers?, assistant, agency, bank, printer, laptops?, users?, orders
 """
 WORK_NOUN = re.compile(rf"\b{any_of(_WORK)}\b")
 

@@ -1,0 +1,129 @@
+// The live protocol (src/meeting_assistant/web/protocol.py), both directions.
+
+import type {
+  ActionItem,
+  Coverage,
+  Item,
+  Meeting,
+  MeetingOptions,
+  Minutes,
+  Problem,
+  StageError,
+  Transcript,
+  Utterance,
+} from "./types";
+
+export interface Start extends Partial<MeetingOptions> {
+  type: "start";
+  sample_rate: number;
+  channels: 1;
+  meeting_id: string | null;
+  last_seq: number;
+  utc_offset_minutes: number;
+}
+
+/** What a client says while it records, apart from sound. */
+export type Saying =
+  | { type: "pause" }
+  | { type: "resume" }
+  | { type: "bookmark"; note: string }
+  | { type: "rename_speaker"; speaker: string; name: string }
+  | { type: "stop" };
+
+interface Envelope {
+  /** Number of this durable event, or of the last one before it. */
+  seq: number;
+  meeting_id: string | null;
+}
+
+export interface Started extends Envelope {
+  type: "started";
+  /** Canonical bytes: 16 kHz s16le. */
+  received_bytes: number;
+  resumed: boolean;
+  epoch: number;
+  storage: "journal" | "memory";
+  engines: Record<string, string>;
+}
+
+export interface Ack extends Envelope {
+  type: "ack";
+  received_bytes: number;
+}
+
+export interface ErrorMessage extends Envelope, Problem {
+  type: "error";
+  fatal: boolean;
+}
+
+export interface Status extends Envelope {
+  type: "status";
+  status: string;
+  detail: string;
+  progress: number | null;
+  queue_position: number | null;
+}
+
+export interface PartialTranscript extends Envelope {
+  type: "partial_transcript";
+  utterance: number;
+  start_ms: number;
+  end_ms: number;
+  speaker: string | null;
+  stable: string;
+  unstable: string;
+  lag_ms: number;
+}
+
+export interface Finished extends Envelope, Utterance {
+  type: "transcript";
+}
+
+export interface Speakers extends Envelope {
+  type: "speakers";
+  utterances: { utterance: number; rev: number; speaker: string | null }[];
+  names: Record<string, string | null>;
+}
+
+export interface Notes extends Envelope {
+  type: "notes";
+  decisions: Item[];
+  action_items: ActionItem[];
+  open_questions: Item[];
+}
+
+export interface GapFound extends Envelope {
+  type: "gap";
+  start_ms: number;
+  end_ms: number;
+  reason: string;
+}
+
+export interface Degraded extends Envelope {
+  type: "degraded";
+  level: number;
+  reason: string;
+}
+
+export interface Final extends Envelope {
+  type: "final";
+  meeting: Meeting;
+  transcript: Transcript;
+  minutes: Minutes | null;
+  coverage: Coverage;
+  errors: StageError[];
+}
+
+export type ServerMessage =
+  | Started
+  | Ack
+  | ErrorMessage
+  | Status
+  | PartialTranscript
+  | Finished
+  | Speakers
+  | Notes
+  | GapFound
+  | Degraded
+  | Final
+  | (Envelope & { type: "pong" });

@@ -1,0 +1,123 @@
+// The server's REST interface. Every failure is a `RequestError` with words for people.
+
+import type { Meeting, MeetingDocument, MeetingOptions, MeetingPage, Problem, ServerInfo, Transcript } from "./types";
+
+/** A request that did not succeed; `problem` can be shown as it is. */
+export class RequestError extends Error {
+  constructor(
+    readonly problem: Problem,
+    readonly status: number,
+  ) {
+    super(problem.message);
+  }
+}
+
+const UNREACHABLE: Problem = {
+  code: "unreachable",
+  message: "The server cannot be reached.",
+  remedy: "Check that it is still running, then try again.",
+};
+
+/** What to show for anything that was thrown. */
+export function problemOf(error: unknown): Problem {
+  if (error instanceof RequestError) return error.problem;
+  return { code: "unexpected", message: "Something unexpected happened in this page.", remedy: "Reload it." };
+}
+
+export const getInfo = (): Promise<ServerInfo> => json("/api/info");
+
+export function listMeetings(before: string | null, limit = 25): Promise<MeetingPage> {
+  const query = new URLSearchParams({ limit: String(limit) });
+  if (before !== null) query.set("before", before);
+  return json(`/api/meetings?${query}`);
+}
+
+export const readMeeting = (id: string): Promise<MeetingDocument> => json(meetingPath(id));
+
+export const renameMeeting = (id: string, title: string): Promise<Meeting> =>
+  json(meetingPath(id), jsonBody("PATCH", { title }));
+
+/** An empty name takes the name away. */
+export const renameSpeaker = (id: string, label: string, name: string): Promise<Transcript> =>
+  json(`${meetingPath(id)}/speakers/${encodeURIComponent(label)}`, jsonBody("PATCH", { name: name || null }));
+
+export async function deleteMeeting(id: string): Promise<void> {
+  await request(meetingPath(id), { method: "DELETE" });
+}
+
+export const exportUrl = (id: string, format: string): string => `${meetingPath(id)}/export?format=${format}`;
+export const audioUrl = (id: string): string => `${meetingPath(id)}/audio.wav`;
+
+/** The sample meeting as a compressed file. */
+export const fetchSample = async (): Promise<ArrayBuffer> => (await request("/api/demo/audio.flac")).arrayBuffer();
+
+/** Send a file; `onProgress` is told the share sent, 0..1. `XMLHttpRequest`, because `fetch` tells no progress. */
+export function uploadRecording(
+  file: File,
+  options: MeetingOptions,
+  onProgress: (share: number) => void,
+  signal: AbortSignal,
+): Promise<Meeting> {
+  const form = new FormData();
+  form.set("file", file);
+  if (options.title) form.set("title", options.title);
+  if (options.attendees.length > 0) form.set("attendees", options.attendees.join(", "));
+  form.set("utc_offset_minutes", String(utcOffsetMinutes()));
+  return new Promise((resolve, reject) => {
+    const sending = new XMLHttpRequest();
+    sending.open("POST", "/api/meetings");
+    sending.responseType = "text";
+    sending.upload.onprogress = (event) => onProgress(event.lengthComputable ? event.loaded / event.total : 0);
+    sending.onload = () => {
+      if (sending.status === 201) resolve(JSON.parse(sending.responseText) as Meeting);
+      else reject(new RequestError(problemIn(sending.responseText, sending.status), sending.status));
+    };
+    sending.onerror = () => reject(new RequestError(UNREACHABLE, 0));
+    sending.onabort = () => reject(new DOMException("Cancelled", "AbortError"));
+    signal.addEventListener("abort", () => sending.abort(), { once: true });
+    sending.send(form);
+  });
+}
+
+/** Minutes east of UTC at this place, now. */
+export const utcOffsetMinutes = (): number => -new Date().getTimezoneOffset();
+
+/** The address of a socket on this server. */
+export function socketUrl(path: string): string {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.hash = "";
+  return url.href;
+}
+
+const meetingPath = (id: string): string => `/api/meetings/${encodeURIComponent(id)}`;
+
+const jsonBody = (method: string, body: unknown): RequestInit => ({
+  method,
+  body: JSON.stringify(body),
+  headers: { "Content-Type": "application/json" },
+});
+
+const json = async <T>(path: string, init?: RequestInit): Promise<T> =>
+  (await (await request(path, init)).json()) as T;
+
+async function request(path: string, init?: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, init);
+  } catch {
+    throw new RequestError(UNREACHABLE, 0);
+  }
+  if (!response.ok) throw new RequestError(problemIn(await response.text(), response.status), response.status);
+  return response;
+}
+
+function problemIn(body: string, status: number): Problem {
+  try {
+    const { error } = JSON.parse(body) as { error: Problem };
+    if (typeof error.message === "string") return error;
+  } catch {
+    // Not ours: a proxy, or a server that is starting.
+  }
+  return { code: `http_${status}`, message: `The server answered with an error (${status}).`, remedy: "Try again." };
+}

@@ -1,0 +1,131 @@
+// The shapes of the server's domain (src/meeting_assistant/domain) as they come over the wire.
+// Times are integer milliseconds from the start of the meeting.
+
+export type MeetingState = "recording" | "processing" | "done" | "failed";
+
+/** What went wrong and what to do about it, in words for people. */
+export interface Problem {
+  code: string;
+  message: string;
+  remedy: string;
+}
+
+export interface StageError extends Problem {
+  stage: string;
+}
+
+export interface Coverage {
+  captured_s: number;
+  stored_s: number;
+  transcribed_s: number;
+  in_minutes_s: number;
+  spoken_s: number;
+}
+
+export interface Bookmark {
+  at_ms: number;
+  note: string;
+}
+
+export interface Meeting {
+  id: string;
+  title: string;
+  state: MeetingState;
+  source: "live" | "upload";
+  created_at_ms: number;
+  utc_offset_minutes: number;
+  duration_ms: number;
+  language: string | null;
+  vocabulary: string[];
+  attendees: string[];
+  engines: Record<string, string>;
+  coverage: Coverage;
+  errors: StageError[];
+  bookmarks: Bookmark[];
+}
+
+export interface Utterance {
+  utterance: number;
+  rev: number;
+  start_ms: number;
+  end_ms: number;
+  /** A label such as `S1`; null when nobody can tell. */
+  speaker: string | null;
+  text: string;
+}
+
+export interface Speaker {
+  label: string;
+  name: string | null;
+}
+
+export interface Gap {
+  start_ms: number;
+  end_ms: number;
+  reason: string;
+}
+
+export interface Transcript {
+  utterances: Utterance[];
+  speakers: Speaker[];
+  gaps: Gap[];
+}
+
+export interface Evidence {
+  utterance: number;
+  quote: string;
+}
+
+export interface Item {
+  id: string;
+  text: string;
+  evidence: Evidence[];
+  support: "verified" | "weak";
+}
+
+export interface ActionItem extends Item {
+  /** A speaker label or a name that was said. */
+  owner: string | null;
+  /** ISO date. */
+  due: string | null;
+  due_phrase: string | null;
+}
+
+export interface Minutes {
+  summary: Item[];
+  topics: string[];
+  decisions: Item[];
+  action_items: ActionItem[];
+  open_questions: Item[];
+  risks: Item[];
+  possible_follow_ups: ActionItem[];
+  provenance: { provider: string; model: string | null; seconds: number };
+}
+
+export interface MeetingDocument {
+  meeting: Meeting;
+  transcript: Transcript;
+  minutes: Minutes | null;
+}
+
+export interface MeetingPage {
+  meetings: Meeting[];
+  /** Pass it as `before` for the next page; null on the last. */
+  next: string | null;
+}
+
+export interface ServerInfo {
+  version: string;
+  protocol: number;
+  engines: Record<string, string>;
+  engine_reason: string;
+  storage: "journal" | "memory";
+  limits: { upload_bytes: number; max_meeting_hours: number };
+}
+
+/** What a person may say about a meeting before it begins. */
+export interface MeetingOptions {
+  title: string;
+  attendees: string[];
+  vocabulary: string[];
+}

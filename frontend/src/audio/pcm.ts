@@ -1,0 +1,43 @@
+// Samples to bytes and back to something the eye can read.
+
+/** Float samples in [-1, 1] as s16le. */
+export function toPcm(samples: Float32Array): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(samples.length * 2);
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < samples.length; i += 1) {
+    const sample = Math.max(-1, Math.min(1, samples[i] ?? 0));
+    view.setInt16(i * 2, Math.round(sample * 32767), true);
+  }
+  return bytes;
+}
+
+/** Loudness of s16le as 0..1 on a scale of decibels: -60 dB and below is 0, full scale is 1. */
+export function loudness(pcm: Uint8Array<ArrayBuffer>): number {
+  const samples = new Int16Array(pcm.buffer, pcm.byteOffset, pcm.byteLength >> 1);
+  let sum = 0;
+  for (const sample of samples) sum += sample * sample;
+  const rms = Math.sqrt(sum / Math.max(1, samples.length)) / 32768;
+  return rms <= 0.001 ? 0 : Math.min(1, 1 + (20 * Math.log10(rms)) / 60);
+}
+
+/** A WAV file of mono s16le pieces. */
+export function wavFile(pieces: Uint8Array<ArrayBuffer>[], sampleRate: number): Blob {
+  const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const header = new DataView(new ArrayBuffer(44));
+  const text = (at: number, word: string): void => {
+    for (let i = 0; i < word.length; i += 1) header.setUint8(at + i, word.charCodeAt(i));
+  };
+  text(0, "RIFF");
+  header.setUint32(4, 36 + size, true);
+  text(8, "WAVEfmt ");
+  header.setUint32(16, 16, true);
+  header.setUint16(20, 1, true);
+  header.setUint16(22, 1, true);
+  header.setUint32(24, sampleRate, true);
+  header.setUint32(28, sampleRate * 2, true);
+  header.setUint16(32, 2, true);
+  header.setUint16(34, 16, true);
+  text(36, "data");
+  header.setUint32(40, size, true);
+  return new Blob([header.buffer, ...pieces], { type: "audio/wav" });
+}

@@ -1,0 +1,37 @@
+// Where sound comes from: a microphone, or a clip that is played at its own pace. Both look alike.
+
+import type { Problem } from "../api/types";
+
+export interface SoundEvents {
+  /** Mono s16le, about 100 ms at a time. */
+  sound(bytes: Uint8Array<ArrayBuffer>): void;
+  /** Loudness of the newest piece, 0..1. */
+  level(level: number): void;
+  /** No more sound will come: the clip is over. */
+  ended(): void;
+  /** The source is gone for now; `resume` tries to get it back. */
+  lost(problem: Problem): void;
+}
+
+export interface SoundSource {
+  readonly kind: "microphone" | "sample";
+  /** Hz; known after `open`. */
+  readonly sampleRate: number;
+  /** Get hold of the sound without passing any on. Throws `SourceError`. */
+  open(): Promise<void>;
+  /** Pass sound on; a clip begins at `seconds`. */
+  start(events: SoundEvents, seconds: number): void;
+  /** Resolves when everything heard before the call has been passed on. */
+  pause(): Promise<void>;
+  /** Throws `SourceError`. */
+  resume(): Promise<void>;
+  /** Give it back; resolves when everything heard has been passed on. */
+  close(): Promise<void>;
+}
+
+/** A source that cannot be had; `problem` can be shown as it is. */
+export class SourceError extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.message);
+  }
+}

@@ -1,0 +1,32 @@
+// The address names the page: `#/`, `#/live`, `#/meetings/ID`.
+
+export type Route = { page: "home" } | { page: "live" } | { page: "meeting"; id: string };
+
+export function parseRoute(hash: string): Route {
+  const [, page, id] = hash.replace(/^#/, "").split("/");
+  if (page === "live") return { page: "live" };
+  if (page === "meetings" && id) return { page: "meeting", id: decodeURIComponent(id) };
+  return { page: "home" };
+}
+
+export const meetingHash = (id: string): string => `#/meetings/${encodeURIComponent(id)}`;
+
+class Router {
+  route = $state.raw<Route>(parseRoute(location.hash));
+
+  constructor() {
+    addEventListener("hashchange", () => (this.route = parseRoute(location.hash)));
+  }
+}
+
+export const router = new Router();
+
+export function goTo(hash: string): void {
+  location.hash = hash;
+}
+
+/** Like `goTo`, but Back does not lead here again. */
+export function replaceWith(hash: string): void {
+  history.replaceState(null, "", hash);
+  router.route = parseRoute(hash);
+}

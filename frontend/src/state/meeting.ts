@@ -1,0 +1,128 @@
+// A meeting as its events tell it: one pure function, events in, state out. Used live and when reading along.
+
+import type { Degraded, Final, Notes, PartialTranscript, ServerMessage, Speakers, Status } from "../api/messages";
+import type { Gap, Speaker, Utterance } from "../api/types";
+
+export interface MeetingView {
+  meetingId: string | null;
+  /** Highest `seq` seen: what to come back with. */
+  lastSeq: number;
+  /** In order of time. */
+  utterances: readonly Utterance[];
+  /** The utterance that is still open. */
+  partial: PartialTranscript | null;
+  speakers: readonly Speaker[];
+  gaps: readonly Gap[];
+  notes: Notes | null;
+  status: Status | null;
+  /** Null while the service runs at its best. */
+  degraded: Degraded | null;
+  lagMs: number;
+  engines: Readonly<Record<string, string>>;
+  final: Final | null;
+}
+
+export const emptyMeeting: MeetingView = {
+  meetingId: null,
+  lastSeq: 0,
+  utterances: [],
+  partial: null,
+  speakers: [],
+  gaps: [],
+  notes: null,
+  status: null,
+  degraded: null,
+  lagMs: 0,
+  engines: {},
+  final: null,
+};
+
+const DURABLE: ReadonlySet<string> = new Set(["transcript", "speakers", "notes", "gap", "final"]);
+
+/** The state after a message. Durable events that were seen before change nothing. */
+export function reduce(state: MeetingView, message: ServerMessage): MeetingView {
+  if (DURABLE.has(message.type) && message.seq <= state.lastSeq) return state;
+  const next = {
+    ...state,
+    lastSeq: Math.max(state.lastSeq, message.seq),
+    meetingId: message.meeting_id ?? state.meetingId,
+  };
+  switch (message.type) {
+    case "started":
+      return { ...next, engines: message.engines };
+    case "status":
+      return { ...next, status: message };
+    case "partial_transcript":
+      return withPartial(next, message);
+    case "transcript": {
+      const { type: _, seq: __, meeting_id: ___, ...utterance } = message;
+      return withUtterance(next, utterance);
+    }
+    case "speakers":
+      return withSpeakers(next, message);
+    case "notes":
+      return { ...next, notes: message };
+    case "gap": {
+      const { start_ms, end_ms, reason } = message;
+      return { ...next, gaps: [...next.gaps, { start_ms, end_ms, reason }] };
+    }
+    case "degraded":
+      return { ...next, degraded: message.level > 0 ? message : null };
+    case "final":
+      return {
+        ...next,
+        utterances: message.transcript.utterances,
+        speakers: message.transcript.speakers,
+        gaps: message.transcript.gaps,
+        partial: null,
+        lagMs: 0,
+        final: message,
+      };
+    case "ack":
+    case "error":
+    case "pong":
+      return next;
+  }
+}
+
+function withPartial(state: MeetingView, partial: PartialTranscript): MeetingView {
+  // A hypothesis that was on its way while its utterance was finished.
+  const isLate = state.utterances.some((known) => known.utterance === partial.utterance);
+  return isLate ? state : { ...state, partial, lagMs: partial.lag_ms };
+}
+
+function withUtterance(state: MeetingView, utterance: Utterance): MeetingView {
+  const isOpen = state.partial !== null && state.partial.utterance <= utterance.utterance;
+  const known = state.utterances.find((one) => one.utterance === utterance.utterance);
+  if (known !== undefined && known.rev > utterance.rev) return state;
+  return {
+    ...state,
+    utterances: inOrder([...state.utterances.filter((one) => one !== known), utterance]),
+    speakers: withLabel(state.speakers, utterance.speaker),
+    partial: isOpen ? null : state.partial,
+    lagMs: isOpen ? 0 : state.lagMs,
+  };
+}
+
+function withSpeakers(state: MeetingView, change: Speakers): MeetingView {
+  const moved = new Map(change.utterances.map((line) => [line.utterance, line]));
+  let speakers = state.speakers;
+  for (const line of change.utterances) speakers = withLabel(speakers, line.speaker);
+  for (const label of Object.keys(change.names)) speakers = withLabel(speakers, label);
+  return {
+    ...state,
+    utterances: state.utterances.map((one) => {
+      const line = moved.get(one.utterance);
+      return line === undefined ? one : { ...one, rev: line.rev, speaker: line.speaker };
+    }),
+    speakers: speakers.map((one) => (one.label in change.names ? { ...one, name: change.names[one.label] ?? null } : one)),
+  };
+}
+
+function withLabel(speakers: readonly Speaker[], label: string | null): readonly Speaker[] {
+  if (label === null || speakers.some((one) => one.label === label)) return speakers;
+  return [...speakers, { label, name: null }];
+}
+
+const inOrder = (utterances: Utterance[]): Utterance[] =>
+  utterances.sort((a, b) => a.start_ms - b.start_ms || a.utterance - b.utterance);

@@ -1,0 +1,47 @@
+// The one recording that this page may hold.
+
+import type { MeetingOptions } from "../api/types";
+import { goTo } from "../routing.svelte";
+import { LiveSession } from "./live-session.svelte";
+import { recall } from "./remembered";
+
+const NO_OPTIONS: MeetingOptions = { title: "", attendees: [], vocabulary: [] };
+
+class Recording {
+  session = $state.raw<LiveSession | null>(null);
+
+  /** True while leaving the page would lose or interrupt something. */
+  get isRunning(): boolean {
+    return this.session !== null && ["recording", "paused", "stopping"].includes(this.session.phase);
+  }
+
+  start(kind: "microphone" | "sample", options: MeetingOptions): void {
+    if (!this.isRunning) {
+      this.session = new LiveSession(kind, kind === "sample" ? { ...NO_OPTIONS, title: "Sample meeting" } : options);
+      void this.session.begin();
+    }
+    goTo("#/live");
+  }
+
+  /** Go on with the meeting that this tab recorded before it was reloaded. */
+  takeUp(): void {
+    const before = recall();
+    if (before === null) return;
+    this.session = new LiveSession(before.kind, NO_OPTIONS, before);
+    void this.session.begin();
+  }
+
+  /** End that meeting instead. */
+  endTakenUp(): void {
+    const before = recall();
+    if (before === null) return;
+    this.session = new LiveSession(before.kind, NO_OPTIONS, before);
+    this.session.endTakenUp();
+  }
+
+  dismiss(): void {
+    this.session = null;
+  }
+}
+
+export const recording = new Recording();

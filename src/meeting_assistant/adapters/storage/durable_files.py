@@ -1,0 +1,122 @@
+"""What makes bytes on a disk durable, and a file appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from meeting_assistant.domain.errors import ConflictError, StorageError
+
+if sys.platform != "win32":
+    import fcntl
+
+FULL_ERRORS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_file(path: Path, flags: int) -> int:
+    """A descriptor; a symbolic link in that place is refused, a new file belongs to its owner alone."""
+    return os.open(path, flags | _NO_LINKS, 0o600)
+
+
+def write_all(descriptor: int, position: int, content: bytes) -> None:
+    """However many writes it takes."""
+    os.lseek(descriptor, position, os.SEEK_SET)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_file(descriptor: int) -> None:
+    """On return the contents, and the length if it grew, are on the medium."""
+    full_sync = getattr(fcntl, "F_FULLFSYNC", None) if sys.platform != "win32" else None
+    if full_sync is not None:
+        fcntl.fcntl(descriptor, full_sync)  # macOS: fsync alone leaves it in the drive's cache
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """On return the names in it are durable. Windows has no such call; there the file system journals names."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_private_directory(path: Path) -> None:
+    """Make it, readable by its owner only; durable."""
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sync_directory(path.parent)
+
+
+def write_new_file(path: Path, content: bytes) -> None:
+    """Make a durable file of mode 0600 that is never seen half written. Raises FileExistsError, OSError."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            write_all(descriptor, 0, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        _publish(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def lock_for_writing(descriptor: int) -> None:
+    """Until the descriptor is closed nobody else gets this lock. Raises ConflictError when somebody has it."""
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConflictError(
+            "Another part of the program, or another copy of it, is writing this recording.",
+            "Run one server per DATA_DIR.",
+        ) from error
+
+
+def storage_error(error: OSError) -> StorageError:
+    """The system's refusal in words that help."""
+    if error.errno in FULL_ERRORS:
+        return StorageError(
+            "The disk of the recordings is full; nothing stored was touched.",
+            "Free some space on the disk of DATA_DIR: recording goes on by itself.",
+            code="disk_full",
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StorageError(
+            "Recordings cannot be written.",
+            "Make DATA_DIR and its files writable for the user of the server.",
+            code="read_only",
+        )
+    return StorageError(
+        f"The disk refused: {error.strerror or type(error).__name__}; nothing stored was touched.",
+        "Check the disk of DATA_DIR and the system's log.",
+    )
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Like rename, but never replaces: of two writers one gets FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.rename(path)
