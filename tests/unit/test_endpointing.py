@@ -33,8 +33,8 @@ def test_speech_between_two_pauses_is_one_utterance_with_a_little_sound_on_both_
     started, finished = events
     assert isinstance(started, SpeechStarted)
     assert isinstance(finished, SpeechEnded)
-    assert started.start_sample == ms_to_samples(1600 - 250)
-    assert finished.end_sample == ms_to_samples(1600 + 960 + 200)
+    assert started.start_sample == ms_to_samples(1600 - 300)
+    assert finished.end_sample == ms_to_samples(1600 + 960 + 300)
     assert finished.voiced_ms == 960
     assert not finished.is_cut
 

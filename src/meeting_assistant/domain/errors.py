@@ -139,10 +139,30 @@ class EngineNotInstalledError(EngineError):
 
 
 class LlmError(MeetingAssistantError):
-    """A language model did not give a usable answer."""
+    """A language model did not give a usable answer.
+
+    Codes: `llm_unavailable`, `llm_timeout`, `llm_rate_limited` (these may pass: `retryable`); `llm_auth`,
+    `llm_model_missing`, `llm_rejected`, `llm_format_unsupported`, `llm_context_overflow`, `llm_truncated`,
+    `llm_refused`, `llm_bad_output`, `llm_no_provider`, `llm_all_failed`.
+    """
 
     code = "llm"
-    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        remedy: str = "",
+        *,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        context_limit: int | None = None,
+    ) -> None:
+        super().__init__(message, remedy, code=code)
+        self.retryable = self.code in {"llm_unavailable", "llm_timeout", "llm_rate_limited"}
+        self.retry_after_s = retry_after_s
+        """What the server asked for; None when it did not say."""
+        self.context_limit = context_limit
+        """Tokens that the model can read, when the server named it."""
 
 
 class AudioDecryptionError(MeetingAssistantError):

@@ -31,9 +31,9 @@ class EndpointOptions:
     """A pause this long closes the utterance."""
     max_utterance_ms: int = 15_000
     """Longer speech is cut, at its quietest frame of the last third."""
-    lead_ms: int = 250
+    lead_ms: int = 300
     """Sound kept before the first voiced frame."""
-    trail_ms: int = 200
+    trail_ms: int = 300
     """Sound kept after the last voiced frame."""
 
 

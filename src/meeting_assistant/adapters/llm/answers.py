@@ -1,0 +1,53 @@
+"""What the providers' answers have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from meeting_assistant.domain.errors import LlmError
+
+
+def dig(data: object, *path: str | int) -> object:
+    """The value at a path of keys and indexes; None where the path ends early."""
+    for step in path:
+        if isinstance(step, str) and isinstance(data, Mapping):
+            data = data.get(step)
+        elif isinstance(step, int) and isinstance(data, Sequence) and not isinstance(data, str):
+            data = data[step] if step < len(data) else None
+        else:
+            return None
+    return data
+
+
+def number(data: object, *path: str | int) -> int | None:
+    """A whole number at a path, or None."""
+    value = dig(data, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def with_schema(system: str, schema: Mapping[str, object]) -> str:
+    """The system message for a server that cannot be held to a schema: it is at least told."""
+    return f"{system}\n\nAnswer with one JSON object and nothing else. Its JSON Schema:\n{json.dumps(schema)}"
+
+
+def check_finish(name: str, reason: object, *, complete: frozenset[str], truncated: frozenset[str]) -> None:
+    """Raises LlmError unless the model says that it came to its end by itself."""
+    if reason in complete:
+        return
+    if reason in truncated:
+        raise LlmError(
+            f"{name} stopped in the middle of its answer: the token limit was reached.",
+            "Use a model with a larger context, or one that does not think aloud.",
+            code="llm_truncated",
+        )
+    raise LlmError(
+        f"{name} did not finish its answer.", "Try again, or use another model.", code="llm_refused"
+    )
+
+
+def require_text(name: str, text: object) -> str:
+    """The text of the answer. Raises LlmError when there is none."""
+    if isinstance(text, str) and text.strip():
+        return text
+    raise LlmError(f"{name} gave an empty answer.", "Try again, or use another model.", code="llm_bad_output")

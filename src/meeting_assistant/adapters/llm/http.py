@@ -1,0 +1,188 @@
+"""JSON over HTTP to a language model's server, with every failure named. The only module that knows httpx.
+
+Nothing that a server answers is repeated in an error: some echo the prompt, which is what was said in a meeting.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import httpx
+
+from meeting_assistant.domain.errors import LlmError
+
+CONNECT_TIMEOUT_S = 5.0
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+_CONTEXT_LIMITS = (
+    re.compile(r"maximum context length is (\d+)"),
+    re.compile(r"max_model_len=(\d+)"),
+    re.compile(r'"n_ctx"\s*:\s*(\d+)'),
+    re.compile(r"context (?:window|size)[^0-9]{0,40}(\d{3,})"),
+)
+_CONTEXT_WORDS = re.compile(
+    r"maximum context length|exceed_context_size|context_length_exceeded|max_model_len|prompt is too long|"
+    r"exceeds the maximum number of tokens"
+)
+_FORMAT_WORDS = re.compile(
+    r"response_format|json_schema|literal_error|grammar|guided|responseJsonSchema|output_config"
+)
+
+
+class JsonHttp:
+    """A server and the headers that it wants. Connections are kept open between calls."""
+
+    def __init__(self, name: str, base_url: str, headers: Mapping[str, str], *, timeout_s: float) -> None:
+        self.name = name
+        self.address = _address(base_url)
+        """Scheme, host and port: safe to show, with neither a path nor credentials."""
+        self.is_loopback = is_loopback(base_url)
+        self._headers = dict(headers)
+        self._timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+        self._client: httpx.AsyncClient | None = None
+
+    async def post(self, url: str, body: Mapping[str, object]) -> Mapping[str, object]:
+        """Send a JSON object, get one back. Raises LlmError."""
+        return await self._send("POST", url, body)
+
+    async def get(self, url: str) -> Mapping[str, object]:
+        """Fetch a JSON object. Raises LlmError."""
+        return await self._send("GET", url, None)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _send(self, method: str, url: str, body: Mapping[str, object] | None) -> Mapping[str, object]:
+        if self._client is None:
+            # A proxy named in the environment has no business with a server on this machine.
+            self._client = httpx.AsyncClient(
+                headers=self._headers, timeout=self._timeout, trust_env=not self.is_loopback
+            )
+        try:
+            async with self._client.stream(method, url, json=body) as response:
+                content = await _read(response, self.name)
+        except httpx.TimeoutException as error:
+            if isinstance(error, httpx.ConnectTimeout):
+                raise self._unreachable() from error
+            raise LlmError(
+                f"{self.name} at {self.address} did not answer in time.",
+                "Raise LLM_TIMEOUT_SECONDS, or use a smaller model.",
+                code="llm_timeout",
+            ) from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise self._unreachable() from error
+        if response.is_success:
+            return self._parse(content)
+        raise self._refusal(response.status_code, response.headers, content)
+
+    def _parse(self, content: str) -> Mapping[str, object]:
+        try:
+            parsed: object = json.loads(content)
+        except ValueError as error:
+            raise self._not_json() from error
+        if not isinstance(parsed, dict):
+            raise self._not_json()
+        return parsed
+
+    def _not_json(self) -> LlmError:
+        return LlmError(
+            f"{self.name} at {self.address} answered something that is not JSON.",
+            "The address may belong to another service: check its base URL.",
+            code="llm_bad_output",
+        )
+
+    def _unreachable(self) -> LlmError:
+        return LlmError(
+            f"{self.name} at {self.address} cannot be reached.",
+            "Start the server, or correct its base URL. In a container, `localhost` is the container itself.",
+            code="llm_unavailable",
+        )
+
+    def _refusal(self, status: int, headers: httpx.Headers, content: str) -> LlmError:
+        place = f"{self.name} at {self.address}"
+        if status in {401, 403}:
+            return LlmError(
+                f"{place} refused the key (HTTP {status}).", "Check its API key.", code="llm_auth"
+            )
+        if status == 404:
+            return LlmError(
+                f"{place} does not know the model or the path (HTTP 404).",
+                "Check the model's name and the base URL.",
+                code="llm_model_missing",
+            )
+        if status == 429:
+            return LlmError(
+                f"{place} is out of quota or asked too often (HTTP 429).",
+                "Wait, or raise the quota with the provider.",
+                code="llm_rate_limited",
+                retry_after_s=_seconds(headers.get("retry-after")),
+            )
+        if _CONTEXT_WORDS.search(content):
+            limit = next((int(m[1]) for p in _CONTEXT_LIMITS if (m := p.search(content))), None)
+            return LlmError(
+                f"The text is longer than {place} can read.",
+                "Use a model with a larger context.",
+                code="llm_context_overflow",
+                context_limit=limit,
+            )
+        # Some servers report an unknown response_format as an internal error.
+        if status in {400, 422, 500} and _FORMAT_WORDS.search(content):
+            return LlmError(
+                f"{place} does not know this kind of structured answer (HTTP {status}).",
+                "Use a server with JSON schema support.",
+                code="llm_format_unsupported",
+            )
+        if status >= 500 or status == 408:
+            return LlmError(
+                f"{place} failed (HTTP {status}).",
+                "Look at that server's own log.",
+                code="llm_unavailable",
+                retry_after_s=_seconds(headers.get("retry-after")),
+            )
+        return LlmError(
+            f"{place} rejected the request (HTTP {status}).",
+            "Check the model's name and what the server supports.",
+            code="llm_rejected",
+        )
+
+
+async def _read(response: httpx.Response, name: str) -> str:
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise LlmError(
+                f"{name} sent more than {MAX_ANSWER_BYTES // 2**20} MiB.",
+                "The address may belong to another service: check its base URL.",
+                code="llm_bad_output",
+            )
+    return content.decode("utf-8", errors="replace")
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return None if value is None else max(0.0, float(value))
+    except ValueError:
+        return None
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}"
+
+
+def is_loopback(url: str) -> bool:
+    """True when the address is this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
