@@ -116,13 +116,15 @@ def resample(samples: Samples, rate: int) -> Samples:
     frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
     frame.sample_rate = rate
     frames = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([piece.to_ndarray()[0] for piece in frames])
+    resampled: Samples = np.concatenate([piece.to_ndarray()[0] for piece in frames])
+    return resampled
 
 
 def level(samples: Samples, rms: float = 2200.0) -> Samples:
     """The same loudness for all voices."""
     factor = rms / max(1.0, float(np.sqrt(np.mean(samples.astype(float) ** 2))))
-    return np.clip(samples * factor, -30_000, 30_000).astype(np.int16)
+    levelled: Samples = np.clip(samples * factor, -30_000, 30_000).astype(np.int16)
+    return levelled
 
 
 def make_meeting() -> tuple[Samples, list[dict[str, object]]]:

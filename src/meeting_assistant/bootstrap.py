@@ -29,12 +29,13 @@ from meeting_assistant.services.audio_session import SpeechTools
 from meeting_assistant.services.diarization_service import DiarizationChoice, choose_diarization
 from meeting_assistant.services.endpointing import EndpointOptions
 from meeting_assistant.services.finishing import MeetingFinisher
-from meeting_assistant.services.live_meetings import LiveMeetings, LiveOptions
+from meeting_assistant.services.live_meetings import LiveMeetings
 from meeting_assistant.services.llm_service import Attempt, LLMService
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.meeting_service import MeetingService
 from meeting_assistant.services.minutes_service import MinutesService
 from meeting_assistant.services.orchestrator import Orchestrator
+from meeting_assistant.services.session_plan import LiveOptions
 from meeting_assistant.services.uploads import Uploads
 from meeting_assistant.web.context import ServerInfo
 

@@ -117,6 +117,8 @@ class LiveClient:
             message = json.loads(text)
             kind = message["type"]
             if kind == "error" and message["fatal"]:
+                if self.meeting_id is not None and message["code"] == "overloaded":
+                    return None  # a server that has just been restarted: what is recorded waits for it
                 raise MeetingRefusedError(message["message"], message["remedy"], code=message["code"])
             if kind == "started":
                 self.meeting_id = message["meeting_id"]

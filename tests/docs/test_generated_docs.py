@@ -12,9 +12,9 @@ import pytest
 from meeting_assistant.web import protocol
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT))
 
-import write_docs  # noqa: E402
+from scripts import write_docs  # noqa: E402
 
 pytestmark = pytest.mark.docs
 

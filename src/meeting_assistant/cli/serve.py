@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -26,6 +27,10 @@ def run_server() -> int:
     with _bound(settings) as listener:
         app = create_app(settings)
         server = uvicorn.Server(server_config(app, settings))
+        # uvicorn raises the signal once more after its clean stop; its own handler then has nothing left to do,
+        # where the default one would make a clean stop look like a crash to whoever started us.
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, server.handle_exit)
         announce(settings, app.state.context.info, listener.getsockname()[1])
         server.run(sockets=[listener])
     return 0 if server.started else 1

@@ -184,8 +184,8 @@ class _Session:
         self._vad = self._tools.vad.open()
 
     async def settle(self, *, final: bool = False) -> None:
-        """Record silence as listened to, now and then."""
-        settled = self._endpointer.settled_sample
+        """Record silence as listened to: now and then, and all of it once nothing more can come."""
+        settled = self._kept.end_sample if final else self._endpointer.settled_sample
         if settled - self._settled >= (1 if final else SETTLE_EVERY_SAMPLES):
             self._settled = settled
             await self._waiting.put(_Waiting(settled))

@@ -6,15 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Protocol
-
-import uuid_utils
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
@@ -24,7 +18,6 @@ from meeting_assistant.domain.errors import (
     InputError,
     MeetingAssistantError,
     NotFoundError,
-    NotYetError,
     OverloadedError,
     StorageError,
 )
@@ -32,144 +25,21 @@ from meeting_assistant.domain.events import AudioSafe, SpeakersChanged, StatusCh
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingOptions, MeetingState, StageError
 from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
-from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.audio_session import SessionSpec, SpeechTools, process_audio_session
-from meeting_assistant.services.endpointing import EndpointOptions
-from meeting_assistant.services.meeting_channel import Channels, MeetingChannel
+from meeting_assistant.services.live_connection import LiveConnection, LiveMeeting, Resampler
+from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.orchestrator import Orchestrator
+from meeting_assistant.services.session_plan import (
+    LiveOptions,
+    check_language,
+    new_meeting,
+    session_spec,
+    two_channels,
+)
 from meeting_assistant.services.session_sink import StoreSink
 
 logger = logging.getLogger(__name__)
-
-
-class Resampler(Protocol):
-    """Brings a client's rate to the canonical one, keeping its state between pieces."""
-
-    @property
-    def has_odd_byte(self) -> bool:
-        """True when half a sample waits for its other half."""
-        ...
-
-    def feed(self, pcm: bytes) -> bytes:
-        """s16le at the client's rate in, canonical PCM out."""
-        ...
-
-    def flush(self) -> bytes:
-        """What is still inside."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LiveOptions:
-    """How live meetings are run; from the settings."""
-
-    max_sessions: int = 32
-    max_bytes: int = 8 * 3600 * 32_000
-    grace_s: float = 600.0
-    partial_interval_s: float = 0.5
-    default_language: str | None = None
-    has_speakers: bool = True
-    endpointing: EndpointOptions = field(default_factory=EndpointOptions)
-
-
-class LiveMeeting:
-    """A meeting that records, with or without a client at the moment."""
-
-    def __init__(self, meeting: Meeting, buffer: SecureAudioBuffer, channel: MeetingChannel) -> None:
-        self.id = meeting.id
-        self.epoch = meeting.epoch
-        self.buffer = buffer
-        self.channel = channel
-        self.connection: LiveConnection | None = None
-        self.processing: asyncio.Task[None] | None = None
-        self.grace: asyncio.Task[None] | None = None
-        self.stopped = asyncio.Event()
-        """Set when the record says that no more sound comes."""
-
-
-class LiveConnection:
-    """One client's hold on a live meeting; fenced off as soon as another client takes over."""
-
-    def __init__(self, live: LiveMeeting, meetings: LiveMeetings, resampler: Resampler, epoch: int) -> None:
-        self._live = live
-        self._meetings = meetings
-        self._resampler = resampler
-        self.epoch = epoch
-        self.taken_over = asyncio.Event()
-        """Set when a newer connection records this meeting."""
-        self._is_paused = False
-
-    @property
-    def meeting_id(self) -> str:
-        """Of the meeting that it records."""
-        return self._live.id
-
-    @property
-    def channel(self) -> MeetingChannel:
-        """Of the meeting that it records."""
-        return self._live.channel
-
-    @property
-    def received_bytes(self) -> int:
-        """Accepted so far, canonical."""
-        return self._live.buffer.received_bytes
-
-    @property
-    def storage(self) -> str:
-        """`journal` or `memory`."""
-        return self._live.buffer.storage
-
-    def hear(self, pcm: bytes) -> None:
-        """Take sound at the client's rate; any length. Raises ConflictError, TooLargeError, StorageError."""
-        self._check_current()
-        if self._is_paused:
-            raise ConflictError(
-                "Sound came while the meeting is paused; it was not recorded.", "Send `resume` first."
-            )
-        self._meetings.accept(self._live, self._resampler.feed(pcm))
-
-    def pause(self, *, forget: bool) -> None:
-        """No sound until `resume`. Raises NotYetError for `forget`."""
-        self._check_current()
-        if forget:
-            raise NotYetError(
-                "Off-the-record spans are not in this version.",
-                "Use `pause` without `forget`: nothing is recorded.",
-            )
-        self._is_paused = True
-
-    def resume(self) -> None:
-        """Sound comes again."""
-        self._check_current()
-        self._is_paused = False
-
-    async def bookmark(self, note: str) -> None:
-        """Mark the newest moment."""
-        self._check_current()
-        at_ms = self.received_bytes * 1000 // (BYTES_PER_SAMPLE * 16_000)
-        await self._meetings.store.add_bookmark(self._live.id, Bookmark(at_ms=at_ms, note=note))
-
-    async def stop(self) -> bool:
-        """The meeting is over. Returns True when half a sample was left over and dropped."""
-        self._check_current()
-        has_odd_byte = self._resampler.has_odd_byte
-        self._meetings.accept(self._live, self._resampler.flush())
-        await self._meetings.stop(self._live)
-        return has_odd_byte
-
-    async def leave(self) -> None:
-        """The socket is gone; the meeting waits for it to come back."""
-        if self._live.connection is self:
-            await self._meetings.client_left(self._live)
-
-    def _check_current(self) -> None:
-        if self._live.epoch != self.epoch:
-            raise ConflictError(
-                "Another connection records this meeting now.",
-                "Go on there, or send `start` again.",
-                code="taken_over",
-            )
 
 
 class LiveMeetings:
@@ -221,7 +91,7 @@ class LiveMeetings:
     async def take_up(self, meeting_id: str, *, sample_rate: int, channels: int) -> LiveConnection:
         """Go on with a meeting. Raises NotFoundError, ConflictError when it is over."""
         if channels != 1:
-            raise _two_channels()
+            raise two_channels()
         live = self._live.get(meeting_id)
         if live is None:
             meeting = await self.store.get(meeting_id)
@@ -246,7 +116,7 @@ class LiveMeetings:
         if self._is_closing:
             raise OverloadedError("The server is shutting down.", "Try again in a minute.", retry_after_s=30)
         if channels != 1:
-            raise _two_channels()
+            raise two_channels()
         check_language(options.language, self._tools)
         if len(self._live) >= self._options.max_sessions:
             raise OverloadedError(
@@ -311,6 +181,10 @@ class LiveMeetings:
                 code="too_long",
             )
         live.buffer.append(pcm)
+
+    async def bookmark(self, live: LiveMeeting, bookmark: Bookmark) -> None:
+        """A marked moment, durable when it returns."""
+        await self.store.add_bookmark(live.id, bookmark)
 
     async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> None:
         """Name a speaker; everybody who watches learns of it. Raises NotFoundError."""
@@ -407,58 +281,3 @@ class LiveMeetings:
             live.connection.taken_over.set()
         await live.buffer.close()
         self._channels.unpin(live.id)
-
-
-def new_meeting(
-    options: MeetingOptions, *, source: str, utc_offset_minutes: int, engines: Mapping[str, str]
-) -> Meeting:
-    """A record for a meeting that begins now."""
-    now = datetime.now(tz=UTC)
-    local = now + timedelta(minutes=utc_offset_minutes)
-    return Meeting.model_validate(
-        {
-            "id": str(uuid_utils.uuid7()),
-            "title": options.title.strip() or f"Meeting of {local:%d %B %Y, %H:%M}",
-            "state": MeetingState.RECORDING if source == "live" else MeetingState.PROCESSING,
-            "source": source,
-            "created_at_ms": int(time.time() * 1000),
-            "utc_offset_minutes": utc_offset_minutes,
-            "language": options.language,
-            "vocabulary": options.vocabulary,
-            "attendees": options.attendees,
-            "llm_provider": options.llm_provider,
-            "engines": dict(engines),
-        }
-    )
-
-
-def session_spec(meeting: Meeting, said: Transcript, options: LiveOptions, *, is_live: bool) -> SessionSpec:
-    """Where to begin and how, from what is stored."""
-    return SessionSpec(
-        meeting_id=meeting.id,
-        start_sample=meeting.committed_sample,
-        next_utterance=max((u.utterance for u in said.utterances), default=0) + 1,
-        taken_labels=tuple(speaker.label for speaker in said.speakers),
-        language=meeting.language or options.default_language,
-        hotwords=(*meeting.vocabulary, *meeting.attendees),
-        is_live=is_live,
-        partial_interval_s=options.partial_interval_s,
-        has_speakers=options.has_speakers,
-        endpointing=options.endpointing,
-    )
-
-
-def check_language(language: str | None, tools: SpeechTools) -> None:
-    """Raises InputError when the engine does not know the language."""
-    info = tools.asr.info
-    if language is None or language.partition("-")[0].lower() in info.languages:
-        return
-    raise InputError(
-        f"The speech engine {info.model} does not know the language {language!r}.",
-        f"Use one of: {', '.join(info.languages)}; or leave the language out.",
-        code="language_unsupported",
-    )
-
-
-def _two_channels() -> NotYetError:
-    return NotYetError("Two channels are not in this version.", "Mix them to one and send `channels: 1`.")

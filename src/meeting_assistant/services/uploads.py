@@ -19,9 +19,9 @@ from meeting_assistant.domain.meeting import Meeting, MeetingOptions, StageError
 from meeting_assistant.domain.ports import AudioStore, DecodeLimits, MediaDecoder, MeetingStore
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.audio_session import SpeechTools, process_audio_session
-from meeting_assistant.services.live_meetings import LiveOptions, check_language, new_meeting, session_spec
 from meeting_assistant.services.meeting_channel import Channels, MeetingChannel
 from meeting_assistant.services.orchestrator import Orchestrator
+from meeting_assistant.services.session_plan import LiveOptions, check_language, new_meeting, session_spec
 from meeting_assistant.services.session_sink import StoreSink
 
 logger = logging.getLogger(__name__)

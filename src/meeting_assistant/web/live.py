@@ -20,7 +20,7 @@ from meeting_assistant.domain.errors import (
 )
 from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.observability import log_fields
-from meeting_assistant.services.live_meetings import LiveConnection
+from meeting_assistant.services.live_connection import LiveConnection
 from meeting_assistant.services.meeting_channel import MeetingChannel, Watcher, WatcherTooSlowError
 from meeting_assistant.web import errors, protocol
 from meeting_assistant.web.context import WebContext, context_of

@@ -1,0 +1,20 @@
+"""What `doctor` reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One row of `doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    seconds: float = 0.0
+    optional: bool = False
+    """True when a failure does not stop the product from working."""
+    extra: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,82 @@
+"""Minutes and language models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.transcript import Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class MinutesRequest:
+    """All that a writer may know."""
+
+    transcript: Transcript
+    attendees: tuple[str, ...] = ()
+    language: str = "en"
+    meeting_date: date | None = None
+    """In the meeting's own time zone; due phrases are resolved against it."""
+
+
+class MinutesWriter(Protocol):
+    """Turns a transcript into minutes. Evidence in the result is already checked against the transcript."""
+
+    @property
+    def name(self) -> str:
+        """Provider name as stored with the minutes."""
+        ...
+
+    def write(self, request: MinutesRequest) -> Minutes:
+        """Write them; blocks (called off the event loop)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LlmRequest:
+    """One single-turn question with an optional schema for the answer."""
+
+    system: str
+    user: str
+    schema: Mapping[str, object] | None = None
+    """JSON Schema of the answer; None asks for plain text."""
+    schema_name: str = "answer"
+    max_output_tokens: int = 1500
+    temperature: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LlmReply:
+    """A complete answer (a truncated one is an error, never a reply)."""
+
+    text: str
+    provider: str
+    model: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float = 0.0
+
+
+class LlmProvider(Protocol):
+    """A language model behind HTTP."""
+
+    @property
+    def name(self) -> str:
+        """As in `LLM_PROVIDER_ORDER`."""
+        ...
+
+    @property
+    def is_local(self) -> bool:
+        """True when the transcript does not leave what the operator runs."""
+        ...
+
+    async def complete(self, request: LlmRequest) -> LlmReply:
+        """Ask once, without retries. Raises LlmError with the cause and the remedy."""
+        ...
+
+    async def close(self) -> None:
+        """Close its connections."""
+        ...

@@ -1,0 +1,154 @@
+"""One client's hold on a meeting that records."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
+from meeting_assistant.domain.errors import (
+    ConflictError,
+    NotYetError,
+)
+from meeting_assistant.domain.meeting import Bookmark, Meeting
+from meeting_assistant.services.audio_buffer import SecureAudioBuffer
+from meeting_assistant.services.meeting_channel import MeetingChannel
+
+logger = logging.getLogger(__name__)
+
+
+class Resampler(Protocol):
+    """Brings a client's rate to the canonical one, keeping its state between pieces."""
+
+    @property
+    def has_odd_byte(self) -> bool:
+        """True when half a sample waits for its other half."""
+        ...
+
+    def feed(self, pcm: bytes) -> bytes:
+        """s16le at the client's rate in, canonical PCM out."""
+        ...
+
+    def flush(self) -> bytes:
+        """What is still inside."""
+        ...
+
+
+class Recorder(Protocol):
+    """What a connection asks of all meetings that record."""
+
+    def accept(self, live: LiveMeeting, pcm: bytes) -> None:
+        """Canonical sound."""
+        ...
+
+    async def bookmark(self, live: LiveMeeting, bookmark: Bookmark) -> None:
+        """A marked moment."""
+        ...
+
+    async def stop(self, live: LiveMeeting) -> None:
+        """No more sound comes."""
+        ...
+
+    async def client_left(self, live: LiveMeeting) -> None:
+        """Its socket is gone."""
+        ...
+
+
+class LiveMeeting:
+    """A meeting that records, with or without a client at the moment."""
+
+    def __init__(self, meeting: Meeting, buffer: SecureAudioBuffer, channel: MeetingChannel) -> None:
+        self.id = meeting.id
+        self.epoch = meeting.epoch
+        self.buffer = buffer
+        self.channel = channel
+        self.connection: LiveConnection | None = None
+        self.processing: asyncio.Task[None] | None = None
+        self.grace: asyncio.Task[None] | None = None
+        self.stopped = asyncio.Event()
+        """Set when the record says that no more sound comes."""
+
+
+class LiveConnection:
+    """One client's hold on a live meeting; fenced off as soon as another client takes over."""
+
+    def __init__(self, live: LiveMeeting, recorder: Recorder, resampler: Resampler, epoch: int) -> None:
+        self._live = live
+        self._recorder = recorder
+        self._resampler = resampler
+        self.epoch = epoch
+        self.taken_over = asyncio.Event()
+        """Set when a newer connection records this meeting."""
+        self._is_paused = False
+
+    @property
+    def meeting_id(self) -> str:
+        """Of the meeting that it records."""
+        return self._live.id
+
+    @property
+    def channel(self) -> MeetingChannel:
+        """Of the meeting that it records."""
+        return self._live.channel
+
+    @property
+    def received_bytes(self) -> int:
+        """Accepted so far, canonical."""
+        return self._live.buffer.received_bytes
+
+    @property
+    def storage(self) -> str:
+        """`journal` or `memory`."""
+        return self._live.buffer.storage
+
+    def hear(self, pcm: bytes) -> None:
+        """Take sound at the client's rate; any length. Raises ConflictError, TooLargeError, StorageError."""
+        self._check_current()
+        if self._is_paused:
+            raise ConflictError(
+                "Sound came while the meeting is paused; it was not recorded.", "Send `resume` first."
+            )
+        self._recorder.accept(self._live, self._resampler.feed(pcm))
+
+    def pause(self, *, forget: bool) -> None:
+        """No sound until `resume`. Raises NotYetError for `forget`."""
+        self._check_current()
+        if forget:
+            raise NotYetError(
+                "Off-the-record spans are not in this version.",
+                "Use `pause` without `forget`: nothing is recorded.",
+            )
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Sound comes again."""
+        self._check_current()
+        self._is_paused = False
+
+    async def bookmark(self, note: str) -> None:
+        """Mark the newest moment."""
+        self._check_current()
+        at_ms = self.received_bytes * 1000 // (BYTES_PER_SAMPLE * 16_000)
+        await self._recorder.bookmark(self._live, Bookmark(at_ms=at_ms, note=note))
+
+    async def stop(self) -> bool:
+        """The meeting is over. Returns True when half a sample was left over and dropped."""
+        self._check_current()
+        has_odd_byte = self._resampler.has_odd_byte
+        self._recorder.accept(self._live, self._resampler.flush())
+        await self._recorder.stop(self._live)
+        return has_odd_byte
+
+    async def leave(self) -> None:
+        """The socket is gone; the meeting waits for it to come back."""
+        if self._live.connection is self:
+            await self._recorder.client_left(self._live)
+
+    def _check_current(self) -> None:
+        if self._live.epoch != self.epoch:
+            raise ConflictError(
+                "Another connection records this meeting now.",
+                "Go on there, or send `start` again.",
+                code="taken_over",
+            )
