@@ -97,7 +97,7 @@ EXPECTED = {
     ],
 }  # fmt: skip
 
-HELLO = "The quick brown fox jumps over the lazy dog, and then it goes home to sleep."
+HELLO = "The next meeting is on Monday. I will call the customers."
 
 
 def speak(text: str, voice: Voice) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -36,7 +37,10 @@ def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) ->
     with tempfile.TemporaryDirectory(prefix="meeting-assistant-") as folder:
         scratch = settings.model_copy(update={"data_dir": Path(folder)})
         link = Path(folder) / "recording"
-        link.symlink_to(file.resolve())
+        try:
+            link.symlink_to(file.resolve())
+        except OSError:  # Windows lets only some users make links
+            shutil.copyfile(file, link)
         exported = asyncio.run(_transcribe(link, scratch, fmt=fmt, title=title or file.stem))
     if output is None:
         sys.stdout.write(exported.text)
