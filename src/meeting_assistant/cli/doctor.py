@@ -11,8 +11,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 import uuid_utils
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from meeting_assistant.bootstrap import Services, build
 from meeting_assistant.config import load_settings, unknown_variables
@@ -166,14 +168,11 @@ def _as_json(check: CheckResult) -> dict[str, object]:
 
 
 def _print(checks: list[CheckResult]) -> None:
-    table = Table("", "Check", "Result", "What to do", "s", title="Doctor", title_justify="left")
+    table = Table("", "Check", "What was found, and what to do", box=box.SIMPLE_HEAD, show_edge=False)
     for check in checks:
-        mark = (
-            "[green]ok[/green]"
-            if check.ok
-            else "[yellow]note[/yellow]"
-            if check.optional
-            else "[red]fails[/red]"
-        )
-        table.add_row(mark, check.name, check.detail, check.remedy, f"{check.seconds:.1f}")
+        mark = "[green]ok[/]" if check.ok else "[yellow]note[/]" if check.optional else "[red]fails[/]"
+        found = Text(check.detail)
+        if check.remedy:
+            found.append(f"\n→ {check.remedy}", style="bold" if not check.optional else "dim")
+        table.add_row(mark, check.name, found)
     Console().print(table)
