@@ -52,7 +52,7 @@ class LiveClient:
     _safe_bytes: int = 0
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
     _is_ended: bool = False
-    _is_connected: bool = False
+    _connected: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def stream(self, audio: AsyncIterator[bytes]) -> Message:
         """Send all of it, stop, and return `final`. Raises MeetingRefusedError."""
@@ -87,15 +87,16 @@ class LiveClient:
                 await socket.send(json.dumps(self._start_message()))
                 receiving = asyncio.create_task(self._receive(socket))
                 sending: asyncio.Task[None] | None = None
+                connected: asyncio.Task[bool] | None = None
                 try:
-                    async with self._more:
-                        await self._more.wait_for(lambda: self._is_connected or receiving.done())
-                    if not receiving.done():
+                    connected = asyncio.create_task(self._connected.wait())
+                    await asyncio.wait({connected, receiving}, return_when=asyncio.FIRST_COMPLETED)
+                    if connected.done() and not receiving.done():
                         sending = asyncio.create_task(self._send(socket))
                     return await receiving
                 finally:
-                    self._is_connected = False
-                    for task in (sending, receiving):
+                    self._connected.clear()
+                    for task in (connected, sending, receiving):
                         if task is not None:
                             task.cancel()
                             await asyncio.gather(task, return_exceptions=True)
@@ -134,7 +135,8 @@ class LiveClient:
         async with self._more:
             del self._unsafe[: max(0, received_bytes - self._safe_bytes)]
             self._safe_bytes = max(self._safe_bytes, received_bytes)
-            self._is_connected = self._is_connected or is_start
+            if is_start:
+                self._connected.set()
             self._more.notify_all()
 
     async def _send(self, socket: ClientConnection) -> None:

@@ -265,14 +265,33 @@ async def test_a_second_connection_fences_the_first(server: ServerProcess) -> No
         await hear(second, "final")
 
 
-async def test_a_meeting_that_is_over_cannot_be_taken_up(server: ServerProcess) -> None:
+async def test_a_client_that_lost_its_socket_after_stop_gets_the_final_message_all_the_same(
+    server: ServerProcess,
+) -> None:
+    async with socket_of(server) as socket:
+        started = await open_meeting(socket)
+        await say(socket, type="stop")
+        final = await hear(socket, "final")
+    async with socket_of(server) as socket:
+        await open_meeting(socket, meeting_id=started["meeting_id"])
+        await say(socket, type="stop")
+        assert await hear(socket, "final") == final
+
+
+async def test_a_meeting_that_is_over_takes_no_more_sound(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         started = await open_meeting(socket)
         await say(socket, type="stop")
         await hear(socket, "final")
     async with socket_of(server) as socket:
         await say(socket, **START, meeting_id=started["meeting_id"])
-        assert (await refusal(socket))["code"] == "meeting_over"
+        await socket.send(bytes(3200))
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1000
+    assert server.get(f"/api/meetings/{started['meeting_id']}")["meeting"]["coverage"]["captured_s"] == 0
 
 
 async def test_others_may_watch_and_latecomers_are_told_everything(server: ServerProcess) -> None:

@@ -70,6 +70,46 @@ class LiveMeeting:
         """Set when the record says that no more sound comes."""
 
 
+class StoppedConnection:
+    """For a client that lost its socket after `stop`: it gets what it missed, up to `final`, and sends nothing more."""
+
+    def __init__(self, meeting: Meeting, channel: MeetingChannel, storage: str) -> None:
+        self.meeting_id = meeting.id
+        self.channel = channel
+        self.received_bytes = meeting.received_bytes
+        self.storage = storage
+        self.epoch = meeting.epoch
+        self.taken_over = asyncio.Event()
+        """Never set: there is nothing left to take over."""
+
+    def hear(self, pcm: bytes) -> None:
+        """Raises ConflictError."""
+        raise self._over()
+
+    def pause(self, *, forget: bool) -> None:
+        """Raises ConflictError."""
+        raise self._over()
+
+    def resume(self) -> None:
+        """Raises ConflictError."""
+        raise self._over()
+
+    async def bookmark(self, note: str) -> None:
+        """Raises ConflictError."""
+        raise self._over()
+
+    async def stop(self) -> bool:
+        """It was: the client may not have heard of it."""
+        return False
+
+    async def leave(self) -> None:
+        """Nobody waits for it."""
+
+    @staticmethod
+    def _over() -> ConflictError:
+        return ConflictError("This meeting has been stopped.", "Wait for `final`.", code="meeting_over")
+
+
 class LiveConnection:
     """One client's hold on a live meeting; fenced off as soon as another client takes over."""
 

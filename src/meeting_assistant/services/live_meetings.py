@@ -27,7 +27,12 @@ from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingOptions, 
 from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.audio_session import SessionSpec, SpeechTools, process_audio_session
-from meeting_assistant.services.live_connection import LiveConnection, LiveMeeting, Resampler
+from meeting_assistant.services.live_connection import (
+    LiveConnection,
+    LiveMeeting,
+    Resampler,
+    StoppedConnection,
+)
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.orchestrator import Orchestrator
 from meeting_assistant.services.session_plan import (
@@ -88,19 +93,27 @@ class LiveMeetings:
         live = await self._open(meeting, is_new=True)
         return self._connect(live, sample_rate)
 
-    async def take_up(self, meeting_id: str, *, sample_rate: int, channels: int) -> LiveConnection:
-        """Go on with a meeting. Raises NotFoundError, ConflictError when it is over."""
+    async def take_up(
+        self, meeting_id: str, *, sample_rate: int, channels: int
+    ) -> LiveConnection | StoppedConnection:
+        """Go on with a meeting. Raises NotFoundError, ConflictError when there is nothing to go on with."""
         if channels != 1:
             raise two_channels()
         live = self._live.get(meeting_id)
         if live is None:
-            meeting = await self.store.get(meeting_id)
-            state = "is over" if meeting.state is MeetingState.DONE else "has stopped recording"
-            raise ConflictError(f"This meeting {state}.", "Start a new one.", code="meeting_over")
+            return await self._take_up_stopped(await self.store.get(meeting_id))
         live.epoch = await self.store.take_over(meeting_id)
         if live.connection is not None:
             live.connection.taken_over.set()
         return self._connect(live, sample_rate)
+
+    async def _take_up_stopped(self, meeting: Meeting) -> StoppedConnection:
+        if meeting.state is MeetingState.FAILED:
+            raise ConflictError(
+                "This meeting failed.", "Open it to see why; start a new one.", code="meeting_over"
+            )
+        storage = "memory" if self._audio is None else "journal"
+        return StoppedConnection(meeting, await self._channels.get(meeting.id), storage)
 
     async def take_up_stored(self, meeting: Meeting) -> None:
         """After a restart: open a meeting that was recording and wait for its client."""

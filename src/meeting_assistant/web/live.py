@@ -20,7 +20,7 @@ from meeting_assistant.domain.errors import (
 )
 from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.observability import log_fields
-from meeting_assistant.services.live_connection import LiveConnection
+from meeting_assistant.services.live_connection import LiveConnection, StoppedConnection
 from meeting_assistant.services.meeting_channel import MeetingChannel, Watcher, WatcherTooSlowError
 from meeting_assistant.web import errors, protocol
 from meeting_assistant.web.context import WebContext, context_of
@@ -78,11 +78,12 @@ class _Recording:
 
     socket: WebSocket
     context: WebContext
-    connection: LiveConnection
+    connection: LiveConnection | StoppedConnection
     is_resumed: bool
     is_stopped: bool = False
 
     async def run(self, last_seq: int) -> None:
+        self.is_stopped = isinstance(self.connection, StoppedConnection)
         channel = self.connection.channel
         await self._send(
             protocol.Started(
@@ -133,7 +134,7 @@ class _Recording:
                     return
 
     async def _obey(self, message: protocol.AnyClientMessage) -> None:
-        if self.is_stopped and not isinstance(message, protocol.Ping):
+        if self.is_stopped and not isinstance(message, protocol.Ping | protocol.Stop):
             raise ProtocolViolationError("This meeting has been stopped.", "Wait for `final`.")
         match message:
             case protocol.Start():
@@ -197,7 +198,7 @@ async def _first_message(socket: WebSocket) -> protocol.Start:
     return parsed
 
 
-async def _open(context: WebContext, start: protocol.Start) -> LiveConnection:
+async def _open(context: WebContext, start: protocol.Start) -> LiveConnection | StoppedConnection:
     if context.waiting_for:
         raise OverloadedError(
             "The engines are still loading.", "Try again in a few seconds.", retry_after_s=5

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import struct
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from cryptography.exceptions import InvalidTag
@@ -197,7 +197,7 @@ def parse_head(raw: bytes) -> Head | None:
 class Epoch:
     """Keys from one opening for writing to the next."""
 
-    cipher: AESGCM
+    cipher: AESGCM = field(compare=False)
     base_nonce: int
 
 
