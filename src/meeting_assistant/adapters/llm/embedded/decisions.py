@@ -85,7 +85,8 @@ _POINTER = re.compile(
 _PRIVATE = re.compile(
     r"\b(?:(?:decided|agreed|going|go) (?:to )?(?:go|fly|travel|drive|move) to (?!production|market|"
     r"the (?:next|customer|second|third))"
-    r"|to (?:visit|stay|eat|sleep|marry|get married|camp|relax|watch)|walk|drink|flight|hotel|trip)\b"
+    r"|to (?:visit|stay|eat|sleep|marry|get married|camp|relax|watch)|walk|drink|flight|hotel|trip|beach"
+    r"|by the (?:sea|lake)|rent (?:a|an|the) (?:\w+ )?(?:house|flat|cottage|boat|van|car))\b"
 )
 _MIN_WORDS = 2
 _SHORTEST_MATTER = 5

@@ -9,6 +9,7 @@ from meeting_assistant.adapters.llm.embedded import clauses
 from meeting_assistant.adapters.llm.embedded.conversation import LEAD, Conversation, Draft
 from meeting_assistant.adapters.llm.embedded.quotes import closed, trim, wording
 from meeting_assistant.adapters.llm.embedded.sentences import Sentence, normalise
+from meeting_assistant.adapters.llm.embedded.vocabulary import WORK_NOUN
 
 _WH = r"(?:whether|if|who|how|what|when|where|why|which)"
 _PARKED = re.compile(
@@ -87,6 +88,7 @@ _RISK = re.compile(
     r"are going to|would) (?:not make|miss|slip|run out of|fall behind)|"
     r"(?:is|are) a (?:blocker|show ?stopper|bottleneck)|risk(?: is| number \w+)(?= ))"
 )
+_OWN_WORRY = re.compile(r"\b(?:worr(?:y|ied)|afraid|anxious|nervous) (?:about|for|of) (?:my|her|his|your)\b")
 _RISK_MARKER = re.compile(
     rf"^{LEAD}(?:(?:the|a|another|one|first|second|next|biggest|main) )*risks?(?: (?:is|are|number \w+|"
     rf"here))*(?= )"
@@ -115,11 +117,16 @@ def find_open_questions(talk: Conversation) -> list[Draft]:
     return found
 
 
+def _is_own_worry(normal: str) -> bool:
+    """`worried about my plants`, but not `about my part of the migration`."""
+    return _OWN_WORRY.search(normal) is not None and not WORK_NOUN.search(normal)
+
+
 def find_risks(talk: Conversation) -> list[Draft]:
     """Risks, worries and blockers, where the speaker calls them so."""
     found: list[Draft] = []
     for sentence in talk.sentences:
-        if clauses.is_private(sentence.normal) or sentence.question:
+        if clauses.is_private(sentence.normal) or _is_own_worry(sentence.normal) or sentence.question:
             continue
         found.extend(_risk(talk, sentence))
     return found

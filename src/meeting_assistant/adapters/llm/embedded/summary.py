@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from meeting_assistant.adapters.llm.embedded.conversation import Conversation, Draft
 from meeting_assistant.adapters.llm.embedded.language import Language, length_in_words
 from meeting_assistant.adapters.llm.embedded.lexrank import choose_diverse, rank_sentences
@@ -12,6 +14,12 @@ _SHORTEST = 6
 _LONGEST = 40
 """Words; of a longer sentence (speech without full stops) its pieces compete."""
 _FEWEST_TERMS = 3
+_CEREMONY = re.compile(
+    r"\b(?:thank you|thanks)(?: \w+){0,3} for (?:joining|coming|being here|your time|having|attending)\b"
+    r"|^(?:\w+ ){0,2}(?:hello|hi|good (?:morning|afternoon|evening)|welcome)(?: \w+){0,3}$"
+    r"|\b(?:have a (?:nice|good|great|lovely)|see you|good ?bye|bye)\b"
+)
+"""Said at the door: carries no meeting."""
 _BASE_WORDS = 42.0
 _WORDS_PER_HOUR = 73.0
 _HOUR = 9000.0
@@ -24,7 +32,8 @@ def summarise(talk: Conversation, language: Language) -> list[Draft]:
     spans = [span for sentence in talk.sentences for span in _spans(sentence)]
     spoken = sum(length_in_words([t.normal for t in s.tokens]) for s in talk.sentences)
     lengths = [length_in_words([t.normal for t in s.tokens[a:b]]) for s, a, b in spans]
-    fit = [k for k, n in enumerate(lengths) if n >= _SHORTEST] or list(range(len(spans)))
+    matter = [k for k, (sentence, _, _) in enumerate(spans) if not _CEREMONY.search(sentence.normal)]
+    fit = [k for k in matter if lengths[k] >= _SHORTEST] or matter or list(range(len(spans)))
     terms = [language.terms([t.normal for t in spans[k][0].tokens[spans[k][1] : spans[k][2]]]) for k in fit]
     fit, terms = _with_content(fit, terms)
     budget = min(_MOST_WORDS, _BASE_WORDS + _WORDS_PER_HOUR * spoken / _HOUR)
