@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV = .venv/bin
 SETUP = $(PYTHON) scripts/setup.py
-CODE = src tests scripts benchmarks
+CODE = src tests scripts $(wildcard benchmarks)
 
 .PHONY: help setup run test check fmt web demo lock docs clean
 
