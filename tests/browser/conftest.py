@@ -21,15 +21,16 @@ QUIET = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Serves the built web app."""
     with ServerProcess(tmp_path_factory.mktemp("browser") / "data") as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    # Not for the session: while it lives, its event loop runs, and asynchronous tests could not have their own.
     with sync_playwright() as running:
         yield running
 

@@ -16,7 +16,7 @@ from meeting_assistant.testing.server import ServerProcess
 OpenBrowser = Callable[..., BrowserContext]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first half minute of the sample meeting as a WAV file."""
     from meeting_assistant.adapters.audio.trusted import read_pcm
