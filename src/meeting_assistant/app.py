@@ -80,12 +80,13 @@ async def _load(services: Services, context: WebContext) -> None:
         logger.exception("The engines could not be loaded.")
         return
     services.orchestrator.start()
+    # Before anybody is let in: what is found unfinished then was cut short, and is not a meeting that just began.
+    await services.meetings.recover()
     context.waiting_for.clear()
     logger.info(
         "Ready.",
         extra=log_fields(asr=services.info.engines["asr"], seconds=round(time.monotonic() - began, 1)),
     )
-    await services.meetings.recover()
 
 
 async def stop(services: Services, context: WebContext, running: list[asyncio.Task[None]]) -> None:

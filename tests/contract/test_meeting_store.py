@@ -211,3 +211,16 @@ async def test_deleting_removes_everything_of_it_and_nothing_else(
 
 async def test_check_writes_for_real_and_leaves_nothing(store: MeetingStore) -> None:
     assert await store.check() == await store.check()
+
+
+async def test_a_caller_that_is_cancelled_leaves_no_lock_behind(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    for steps in range(40):
+        writing = asyncio.create_task(store.set_title(meeting.id, f"Title {steps}"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await store.set_title(meeting.id, "Afterwards")
+    assert (await store.get(meeting.id)).title == "Afterwards"

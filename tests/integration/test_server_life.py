@@ -158,3 +158,26 @@ def test_transcribe_refuses_what_is_not_sound(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert result.stderr.startswith("meeting-assistant: ")
+
+
+async def test_meetings_that_were_cut_short_are_taken_up_before_new_ones_are_welcome(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from meeting_assistant.app import create_app, start, stop
+    from meeting_assistant.config import load_settings
+
+    monkeypatch.setenv("DATA_DIR", str(data_dir))
+    app = create_app(load_settings())
+    services, context = app.state.services, app.state.context
+    was_open_to_all: list[bool] = []
+    done = asyncio.Event()
+
+    async def recover() -> None:
+        was_open_to_all.append(not context.waiting_for)
+        done.set()
+
+    monkeypatch.setattr(services.meetings, "recover", recover)
+    running = await start(services, context)
+    await done.wait()
+    await stop(services, context, running)
+    assert was_open_to_all == [False]

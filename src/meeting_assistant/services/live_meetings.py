@@ -108,6 +108,8 @@ class LiveMeetings:
         return self._connect(live, sample_rate)
 
     async def _take_up_stopped(self, meeting: Meeting) -> StoppedConnection:
+        if meeting.state is MeetingState.RECORDING:
+            raise OverloadedError("This meeting is being opened.", "Try again in a second.", retry_after_s=1)
         if meeting.state is MeetingState.FAILED:
             raise ConflictError(
                 "This meeting failed.", "Open it to see why; start a new one.", code="meeting_over"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -25,6 +27,28 @@ _PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
 )
 _READERS = 4
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def runs_to_its_end(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """A transaction is finished even when its caller is cancelled, who learns of that afterwards.
+
+    A cancelled one would leave its connection behind with the write lock held until it is collected.
+    """
+
+    @functools.wraps(method)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        transaction = asyncio.ensure_future(method(*args, **kwargs))
+        try:
+            return await asyncio.shield(transaction)
+        except asyncio.CancelledError:
+            await asyncio.wait([transaction])
+            raise
+
+    return run
 
 
 class Database:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from meeting_assistant.adapters.storage.database import Database
+from meeting_assistant.adapters.storage.database import Database, runs_to_its_end
 from meeting_assistant.adapters.storage.models import (
     EventRow,
     MeetingRow,
@@ -57,6 +57,7 @@ class SqlMeetingStore:
 
     # --- records
 
+    @runs_to_its_end
     async def create(self, meeting: Meeting) -> None:
         """Store a new meeting."""
         async with self._database.writing() as session:
@@ -82,6 +83,7 @@ class SqlMeetingStore:
         async with self._database.reading() as session:
             return [meeting_of(row) for row in await session.scalars(query)]
 
+    @runs_to_its_end
     async def delete(self, meeting_id: str) -> None:
         """Rows of all tables go with the meeting's; then the write-ahead log is emptied."""
         async with self._database.writing() as session:
@@ -89,28 +91,33 @@ class SqlMeetingStore:
             await session.execute(delete(MeetingRow).where(MeetingRow.id == meeting_id))
         await self._database.forget_deleted()
 
+    @runs_to_its_end
     async def set_title(self, meeting_id: str, title: str) -> None:
         """Rename the meeting."""
         async with self._database.writing() as session:
             (await _row(session, meeting_id)).title = title
 
+    @runs_to_its_end
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:
         """Move it on; to where it is already is fine. Raises ConflictError for a move that does not exist."""
         async with self._database.writing() as session:
             _move(await _row(session, meeting_id), state)
 
+    @runs_to_its_end
     async def add_error(self, meeting_id: str, error: StageError) -> None:
         """Append what went wrong."""
         async with self._database.writing() as session:
             row = await _row(session, meeting_id)
             row.errors = [*row.errors, error.model_dump()]
 
+    @runs_to_its_end
     async def add_bookmark(self, meeting_id: str, bookmark: Bookmark) -> None:
         """Append a marked moment."""
         async with self._database.writing() as session:
             row = await _row(session, meeting_id)
             row.bookmarks = [*row.bookmarks, bookmark.model_dump()]
 
+    @runs_to_its_end
     async def take_over(self, meeting_id: str) -> int:
         """Raise the epoch and return it."""
         async with self._database.writing() as session:
@@ -118,6 +125,7 @@ class SqlMeetingStore:
             row.epoch += 1
             return row.epoch
 
+    @runs_to_its_end
     async def set_received(self, meeting_id: str, received_bytes: int) -> None:
         """Never moves backwards."""
         async with self._database.writing() as session:
@@ -126,6 +134,7 @@ class SqlMeetingStore:
 
     # --- what was said
 
+    @runs_to_its_end
     async def commit_utterance(self, meeting_id: str, utterance: Utterance, committed_sample: int) -> int:
         """Utterance, committed sample and event number in one transaction; the same revision again changes nothing."""
         async with self._database.writing() as session:
@@ -142,12 +151,14 @@ class SqlMeetingStore:
             row.committed_sample = max(row.committed_sample, committed_sample)
             return seq
 
+    @runs_to_its_end
     async def commit_sample(self, meeting_id: str, committed_sample: int) -> None:
         """Never moves backwards."""
         async with self._database.writing() as session:
             row = await _row(session, meeting_id)
             row.committed_sample = max(row.committed_sample, committed_sample)
 
+    @runs_to_its_end
     async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:
         """Name a speaker that occurs in the transcript."""
         async with self._database.writing() as session:
@@ -162,11 +173,13 @@ class SqlMeetingStore:
             await session.merge(SpeakerRow(meeting_id=meeting_id, label=label, name=name))
             return _number(session, row, "speakers", {"labels": [label]})
 
+    @runs_to_its_end
     async def append_event(self, meeting_id: str, body: DurableEvent) -> int:
         """Number and store a `gap` or `notes` event."""
         async with self._database.writing() as session:
             return _number(session, await _row(session, meeting_id), body.type, event_payload(body))
 
+    @runs_to_its_end
     async def finish(
         self,
         meeting_id: str,
@@ -221,6 +234,7 @@ class SqlMeetingStore:
         said = {utterance.utterance: utterance for utterance in transcript.utterances}
         return [StoredEvent(row.seq, body_of(row, meeting, transcript, said, minutes)) for row in rows]
 
+    @runs_to_its_end
     async def check(self) -> str:
         """A real write and read, rolled back."""
         await self._database.probe()
