@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,24 +19,12 @@ from meeting_assistant.config import load_settings
 from meeting_assistant.demo import hello_clip
 from meeting_assistant.domain.errors import EngineNotInstalledError, LlmError
 from meeting_assistant.domain.ports import LlmRequest
+from meeting_assistant.testing.command import run_cli
 from meeting_assistant.testing.server import ServerProcess, free_port
 
 pytestmark = pytest.mark.docs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-
-
-def serve_once(cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """A server that is expected to refuse to start."""
-    return subprocess.run(
-        [sys.executable, "-m", "meeting_assistant", "serve"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=cwd,
-        env={"PATH": os.defpath, "HOME": str(cwd), "DATA_DIR": str(cwd / "data"), **env},
-    )
 
 
 def test_a_missing_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +87,7 @@ def test_diarization_that_is_not_there_falls_back_and_says_so(tmp_path: Path, en
 
 
 def test_a_redis_backend_is_refused_rather_than_losing_jobs(tmp_path: Path) -> None:
-    result = serve_once(tmp_path, ORCHESTRATOR_BACKEND="redis")
+    result = run_cli("serve", cwd=tmp_path, ORCHESTRATOR_BACKEND="redis")
     assert result.returncode == 1
     assert "ORCHESTRATOR_BACKEND=redis is not in this version" in result.stderr
     assert "`ORCHESTRATOR_BACKEND=redis is not in this version`" in PAGE

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from meeting_assistant.demo import hello_clip
+from meeting_assistant.testing.command import run_cli
 from meeting_assistant.testing.llm_server import LlmServer
 
 pytestmark = pytest.mark.integration
-
-
-def run_cli(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "meeting_assistant", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        cwd=cwd,
-        env={"PATH": os.defpath, "HOME": str(cwd), "DATA_DIR": str(cwd / "data"), **env},
-    )
 
 
 @pytest.mark.parametrize(

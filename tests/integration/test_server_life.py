@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,19 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.testing.command import run_cli
 from meeting_assistant.testing.server import ServerProcess, free_port
-
-
-def run_cli(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "meeting_assistant", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        cwd=cwd,
-        env={"PATH": os.defpath, "HOME": str(cwd), "DATA_DIR": str(cwd / "data"), **env},
-    )
 
 
 def test_a_meeting_survives_a_restart(data_dir: Path, hello: bytes) -> None:

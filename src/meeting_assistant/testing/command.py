@@ -1,0 +1,23 @@
+"""`meeting-assistant` as a command, in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_cli(
+    *arguments: str, cwd: Path, timeout_s: float = 100.0, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end in `cwd`, with data below it and nothing of a developer's own settings."""
+    return subprocess.run(
+        [sys.executable, "-m", "meeting_assistant", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        cwd=cwd,
+        env={"PATH": os.defpath, "HOME": str(cwd), "DATA_DIR": str(cwd / "data"), **env},
+    )
