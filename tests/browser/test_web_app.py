@@ -18,13 +18,13 @@ OpenBrowser = Callable[..., BrowserContext]
 
 @pytest.fixture(scope="module")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first half minute of the sample meeting as a WAV file."""
+    """From where the sample meeting comes to its point, as a WAV file."""
     from meeting_assistant.adapters.audio.trusted import read_pcm
 
     path = tmp_path_factory.mktemp("microphone") / "speech.wav"
     with wave.open(str(path), "wb") as sound:
         sound.setparams((1, 2, 16_000, 0, "NONE", ""))
-        sound.writeframes(read_pcm(demo_audio_path())[: 32_000 * 30])
+        sound.writeframes(read_pcm(demo_audio_path())[32_000 * 13 : 32_000 * 45])
     return path
 
 
@@ -49,7 +49,7 @@ def test_speaking_into_the_microphone_makes_captions_and_then_minutes(
     expect(partial).to_have_text(re.compile(r"\w+"), timeout=20_000)
     expect(page.get_by_test_id("partial-unstable")).to_be_attached()
     # They turn into finished utterances.
-    expect(page.get_by_test_id("utterance").nth(1)).to_be_visible(timeout=20_000)
+    expect(page.get_by_test_id("utterance").nth(2)).to_be_visible(timeout=30_000)
 
     page.get_by_test_id("stop").click()
     minutes = page.get_by_test_id("minutes")
