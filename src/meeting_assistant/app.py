@@ -73,12 +73,17 @@ async def _load(services: Services, context: WebContext) -> None:
     began = time.monotonic()
     try:
         await asyncio.gather(
-            services.asr.start(), asyncio.to_thread(services.vad.load), services.minutes.warm_up()
+            services.asr.start(),
+            asyncio.to_thread(services.vad.load),
+            services.diarization.start(),
+            services.minutes.warm_up(),
         )
     except Exception as error:
         context.waiting_for = {f"engines: {error}"}
         logger.exception("The engines could not be loaded.")
         return
+    if services.diarization.trouble is not None:
+        services.notes.append(str(services.diarization.trouble))
     services.orchestrator.start()
     # Before anybody is let in: what is found unfinished then was cut short, and is not a meeting that just began.
     await services.meetings.recover()
@@ -99,6 +104,7 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     await services.orchestrator.drain(services.settings.shutdown_grace_seconds / 2)
     services.channels.close()
     await services.asr.close()
+    services.diarization.close()
     await services.llm.close()
     services.minutes.close()
     await services.store.close()

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from meeting_assistant import __version__
 from meeting_assistant.config import Settings
+from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
 from meeting_assistant.domain.errors import ConfigurationError, StorageError
 from meeting_assistant.domain.jobs import JobKind
 from meeting_assistant.domain.ports import (
@@ -26,7 +27,11 @@ from meeting_assistant.domain.ports import (
 from meeting_assistant.observability import llm_latency_seconds
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.audio_session import SpeechTools
-from meeting_assistant.services.diarization_service import DiarizationChoice, choose_diarization
+from meeting_assistant.services.diarization_service import (
+    DiarizationChoice,
+    DiarizationService,
+    choose_diarization,
+)
 from meeting_assistant.services.endpointing import EndpointOptions
 from meeting_assistant.services.finishing import MeetingFinisher
 from meeting_assistant.services.live_meetings import LiveMeetings
@@ -54,6 +59,7 @@ class Services:
     audio: AudioStore | None
     asr: AsrService
     vad: Vad
+    diarization: DiarizationService
     minutes: MinutesService
     llm: LLMService
     orchestrator: Orchestrator
@@ -75,22 +81,23 @@ def build(settings: Settings) -> Services:
     diarization = choose_diarization(
         settings.diarization_engine,
         is_nemo_wanted=settings.nemo_diarization_enabled,
-        engine_has_speakers=engine.info.has_speakers,
     )
     notes.extend(diarization.notes)
     audio = choose_audio_store(settings, notes)
     from meeting_assistant.adapters.audio.decoder import PyAvDecoder
     from meeting_assistant.adapters.audio.resampler import StreamResampler
+    from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
     from meeting_assistant.adapters.llm.embedded import EmbeddedWriter
     from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
     from meeting_assistant.adapters.vad.silero import SileroVad
 
     store = SqlMeetingStore(database_url(settings.data_dir))
-    asr = AsrService(engine, batch_size=settings.inference_batch_size)
+    asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)
     vad = SileroVad()
+    speakers = DiarizationService(EmbeddedVoices() if diarization.name == "embedded" else None)
     vad_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
-    tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads)
+    tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=speakers)
     minutes = MinutesService(EmbeddedWriter())
     orchestrator = Orchestrator(choose_job_backend(settings))
     channels = Channels(store)
@@ -147,6 +154,7 @@ def build(settings: Settings) -> Services:
         audio=audio,
         asr=asr,
         vad=vad,
+        diarization=speakers,
         minutes=minutes,
         llm=build_llm_service(settings),
         orchestrator=orchestrator,
@@ -159,6 +167,14 @@ def build(settings: Settings) -> Services:
         disk_threads=disk_threads,
         notes=notes,
     )
+
+
+def spoken_sample() -> Waveform:
+    """Some speech to measure the engine on."""
+    from meeting_assistant.adapters.audio.trusted import read_pcm
+    from meeting_assistant.demo import hello_clip
+
+    return to_waveform(pcm_to_samples(read_pcm(hello_clip()[0])))
 
 
 def prepare_data_dir(path: Path) -> None:

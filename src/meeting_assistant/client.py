@@ -165,7 +165,9 @@ async def paced(pcm: bytes, *, is_fast: bool = False) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     began = loop.time()
     for start in range(0, len(pcm), CHUNK_BYTES):
+        piece = pcm[start : start + CHUNK_BYTES]
         if not is_fast:
-            due = began + start / (SAMPLE_RATE_HZ * BYTES_PER_SAMPLE)
+            # When its last sample has been spoken: nobody can send sound before it exists.
+            due = began + (start + len(piece)) / (SAMPLE_RATE_HZ * BYTES_PER_SAMPLE)
             await asyncio.sleep(max(0.0, due - loop.time()))
-        yield pcm[start : start + CHUNK_BYTES]
+        yield piece

@@ -59,6 +59,12 @@ tickets_coalesced_total = Counter(
     "meeting_assistant_tickets_coalesced_total",
     "Decode requests replaced by a newer one of the same session.",
 )
+decoding_fallbacks_total = Counter(
+    "meeting_assistant_decoding_fallbacks_total", "Finished utterances whose text did not convince."
+)
+degradation_level = Gauge(
+    "meeting_assistant_degradation_level", "How far the live service has stepped down, 0 (not) to 4."
+)
 gaps_total = Counter(
     "meeting_assistant_gaps_total", "Stretches of sound left out of a transcript.", ["reason"]
 )

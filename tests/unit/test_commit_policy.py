@@ -86,3 +86,51 @@ def test_loops_and_impossible_speed_are_dropped() -> None:
         guard_text("a perfectly fine sentence of some length", voiced_ms=300, duration_ms=500) == "too_fast"
     )
     assert guard_text("no no we really should not do that again", voiced_ms=2000, duration_ms=2600) is None
+
+
+# --- windows that begin in the middle of an utterance
+
+
+def test_a_window_that_begins_later_is_joined_where_its_words_are_recognised() -> None:
+    caption = Stabiliser()
+    for end in (4, 5, 6):
+        caption.update("we agreed to move the launch".split()[:end])
+    shown = caption.update("move the launch to March".split(), is_cut=True)
+    assert (shown.stable + shown.unstable) == tuple("we agreed to move the launch to March".split())
+
+
+def test_a_window_whose_words_are_not_recognised_changes_nothing() -> None:
+    caption = Stabiliser()
+    before = [caption.update("we agreed to move".split()) for _ in range(2)][-1]
+    assert caption.update("banana bread".split(), is_cut=True) == before
+
+
+@given(st.lists(st.integers(0, 500), min_size=8, max_size=60, unique=True), st.integers(5, 9))
+def test_no_word_is_lost_or_doubled_at_the_seams_of_a_window_that_moves_on(
+    numbers: list[int], span: int
+) -> None:
+    said = [f"w{number}" for number in numbers]
+    caption = Stabiliser()
+    for end in range(1, len(said) + 1):
+        start = max(0, end - span)
+        shown = caption.update(said[start:end], is_cut=start > 0)
+        assert list(shown.stable + shown.unstable) == said[:end]
+
+
+def test_words_that_the_engine_is_sure_of_need_no_second_hypothesis() -> None:
+    caption = Stabiliser()
+    words = "the budget is approved".split()
+    assert caption.update(words, probabilities=[0.99, 0.95, 0.99, 0.99]).stable == ("the", "budget")
+
+
+def test_a_doubtful_word_holds_up_those_after_it() -> None:
+    caption = Stabiliser()
+    words = "the budget is approved by all".split()
+    assert caption.update(words, probabilities=[0.99, 0.4, 0.99, 0.99, 0.99, 0.99]).stable == ("the",)
+
+
+def test_what_was_worked_out_is_told_in_the_words_of_the_newest_hypothesis() -> None:
+    caption = Stabiliser()
+    caption.update("well we agree".split())
+    caption.update("Well, we agree now".split())
+    assert caption.settled == ("Well,", "we", "agree")

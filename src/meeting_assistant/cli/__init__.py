@@ -1,4 +1,4 @@
-"""The command line: `meeting-assistant serve | transcribe | demo | doctor | settings`."""
+"""The command line: `meeting-assistant serve | transcribe | demo | bench | doctor | settings`."""
 
 from __future__ import annotations
 
@@ -67,6 +67,17 @@ def demo(
     from meeting_assistant.cli.demo import run_demo
 
     run_demo(is_fast=is_fast, is_json=is_json, url=url)
+
+
+@app.command()
+def bench(
+    seconds: Annotated[float, typer.Option(min=15, max=600, help="Of speech in each run.")] = 40.0,
+    is_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure live captions on this machine, and say how many meetings it holds."""
+    from meeting_assistant.cli.bench import run_bench
+
+    run_bench(seconds=seconds, is_json=is_json)
 
 
 @app.command()

@@ -79,8 +79,9 @@ class Settings(BaseSettings):
     """After SIGTERM: how long running work may take to finish before the process ends."""
     session_grace_seconds: float = Field(default=600, ge=0, le=86_400)
     """How long a live meeting waits for a client that lost its connection before it is finished."""
-    max_sessions: int = Field(default=32, ge=1, le=10_000)
-    """Live meetings at the same time; further ones are refused with the advice to try later."""
+    max_sessions: int | None = Field(default=None, ge=1, le=10_000)
+    """Live meetings at the same time; further ones are refused with the advice to try later. Unset: as many as
+    this machine was measured to hold (see `/api/capacity`)."""
     max_upload_bytes: Annotated[ByteSize, Allowed("bytes above 0, or a size such as 500MB or 2GiB")] = Field(
         default=ByteSize(2 * 1024**3), gt=0
     )

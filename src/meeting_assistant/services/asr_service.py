@@ -1,7 +1,8 @@
-"""The one owner of the speech engine and of its thread.
+"""The one owner of the speech engine and of its threads.
 
-Sessions ask with tickets; the dispatcher takes the most urgent batch whenever the engine is free, reads the
-sound at that moment and hands results back through futures. Nothing else ever calls the engine.
+Sessions ask with tickets; the dispatcher takes the most urgent batch whenever a lane of the engine is free, reads the
+sound at that moment and hands results back through futures. Nothing else ever calls the engine. What batches
+take is measured all the time, and says how fast captions may be renewed and how many meetings fit.
 """
 
 from __future__ import annotations
@@ -9,27 +10,48 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
+import numpy as np
+
 from meeting_assistant import observability as obs
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform
 from meeting_assistant.domain.errors import EngineError, MeetingAssistantError
-from meeting_assistant.domain.ports import AsrEngine, AsrRequest, AsrResult, EngineInfo
-from meeting_assistant.services.batching import COALESCED, Ticket, TicketKind, TicketQueue
+from meeting_assistant.domain.ports import AsrEngine, AsrRequest, AsrResult, DecodeKind, EngineInfo
+from meeting_assistant.services import capacity
+from meeting_assistant.services.batching import (
+    COALESCED,
+    Batch,
+    BatchRules,
+    Shape,
+    Ticket,
+    TicketKind,
+    TicketQueue,
+)
+from meeting_assistant.services.cost_model import CostModel
+from meeting_assistant.services.degradation import PACES, DegradationLadder, Level, Pace
 
 R = TypeVar("R")
+Bound = tuple[Ticket, AsrRequest]
 
 logger = logging.getLogger(__name__)
 
 TARGET_SECONDS = {
     TicketKind.FINAL: 1.0,
-    TicketKind.COMMIT: 1.0,
+    TicketKind.COMMIT: 0.5,
     TicketKind.PARTIAL: 0.5,
     TicketKind.FILE: 30.0,
 }
 """How soon an answer is wanted; the deadline of a ticket is its time of asking plus this."""
+LIVE_KINDS = (TicketKind.FINAL, TicketKind.COMMIT, TicketKind.PARTIAL)
+COST_BUCKETS_S = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 30.0)
+"""Lengths told apart in the cost of an engine that does not pad."""
+WATCH_SECONDS = 0.25
+"""How often the load is looked at while nothing else happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +60,38 @@ class Decoded:
 
     result: AsrResult
     seconds: float
-    """On the engine thread, for the whole batch."""
+    """On the engine, for the whole batch."""
 
 
 class AsrService:
     """Asynchronous face of a blocking engine; lives on one event loop."""
 
-    def __init__(self, engine: AsrEngine, *, batch_size: int = 8) -> None:
+    def __init__(
+        self,
+        engine: AsrEngine,
+        *,
+        batch_size: int = 8,
+        ladder: DegradationLadder | None = None,
+        probe: Callable[[], Waveform] | None = None,
+    ) -> None:
+        """`probe`: speech to measure the engine on when it starts."""
         self._engine = engine
-        self._batch_limit = max(1, min(batch_size, engine.info.max_batch))
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="asr-engine")
+        self._probe = probe
+        self._lanes = max(1, engine.info.lanes)
+        self._rules = BatchRules(
+            shape_of=partial(shape_of, engine.info),
+            max_windows=max(1, min(batch_size, engine.info.max_batch)),
+        )
+        self._threads = ThreadPoolExecutor(max_workers=self._lanes, thread_name_prefix="asr-engine")
         self._queue = TicketQueue()
         self._answers: dict[Ticket, asyncio.Future[Decoded | None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[int, tuple[float, Batch]] = {}
         self._work = asyncio.Event()
-        self._dispatcher: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._costs = CostModel()
+        self._ladder = ladder or DegradationLadder()
+        self._level_listeners: list[Callable[[Level], None]] = []
 
     @property
     def info(self) -> EngineInfo:
@@ -61,12 +101,31 @@ class AsrService:
     @property
     def is_ready(self) -> bool:
         """True from the end of `start` to `close`."""
-        return self._dispatcher is not None
+        return bool(self._tasks)
+
+    @property
+    def level(self) -> Level:
+        """How far the service has stepped down."""
+        return self._ladder.level
+
+    @property
+    def pace(self) -> Pace:
+        """How captions are to be made now."""
+        return PACES[self._ladder.level]
+
+    def on_level(self, listener: Callable[[Level], None]) -> None:
+        """Be told of each step, on the event loop."""
+        self._level_listeners.append(listener)
 
     async def start(self) -> None:
-        """Load the engine and begin to dispatch. Raises EngineError."""
+        """Load the engine, measure it, and begin to dispatch. Raises EngineError."""
         await self._on_thread(self._engine.load)
-        self._dispatcher = asyncio.create_task(self._dispatch(), name="asr-dispatcher")
+        if self._probe is not None:
+            await self._measure(self._probe())
+        self._tasks = [
+            asyncio.create_task(self._dispatch(), name="asr-dispatcher"),
+            asyncio.create_task(self._watch_load(), name="asr-load"),
+        ]
 
     async def decode(
         self, kind: TicketKind, session: str, bind: Callable[[], AsrRequest | None]
@@ -103,10 +162,10 @@ class AsrService:
 
     async def close(self) -> None:
         """Stop dispatching, end what waits with EngineError, give the engine back; idempotent."""
-        if self._dispatcher is not None:
-            self._dispatcher.cancel()
-            await asyncio.gather(self._dispatcher, return_exceptions=True)
-            self._dispatcher = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._running, return_exceptions=True)
+        self._tasks = []
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(EngineError("The speech engine was closed.", "Start the server again."))
@@ -116,33 +175,115 @@ class AsrService:
     def _close_engine(self) -> None:
         # On its own thread like every call; the executor may already be gone on a second close.
         try:
-            self._thread.submit(self._engine.close).result()
+            self._threads.submit(self._engine.close).result()
         except RuntimeError:
             return
-        self._thread.shutdown()
+        self._threads.shutdown()
+
+    # --- how much there is to do
+
+    def capacity(
+        self, *, live: int, partial_interval_s: float, max_meetings: int | None
+    ) -> capacity.Capacity:
+        """How many meetings fit, from measured times."""
+        return capacity.plan(
+            self._window_cost,
+            lanes=self._lanes,
+            live=live,
+            partial_interval_s=partial_interval_s,
+            level=self.level,
+            predicted_wait_s=self.predicted_wait_s(),
+            max_meetings=max_meetings,
+        )
+
+    def predicted_wait_s(self) -> float:
+        """Of a caption that is asked for now: everything live before it, over all lanes."""
+        now, most = time.monotonic(), self._rules.max_windows
+        backlog = 0.0
+        for began, batch in self._in_flight.values():
+            backlog += max(0.0, self._costs.predict(batch.key, len(batch.items)) - (now - began))
+        for kind in LIVE_KINDS:
+            full, rest = divmod(self._queue.waiting(kind), most)
+            backlog += full * self._costs.predict(kind, most) + (
+                self._costs.predict(kind, rest) if rest else 0.0
+            )
+        return backlog / self._lanes
+
+    def _window_cost(self, is_final: bool, seconds: float) -> float:
+        shape = shape_of_length(self.info, is_final, seconds)
+        most = self._rules.max_windows
+        return self._costs.predict(shape.key, most) / most
+
+    async def _measure(self, speech: Waveform) -> None:
+        """Time a few decodes, so that the first meetings are admitted on facts."""
+        session = "measurement"
+        windows: list[tuple[DecodeKind, float]] = [("partial", 1.0), ("partial", 4.0), ("final", 4.0)]
+        for kind, seconds in windows:
+            samples = np.resize(speech, int(seconds * SAMPLE_RATE_HZ))
+            request = AsrRequest(session, kind, samples, language=self.info.languages[0])
+            began = time.monotonic()
+            try:
+                await self._on_thread(self._engine.transcribe, [request])
+            except Exception as error:  # noqa: BLE001 - it shows at the first real window, with its remedy
+                logger.warning(
+                    "The speech engine could not be measured.",
+                    extra=obs.log_fields(error=type(error).__name__),
+                )
+                break
+            self._costs.observe(shape_of(self.info, request).key, 1, time.monotonic() - began)
+        await self.close_session(session)
+
+    async def _watch_load(self) -> None:
+        while True:
+            self._look_at_load()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _look_at_load(self) -> None:
+        if not self._ladder.observe(time.monotonic(), self.predicted_wait_s()):
+            return
+        level = self._ladder.level
+        obs.degradation_level.set(level)
+        logger.info("The live service changed its pace.", extra=obs.log_fields(level=int(level)))
+        for listener in self._level_listeners:
+            listener(level)
+
+    # --- batches
 
     async def _dispatch(self) -> None:
         while True:
-            batch = self._queue.take(self._batch_limit)
-            if not batch:
-                self._work.clear()
-                await self._work.wait()
-                continue
-            await self._decode_batch(batch)
+            self._work.clear()
+            while len(self._running) < self._lanes:
+                busy = {
+                    ticket.session
+                    for _, batch in self._in_flight.values()
+                    for ticket, _ in batch.items
+                    if ticket.kind not in COALESCED
+                }
+                batch = self._queue.take(self._rules, busy)
+                for ticket in batch.stale:
+                    self._resolve(ticket, None)
+                if not batch.items:
+                    break
+                task = asyncio.create_task(self._run_batch(batch))
+                self._in_flight[id(batch)] = (time.monotonic(), batch)
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+                task.add_done_callback(lambda _: self._work.set())
+            await self._work.wait()
 
-    async def _decode_batch(self, batch: list[Ticket]) -> None:
-        bound: list[tuple[Ticket, AsrRequest]] = []
-        for ticket in batch:
-            request = ticket.bind()
-            if request is None:
-                self._resolve(ticket, None)
-            else:
-                bound.append((ticket, request))
-        if bound:
-            await self._run(bound)
+    async def _run_batch(self, batch: Batch) -> None:
+        obs.batch_size.observe(len(batch.items))
+        began = time.monotonic()
+        try:
+            await self._run(batch.items)
+        finally:
+            del self._in_flight[id(batch)]
+        seconds, count = time.monotonic() - began, len(batch.items)
+        self._costs.observe(batch.key, count, seconds)
+        self._costs.observe(batch.items[0][0].kind, count, seconds)
+        self._look_at_load()
 
-    async def _run(self, bound: list[tuple[Ticket, AsrRequest]]) -> None:
-        obs.batch_size.observe(len(bound))
+    async def _run(self, bound: Sequence[Bound]) -> None:
         started = time.monotonic()
         try:
             results = await self._on_thread(self._engine.transcribe, [request for _, request in bound])
@@ -153,7 +294,7 @@ class AsrService:
         for (ticket, _), result in zip(bound, results, strict=True):
             self._resolve(ticket, Decoded(result, seconds))
 
-    async def _isolate(self, bound: list[tuple[Ticket, AsrRequest]], error: Exception) -> None:
+    async def _isolate(self, bound: Sequence[Bound], error: Exception) -> None:
         """A batch failed: halve it, until the window that is to blame stands alone."""
         if len(bound) > 1:
             middle = len(bound) // 2
@@ -187,4 +328,18 @@ class AsrService:
         answer.set_exception(failure)
 
     async def _on_thread(self, function: Callable[..., R], *args: object) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+
+def shape_of(info: EngineInfo, request: AsrRequest) -> Shape:
+    """Which batch a window belongs into."""
+    is_final = request.kind == "final"
+    shape = shape_of_length(info, is_final, len(request.samples) / SAMPLE_RATE_HZ)
+    return Shape((shape.key, request.temperature), shape.padded_s) if request.temperature else shape
+
+
+def shape_of_length(info: EngineInfo, is_final: bool, seconds: float) -> Shape:
+    """The same for a window that is only thought of."""
+    pads_to = info.final_buckets_s if is_final else info.partial_buckets_s
+    bucket = next((b for b in pads_to or COST_BUCKETS_S if b >= seconds), info.max_window_s)
+    return Shape((is_final, bucket), bucket if pads_to else seconds)

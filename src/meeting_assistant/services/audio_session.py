@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -24,17 +24,13 @@ from meeting_assistant.domain.audio import (
     to_waveform,
 )
 from meeting_assistant.domain.errors import EngineError
-from meeting_assistant.domain.events import PartialTranscript
-from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult, Vad
+from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult, Vad, VoiceVector
 from meeting_assistant.domain.transcript import Gap, Utterance, Word
-from meeting_assistant.services.asr_service import AsrService, Decoded
+from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.batching import TicketKind
-from meeting_assistant.services.commit_policy import (
-    Stabiliser,
-    guard_sound,
-    guard_text,
-    split_words,
-)
+from meeting_assistant.services.captions import Captions, CaptionSink, OpenUtterance
+from meeting_assistant.services.commit_policy import guard_sound, guard_text, split_words
+from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.endpointing import (
     Endpointer,
     EndpointEvent,
@@ -42,9 +38,12 @@ from meeting_assistant.services.endpointing import (
     SpeechEnded,
     SpeechStarted,
 )
+from meeting_assistant.services.final_decoding import decode_final
 from meeting_assistant.services.kept_sound import KeptSound
+from meeting_assistant.services.language_choice import LanguageChoice
 from meeting_assistant.services.patience import with_patience
 from meeting_assistant.services.speaker_attribution import SpeakerLabels
+from meeting_assistant.services.voices import Voices
 from meeting_assistant.services.word_timing import estimate_word_times
 
 logger = logging.getLogger(__name__)
@@ -53,10 +52,6 @@ MAX_WAITING_FINALS = 8
 """Finished utterances that may wait for their decode before reading waits too."""
 SETTLE_EVERY_SAMPLES = 5 * SAMPLE_RATE_HZ
 """Silence is recorded as listened to in steps of this length."""
-MIN_VOICED_FOR_PARTIAL_MS = 300
-"""The engine invents words for less."""
-PARTIAL_COST_FACTOR = 3.0
-"""The next partial waits at least this many times what the last one took: partials cannot eat the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +74,8 @@ class SessionSpec:
     """Live: with no sound for so long, the open utterance is finished."""
 
 
-class SessionSink(Protocol):
+class SessionSink(CaptionSink, Protocol):
     """Where a session's results go; here the meeting's channel, on a worker the way back to the gateway."""
-
-    def received_sample(self) -> int:
-        """Sound received so far, for the lag."""
-        ...
-
-    def show_partial(self, partial: PartialTranscript) -> None:
-        """Passing: may be dropped."""
-        ...
 
     async def commit_utterance(self, utterance: Utterance, committed_sample: int) -> None:
         """Durable when it returns; called in order."""
@@ -111,6 +98,7 @@ class SpeechTools:
     vad: Vad
     vad_threads: Executor
     """Runs voice activity, off the event loop."""
+    diarization: DiarizationService
 
 
 async def process_audio_session(
@@ -133,7 +121,7 @@ async def process_audio_session(
                 await session.rest()
                 await session.settle(final=True)
             finally:
-                session.stop_partials()
+                session.stop_captions()
             await session.end()
             await committer
     except BaseExceptionGroup as group_error:
@@ -153,15 +141,24 @@ class _Session:
         self._tools = tools
         self._vad = tools.vad.open()
         self._endpointer = Endpointer(spec.endpointing, start_sample=spec.start_sample)
+        self._voices = Voices()
         self._labels = SpeakerLabels(spec.taken_labels)
         self._kept = KeptSound(spec.start_sample)
         self._next_utterance = spec.next_utterance
-        self._open: _OpenUtterance | None = None
+        self._open: OpenUtterance | None = None
         self._settled = spec.start_sample
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(MAX_WAITING_FINALS)
-        self._decodes: set[asyncio.Task[Decoded | None]] = set()
-        self._partial: asyncio.Task[None] | None = None
-        self._partial_not_before = spec.start_sample
+        self._decodes: set[asyncio.Task[_Heard]] = set()
+        self._language = LanguageChoice(spec.language)
+        self._captions = Captions(
+            session=spec.meeting_id,
+            asr=tools.asr,
+            sink=sink,
+            kept=self._kept,
+            language=self._language,
+            interval_s=spec.partial_interval_s,
+            hotwords=spec.hotwords,
+        )
 
     # --- sound comes in
 
@@ -171,7 +168,9 @@ class _Session:
         probabilities = await loop.run_in_executor(self._tools.vad_threads, self._vad.feed, samples)
         await self._follow(self._endpointer.push(probabilities.tolist()))
         self._kept.forget_before(self._endpointer.settled_sample - VAD_FRAME_SAMPLES)
-        self._maybe_show_partial()
+        if self._open is not None and self._spec.is_live:
+            self._captions.voiced_ms = self._endpointer.voiced_ms
+            self._captions.renew()
         await self.settle()
 
     async def rest(self) -> None:
@@ -196,17 +195,17 @@ class _Session:
     async def _follow(self, events: Sequence[EndpointEvent]) -> None:
         for event in events:
             if isinstance(event, SpeechStarted):
-                self._open = _OpenUtterance(self._next_utterance, event.start_sample)
+                self._open = OpenUtterance(self._next_utterance, event.start_sample)
                 self._next_utterance += 1
-                self._partial_not_before = event.start_sample
+                self._captions.open(self._open)
             elif self._open is not None:
                 await self._finish_utterance(self._open, event)
                 self._open = None
 
     # --- finished utterances
 
-    async def _finish_utterance(self, utterance: _OpenUtterance, ended: SpeechEnded) -> None:
-        self._tools.asr.cancel(self._spec.meeting_id)
+    async def _finish_utterance(self, utterance: OpenUtterance, ended: SpeechEnded) -> None:
+        self._captions.close()
         self._settled = ended.end_sample
         sound = self._kept.read(ended.start_sample, ended.end_sample)
         guard = guard_sound(sound)
@@ -215,46 +214,59 @@ class _Session:
             await self._waiting.put(_Waiting(ended.end_sample, utterance))
             return
         kind = TicketKind.FINAL if self._spec.is_live else TicketKind.FILE
-        decode = asyncio.create_task(self._decode_final(kind, sound))
+        request = AsrRequest(
+            session=self._spec.meeting_id,
+            kind="final",
+            samples=to_waveform(sound),
+            language=self._language.asked,
+            usual_language=self._language.usual,
+            hotwords=self._spec.hotwords,
+        )
+        decode = asyncio.create_task(self._decode(kind, request))
         self._decodes.add(decode)
         decode.add_done_callback(self._decodes.discard)
         await self._waiting.put(_Waiting(ended.end_sample, utterance, ended, decode))
 
-    async def _decode_final(self, kind: TicketKind, sound: Samples) -> Decoded | None:
-        waveform = to_waveform(sound)
-        request = self._request("final", lambda: waveform)
+    async def _decode(self, kind: TicketKind, request: AsrRequest) -> _Heard:
+        voice = asyncio.create_task(self._voice_of(request.samples))
         try:
-            return await self._tools.asr.decode(kind, self._spec.meeting_id, request)
-        except EngineError:
-            # Once more, alone: a passing fault (memory, a device that resets) must not cost words.
-            return await self._tools.asr.decode(kind, self._spec.meeting_id, request)
+            decoded = await decode_final(self._tools.asr, kind, request)
+            return _Heard(decoded.result if decoded else AsrResult(text=""), await voice)
+        finally:
+            voice.cancel()
+
+    async def _voice_of(self, samples: Waveform) -> VoiceVector | None:
+        return await self._tools.diarization.voice_of(samples) if self._spec.has_speakers else None
 
     async def commit_in_order(self) -> None:
         """Take decodes in the order of speech and make them durable."""
         while (waiting := await self._waiting.get()) is not None:
             if waiting.utterance is None or waiting.ended is None or waiting.decode is None:
-                self._take_back(waiting.utterance, waiting.committed_sample)
+                if waiting.utterance is not None:
+                    self._captions.take_back(waiting.utterance, waiting.committed_sample)
                 await self._sink.commit_silence(waiting.committed_sample)
                 continue
             try:
-                decoded = await waiting.decode
+                heard = await waiting.decode
             except EngineError as error:
                 await self._record_gap(waiting.ended, error)
                 continue
-            await self._commit(waiting.utterance, waiting.ended, decoded)
+            await self._commit(waiting.utterance, waiting.ended, heard)
 
-    async def _commit(self, utterance: _OpenUtterance, ended: SpeechEnded, decoded: Decoded | None) -> None:
+    async def _commit(self, utterance: OpenUtterance, ended: SpeechEnded, heard: _Heard) -> None:
         start_ms, end_ms = samples_to_ms(ended.start_sample), samples_to_ms(ended.end_sample)
-        text = decoded.result.text.strip() if decoded else ""
-        guard = guard_text(text, voiced_ms=ended.voiced_ms, duration_ms=end_ms - start_ms)
+        result = heard.result
+        text = result.text.strip()
+        guard = guard_text(text, voiced_ms=ended.voiced_ms, duration_ms=end_ms - start_ms, result=result)
         if guard is not None:
             obs.suppressed_hypotheses_total.labels(guard).inc()
-        if decoded is None or guard is not None or not text:
-            self._take_back(utterance, ended.end_sample)
+        if guard is not None or not text:
+            self._captions.take_back(utterance, ended.end_sample)
             await self._sink.commit_silence(ended.end_sample)
             return
-        words, is_aligned = _words(decoded.result, ended, start_ms, end_ms)
-        voice = decoded.result.speaker_index if self._spec.has_speakers else None
+        self._language.hear(result.language, result.language_probability, (end_ms - start_ms) / 1000)
+        words, is_aligned = _words(result, ended, start_ms, end_ms)
+        voice = None if heard.voice is None else self._voices.assign(heard.voice, ended.voiced_ms)
         finished = Utterance(
             utterance=utterance.id,
             start_ms=start_ms,
@@ -279,101 +291,13 @@ class _Session:
         obs.gaps_total.labels(gap.reason).inc()
         await self._sink.record_gap(gap, ended.end_sample)
 
-    # --- captions of the open utterance
-
-    def _maybe_show_partial(self) -> None:
-        utterance = self._open
-        if not self._spec.is_live or utterance is None:
-            return
-        if self._partial is not None and not self._partial.done():
-            return
-        heard = self._kept.end_sample
-        if heard < self._partial_not_before or self._endpointer.voiced_ms < MIN_VOICED_FOR_PARTIAL_MS:
-            return
-        self._partial_not_before = heard + int(self._spec.partial_interval_s * SAMPLE_RATE_HZ)
-        self._partial = asyncio.create_task(self._show_partial(utterance))
-
-    async def _show_partial(self, utterance: _OpenUtterance) -> None:
-        window_end = utterance.start_sample
-
-        def window() -> Waveform:
-            nonlocal window_end
-            window_end = self._kept.end_sample
-            return to_waveform(self._kept.read(utterance.start_sample, window_end))
-
-        bind = self._request("partial", window, only_while=lambda: self._open is utterance)
-        try:
-            decoded = await self._tools.asr.decode(TicketKind.PARTIAL, self._spec.meeting_id, bind)
-        except EngineError:
-            return  # cosmetic: the finished utterance is decoded anew and reports its own failure
-        if decoded is None or self._open is not utterance:
-            return
-        cost_samples = int(PARTIAL_COST_FACTOR * decoded.seconds * SAMPLE_RATE_HZ)
-        self._partial_not_before = max(self._partial_not_before, window_end + cost_samples)
-        duration_ms = samples_to_ms(window_end - utterance.start_sample)
-        text = decoded.result.text.strip()
-        guard = guard_text(text, voiced_ms=self._endpointer.voiced_ms, duration_ms=duration_ms)
-        if guard is not None:
-            obs.suppressed_hypotheses_total.labels(guard).inc()
-            return
-        shown = utterance.stabiliser.update(split_words(text))
-        self._show(utterance, window_end, " ".join(shown.stable), " ".join(shown.unstable))
-
-    def _show(self, utterance: _OpenUtterance, end_sample: int, stable: str, unstable: str) -> None:
-        lag = max(0, self._sink.received_sample() - end_sample)
-        obs.caption_lag_seconds.observe(lag / SAMPLE_RATE_HZ)
-        utterance.is_shown = utterance.is_shown or bool(stable or unstable)
-        self._sink.show_partial(
-            PartialTranscript(
-                utterance=utterance.id,
-                start_ms=samples_to_ms(utterance.start_sample),
-                end_ms=samples_to_ms(end_sample),
-                stable=stable,
-                unstable=unstable,
-                lag_ms=samples_to_ms(lag),
-            )
-        )
-
-    def _take_back(self, utterance: _OpenUtterance | None, end_sample: int) -> None:
-        """An utterance that was shown turned out to hold no words: an empty partial removes it."""
-        if utterance is not None and utterance.is_shown:
-            self._show(utterance, end_sample, "", "")
+    def stop_captions(self) -> None:
+        self._captions.stop()
 
     def drop_decodes(self) -> None:
         """After a failure or a cancellation nobody waits for them any more."""
         for decode in list(self._decodes):
             decode.cancel()
-
-    def stop_partials(self) -> None:
-        if self._partial is not None:
-            self._partial.cancel()
-
-    def _request(
-        self,
-        kind: str,
-        window: Callable[[], Waveform],
-        only_while: Callable[[], bool] = lambda: True,
-    ) -> Callable[[], AsrRequest | None]:
-        def bind() -> AsrRequest | None:
-            if not only_while():
-                return None
-            return AsrRequest(
-                session=self._spec.meeting_id,
-                kind="final" if kind == "final" else "partial",
-                samples=window(),
-                language=self._spec.language,
-                hotwords=self._spec.hotwords,
-            )
-
-        return bind
-
-
-@dataclass(slots=True)
-class _OpenUtterance:
-    id: int
-    start_sample: int
-    stabiliser: Stabiliser = field(default_factory=Stabiliser)
-    is_shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,9 +305,17 @@ class _Waiting:
     """Something to make durable, in the order of speech."""
 
     committed_sample: int
-    utterance: _OpenUtterance | None = None
+    utterance: OpenUtterance | None = None
     ended: SpeechEnded | None = None
-    decode: asyncio.Task[Decoded | None] | None = None
+    decode: asyncio.Task[_Heard] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A finished utterance: its words and whose voice it is."""
+
+    result: AsrResult
+    voice: VoiceVector | None
 
 
 def _words(result: AsrResult, ended: SpeechEnded, start_ms: int, end_ms: int) -> tuple[list[Word], bool]:

@@ -18,8 +18,18 @@ from difflib import SequenceMatcher
 from typing import Literal
 
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples
+from meeting_assistant.domain.ports import AsrResult
 
-Guard = Literal["too_quiet", "too_short", "invented", "repetition", "too_fast"]
+Guard = Literal["too_quiet", "too_short", "no_speech", "invented", "repetition", "too_fast"]
+
+SURE = 0.9
+"""Probability from which a word is stable without a second hypothesis."""
+HELD_BACK_WHEN_SURE = 2
+"""Words at the end of the window that are not taken on trust: what follows may still change them."""
+MIN_JOIN = 2
+"""Words in a row that have to be recognised for a window to be joined to what is known."""
+JOIN_SLACK = 6
+"""Words more than the hypothesis has that may be in its window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +47,61 @@ class Stabiliser:
         self._stable: list[str] = []
         self._previous: list[str] = []
         """Tail of the last hypothesis, after the words that were stable then."""
+        self._settled: list[str] = []
+        """Its words before that tail, as it has them."""
 
     @property
     def stable(self) -> tuple[str, ...]:
         """Words promised so far."""
         return tuple(self._stable)
 
-    def update(self, hypothesis: Sequence[str]) -> StabilisedText:
-        """Take the newest hypothesis of the whole open utterance."""
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """The words of the newest hypothesis that are not worked out again: those before its unstable tail."""
+        return tuple(self._settled)
+
+    def update(
+        self,
+        hypothesis: Sequence[str],
+        *,
+        is_cut: bool = False,
+        probabilities: Sequence[float] | None = None,
+    ) -> StabilisedText:
+        """Take the newest hypothesis of the open utterance.
+
+        `is_cut`: its window began in the middle of the utterance, so that its first words stand somewhere in what
+        is known already. When no place for it is found, what was shown stays.
+
+        `probabilities` of its words: those that the engine is sure of need no second hypothesis.
+        """
+        window = list(hypothesis)
+        if is_cut:
+            joined = self._join(window)
+            if joined is None:
+                self._settled = []
+                return StabilisedText(tuple(self._stable), tuple(self._previous))
+            hypothesis = joined
         tail = list(hypothesis[self._seam(hypothesis) :])
         agreed = _common_prefix(self._previous, tail[:-1])
+        if probabilities is not None and len(probabilities) == len(window) >= len(tail):
+            sure = probabilities[len(window) - len(tail) :]
+            while agreed < len(tail) - HELD_BACK_WHEN_SURE and sure[agreed] >= SURE:
+                agreed += 1
         self._stable.extend(tail[:agreed])
         self._previous = tail[agreed:]
+        self._settled = window[: max(0, len(window) - len(self._previous))]
         return StabilisedText(tuple(self._stable), tuple(self._previous))
+
+    def _join(self, hypothesis: Sequence[str]) -> list[str] | None:
+        """What is known up to where the hypothesis is recognised in it, and the hypothesis from there on."""
+        known = [*self._stable, *self._previous]
+        # Older words cannot be in the window; without them a phrase said twice is not mistaken for the older one.
+        skipped = max(0, len(known) - len(hypothesis) - JOIN_SLACK)
+        a, b = [_key(word) for word in known[skipped:]], [_key(word) for word in hypothesis]
+        match = SequenceMatcher(a=a, b=b, autojunk=False).find_longest_match()
+        if match.size < MIN_JOIN:
+            return None
+        return known[: skipped + match.a] + list(hypothesis[match.b :])
 
     def _seam(self, hypothesis: Sequence[str]) -> int:
         """Index in the hypothesis of the first word after the stable ones.
@@ -96,6 +148,11 @@ MAX_CHARS_PER_SECOND = 40.0
 """Fast speech has about 20; beyond 40 the decoder is making it up."""
 MAX_COMPRESSION = 2.4
 """Whisper's own limit for text that repeats itself (Radford et al. 2022, section 4.5)."""
+MIN_MEAN_LOGPROB = -1.0
+MAX_NO_SPEECH = 0.6
+"""Whisper's own limits (same section): below the first and above the second there was nothing to hear."""
+MIN_COMPRESSED = 120
+"""Shorter text says nothing by how it compresses."""
 LOOP_LENGTH = 4
 """The same phrase this often in a row is a decoder loop."""
 
@@ -114,16 +171,36 @@ def guard_sound(samples: Samples) -> Guard | None:
     return "too_quiet" if peak < MIN_PEAK_RMS else None
 
 
-def guard_text(text: str, *, voiced_ms: int, duration_ms: int) -> Guard | None:
+def guard_text(
+    text: str, *, voiced_ms: int, duration_ms: int, result: AsrResult | None = None
+) -> Guard | None:
     """After decoding: may this text be shown? A short real answer ("Yes.") passes."""
+    if result is not None and _is_silence(result):
+        return "no_speech"
     words = [key for key in map(_key, split_words(text)) if key]
     if len(words) == 1 and words[0] in _FILLERS_OF_SILENCE and voiced_ms < _MIN_VOICED_MS_FOR_FILLER:
         return "invented"
     if duration_ms > 0 and len(text) > 20 and len(text) * 1000 / duration_ms > MAX_CHARS_PER_SECOND:
         return "too_fast"
-    if _has_loop(words) or (len(text) > 120 and _compression(text) > MAX_COMPRESSION):
+    if _has_loop(words) or _compression(text) > MAX_COMPRESSION:
         return "repetition"
     return None
+
+
+def is_convincing(result: AsrResult) -> bool:
+    """False when decoding again, hotter, may find better words."""
+    if _is_silence(result):
+        return True
+    text = result.text
+    if _has_loop([_key(word) for word in split_words(text)]) or _compression(text) > MAX_COMPRESSION:
+        return False
+    return result.mean_logprob is None or result.mean_logprob >= MIN_MEAN_LOGPROB
+
+
+def _is_silence(result: AsrResult) -> bool:
+    if result.no_speech_probability is None or result.mean_logprob is None:
+        return False
+    return result.no_speech_probability > MAX_NO_SPEECH and result.mean_logprob < MIN_MEAN_LOGPROB
 
 
 def _has_loop(words: Sequence[str]) -> bool:
@@ -142,4 +219,6 @@ def _has_loop(words: Sequence[str]) -> bool:
 
 def _compression(text: str) -> float:
     raw = text.encode()
+    if len(raw) < MIN_COMPRESSED:
+        return 1.0
     return len(raw) / len(zlib.compress(raw))

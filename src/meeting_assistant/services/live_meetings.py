@@ -21,12 +21,14 @@ from meeting_assistant.domain.errors import (
     OverloadedError,
     StorageError,
 )
-from meeting_assistant.domain.events import AudioSafe, SpeakersChanged, StatusChanged
+from meeting_assistant.domain.events import AudioSafe, Degraded, SpeakersChanged, StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingOptions, MeetingState, StageError
 from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.audio_session import SessionSpec, SpeechTools, process_audio_session
+from meeting_assistant.services.capacity import Capacity
+from meeting_assistant.services.degradation import REASONS, Level
 from meeting_assistant.services.live_connection import (
     LiveConnection,
     LiveMeeting,
@@ -45,6 +47,9 @@ from meeting_assistant.services.session_plan import (
 from meeting_assistant.services.session_sink import StoreSink
 
 logger = logging.getLogger(__name__)
+
+BUSY_RETRY_S = 30
+"""When to try again on a full server: meetings last long, but overload passes."""
 
 
 class LiveMeetings:
@@ -73,11 +78,24 @@ class LiveMeetings:
         self._engines = engines
         self._options = options
         self._live: dict[str, LiveMeeting] = {}
+        tools.asr.on_level(self._tell_level)
         self._is_closing = False
 
     def is_recording(self, meeting_id: str) -> bool:
         """True while sound may come in."""
         return meeting_id in self._live
+
+    def capacity(self) -> Capacity:
+        """How many meetings fit, by what decoding takes on this machine."""
+        return self._tools.asr.capacity(
+            live=len(self._live),
+            partial_interval_s=self._options.partial_interval_s,
+            max_meetings=self._options.max_sessions,
+        )
+
+    def _tell_level(self, level: Level) -> None:
+        for live in self._live.values():
+            live.channel.show(Degraded(level=int(level), reason=REASONS[level]))
 
     # --- opening
 
@@ -133,10 +151,11 @@ class LiveMeetings:
         if channels != 1:
             raise two_channels()
         check_language(options.language, self._tools)
-        if len(self._live) >= self._options.max_sessions:
+        if self.capacity().more == 0:
             raise OverloadedError(
-                f"{len(self._live)} meetings are recording, which is the limit.",
-                "Try again when one has ended, or raise MAX_SESSIONS.",
+                f"{len(self._live)} meetings are recording, which is as many as this machine holds now.",
+                "Try again when one has ended; the limit is measured, MAX_SESSIONS sets another one.",
+                retry_after_s=BUSY_RETRY_S,
             )
         if not 8_000 <= sample_rate <= 48_000:
             raise AudioFormatError(f"{sample_rate} Hz is not supported.", "Send 8000 to 48000 Hz.")
@@ -170,6 +189,9 @@ class LiveMeetings:
         spec = await self._spec(meeting)
         live.processing = asyncio.create_task(self._process(live, spec), name=f"session-{meeting.id}")
         channel.show(StatusChanged(status="Listening"))
+        level = self._tools.asr.level
+        if level:
+            channel.show(Degraded(level=int(level), reason=REASONS[level]))
         return live
 
     async def _spec(self, meeting: Meeting) -> SessionSpec:

@@ -34,7 +34,9 @@ class WatcherTooSlowError(Exception):
 class Watcher:
     """One who watches; read it with `async for`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wants_captions: bool = True) -> None:
+        self.wants_captions = wants_captions
+        """False: captions of open utterances are not sent."""
         self._events: deque[Numbered] = deque()
         self._news = asyncio.Event()
         self._is_overrun = False
@@ -86,6 +88,11 @@ class MeetingChannel:
         return self._last_seq
 
     @property
+    def has_caption_watchers(self) -> bool:
+        """True when anybody looks at captions."""
+        return any(watcher.wants_captions for watcher in self._watchers)
+
+    @property
     def has_watchers(self) -> bool:
         """True when anybody looks."""
         return bool(self._watchers)
@@ -105,9 +112,9 @@ class MeetingChannel:
             self._last_passing[event.type] = event
         self._tell(event, is_durable=False)
 
-    async def join(self, store: MeetingStore, after_seq: int) -> Watcher:
+    async def join(self, store: MeetingStore, after_seq: int, *, wants_captions: bool = True) -> Watcher:
         """A watcher that gets every durable event after that number, then what happens from now on."""
-        watcher = Watcher()
+        watcher = Watcher(wants_captions=wants_captions)
         async with self._order:
             missed = await store.events_after(self.meeting_id, after_seq)
             self._watchers.add(watcher)
@@ -129,7 +136,8 @@ class MeetingChannel:
     def _tell(self, body: DurableEvent | PassingEvent, *, is_durable: bool) -> None:
         event = Numbered(self._last_seq, body)
         for watcher in self._watchers:
-            watcher.offer(event, is_durable=is_durable)
+            if watcher.wants_captions or body.type != "partial_transcript":
+                watcher.offer(event, is_durable=is_durable)
 
 
 class Channels:

@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 class LiveOptions:
     """How live meetings are run; from the settings."""
 
-    max_sessions: int = 32
+    max_sessions: int | None = None
+    """None: as many as the machine was measured to hold."""
     max_bytes: int = 8 * 3600 * 32_000
     grace_s: float = 600.0
     partial_interval_s: float = 0.5

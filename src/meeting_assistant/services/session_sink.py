@@ -27,6 +27,11 @@ class StoreSink:
         self._buffer = buffer
         self._on_progress = on_progress
 
+    @property
+    def is_watched(self) -> bool:
+        """By a client that shows captions."""
+        return self._channel.has_caption_watchers
+
     def received_sample(self) -> int:
         """Of everything accepted from the client."""
         return self._buffer.received_bytes // BYTES_PER_SAMPLE

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 class SpeakerLabels:
     """Numbers voices in the order in which they are first heard: `S1`, `S2`…
 
-    Engines count their clusters in an order of their own and after a restart begin anew; labels that are
-    already in the meeting are never given to a new voice.
+    Voices are counted anew after a restart; labels that are already in the meeting are never given to a new voice.
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from meeting_assistant.services.degradation import REASONS
 from meeting_assistant.web.context import context_of
 from meeting_assistant.web.protocol import PROTOCOL_VERSION, json_schema
 
@@ -34,6 +36,13 @@ async def ready(request: Request) -> JSONResponse:
     waiting_for = sorted(context.waiting_for)
     is_ready = not waiting_for and not context.is_closing
     return JSONResponse({"ready": is_ready, "waiting_for": waiting_for}, 200 if is_ready else 503)
+
+
+@router.get("/api/capacity", tags=["health"])
+async def capacity(request: Request) -> dict[str, Any]:
+    """How many meetings record, and how many more fit, by what decoding was measured to take on this machine."""
+    planned = context_of(request).meetings.live.capacity()
+    return {**asdict(planned), "level": int(planned.level), "reason": REASONS[planned.level]}
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)

@@ -48,7 +48,7 @@ async def record(socket: WebSocket) -> None:
     except MeetingAssistantError as error:
         await _refuse(socket, error)
         return
-    await _Recording(socket, context, connection, is_resumed=start.meeting_id is not None).run(start.last_seq)
+    await _Recording(socket, context, connection, start).run()
 
 
 @router.websocket("/ws/meetings/{meeting_id}/events")
@@ -79,10 +79,11 @@ class _Recording:
     socket: WebSocket
     context: WebContext
     connection: LiveConnection | StoppedConnection
-    is_resumed: bool
+    start: protocol.Start
     is_stopped: bool = False
 
-    async def run(self, last_seq: int) -> None:
+    async def run(self) -> None:
+        last_seq = self.start.last_seq
         self.is_stopped = isinstance(self.connection, StoppedConnection)
         channel = self.connection.channel
         await self._send(
@@ -90,13 +91,15 @@ class _Recording:
                 seq=last_seq,
                 meeting_id=self.connection.meeting_id,
                 received_bytes=self.connection.received_bytes,
-                resumed=self.is_resumed,
+                resumed=self.start.meeting_id is not None,
                 epoch=self.connection.epoch,
                 storage="journal" if self.connection.storage == "journal" else "memory",
                 engines=dict(self.context.info.engines),
             )
         )
-        watcher = await channel.join(self.context.meetings.store, last_seq)
+        watcher = await channel.join(
+            self.context.meetings.store, last_seq, wants_captions=self.start.captions
+        )
         sending = asyncio.create_task(_send_events(self.socket, channel, watcher))
         receiving = asyncio.create_task(self._receive())
         fenced = asyncio.create_task(self.connection.taken_over.wait())

@@ -45,6 +45,8 @@ class Start(ClientMessage, MeetingOptions):
     """Of the meeting to go on with; null opens a new one."""
     last_seq: int = Field(default=0, ge=0)
     """Highest `seq` seen; events after it are sent again."""
+    captions: bool = True
+    """False: this client shows no `partial_transcript` and is not sent any, which spares a busy server their cost."""
     utc_offset_minutes: int = Field(default=0, ge=-16 * 60, le=16 * 60)
     """Of the place of the meeting: "by Friday" is read against it."""
 

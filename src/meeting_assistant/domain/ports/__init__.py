@@ -32,6 +32,8 @@ from meeting_assistant.domain.ports.speech import (
     EngineInfo,
     Vad,
     VadStream,
+    VoiceEmbedder,
+    VoiceVector,
 )
 
 __all__ = [
@@ -58,4 +60,6 @@ __all__ = [
     "StoredEvent",
     "Vad",
     "VadStream",
+    "VoiceEmbedder",
+    "VoiceVector",
 ]

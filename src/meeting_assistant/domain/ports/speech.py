@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from meeting_assistant.domain.audio import Samples, Waveform
 from meeting_assistant.domain.transcript import Word
 
+VoiceVector = NDArray[np.float32]
+"""A voice: a vector of length 1; the more alike two voices, the greater their product."""
 DecodeKind = Literal["partial", "final"]
 
 
@@ -20,12 +22,19 @@ class AsrRequest:
     """One window to decode."""
 
     session: str
-    """Whose sound it is: engines that keep a voice memory keep it per session."""
+    """Whose sound it is: what an engine remembers, it remembers per session."""
     kind: DecodeKind
-    """`partial` may be cheap; `final` is decoded in full and labelled with its speaker."""
+    """`partial` may be cheap; `final` is decoded in full."""
     samples: Waveform
     language: str | None = None
+    """What a person chose; None leaves it to the engine."""
+    usual_language: str | None = None
+    """What was spoken before: taken unless the engine is sure of another one."""
     hotwords: tuple[str, ...] = ()
+    promised: str = ""
+    """Words at the beginning of the window that were shown as stable: a partial may go on from them."""
+    temperature: float = 0.0
+    """0 takes the likeliest words; above it a final is sampled, after the likeliest ones did not convince."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +44,14 @@ class AsrResult:
     text: str
     words: tuple[Word, ...] | None = None
     """Times in milliseconds from the start of the window; None when the engine has no alignment."""
-    speaker_index: int | None = None
-    """A voice of this session, counted from 0; None when the engine cannot tell."""
+    word_probabilities: tuple[float, ...] | None = None
+    """For each word (as split by white space) how sure the engine is, 0..1; None when it does not tell."""
     language: str | None = None
+    language_probability: float | None = None
+    """Of a language that the engine found out itself."""
+    mean_logprob: float | None = None
+    """Mean log probability of a token; None when the engine does not tell."""
+    no_speech_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +62,25 @@ class EngineInfo:
     model: str
     languages: tuple[str, ...]
     has_word_times: bool
-    has_speakers: bool
     max_window_s: float
     max_batch: int = 1
     """Windows that are cheaper together than one by one; 1 when the engine has no batches."""
+    lanes: int = 1
+    """Batches that may run at the same time, each on a thread of its own."""
+    partial_buckets_s: tuple[float, ...] = ()
+    """Lengths that partials are padded to; empty when they are not."""
+    final_buckets_s: tuple[float, ...] = ()
+    """The same for finished utterances."""
+    temperatures: tuple[float, ...] = (0.0,)
+    """Tried one after the other while the result of a final does not convince."""
 
 
 class AsrEngine(Protocol):
-    """A speech recogniser. All methods but `info` block and are called on the engine thread only."""
+    """A speech recogniser.
+
+    All methods but `info` block. They are called on the engine's own threads, as many at once as `info.lanes`; finals
+    of one session one at a time.
+    """
 
     @property
     def info(self) -> EngineInfo:
@@ -76,6 +101,23 @@ class AsrEngine(Protocol):
 
     def close(self) -> None:
         """Give everything back; idempotent."""
+        ...
+
+
+class VoiceEmbedder(Protocol):
+    """Hears whose voice it is. `load` and `embed` block; called on one thread."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in `/health`."""
+        ...
+
+    def load(self) -> None:
+        """Bring the model into memory; idempotent. Raises EngineError."""
+        ...
+
+    def embed(self, samples: Waveform) -> VoiceVector:
+        """Of a stretch of at least 0.5 s in which one person speaks."""
         ...
 
 

@@ -1,0 +1,44 @@
+"""Which language a meeting is in, when nobody said so. Pure.
+
+The recogniser's guess for one short utterance is often wrong, so that captions jump between languages. A guess
+counts when it is confident and long enough, and one language takes over from another only after several in a row.
+"""
+
+from __future__ import annotations
+
+MIN_PROBABILITY = 0.6
+MIN_SECONDS = 1.5
+"""Guesses about less sound do not count."""
+CERTAIN = 0.9
+"""One guess this good settles the first language."""
+RUN = 3
+"""Guesses in a row after which the language of the meeting changes."""
+
+
+class LanguageChoice:
+    """One per session."""
+
+    def __init__(self, asked: str | None, usual: str | None = None) -> None:
+        """`asked`: what a person chose; it holds. `usual`: what was found out before."""
+        self.asked = asked
+        self.usual = asked or usual
+        """What is spoken as far as is known; None before anything was found out."""
+        self._other: str | None = None
+        self._run = 0
+
+    def hear(self, language: str | None, probability: float | None, seconds: float) -> bool:
+        """Take a guess about one utterance; True when the usual language changed."""
+        if self.asked is not None or language is None or probability is None:
+            return False
+        if probability < MIN_PROBABILITY or seconds < MIN_SECONDS:
+            return False
+        if language == self.usual:
+            self._other, self._run = None, 0
+            return False
+        self._run = self._run + 1 if language == self._other else 1
+        self._other = language
+        is_first = self.usual is None
+        if self._run >= RUN or (is_first and (probability >= CERTAIN or self._run >= 2)):
+            self.usual, self._other, self._run = language, None, 0
+            return True
+        return False

@@ -1,0 +1,82 @@
+"""What every speech engine does, whatever is inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
+from meeting_assistant.adapters.audio.trusted import read_pcm
+from meeting_assistant.demo import demo_audio_path, load_demo
+from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
+from meeting_assistant.domain.ports import AsrEngine, AsrRequest, DecodeKind
+
+
+@pytest.fixture(scope="module", params=["moonshine"])
+def engine(request: pytest.FixtureRequest) -> Iterator[AsrEngine]:
+    engine = MoonshineEngine()
+    engine.load()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def windows() -> list[Waveform]:
+    """Eight sentences of the sample meeting."""
+    sound = to_waveform(pcm_to_samples(read_pcm(demo_audio_path())))
+    return [sound[u.start_ms * 16 : u.end_ms * 16] for u in load_demo().utterances[4:12]]
+
+
+def ask(engine: AsrEngine, *windows: Waveform, kind: DecodeKind = "final", promised: str = "") -> list[str]:
+    requests = [AsrRequest(f"s{n}", kind, window, promised=promised) for n, window in enumerate(windows)]
+    return [result.text for result in engine.transcribe(requests)]
+
+
+@pytest.mark.parametrize("kind", ["final", "partial"])
+def test_text_of_a_batch_is_the_text_of_its_windows_one_by_one(
+    engine: AsrEngine, windows: list[Waveform], kind: DecodeKind
+) -> None:
+    together = ask(engine, *windows, kind=kind)
+    assert all(together)
+    assert together == [ask(engine, window, kind=kind)[0] for window in windows]
+
+
+def test_a_neighbour_that_is_garbage_changes_nothing(engine: AsrEngine, windows: list[Waveform]) -> None:
+    alone = ask(engine, windows[0], kind="partial")[0]
+    garbage = np.random.default_rng(3).uniform(-1, 1, len(windows[0])).astype(np.float32)
+    clipped = np.sign(garbage)
+    assert ask(engine, garbage, windows[0], clipped, kind="partial")[1] == alone
+
+
+def test_a_window_too_short_for_a_word_has_none(engine: AsrEngine) -> None:
+    assert ask(engine, np.zeros(0, np.float32), np.zeros(100, np.float32)) == ["", ""]
+
+
+def test_a_session_that_was_never_opened_can_be_closed(engine: AsrEngine) -> None:
+    engine.close_session("never heard of")
+
+
+def test_probabilities_are_one_per_word(engine: AsrEngine, windows: list[Waveform]) -> None:
+    for window in windows:
+        (result,) = engine.transcribe([AsrRequest("s", "partial", window)])
+        if result.word_probabilities is not None:
+            assert len(result.word_probabilities) == len(result.text.split())
+            assert all(0.0 <= p <= 1.0 for p in result.word_probabilities)
+
+
+def test_a_partial_goes_on_from_what_was_promised(engine: AsrEngine, windows: list[Waveform]) -> None:
+    half = windows[1][: len(windows[1]) // 2]
+    (first,) = ask(engine, half, kind="partial")
+    promised = " ".join(first.split()[:2])
+    (grown,) = ask(engine, windows[1], kind="partial", promised=promised)
+    assert grown.startswith(promised)
+    assert len(grown.split()) > len(first.split())
+
+
+def test_closing_twice_is_harmless() -> None:
+    engine = MoonshineEngine()
+    engine.load()
+    engine.close()
+    engine.close()
