@@ -147,9 +147,7 @@ def test_the_queue_holds_at_most_one_caption_per_meeting() -> None:
 
 
 def test_the_ladder_brings_captions_back_in_time_and_lets_go_when_the_crowd_is_gone() -> None:
-    crowd = Crowd(has_ladder=True).run(
-        90.0, lambda now: SESSIONS if now < 45 else SESSIONS // 4
-    )
+    crowd = Crowd(has_ladder=True).run(90.0, lambda now: SESSIONS if now < 45 else SESSIONS // 4)
     under_load = [(asked, done) for asked, done in crowd.captions if 25 < asked < 45]
     assert late(under_load, 2 * TARGET_S[TicketKind.PARTIAL]) < 0.05
     assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) == 0.0
