@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import subprocess
+import wave
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from meeting_assistant.domain.audio import Waveform
+
+Speak = Callable[..., Waveform]
 
 TESTS = Path(__file__).parent
 CATEGORIES = {"unit", "contract", "integration", "fault", "browser", "docs", "architecture"}
@@ -56,6 +66,35 @@ def ffmpeg() -> str:
 def chromium() -> str:
     """Path of Chromium."""
     return need("chromium", "the web app is tested in a real browser")
+
+
+@pytest.fixture(scope="session")
+def speak(espeak: str) -> Speak:
+    """`speak("The budget is approved.")`: that sentence as sound, 16 kHz, -1 to 1."""
+
+    def say(text: str, voice: str = "en-us", *, speed: int = 145, pitch: int = 50) -> Waveform:
+        spoken = subprocess.run(
+            [espeak, "-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", text],
+            check=True,
+            capture_output=True,
+        ).stdout
+        with wave.open(io.BytesIO(spoken)) as sound:
+            rate = sound.getframerate()
+            samples = np.frombuffer(sound.readframes(sound.getnframes()), np.int16) / 32768
+        at = np.arange(0, len(samples), rate / 16_000)
+        padded = np.interp(at, np.arange(len(samples)), samples)
+        return np.pad(padded, (4800, 4800)).astype(np.float32)
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Whisper model that knows a dozen sentences (`scripts/make_tiny_whisper.py`)."""
+    folder = tmp_path_factory.mktemp("tiny-whisper")
+    with zipfile.ZipFile(TESTS / "fixtures/tiny-whisper.zip") as archive:
+        archive.extractall(folder)
+    return folder
 
 
 @pytest.fixture

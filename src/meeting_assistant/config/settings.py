@@ -105,10 +105,13 @@ class Settings(BaseSettings):
     # --- Speech recognition -------------------------------------------------------------------------------
 
     asr_engine: Literal["auto", "moonshine", "faster-whisper", "openai"] = "auto"
-    """The recogniser. `moonshine` is embedded: English, no download. `auto` takes it too. `faster-whisper`
-    and `openai` are planned; this version refuses them at start."""
+    """The recogniser. `moonshine` is embedded: English, no download. `faster-whisper`: about a hundred languages;
+    downloads its weights at start when they are not there. `openai`: a server with `/v1/audio/transcriptions`.
+    `auto` takes Whisper when `ASR_MODEL_ID` is set or there is a GPU, and its weights are on this machine, else the
+    embedded one."""
     asr_model_id: str = Field(default="medium", min_length=1, max_length=200)
-    """Whisper model. No effect in this version: only the embedded engine is there, and its model is fixed."""
+    """The Whisper model: a size such as `small`, `medium` or `large-v3-turbo`, an id on the model hub, or a folder;
+    with `ASR_ENGINE=openai` the name that the server knows. The embedded engine has one model of its own."""
     asr_language: Language | None = None
     """Language of meetings that name none; `auto` or unset leaves it to the engine. The embedded engine
     understands English only."""
@@ -124,7 +127,11 @@ class Settings(BaseSettings):
         "bfloat16",
         "float32",
     ] = "auto"
-    """Arithmetic of a Whisper model. No effect in this version."""
+    """Arithmetic of a Whisper model; `auto` suits the GPU, and is `float32` without one."""
+    asr_base_url: Url = "http://localhost:8001"
+    """The server of `ASR_ENGINE=openai`."""
+    asr_api_key: SecretStr | None = None
+    """Its key, if it wants one."""
     partial_interval_seconds: float = Field(default=0.5, ge=0.1, le=10)
     """How often the caption of an open utterance is renewed. Shorter costs more processor time."""
     vad_threshold: float = Field(default=0.5, ge=0.1, le=0.95)

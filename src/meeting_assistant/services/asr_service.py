@@ -216,11 +216,12 @@ class AsrService:
 
     async def _measure(self, speech: Waveform) -> None:
         """Time a few decodes, so that the first meetings are admitted on facts."""
-        session = "measurement"
+        session, known = "measurement", self.info.languages
+        language = "en" if not known or "en" in known else known[0]
         windows: list[tuple[DecodeKind, float]] = [("partial", 1.0), ("partial", 4.0), ("final", 4.0)]
         for kind, seconds in windows:
             samples = np.resize(speech, int(seconds * SAMPLE_RATE_HZ))
-            request = AsrRequest(session, kind, samples, language=self.info.languages[0])
+            request = AsrRequest(session, kind, samples, language=language)
             began = time.monotonic()
             try:
                 await self._on_thread(self._engine.transcribe, [request])

@@ -78,7 +78,7 @@ def session_spec(meeting: Meeting, said: Transcript, options: LiveOptions, *, is
 def check_language(language: str | None, tools: SpeechTools) -> None:
     """Raises InputError when the engine does not know the language."""
     info = tools.asr.info
-    if language is None or language.partition("-")[0].lower() in info.languages:
+    if language is None or not info.languages or language.partition("-")[0].lower() in info.languages:
         return
     raise InputError(
         f"The speech engine {info.model} does not know the language {language!r}.",

@@ -28,6 +28,7 @@ class ServerProcess:
         self._env = dict(env or {})
         self._port = port
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
+        self.program = [sys.executable, "-m", "meeting_assistant", "serve"]
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -56,7 +57,7 @@ class ServerProcess:
         self._data_dir.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "meeting_assistant", "serve"],
+                self.program,
                 env=env,
                 cwd=self._data_dir.parent,
                 stdout=log,

@@ -61,6 +61,7 @@ class EngineInfo:
     name: str
     model: str
     languages: tuple[str, ...]
+    """Codes that it knows; empty when it takes any."""
     has_word_times: bool
     max_window_s: float
     max_batch: int = 1

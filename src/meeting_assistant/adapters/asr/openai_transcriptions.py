@@ -1,0 +1,150 @@
+"""Any server with `POST /v1/audio/transcriptions`: vLLM, speaches, a cloud.
+
+The request is OpenAI's, as documented in its API reference (audio, create transcription). What a server does not know
+of it is left out from then on: word times first, then `verbose_json`.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+import numpy as np
+
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform
+from meeting_assistant.domain.errors import EngineError
+from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
+from meeting_assistant.domain.transcript import Word
+
+MIN_SAMPLES = SAMPLE_RATE_HZ // 10
+LANES = 4
+"""Requests at the same time; the server batches them itself."""
+MAX_PROMPT_CHARS = 800
+_FORMS: tuple[Mapping[str, str], ...] = (
+    {"response_format": "verbose_json", "timestamp_granularities[]": "word"},
+    {"response_format": "verbose_json"},
+    {"response_format": "json"},
+)
+
+
+class OpenAiTranscriptions:
+    """Sends each window to a server."""
+
+    def __init__(
+        self, base_url: str, model: str, *, api_key: str | None = None, timeout_s: float = 30.0
+    ) -> None:
+        """`base_url` with or without `/v1`."""
+        root = base_url.rstrip("/").removesuffix("/v1")
+        self._url = f"{root}/v1/audio/transcriptions"
+        self._model = model
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=5.0))
+        self._form = 0
+        """Index of the form that the server understands."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """Languages are the server's affair: any is passed on."""
+        return EngineInfo(
+            name="openai",
+            model=f"{self._model} at a server",
+            languages=(),
+            has_word_times=self._form == 0,
+            max_window_s=30.0,
+            lanes=LANES,
+        )
+
+    def load(self) -> None:
+        """Nothing to load: a server that is away shows at the first window, and meetings go on when it is back."""
+
+    def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
+        """One request per window. Raises EngineError."""
+        return [self._one(request) for request in batch]
+
+    def close_session(self, session: str) -> None:
+        """Nothing is kept for a session."""
+
+    def close(self) -> None:
+        """Close connections."""
+        self._client.close()
+
+    def _one(self, request: AsrRequest) -> AsrResult:
+        if len(request.samples) < MIN_SAMPLES:
+            return AsrResult(text="")
+        sound = _wav(request.samples)
+        while True:
+            response = self._post(request, sound, _FORMS[self._form])
+            if response.status_code in (400, 422) and self._form + 1 < len(_FORMS):
+                self._form += 1
+                continue
+            return self._read(response, request)
+
+    def _post(self, request: AsrRequest, sound: bytes, form: Mapping[str, str]) -> httpx.Response:
+        fields = {"model": self._model, "temperature": "0", **form}
+        language = request.language or request.usual_language
+        if language:
+            fields["language"] = language.partition("-")[0].lower()
+        if request.hotwords:
+            fields["prompt"] = ", ".join(request.hotwords)[:MAX_PROMPT_CHARS]
+        try:
+            return self._client.post(
+                self._url, data=fields, files={"file": ("window.wav", sound, "audio/wav")}
+            )
+        except httpx.HTTPError as error:
+            raise EngineError(
+                f"The transcription server did not answer: {type(error).__name__}.",
+                "Check ASR_BASE_URL and that the server runs; the sound is kept.",
+            ) from error
+
+    def _read(self, response: httpx.Response, request: AsrRequest) -> AsrResult:
+        if response.status_code in (401, 403):
+            raise EngineError("The transcription server refused the key.", "Check ASR_API_KEY.")
+        if response.is_error:
+            raise EngineError(
+                f"The transcription server answered {response.status_code}.",
+                "Check ASR_MODEL_ID and the server's log; the sound is kept.",
+            )
+        try:
+            return _result(response.json(), len(request.samples) * 1000 // SAMPLE_RATE_HZ, request.language)
+        except (ValueError, KeyError, TypeError) as error:
+            raise EngineError(
+                "The transcription server answered something else than a transcription.",
+                "Check that ASR_BASE_URL names a server with /v1/audio/transcriptions.",
+            ) from error
+
+
+def _result(document: Any, duration_ms: int, language: str | None) -> AsrResult:
+    text = str(document["text"]).strip()
+    words = None
+    if document.get("words"):
+        words = tuple(
+            Word(
+                text=str(word["word"]).strip(),
+                start_ms=min(duration_ms, int(float(word["start"]) * 1000)),
+                end_ms=min(duration_ms, int(float(word["end"]) * 1000)),
+            )
+            for word in document["words"]
+            if str(word["word"]).strip()
+        )
+    segments = document.get("segments") or []
+    logprobs = [float(s["avg_logprob"]) for s in segments if s.get("avg_logprob") is not None]
+    silences = [float(s["no_speech_prob"]) for s in segments if s.get("no_speech_prob") is not None]
+    return AsrResult(
+        text=text,
+        words=words,
+        language=language,
+        mean_logprob=float(np.mean(logprobs)) if logprobs else None,
+        no_speech_probability=max(silences) if silences else None,
+    )
+
+
+def _wav(samples: Waveform) -> bytes:
+    pcm = np.clip(samples * 32768.0, -32768, 32767).astype("<i2").tobytes()
+    target = io.BytesIO()
+    with wave.open(target, "wb") as sound:
+        sound.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
+        sound.writeframes(pcm)
+    return target.getvalue()
