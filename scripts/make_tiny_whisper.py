@@ -106,7 +106,9 @@ def make_tokenizer() -> Tokenizer:
         NO_TIMESTAMPS: "<|notimestamps|>",
     }
     known = len(document["model"]["vocab"])
-    document["model"]["vocab"] |= {f"<unused{n}>": n for n in range(known, TEXT_TOKENS)}
+    document["model"]["vocab"] |= {f"<unused{n}>": n for n in range(known, TEXT_TOKENS - 1)}
+    # By the empty token CTranslate2 knows a multilingual model.
+    document["model"]["vocab"][""] = TEXT_TOKENS - 1
     document["added_tokens"] = [
         {
             "id": n,

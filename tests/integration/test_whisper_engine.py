@@ -16,7 +16,7 @@ from meeting_assistant.domain.ports import AsrRequest, DecodeKind
 
 Speak = Callable[..., Waveform]
 
-ENGLISH = ["The next meeting is on Monday.", "I will call the customers.", "The budget is approved."]
+ENGLISH = ["The next meeting is on Monday.", "I will call the customers.", "We decided to start in March."]
 GERMAN = ["Wir haben den Plan beschlossen.", "Vielen Dank und bis morgen."]
 
 
