@@ -4,7 +4,7 @@
     python benchmarks/live.py --sessions 8         that many
     python benchmarks/live.py --overload           three times as many as fit, for a minute
     python benchmarks/live.py --level 3            one meeting that nobody watches, the ladder held at a level
-    python benchmarks/live.py sound/*.flac         on sound of one's own, each file with its NAME.turns.json
+    python benchmarks/live.py sound/*.flac         and sound of one's own, each file with its NAME.turns.json
 
 Writes `benchmarks/results/live-DATE.json` and a plot beside it. Definitions: `benchmarks/README.md`.
 """
@@ -45,7 +45,7 @@ OFFSET_S = 23.0
 def main() -> None:
     """See above."""
     options = _options()
-    clips = [read_clip(path) for path in options.sound] or [demo_clip()]
+    clips = [demo_clip(), *(read_clip(path) for path in options.sound)]
     report = asyncio.run(_measure(options, clips))
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"live-{date.today()}{options.name and '-' + options.name}.json"

@@ -57,7 +57,7 @@ def make_random(size: str, folder: Path) -> Path:
     }.items():  # fmt: skip
         del names[f"<token{number}>"]
         names[token] = number
-    tokenizer = Tokenizer(models.WordLevel(names, unk_token="<token0>"))  # noqa: S106
+    tokenizer = Tokenizer(models.WordLevel(names, unk_token="<token0>"))
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "hf")
     TransformersConverter(str(folder / "hf")).convert(str(folder / "ct2"), quantization="float16", force=True)
     return folder / "ct2"

@@ -160,14 +160,14 @@ class LiveClient:
         return self._safe_bytes + len(self._unsafe)
 
 
-async def paced(pcm: bytes, *, is_fast: bool = False) -> AsyncIterator[bytes]:
-    """Canonical PCM in pieces of 100 ms, at the pace of speech or as fast as it is taken."""
+async def paced(pcm: bytes, *, is_fast: bool = False, speed: float = 1.0) -> AsyncIterator[bytes]:
+    """Canonical PCM in pieces of 100 ms, at `speed` times the pace of speech, or as fast as it is taken."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     for start in range(0, len(pcm), CHUNK_BYTES):
         piece = pcm[start : start + CHUNK_BYTES]
         if not is_fast:
             # When its last sample has been spoken: nobody can send sound before it exists.
-            due = began + (start + len(piece)) / (SAMPLE_RATE_HZ * BYTES_PER_SAMPLE)
+            due = began + (start + len(piece)) / (SAMPLE_RATE_HZ * BYTES_PER_SAMPLE * speed)
             await asyncio.sleep(max(0.0, due - loop.time()))
         yield piece

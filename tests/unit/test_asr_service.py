@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
-from meeting_assistant.services.asr_service import AsrService
+from meeting_assistant.services.asr_service import AsrService, shape_of
 from meeting_assistant.services.batching import TicketKind
+from meeting_assistant.services.degradation import DegradationLadder, LadderOptions, Level
 
 
 class ScriptedEngine:
@@ -135,3 +138,42 @@ async def test_closing_ends_what_waits_with_an_error(service: AsrService, engine
     await service.close()
     for answer in await asyncio.gather(first, second, return_exceptions=True):
         assert answer in ("a", "b") or isinstance(answer, EngineError)
+
+
+async def test_who_listens_hears_of_each_step_of_the_ladder(engine: ScriptedEngine) -> None:
+    ladder = DegradationLadder(LadderOptions(target_s=0.05, up_after_s=0.0, down_after_s=0.0))
+    service = AsrService(engine, batch_size=1, ladder=ladder)
+    levels: list[int] = []
+    stepped, relieved = asyncio.Event(), asyncio.Event()
+
+    def listen(level: Level) -> None:
+        levels.append(int(level))
+        (stepped if level is not Level.NORMAL else relieved).set()
+
+    service.on_level(listen)
+    await service.start()
+    engine.may_go.clear()
+    asked = [asyncio.create_task(ask(service, f"room {n}", TicketKind.PARTIAL)) for n in range(20)]
+    await asyncio.wait_for(stepped.wait(), 10)
+    engine.may_go.set()
+    await asyncio.gather(*asked)
+    await asyncio.wait_for(relieved.wait(), 10)
+    assert levels[0] == 1
+    assert all(abs(step - before) == 1 for before, step in itertools.pairwise(levels))
+    await service.close()
+
+
+def test_prompts_and_attempts_of_different_shape_are_not_put_together() -> None:
+    info = replace(ScriptedEngine.info, partial_buckets_s=(8.5, 30.0), final_buckets_s=(30.0,))
+    plain = window("a")
+    assert shape_of(info, plain) == shape_of(info, window("b"))
+    others = [
+        replace(plain, kind="partial"),
+        replace(plain, temperature=0.2),
+        replace(plain, hotwords=("Ana",)),
+        replace(plain, hotwords=("Ana " * 99,)),
+        replace(plain, kind="partial", samples=np.zeros(16_000 * 9, np.float32)),
+    ]
+    keys = [shape_of(info, request).key for request in (plain, *others)]
+    assert len(set(keys)) == len(keys)
+    assert shape_of(info, plain).padded_s == 30.0

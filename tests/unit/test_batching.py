@@ -96,7 +96,7 @@ def test_a_ticket_with_nothing_left_to_decode_costs_no_place_in_the_batch() -> N
     queue.put(ticket("here", TicketKind.PARTIAL, 1.0))
     batch = queue.take(ONE)
     assert batch.stale == [gone]
-    assert batch.sessions == {"here"}
+    assert [ticket.session for ticket, _ in batch.items] == ["here"]
     assert len(queue) == 0
 
 
@@ -124,14 +124,13 @@ def test_a_window_over_the_bound_still_goes_alone() -> None:
     assert sessions(queue, BatchRules(shape, max_windows=8, max_padded_s=60)) == ["long"]
 
 
-def test_finals_of_one_session_are_decoded_one_at_a_time() -> None:
+def test_files_wait_where_they_are_not_wanted() -> None:
     queue = TicketQueue()
-    queue.put(ticket("a", TicketKind.FINAL, 1.0))
-    queue.put(ticket("a", TicketKind.FINAL, 2.0))
-    queue.put(ticket("b", TicketKind.FINAL, 3.0))
-    assert sessions(queue, EIGHT) == ["a", "b"]
-    assert queue.take(EIGHT, busy={"a", "b"}).items == []
-    assert sessions(queue, EIGHT) == ["a"]
+    queue.put(ticket("file", TicketKind.FILE))
+    assert queue.take(EIGHT, may_take_files=False).items == []
+    batch = queue.take(EIGHT)
+    assert batch.has_files
+    assert len(batch.items) == 1
 
 
 def test_at_most_two_pieces_of_files_in_a_batch() -> None:

@@ -50,6 +50,10 @@ TARGET_SECONDS = {
 LIVE_KINDS = (TicketKind.FINAL, TicketKind.COMMIT, TicketKind.PARTIAL)
 COST_BUCKETS_S = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 30.0)
 """Lengths told apart in the cost of an engine that does not pad."""
+SHORT_PROMPT_CHARS = 150
+"""Prompts of a batch have one length: a long vocabulary does not lengthen everybody's."""
+QUIET_SECONDS = 10.0
+"""Nobody speaks any more when nothing live was asked for so long: files take all lanes."""
 WATCH_SECONDS = 0.25
 """How often the load is looked at while nothing else happens."""
 
@@ -89,6 +93,7 @@ class AsrService:
         self._in_flight: dict[int, tuple[float, Batch]] = {}
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._live_asked_at = float("-inf")
         self._costs = CostModel()
         self._ladder = ladder or DegradationLadder()
         self._level_listeners: list[Callable[[Level], None]] = []
@@ -139,6 +144,8 @@ class AsrService:
         ticket = Ticket(session, kind, asked + TARGET_SECONDS[kind], bind)
         answer: asyncio.Future[Decoded | None] = asyncio.get_running_loop().create_future()
         self._answers[ticket] = answer
+        if kind in LIVE_KINDS:
+            self._live_asked_at = asked
         replaced = self._queue.put(ticket)
         if replaced is not None:
             obs.tickets_coalesced_total.inc()
@@ -254,13 +261,7 @@ class AsrService:
         while True:
             self._work.clear()
             while len(self._running) < self._lanes:
-                busy = {
-                    ticket.session
-                    for _, batch in self._in_flight.values()
-                    for ticket, _ in batch.items
-                    if ticket.kind not in COALESCED
-                }
-                batch = self._queue.take(self._rules, busy)
+                batch = self._queue.take(self._rules, may_take_files=self._may_take_files())
                 for ticket in batch.stale:
                     self._resolve(ticket, None)
                 if not batch.items:
@@ -271,6 +272,12 @@ class AsrService:
                 task.add_done_callback(self._running.discard)
                 task.add_done_callback(lambda _: self._work.set())
             await self._work.wait()
+
+    def _may_take_files(self) -> bool:
+        """While people speak, one lane stays free of files: live sound never waits for a piece of them."""
+        if self._lanes == 1 or time.monotonic() - self._live_asked_at > QUIET_SECONDS:
+            return True
+        return sum(batch.has_files for _, batch in self._in_flight.values()) < self._lanes - 1
 
     async def _run_batch(self, batch: Batch) -> None:
         obs.batch_size.observe(len(batch.items))
@@ -334,8 +341,10 @@ class AsrService:
 
 def shape_of(info: EngineInfo, request: AsrRequest) -> Shape:
     """Which batch a window belongs into."""
-    is_final = request.kind == "final"
-    shape = shape_of_length(info, is_final, len(request.samples) / SAMPLE_RATE_HZ)
+    shape = shape_of_length(info, request.kind == "final", len(request.samples) / SAMPLE_RATE_HZ)
+    if info.max_batch > 1 and request.hotwords:
+        prompt = "short" if len(", ".join(request.hotwords)) <= SHORT_PROMPT_CHARS else "long"
+        shape = Shape((shape.key, prompt), shape.padded_s)
     return Shape((shape.key, request.temperature), shape.padded_s) if request.temperature else shape
 
 

@@ -81,9 +81,9 @@ class Batch:
     """Met on the way: there is nothing to decode for them any more."""
 
     @property
-    def sessions(self) -> set[str]:
-        """Whose sound is in it."""
-        return {ticket.session for ticket, _ in self.items}
+    def has_files(self) -> bool:
+        """True when background work is in it."""
+        return any(ticket.kind is TicketKind.FILE for ticket, _ in self.items)
 
 
 class TicketQueue:
@@ -127,22 +127,17 @@ class TicketQueue:
             self._forget(ticket)
         return gone
 
-    def take(self, rules: BatchRules, busy: Collection[str] = ()) -> Batch:
-        """The most urgent window and those that go with it; without items when nothing can be decoded now.
-
-        Finished utterances of a `busy` session stay: the one before is being decoded, and voices are learned in the
-        order of speech.
-        """
+    def take(self, rules: BatchRules, *, may_take_files: bool = True) -> Batch:
+        """The most urgent window and those that go with it; without items when nothing can be decoded now."""
         batch = Batch()
         room = rules.max_padded_s
         files = 0
         for kind in self._kinds_in_turn():
+            if kind is TicketKind.FILE and not may_take_files:
+                continue
             kept: list[tuple[float, int, Ticket]] = []
             while len(kept) < LOOK_AHEAD * rules.max_windows and (entry := self._pop(kind)):
                 ticket = entry[2]
-                if kind not in COALESCED and (ticket.session in busy or ticket.session in batch.sessions):
-                    kept.append(entry)
-                    continue
                 request = ticket.bind()
                 if request is None:
                     self._forget(ticket)

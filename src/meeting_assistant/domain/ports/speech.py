@@ -79,8 +79,7 @@ class EngineInfo:
 class AsrEngine(Protocol):
     """A speech recogniser.
 
-    All methods but `info` block. They are called on the engine's own threads, as many at once as `info.lanes`; finals
-    of one session one at a time.
+    All methods but `info` block. They are called on the engine's own threads, as many at once as `info.lanes`.
     """
 
     @property
