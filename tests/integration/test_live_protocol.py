@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.adapters.audio.trusted import read_pcm
+from meeting_assistant.client import LiveClient, Message, paced
+from meeting_assistant.demo import demo_audio_path
 from meeting_assistant.testing.server import ServerProcess
 from meeting_assistant.web.protocol import server_message
 
@@ -303,3 +306,30 @@ async def test_others_may_watch_and_latecomers_are_told_everything(server: Serve
             live = await hear(watching, "final")
     async with connect(events, proxy=None) as late:
         assert await hear(late, "final") == live
+
+
+async def test_what_was_shown_as_stable_stands_or_the_finished_utterance_says_that_it_does_not(
+    server: ServerProcess,
+) -> None:
+    shown: dict[int, str] = {}
+    kept: list[bool] = []
+
+    def watch(message: Message) -> None:
+        if message["type"] == "partial_transcript":
+            before, now = shown.get(message["utterance"], ""), message["stable"]
+            assert not now or now.startswith(before), "stable text only grows"
+            shown[message["utterance"]] = now
+        elif message["type"] == "transcript":
+            stable = plain(shown.get(message["utterance"], ""))
+            stands = plain(message["text"])[: len(stable)] == stable
+            assert message["takes_back"] is not stands
+            kept.append(stands)
+
+    pcm = read_pcm(demo_audio_path())[: 32_000 * 40]
+    await LiveClient(server.ws_url, on_message=watch).stream(paced(pcm, speed=2.0))
+    assert any(shown.values())
+    assert sum(kept) > len(kept) / 2
+
+
+def plain(text: str) -> list[str]:
+    return [re.sub(r"\W+", "", word.casefold()) for word in text.split()]

@@ -44,7 +44,9 @@ class Notes:
     def show_partial(self, partial: PartialTranscript) -> None:
         self.partials.append(partial)
 
-    async def commit_utterance(self, utterance: Utterance, committed_sample: int) -> None:
+    async def commit_utterance(
+        self, utterance: Utterance, committed_sample: int, *, takes_back: bool
+    ) -> None:
         self.utterances.append(utterance)
         self.committed = committed_sample
 

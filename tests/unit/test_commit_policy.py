@@ -134,3 +134,13 @@ def test_what_was_worked_out_is_told_in_the_words_of_the_newest_hypothesis() -> 
     caption.update("well we agree".split())
     caption.update("Well, we agree now".split())
     assert caption.settled == ("Well,", "we", "agree")
+
+
+def test_finished_words_keep_the_promise_or_it_is_known_that_they_do_not() -> None:
+    caption = Stabiliser()
+    caption.update("we ship on".split())
+    caption.update("we ship on Friday".split())
+    assert caption.is_kept_by("We ship, on Friday.".split())
+    assert not caption.is_kept_by("We slip on Friday.".split())
+    assert not caption.is_kept_by(["We"])
+    assert Stabiliser().is_kept_by([])

@@ -77,6 +77,8 @@ export interface PartialTranscript extends Envelope {
 
 export interface Finished extends Envelope, Utterance {
   type: "transcript";
+  /** Words that were shown as stable read otherwise now; null when it is sent again later. */
+  takes_back?: boolean | null;
 }
 
 export interface Speakers extends Envelope {

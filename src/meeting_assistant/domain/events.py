@@ -65,6 +65,9 @@ class UtteranceFinished(EventBody):
     text: str
     words: list[Word]
     timing: Timing
+    takes_back: bool | None = None
+    """True when words that were shown as stable read otherwise now; false when all of them stand. Null in an event that
+    is sent again later."""
 
 
 class UtteranceSpeaker(EventBody):

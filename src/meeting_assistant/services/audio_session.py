@@ -77,8 +77,10 @@ class SessionSpec:
 class SessionSink(CaptionSink, Protocol):
     """Where a session's results go; here the meeting's channel, on a worker the way back to the gateway."""
 
-    async def commit_utterance(self, utterance: Utterance, committed_sample: int) -> None:
-        """Durable when it returns; called in order."""
+    async def commit_utterance(
+        self, utterance: Utterance, committed_sample: int, *, takes_back: bool
+    ) -> None:
+        """Durable when it returns; called in order. `takes_back`: it does not keep what was shown as stable."""
         ...
 
     async def commit_silence(self, committed_sample: int) -> None:
@@ -276,7 +278,8 @@ class _Session:
             words=words,
             timing="engine" if is_aligned else "estimated",
         )
-        await self._sink.commit_utterance(finished, ended.end_sample)
+        takes_back = not utterance.stabiliser.is_kept_by(split_words(text))
+        await self._sink.commit_utterance(finished, ended.end_sample, takes_back=takes_back)
 
     async def _record_gap(self, ended: SpeechEnded, error: EngineError) -> None:
         logger.warning(

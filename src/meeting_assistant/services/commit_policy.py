@@ -92,6 +92,11 @@ class Stabiliser:
         self._settled = window[: max(0, len(window) - len(self._previous))]
         return StabilisedText(tuple(self._stable), tuple(self._previous))
 
+    def is_kept_by(self, finished: Sequence[str]) -> bool:
+        """True when the finished words begin with the stable ones; case and punctuation may differ."""
+        begin = [_key(word) for word in finished[: len(self._stable)]]
+        return begin == [_key(word) for word in self._stable]
+
     def _join(self, hypothesis: Sequence[str]) -> list[str] | None:
         """What is known up to where the hypothesis is recognised in it, and the hypothesis from there on."""
         known = [*self._stable, *self._previous]

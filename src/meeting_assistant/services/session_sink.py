@@ -40,12 +40,14 @@ class StoreSink:
         """To whoever watches."""
         self._channel.show(partial)
 
-    async def commit_utterance(self, utterance: Utterance, committed_sample: int) -> None:
+    async def commit_utterance(
+        self, utterance: Utterance, committed_sample: int, *, takes_back: bool
+    ) -> None:
         """Words, committed sample and event number change in one transaction."""
 
         async def store() -> StoredEvent:
             seq = await self._store.commit_utterance(self._channel.meeting_id, utterance, committed_sample)
-            return StoredEvent(seq, UtteranceFinished(**utterance.model_dump()))
+            return StoredEvent(seq, UtteranceFinished(**utterance.model_dump(), takes_back=takes_back))
 
         await self._channel.publish(store)
         self._committed(committed_sample)
