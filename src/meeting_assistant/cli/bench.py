@@ -64,7 +64,7 @@ def _show(report: dict[str, Any], console: Console) -> None:
     table = Table(title=f"Live captions with {report['engines']['asr']}")
     table.add_column("meetings", justify="right")
     for name in ("first caption", "word stable", "utterance done"):
-        table.add_column(f"{name}\np50 / p95", justify="right")
+        table.add_column(f"{name}\np50 / p95, s", justify="right")
     table.add_column("CPU s per\naudio s", justify="right")
     table.add_column("word\nerrors", justify="right")
     for run in report["runs"]:
@@ -81,4 +81,4 @@ def _show(report: dict[str, Any], console: Console) -> None:
 
 
 def _pair(values: dict[str, float]) -> str:
-    return f"{values['p50']:.2f} / {values['p95']:.2f} s" if values else "n/a"
+    return f"{values['p50']:.2f} / {values['p95']:.2f}" if values else "n/a"
