@@ -126,7 +126,7 @@ class AsrService:
         """Load the engine, measure it, and begin to dispatch. Raises EngineError."""
         await self._on_thread(self._engine.load)
         if self._probe is not None:
-            await self._measure(self._probe())
+            await self._measure(await self._on_thread(self._probe))
         self._tasks = [
             asyncio.create_task(self._dispatch(), name="asr-dispatcher"),
             asyncio.create_task(self._watch_load(), name="asr-load"),
@@ -164,7 +164,11 @@ class AsrService:
             self._resolve(ticket, None)
 
     async def close_session(self, session: str) -> None:
-        """Forget the session's voices, after everything it asked for."""
+        """Forget what the engine keeps for the session, after the decodes of it that run."""
+        while any(
+            ticket.session == session for _, batch in self._in_flight.values() for ticket, _ in batch.items
+        ):
+            await asyncio.wait(set(self._running), return_when=asyncio.FIRST_COMPLETED)
         await self._on_thread(self._engine.close_session, session)
 
     async def close(self) -> None:

@@ -59,21 +59,26 @@ class OpenUtterance:
     """End of the newest window that was decoded."""
     window_sample: int = 0
     """Where windows begin: with the utterance, and later in it when it grows long."""
+    settled_sample: int = 0
+    """Where the window began whose words are settled: only a window that begins there may go on from them."""
 
     def __post_init__(self) -> None:
-        self.seen_sample = self.window_sample = self.start_sample
+        self.seen_sample = self.window_sample = self.settled_sample = self.start_sample
 
-    def window(self, end_sample: int, longest_s: float) -> tuple[int, bool]:
-        """Where a window that ends there begins, and whether it begins anew.
+    def window(self, end_sample: int, longest_s: float) -> int:
+        """Where a window that ends there begins.
 
         It moves on by half a window at a time: in between, windows begin alike and the engine goes on from what it
         has worked out.
         """
         longest = int(longest_s * SAMPLE_RATE_HZ)
-        if end_sample - self.window_sample <= longest:
-            return self.window_sample, False
-        self.window_sample = end_sample - longest // 2
-        return self.window_sample, True
+        if end_sample - self.window_sample > longest:
+            self.window_sample = end_sample - longest // 2
+        return self.window_sample
+
+    def promised(self, window_sample: int) -> str:
+        """What a window that begins there need not work out again."""
+        return " ".join(self.stabiliser.settled) if window_sample == self.settled_sample else ""
 
 
 @dataclass(slots=True)
@@ -140,7 +145,7 @@ class Captions:
             if self._open is not utterance:
                 return None
             end = self.kept.end_sample
-            start, is_anew = utterance.window(end, self.asr.pace.window_s)
+            start = utterance.window(end, self.asr.pace.window_s)
             return AsrRequest(
                 session=self.session,
                 kind="partial",
@@ -148,7 +153,7 @@ class Captions:
                 language=self.language.asked,
                 usual_language=self.language.usual,
                 hotwords=self.hotwords,
-                promised="" if is_anew else " ".join(utterance.stabiliser.settled),
+                promised=utterance.promised(start),
             )
 
         try:
@@ -175,6 +180,7 @@ class Captions:
             is_cut=start > utterance.start_sample,
             probabilities=result.word_probabilities,
         )
+        utterance.settled_sample = start
         self._show(utterance, end, " ".join(shown.stable), " ".join(shown.unstable))
 
     def _show(self, utterance: OpenUtterance, end_sample: int, stable: str, unstable: str) -> None:

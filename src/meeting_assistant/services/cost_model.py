@@ -63,7 +63,3 @@ class CostModel:
             return self._prior_s * n
         a, b = sums.line()
         return a * n + b
-
-    def is_known(self, key: Hashable) -> bool:
-        """True when such a batch was seen."""
-        return key in self._sums
