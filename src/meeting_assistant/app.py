@@ -18,9 +18,12 @@ from starlette.responses import Response
 from meeting_assistant import __version__
 from meeting_assistant.bootstrap import Services, build
 from meeting_assistant.config import Settings
+from meeting_assistant.domain.errors import StorageError
 from meeting_assistant.observability import log_fields, watch_event_loop
-from meeting_assistant.web import errors, health, live, meetings, sample
-from meeting_assistant.web.context import WebContext
+from meeting_assistant.web import errors, health, live, meetings, sample, session
+from meeting_assistant.web.auth import AccessGate
+from meeting_assistant.web.context import Limits, WebContext
+from meeting_assistant.web.limits import BodyLimit
 from meeting_assistant.web.security import BrowserGuard
 
 logger = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 def create_app(settings: Settings) -> FastAPI:
     """Wire everything; nothing is loaded before the server starts. Raises ConfigurationError, StorageError."""
     services = build(settings)
-    context = WebContext(meetings=services.meetings, info=services.info, waiting_for={"engines"})
+    context = new_context(services)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -49,19 +52,39 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.state.services = services
+    app.add_middleware(AccessGate, access=services.access)
+    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(
         BrowserGuard, allowed_origins=settings.allowed_origins, is_loopback=settings.http_host in LOOPBACK
     )
     errors.install(app)
-    for module in (health, meetings, sample, live):
+    for module in (health, session, meetings, sample, live):
         app.include_router(module.router)
     _mount_page(app, Path(str(files("meeting_assistant") / "static")))
     return app
 
 
+def new_context(services: Services) -> WebContext:
+    """What the routes need."""
+    return WebContext(
+        meetings=services.meetings,
+        access=services.access,
+        upkeep=services.upkeep,
+        info=services.info,
+        limits=Limits(max_live_speed=services.settings.max_live_speed, idle_s=services.settings.idle_seconds),
+        waiting_for={"engines"},
+    )
+
+
 async def start(services: Services, context: WebContext) -> list[asyncio.Task[None]]:
     """Open the store, load the engines, take up what was cut short. Returns tasks that run until `stop`."""
-    await services.store.open()
+    try:
+        await services.store.open()
+    except StorageError as error:
+        # Up, and saying what is wrong, is more use than gone: /health, /ready and the page tell.
+        context.waiting_for = {f"database: {error}"}
+        logger.error("The database cannot be used.", extra=log_fields(code=error.code))  # noqa: TRY400
+        return []
     return [
         asyncio.create_task(watch_event_loop(), name="loop-watch"),
         asyncio.create_task(_load(services, context), name="load-engines"),
@@ -87,11 +110,13 @@ async def _load(services: Services, context: WebContext) -> None:
     services.orchestrator.start()
     # Before anybody is let in: what is found unfinished then was cut short, and is not a meeting that just began.
     await services.meetings.recover()
+    await services.upkeep.finish_what_was_begun()
     context.waiting_for.clear()
     logger.info(
         "Ready.",
         extra=log_fields(asr=services.info.engines["asr"], seconds=round(time.monotonic() - began, 1)),
     )
+    await services.upkeep.keep_watch()
 
 
 async def stop(services: Services, context: WebContext, running: list[asyncio.Task[None]]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import MeetingAssistantError
@@ -25,6 +25,10 @@ AHEAD_BYTES = 30 * SAMPLE_RATE_HZ * BYTES_PER_SAMPLE
 """Faster than real time, a client sends at most this much more than is safe."""
 
 Message = Mapping[str, Any]
+_COME_BACK = frozenset({"overloaded", "storage_behind", "disk_full", "idle"})
+"""Refusals that pass: a server that has just been restarted, a disk that is full."""
+PING_SECONDS = 30.0
+"""A source that rests would look like a client that is gone."""
 
 
 class MeetingRefusedError(MeetingAssistantError):
@@ -46,6 +50,8 @@ class LiveClient:
     on_message: Callable[[Message], None] = lambda message: None
     start: Mapping[str, object] = field(default_factory=dict)
     """More fields of the `start` message: title, attendees…"""
+    token: str | None = field(default=None, repr=False)
+    """Where the server asks for one."""
     meeting_id: str | None = None
     last_seq: int = 0
     _unsafe: bytearray = field(default_factory=bytearray)
@@ -83,24 +89,37 @@ class LiveClient:
     async def _connect_once(self) -> Message | None:
         """One socket's life; None when it was lost before `final`."""
         try:
-            async with connect(f"{self.url}/ws/meetings", max_size=None, proxy=None) as socket:
+            headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            async with connect(
+                f"{self.url}/ws/meetings", max_size=None, proxy=None, additional_headers=headers
+            ) as socket:
                 await socket.send(json.dumps(self._start_message()))
                 receiving = asyncio.create_task(self._receive(socket))
                 sending: asyncio.Task[None] | None = None
+                pinging: asyncio.Task[None] | None = None
                 connected: asyncio.Task[bool] | None = None
                 try:
                     connected = asyncio.create_task(self._connected.wait())
                     await asyncio.wait({connected, receiving}, return_when=asyncio.FIRST_COMPLETED)
                     if connected.done() and not receiving.done():
                         sending = asyncio.create_task(self._send(socket))
+                        pinging = asyncio.create_task(self._ping(socket))
                     return await receiving
                 finally:
                     self._connected.clear()
-                    for task in (connected, sending, receiving):
+                    for task in (connected, sending, pinging, receiving):
                         if task is not None:
                             task.cancel()
                             await asyncio.gather(task, return_exceptions=True)
-        except (ConnectionClosed, OSError):
+        except InvalidStatus as error:
+            if error.response.status_code in (401, 403):
+                raise MeetingRefusedError(
+                    "The server does not take this token.",
+                    "Ask its operator for one.",
+                    code="unauthenticated",
+                ) from error
+            return None  # a proxy, or a server that is starting
+        except (ConnectionClosed, InvalidHandshake, OSError):
             return None
 
     def _start_message(self) -> dict[str, object]:
@@ -118,8 +137,8 @@ class LiveClient:
             message = json.loads(text)
             kind = message["type"]
             if kind == "error" and message["fatal"]:
-                if self.meeting_id is not None and message["code"] == "overloaded":
-                    return None  # a server that has just been restarted: what is recorded waits for it
+                if self.meeting_id is not None and message["code"] in _COME_BACK:
+                    return None  # what is recorded waits for us
                 raise MeetingRefusedError(message["message"], message["remedy"], code=message["code"])
             if kind == "started":
                 self.meeting_id = message["meeting_id"]
@@ -146,6 +165,13 @@ class LiveClient:
                 sent = max(sent, self._safe_bytes) + len(piece)
                 await socket.send(piece)
             await socket.send(json.dumps({"type": "stop"}))
+
+    @staticmethod
+    async def _ping(socket: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(PING_SECONDS)
+                await socket.send('{"type": "ping"}')
 
     async def _piece_after(self, sent: int) -> bytes:
         """Waits for more sound; empty when all of it has been sent."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import uuid_utils
 
+from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
 from meeting_assistant.domain.events import GapFound, MeetingFinished, SpeakersChanged, UtteranceFinished
@@ -23,7 +24,7 @@ NOWHERE = "01890000-0000-7000-8000-000000000000"
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[MeetingStore]:
-    store = SqlMeetingStore(f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}")
+    store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}"))
     await store.open()
     yield store
     await store.close()

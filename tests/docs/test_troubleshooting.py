@@ -13,7 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
-from meeting_assistant.bootstrap import build_llm_service
+from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.config import load_settings
 from meeting_assistant.demo import hello_clip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meeting_assistant.bootstrap import build_llm_service
+from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import LlmRequest

@@ -174,7 +174,6 @@ async def test_mistakes_in_a_running_meeting_are_answered_and_the_meeting_goes_o
             "{": "protocol_violation",
             '{"type": "dance"}': "protocol_violation",
             json.dumps(START): "protocol_violation",  # a second start
-            '{"type": "pause", "forget": true}': "not_yet",
             '{"type": "rename_speaker", "speaker": "S9", "name": "Ana"}': "not_found",
         }
         for text, code in mistakes.items():

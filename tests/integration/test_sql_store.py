@@ -9,6 +9,7 @@ import pytest
 import uuid_utils
 from sqlalchemy import create_engine
 
+from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.models import Base
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
 from meeting_assistant.domain.errors import StorageError
@@ -19,7 +20,7 @@ CANARY = "the quarterly canary sings at midnight"
 
 
 def store_at(path: Path) -> SqlMeetingStore:
-    return SqlMeetingStore(f"sqlite+aiosqlite:///{path}")
+    return SqlMeetingStore(Database(f"sqlite+aiosqlite:///{path}"))
 
 
 async def with_canary(store: SqlMeetingStore) -> str:

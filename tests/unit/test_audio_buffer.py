@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -44,7 +45,7 @@ class Acknowledgements:
 
 
 def journaled(
-    executor: ThreadPoolExecutor, store: MemoryAudioStore, told: Acknowledgements, **options: int
+    executor: ThreadPoolExecutor, store: MemoryAudioStore, told: Acknowledgements, **options: Any
 ) -> SecureAudioBuffer:
     journal = store.create(MEETING)
     return SecureAudioBuffer(journal, executor=executor, on_safe=told, tick_s=0.001, **options)

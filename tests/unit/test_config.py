@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from meeting_assistant.config import (
     unknown_variables,
 )
 from meeting_assistant.config.settings import SECTIONS
+from meeting_assistant.domain.access import Scope
 from meeting_assistant.domain.errors import ConfigurationError
 
 pytestmark = pytest.mark.unit
@@ -193,11 +195,40 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert "ASR_ENGINE=whisper" in refusal(monkeypatch, "HTTP_PORT", "http")
 
 
-@pytest.mark.parametrize("planned", ["days:30", "delete-after-minutes"])
-def test_planned_retention_is_refused_as_not_in_this_version(
-    monkeypatch: pytest.MonkeyPatch, planned: str
+@pytest.mark.parametrize("kept", ["keep", "days:30", "delete-after-minutes"])
+def test_how_long_sound_is_kept(monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    monkeypatch.setenv("AUDIO_RETENTION", kept)
+    assert load_settings().audio_retention == kept
+
+
+@pytest.mark.parametrize("wrong", ["days", "days:0", "days:-1", "days:999999", "30", "forever"])
+def test_any_other_retention_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    assert "days:N" in refusal(monkeypatch, "AUDIO_RETENTION", wrong)
+
+
+# --- tokens -----------------------------------------------------------------------------------------------
+
+LONG = "abcdefghijklmnopqrstuvwxyz"
+
+
+def test_tokens_have_a_name_and_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = hashlib.sha256(b"another-token-of-enough-length").hexdigest()
+    monkeypatch.setenv("API_TOKENS", f"ana:{LONG}, ops:admin:{LONG}2, ben:read:sha256={digest}")
+    ana, ops, ben = load_settings().token_grants()
+    assert (ana.owner, ana.scopes) == ("ana", frozenset({Scope.RECORD, Scope.READ}))
+    assert (ops.owner, ops.scopes) == ("ops", frozenset({Scope.ADMIN}))
+    assert ana.fits(LONG)
+    assert not ana.fits(LONG + "2")
+    assert ben.fits("another-token-of-enough-length")
+
+
+@pytest.mark.parametrize(
+    "wrong", [LONG, f":{LONG}", "ana:short", f"ana:boss:{LONG}", f"a b:{LONG}", f"ana:{LONG},ben:{LONG}"]
+)
+def test_a_token_that_cannot_be_used_is_refused_and_never_repeated(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    assert "not in this version" in refusal(monkeypatch, "AUDIO_RETENTION", planned)
+    assert LONG not in refusal(monkeypatch, "API_TOKENS", wrong)
 
 
 def test_a_file_that_is_not_text_is_named() -> None:

@@ -295,7 +295,7 @@ def test_a_write_cut_short_by_a_power_loss_is_a_torn_end(kept: int, tail: bytes)
 # --- keys and the published vector
 
 
-@pytest.mark.parametrize("key", ["short", "x" * 44, "ä" * 43 + "=", Fernet.generate_key().decode()[:-1]])
+@pytest.mark.parametrize("key", ["short", "x" * 44, "ä" * 43 + "=", "A" * 43])
 def test_a_malformed_key_is_refused_and_never_repeated(key: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         KeyRing([Fernet.generate_key().decode(), key])

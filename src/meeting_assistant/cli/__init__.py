@@ -1,4 +1,4 @@
-"""The command line: `meeting-assistant serve | transcribe | demo | bench | doctor | settings`."""
+"""The command line: `meeting-assistant serve | transcribe | demo | bench | doctor | keys | backup | …`."""
 
 from __future__ import annotations
 
@@ -88,6 +88,68 @@ def doctor(
     from meeting_assistant.cli.doctor import run_doctor
 
     sys.exit(run_doctor(is_json=is_json))
+
+
+@app.command()
+def keygen() -> None:
+    """Print a new key for AUDIO_ENCRYPTION_KEY."""
+    from meeting_assistant.cli.keys import print_new_key
+
+    print_new_key()
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="Whose meetings it will record.")],
+    scopes: Annotated[str, typer.Option(help="record, read, admin; joined by +.")] = "record+read",
+) -> None:
+    """Make an API token, and the entry for API_TOKENS, which holds only its digest."""
+    from meeting_assistant.cli.keys import print_new_token
+
+    print_new_token(name, scopes)
+
+
+keys = typer.Typer(help="Which key opens which recording, and changing keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command()
+def status(is_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+    """Count recordings by the key that they need; exit code 1 when one of them is missing."""
+    from meeting_assistant.cli.keys import show_key_status
+
+    sys.exit(show_key_status(is_json=is_json))
+
+
+@keys.command()
+def rotate() -> None:
+    """Move every recording to the first key of AUDIO_ENCRYPTION_KEY; can be interrupted and run again."""
+    from meeting_assistant.cli.keys import rotate_keys
+
+    sys.exit(rotate_keys())
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="A new folder, or an earlier backup to renew.")],
+) -> None:
+    """Copy the database and all recordings, while the server runs; keys are not in it."""
+    from meeting_assistant.cli.backup import run_backup
+
+    run_backup(target)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder made by `backup`.")],
+    is_verify: Annotated[
+        bool, typer.Option("--verify", help="Only check that everything in it can be opened.")
+    ] = False,
+) -> None:
+    """Bring a backup back into an empty DATA_DIR."""
+    from meeting_assistant.cli.backup import run_restore
+
+    run_restore(source, is_verify=is_verify)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from meeting_assistant import __version__
 from meeting_assistant.app import LOOPBACK, create_app
+from meeting_assistant.cli.http_protocol import PunctualHttp
 from meeting_assistant.config import Settings, load_settings, unknown_variables
 from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.observability import configure_logging
@@ -23,6 +24,7 @@ from meeting_assistant.web.protocol import MAX_MESSAGE_BYTES
 def run_server() -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean stop. Raises ConfigurationError, StorageError."""
     settings = load_settings()
+    check_access(settings)
     configure_logging(settings.log_level, settings.log_format)
     with _bound(settings) as listener:
         app = create_app(settings)
@@ -36,6 +38,18 @@ def run_server() -> int:
     return 0 if server.started else 1
 
 
+def check_access(settings: Settings) -> None:
+    """Raises ConfigurationError when strangers could reach the server."""
+    if settings.http_host in LOOPBACK or settings.token_grants() or settings.allow_open_access:
+        return
+    raise ConfigurationError(
+        f"HTTP_HOST={settings.http_host} opens the server to the network, and API_TOKENS is not set: everybody there "
+        "could record and read meetings.",
+        "Make a token with `meeting-assistant token NAME` and put it into API_TOKENS; or set ALLOW_OPEN_ACCESS=true "
+        "behind a proxy that asks who is calling.",
+    )
+
+
 def server_config(app: object, settings: Settings) -> uvicorn.Config:
     """The one place that knows uvicorn's flags."""
     return uvicorn.Config(
@@ -43,6 +57,8 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=PunctualHttp,
+        limit_concurrency=settings.max_connections,
         # 64 KiB frames and no compression: raw sound does not compress, and bombs are made of what does.
         ws="websockets-sansio",
         ws_max_size=MAX_MESSAGE_BYTES,
@@ -83,12 +99,14 @@ def announce(settings: Settings, info: ServerInfo, port: int) -> None:
         f"  minutes    {info.engines['minutes']} (extractive; nothing leaves this machine)", markup=False
     )
     console.print(f"  data       {settings.data_dir} (AUDIO_STORAGE={settings.audio_storage})", markup=False)
+    names = ", ".join(sorted({grant.owner for grant in settings.token_grants()}))
+    console.print(f"  access     {'tokens of ' + names if names else 'open on this machine'}", markup=False)
     for note in info.notes:
         console.print(f"  note       {note}", markup=False)
     for warning in unknown_variables():
         console.print(f"  [yellow]warning[/yellow]    {warning}")
-    if settings.http_host not in LOOPBACK:
+    if settings.http_host not in LOOPBACK and not settings.token_grants():
         console.print(
-            "  [yellow]warning[/yellow]    Everybody who reaches this address can read and record meetings: "
-            "this version has no access control. Put it behind a proxy that asks for a password."
+            "  [yellow]warning[/yellow]    ALLOW_OPEN_ACCESS: everybody who reaches this address can read and "
+            "record meetings, unless a proxy before it asks who is calling."
         )

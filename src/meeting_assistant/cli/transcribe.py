@@ -12,7 +12,7 @@ from typing import get_args
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from meeting_assistant.app import start, stop
+from meeting_assistant.app import new_context, start, stop
 from meeting_assistant.bootstrap import build
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.domain.errors import InputError, MeetingAssistantError
@@ -21,7 +21,6 @@ from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.observability import configure_logging
 from meeting_assistant.services.exports import ExportedFile, ExportFormat
 from meeting_assistant.services.meeting_channel import Watcher
-from meeting_assistant.web.context import WebContext
 
 
 def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) -> None:
@@ -50,7 +49,7 @@ def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) ->
 
 async def _transcribe(file: Path, settings: Settings, *, fmt: str, title: str) -> ExportedFile:
     services = build(settings)
-    context = WebContext(meetings=services.meetings, info=services.info, waiting_for={"engines"})
+    context = new_context(services)
     running = await start(services, context)
     try:
         meeting = await services.uploads.take(file, MeetingOptions(title=title))

@@ -17,6 +17,8 @@ from meeting_assistant.domain.errors import ConfigurationError
 
 _OWN_PREFIXES = (
     "ALLOWED_ORIGIN",
+    "ALLOW_OPEN",
+    "API_TOKEN",
     "ASR_",
     "AUDIO_",
     "AZURE_OPENAI_",
@@ -25,16 +27,20 @@ _OWN_PREFIXES = (
     "GOOGLE_GEMINI_",
     "INFERENCE_",
     "LLM_",
+    "MAX_CONNECTION",
+    "MAX_LIVE",
     "MAX_MEETING",
     "MAX_SESSION",
     "MAX_UPLOAD",
     "MAX_UTTERANCE",
     "MEETING_",
+    "MIN_FREE_DISK",
     "NEMO_",
     "ORCHESTRATOR_",
     "PARTIAL_",
     "SESSION_GRACE",
     "SHUTDOWN_",
+    "STRICT_KEYS",
     "VAD_",
 )
 """Nobody else's variables begin like this: one that is not a setting is a mistake."""

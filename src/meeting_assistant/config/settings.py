@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from meeting_assistant.config.values import (
     PROVIDERS,
     Allowed,
+    ApiTokens,
     Directory,
     Endpoint,
     FernetKeys,
@@ -25,7 +26,9 @@ from meeting_assistant.config.values import (
     Retention,
     Url,
     split_keys,
+    token_grants,
 )
+from meeting_assistant.domain.access import TokenGrant
 
 SECTIONS = {
     "http_host": "Server",
@@ -60,10 +63,18 @@ class Settings(BaseSettings):
     # --- Server -------------------------------------------------------------------------------------------
 
     http_host: Host = "127.0.0.1"
-    """Address to listen on. Anything but a loopback address opens the server to the network, and this
-    version has no access control: put it behind a proxy that asks for a password."""
+    """Address to listen on. Anything but a loopback address opens the server to the network; it then refuses to start
+    without `API_TOKENS`."""
     http_port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 lets the system choose one."""
+    api_tokens: ApiTokens | None = None
+    """Who may use the server: `name:token` for each person or program, comma separated; `name:scopes:token` limits or
+    widens what it allows (`record`, `read`, `admin`; `record+read` when left out). Meetings belong to the name that
+    recorded them; `admin` sees all. `meeting-assistant token NAME` makes an entry, with the token's digest in place of
+    the token. Without any, everybody who reaches the server may do everything."""
+    allow_open_access: bool = False
+    """Lets the server listen beyond this machine without `API_TOKENS`: everybody on that network can read and record
+    meetings. Only behind a proxy that asks who is calling."""
     allowed_origins: Origins = ()
     """Other web sites whose pages may use this server. The server's own page always may."""
     data_dir: Annotated[Directory, Allowed("a directory that this user may write to")] = Field(
@@ -82,6 +93,16 @@ class Settings(BaseSettings):
     max_sessions: int | None = Field(default=None, ge=1, le=10_000)
     """Live meetings at the same time; further ones are refused with the advice to try later. Unset: as many as
     this machine was measured to hold (see `/api/capacity`)."""
+    max_sessions_per_owner: int | None = Field(default=None, ge=1, le=10_000)
+    """Live meetings of one token's name at the same time. Unset: no limit of its own."""
+    max_connections: int = Field(default=400, ge=10, le=100_000)
+    """Connections, sockets included, at the same time; further ones are answered with 503."""
+    max_live_speed: float = Field(default=16, ge=1, le=1000)
+    """How many times faster than speech a live client may send, beyond a burst of a minute. The server reads no faster;
+    nothing is refused or lost."""
+    idle_seconds: float = Field(default=120, ge=1, le=86_400)
+    """A recording socket over which nothing came for so long, no sound and no `ping`, is closed; its meeting waits for
+    it `SESSION_GRACE_SECONDS`."""
     max_upload_bytes: Annotated[ByteSize, Allowed("bytes above 0, or a size such as 500MB or 2GiB")] = Field(
         default=ByteSize(2 * 1024**3), gt=0
     )
@@ -96,11 +117,18 @@ class Settings(BaseSettings):
     nothing. `memory`: no sound ever touches the disk."""
     audio_encryption_key: FernetKeys | None = None
     """Keys that protect recordings: the first encrypts, all decrypt, which is how keys are changed. Without
-    any, one is generated into `DATA_DIR`; keep a copy of it elsewhere. To make one:
-    `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`."""
+    any, one is generated into `DATA_DIR`; keep a copy of it elsewhere. `meeting-assistant keygen` makes one,
+    `keys status` says which recordings need which key, `keys rotate` moves them to the first one."""
+    strict_keys: bool = False
+    """Refuse to start when a stored recording needs a key that is not configured. By default the server starts, new
+    meetings work, and old ones answer `Audio decryption failed`."""
     audio_retention: Retention = "keep"
-    """What happens to the sound of a finished meeting. `keep` leaves it until the meeting is deleted.
-    `days:N` and `delete-after-minutes` are planned; this version refuses them."""
+    """What happens to the sound of a finished meeting. `keep` leaves it until the meeting is deleted, `days:N` destroys
+    it after N days, `delete-after-minutes` as soon as minutes are written. Words and minutes stay."""
+    min_free_disk_bytes: Annotated[ByteSize, Allowed("bytes, or a size such as 500MB or 2GiB")] = Field(
+        default=ByteSize(256 * 1024**2), ge=0
+    )
+    """With less free space in `DATA_DIR` no new meeting and no upload is taken in; those that run go on."""
 
     # --- Speech recognition -------------------------------------------------------------------------------
 
@@ -252,6 +280,10 @@ class Settings(BaseSettings):
     def is_set(self, name: str) -> bool:
         """True when somebody chose the value; takes the name of the field or of the variable."""
         return name.lower() in self.model_fields_set
+
+    def token_grants(self) -> list[TokenGrant]:
+        """The configured tokens, as digests."""
+        return token_grants(self.api_tokens)
 
     def audio_encryption_keys(self) -> list[str]:
         """Fernet keys in order, the encrypting one first; empty when none is set."""

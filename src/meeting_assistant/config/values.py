@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
+from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
+
 ProviderName = Literal["vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded"]
 PROVIDERS: tuple[ProviderName, ...] = ("vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded")
 
@@ -111,11 +113,43 @@ def _language(value: str) -> str | None:
 
 
 def _retention(value: str) -> str:
-    if value == "keep":
-        return value
-    if re.fullmatch(r"days:\d+|delete-after-minutes", value):
-        raise ValueError("this kind of retention is not in this version")
-    raise ValueError("unknown kind of retention")
+    if not re.fullmatch(r"keep|days:[1-9]\d{0,4}|delete-after-minutes", value):
+        raise ValueError("unknown kind of retention")
+    return value
+
+
+_OWNER = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{20,256}")
+_DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
+
+
+def _api_tokens(joined: SecretStr) -> SecretStr:
+    token_grants(joined)
+    return joined
+
+
+def token_grants(joined: SecretStr | None) -> list[TokenGrant]:
+    """The tokens of `API_TOKENS`, each `name:token` or `name:scope+scope:token`. Raises ValueError."""
+    entries = _parts(joined.get_secret_value()) if joined else []
+    grants = [_grant(entry, f"entry {n} of {len(entries)}") for n, entry in enumerate(entries, start=1)]
+    if len({grant.digest for grant in grants}) < len(grants):
+        raise ValueError("a token is given twice")
+    return grants
+
+
+def _grant(entry: str, place: str) -> TokenGrant:
+    owner, *scopes, token = entry.split(":") if entry.count(":") in (1, 2) else ("", "")
+    if not _OWNER.fullmatch(owner):
+        raise ValueError(f"{place} does not begin with a name and a colon")
+    names = scopes[0].split("+") if scopes else [Scope.RECORD, Scope.READ]
+    unknown = [name for name in names if name not in set(Scope)]
+    if unknown:
+        raise ValueError(f"{place} has an unknown scope")
+    stored = _DIGEST.fullmatch(token)
+    if stored is None and not _TOKEN.fullmatch(token):
+        raise ValueError(f"{place} has a token of fewer than 20 or of unusual characters")
+    digest = bytes.fromhex(stored[1]) if stored else token_digest(token)
+    return TokenGrant(owner, frozenset(map(Scope, names)), digest)
 
 
 def _absolute(path: Path) -> Path:
@@ -142,6 +176,14 @@ Endpoint = Annotated[
 ]
 Host = Annotated[str, AfterValidator(_host), Allowed("a host name or an IP address")]
 Language = Annotated[str, AfterValidator(_language), Allowed("a language tag such as en or pt-BR, or auto")]
-Retention = Annotated[str, AfterValidator(_retention), Allowed("keep")]
+Retention = Annotated[str, AfterValidator(_retention), Allowed("keep, days:N or delete-after-minutes")]
+ApiTokens = Annotated[
+    SecretStr,
+    AfterValidator(_api_tokens),
+    Allowed(
+        "name:token or name:scope+scope:token, comma separated; scopes are record, read, admin; a token has at least "
+        "20 characters, or is sha256= and the hex digest of one"
+    ),
+]
 Directory = Annotated[Path, AfterValidator(_absolute), Allowed("a directory")]
 File = Annotated[Path, AfterValidator(_absolute), Allowed("a file")]

@@ -7,6 +7,8 @@
     │   ├── ProtocolViolationError  a message of the live protocol in the wrong place or shape
     │   ├── AudioFormatError        sound that cannot be read
     │   └── TooLargeError           beyond a limit that the message names
+    ├── UnauthenticatedError        no token, or one that nobody has
+    ├── ForbiddenError              the token does not allow this
     ├── NotFoundError               no such meeting, utterance, file (or not yours to see)
     ├── ConflictError               true now, may be different later (a meeting still running, …)
     ├── OverloadedError             refused so that what runs keeps its promise; try again
@@ -29,6 +31,7 @@ __all__ = [
     "ConflictError",
     "EngineError",
     "EngineNotInstalledError",
+    "ForbiddenError",
     "InputError",
     "LlmError",
     "MeetingAssistantError",
@@ -38,6 +41,7 @@ __all__ = [
     "ProtocolViolationError",
     "StorageError",
     "TooLargeError",
+    "UnauthenticatedError",
 ]
 
 
@@ -96,6 +100,18 @@ class TooLargeError(InputError):
     """Beyond a limit; the message names the limit and its setting."""
 
     code = "too_large"
+
+
+class UnauthenticatedError(MeetingAssistantError):
+    """No token came with the request, or one that is not known; never says which."""
+
+    code = "unauthenticated"
+
+
+class ForbiddenError(MeetingAssistantError):
+    """The token is known and does not allow this."""
+
+    code = "forbidden"
 
 
 class NotFoundError(MeetingAssistantError):

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from meeting_assistant.domain.meeting import Coverage, Meeting, StageError
+from meeting_assistant.domain.audio import samples_to_ms
+from meeting_assistant.domain.meeting import Coverage, Meeting, OffRecord, StageError
 from meeting_assistant.domain.minutes import ActionItem, Item, Minutes
 from meeting_assistant.domain.transcript import Timing, Transcript, Word
 
@@ -113,6 +114,15 @@ class Degraded(EventBody):
     reason: str
 
 
+class StorageChanged(EventBody):
+    """The disk refuses, or takes sound again. While it refuses captions go on and nothing is acknowledged: what is not
+    acknowledged has to be kept by the client. Passing.
+    """
+
+    type: Literal["storage"] = "storage"
+    state: Literal["ok", "full", "failing"]
+
+
 class MeetingFinished(EventBody):
     """The terminal event: everything there is. Durable."""
 
@@ -133,7 +143,7 @@ class AudioSafe(EventBody):
 
 
 DurableEvent = UtteranceFinished | SpeakersChanged | NotesChanged | GapFound | MeetingFinished
-PassingEvent = StatusChanged | PartialTranscript | Degraded | AudioSafe
+PassingEvent = StatusChanged | PartialTranscript | Degraded | StorageChanged | AudioSafe
 Event = Annotated[DurableEvent | PassingEvent, Field(discriminator="type")]
 
 DURABLE_TYPES = frozenset({"transcript", "speakers", "notes", "gap", "final"})
@@ -142,3 +152,11 @@ DURABLE_TYPES = frozenset({"transcript", "speakers", "notes", "gap", "final"})
 def is_durable(event: DurableEvent | PassingEvent) -> bool:
     """True for events that are numbered and stored."""
     return event.type in DURABLE_TYPES
+
+
+def off_record_gap(span: OffRecord) -> GapFound:
+    """What a transcript says in the place of what was taken off the record."""
+    end_sample = span.start_sample if span.end_sample is None else span.end_sample
+    return GapFound(
+        start_ms=samples_to_ms(span.start_sample), end_ms=samples_to_ms(end_sample), reason="off_the_record"
+    )

@@ -57,6 +57,14 @@ class Bookmark(_Record):
     note: str = ""
 
 
+class OffRecord(_Record):
+    """A span that nobody may hear or read again."""
+
+    start_sample: int
+    end_sample: int | None = None
+    """Null while it lasts."""
+
+
 class MeetingOptions(_Record):
     """What a client may choose for one meeting."""
 
@@ -85,6 +93,8 @@ class Meeting(_Record):
     vocabulary: list[str] = Field(default_factory=list)
     attendees: list[str] = Field(default_factory=list)
     llm_provider: str | None = None
+    owner: str = ""
+    """Name of the token that recorded it; empty on a server without tokens."""
     epoch: int = 1
     """Grows with every connection that takes the recording over; older ones are fenced off."""
     received_bytes: int = 0
@@ -96,3 +106,7 @@ class Meeting(_Record):
     coverage: Coverage = Coverage()
     errors: list[StageError] = Field(default_factory=list)
     bookmarks: list[Bookmark] = Field(default_factory=list)
+    off_record: list[OffRecord] = Field(default_factory=list)
+    """Spans whose sound and words were dropped, in order of time."""
+    sound_deleted_at_ms: int | None = None
+    """Unix time at which the sound was destroyed (`AUDIO_RETENTION`); null while it is there."""

@@ -31,6 +31,9 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
+Problem = Literal["full", "failing"]
+"""Why the disk refuses sound."""
+
 LONGEST_RETRY_S = 5.0
 """Between two attempts while the disk refuses."""
 READ_AHEAD_BYTES = 1 << 18
@@ -49,6 +52,7 @@ class SecureAudioBuffer:
         executor: Executor,
         received_bytes: int = 0,
         on_safe: Callable[[int], Awaitable[None]] | None = None,
+        on_problem: Callable[[Problem | None], None] = lambda problem: None,
         tick_s: float = 0.25,
         tail_bytes: int = 60 * BYTES_PER_SECOND,
         max_pending_bytes: int = 120 * BYTES_PER_SECOND,
@@ -56,12 +60,13 @@ class SecureAudioBuffer:
         """`received_bytes` is where a meeting without a journal goes on; a journal knows that itself.
 
         `on_safe` is awaited with `safe_bytes` after each step forward, at most once a tick; when it fails it is
-        asked again.
+        asked again. `on_problem` hears when the disk begins to refuse, and None when it takes sound again.
         """
         start = received_bytes if journal is None else journal.durable_bytes
         self._journal = journal
         self._executor = executor
         self._on_safe = on_safe
+        self._on_problem = on_problem
         self._tick_s = tick_s
         self._tail_limit = tail_bytes
         self._max_pending = max_pending_bytes
@@ -78,7 +83,7 @@ class SecureAudioBuffer:
         """Sweeps that failed since the last one that did not."""
         self._attempts = 0
         self._error: MeetingAssistantError | None = None
-        self._problem: Literal["full", "failing"] | None = None
+        self._problem: Problem | None = None
         self._sealing = asyncio.Lock()
         self._news = _Signal()
         """Bytes came in, or the buffer was sealed or closed."""
@@ -104,7 +109,7 @@ class SecureAudioBuffer:
         return "memory" if self._journal is None else "journal"
 
     @property
-    def problem(self) -> str | None:
+    def problem(self) -> Problem | None:
         """`full` or `failing` while the disk refuses sound; captions go on, acknowledgements do not."""
         return self._problem
 
@@ -207,6 +212,20 @@ class SecureAudioBuffer:
             if self._error is not None and self._attempts > attempts and self._safe < target:
                 raise self._error
 
+    async def wait_until_taken(self, timeout_s: float) -> bool:
+        """Back-pressure for a client: returns at once while little waits for the disk, else when it does again.
+
+        False when the disk has refused for so long that more would have to be refused.
+        """
+        limit = self._max_pending - min(self._tail_limit, self._max_pending // 2)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._pending_bytes > limit and not self._is_closed:
+                    await self._swept.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def wait_for_room(self) -> None:
         """Back-pressure for a source faster than real time: returns when little of its sound is waiting.
 
@@ -290,17 +309,22 @@ class SecureAudioBuffer:
                 # Also after an error: a journal may have stored the first part of a long piece.
                 self._safe = max(self._safe, self._journal.durable_bytes)
                 self._trim()
-            self._problem = None
         safe = self._safe
         if self._on_safe is not None and self._told < safe:
             await self._on_safe(safe)
         self._told = safe
+        self._set_problem(None)
+
+    def _set_problem(self, problem: Problem | None) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self._on_problem(problem)
 
     def _note_failure(self, error: MeetingAssistantError) -> None:
         """Sound is kept, captions go on, acknowledgements wait; it is tried again, later each time."""
         self._error = error
-        if self._pending_bytes:
-            self._problem = "full" if error.code == "disk_full" else "failing"
+        if self._has_work():
+            self._set_problem("full" if error.code == "disk_full" else "failing")
         if self._failures == 0:
             logger.warning(
                 "Sound cannot be stored or acknowledged for now.", extra=log_fields(code=error.code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import BYTES_PER_SECOND, SAMPLE_RATE_HZ
@@ -13,11 +13,15 @@ from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState, StageError
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import MeetingStore, StoredEvent
-from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.domain.transcript import Gap, Transcript
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.minutes_service import MinutesService
 
 logger = logging.getLogger(__name__)
+
+FINISH = "finish"
+MAX_ATTEMPTS = 5
+"""Attempts are counted before they are made, so that one which kills the process counts too."""
 
 
 class MeetingFinisher:
@@ -29,11 +33,14 @@ class MeetingFinisher:
         channels: Channels,
         minutes: MinutesService,
         engines: Mapping[str, str],
+        when_done: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        """`when_done` is awaited with the meeting's id after everybody has been told."""
         self._store = store
         self._channels = channels
         self._minutes = minutes
         self._engines = engines
+        self._when_done = when_done
 
     async def finish(self, job: InferenceJob) -> None:
         """Write the minutes and publish `final`. A failed stage becomes an entry in `errors`."""
@@ -42,6 +49,10 @@ class MeetingFinisher:
         except NotFoundError:
             return  # deleted while the job waited
         if meeting.state is MeetingState.DONE:
+            return
+        attempts = await self._store.begin_step(meeting.id, FINISH)
+        if attempts > MAX_ATTEMPTS:
+            await self._park(meeting)
             return
         channel = await self._channels.get(meeting.id)
         channel.show(StatusChanged(status="Writing minutes"))
@@ -59,8 +70,11 @@ class MeetingFinisher:
             return (await self._store.events_after(meeting.id, seq - 1))[0]
 
         await channel.publish(store)
+        await self._store.end_step(meeting.id, FINISH)
         channel.show(StatusChanged(status="Done", progress=1.0))
         self._channels.unpin(meeting.id)
+        if self._when_done is not None:
+            await self._when_done(meeting.id)
         logger.info(
             "Meeting finished.",
             extra=obs.log_fields(
@@ -70,6 +84,19 @@ class MeetingFinisher:
                 minutes=self._minutes.provider if minutes else "failed",
             ),
         )
+
+    async def _park(self, meeting: Meeting) -> None:
+        """It was begun often enough and never ended: most likely it takes the process down."""
+        logger.error("Finishing a meeting is given up.", extra=obs.log_fields(meeting=meeting.id))
+        failure = StageError(
+            stage="minutes",
+            code="needs_attention",
+            message=f"Finishing this meeting was begun {MAX_ATTEMPTS} times and never ended.",
+            remedy="Its transcript is stored. See the server's log, then try again from the meeting's page.",
+        )
+        await self._store.add_error(meeting.id, failure)
+        await self._store.set_state(meeting.id, MeetingState.FAILED)
+        self._channels.unpin(meeting.id)
 
     async def _write_minutes(self, meeting: Meeting, transcript: Transcript) -> Minutes | None:
         try:
@@ -94,7 +121,7 @@ def _stage_error(stage: str, error: Exception) -> StageError:
 def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) -> Coverage:
     """Seconds of sound at each step."""
     spoken_s = sum(u.end_ms - u.start_ms for u in transcript.utterances) / 1000
-    gaps_s = sum(gap.end_ms - gap.start_ms for gap in transcript.gaps) / 1000
+    gaps_s = _union_ms(transcript.gaps) / 1000
     received_s = meeting.received_bytes / BYTES_PER_SECOND
     return Coverage(
         captured_s=round(received_s, 3),
@@ -108,3 +135,12 @@ def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) 
 def duration_ms_of(meeting: Meeting) -> int:
     """Length of the sound, in milliseconds."""
     return meeting.received_bytes * 1000 // BYTES_PER_SECOND
+
+
+def _union_ms(gaps: Sequence[Gap]) -> int:
+    """Milliseconds inside any of them: what was taken off the record twice is missing once."""
+    total = reached = 0
+    for gap in sorted(gaps, key=lambda gap: gap.start_ms):
+        total += max(0, gap.end_ms - max(gap.start_ms, reached))
+        reached = max(reached, gap.end_ms)
+    return total

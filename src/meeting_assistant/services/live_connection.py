@@ -7,15 +7,16 @@ import logging
 from typing import Protocol
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
-from meeting_assistant.domain.errors import (
-    ConflictError,
-    NotYetError,
-)
+from meeting_assistant.domain.errors import ConflictError
 from meeting_assistant.domain.meeting import Bookmark, Meeting
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.meeting_channel import MeetingChannel
+from meeting_assistant.services.off_record import OffRecordSpans
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S = 20.0
+"""For a disk that refuses: less than a client waits before it gives a silent server up."""
 
 
 class Resampler(Protocol):
@@ -46,6 +47,14 @@ class Recorder(Protocol):
         """A marked moment."""
         ...
 
+    async def go_off_record(self, live: LiveMeeting) -> None:
+        """From here on nothing is kept."""
+        ...
+
+    async def go_on_record(self, live: LiveMeeting) -> None:
+        """Sound counts again."""
+        ...
+
     async def stop(self, live: LiveMeeting) -> None:
         """No more sound comes."""
         ...
@@ -60,7 +69,9 @@ class LiveMeeting:
 
     def __init__(self, meeting: Meeting, buffer: SecureAudioBuffer, channel: MeetingChannel) -> None:
         self.id = meeting.id
+        self.owner = meeting.owner
         self.epoch = meeting.epoch
+        self.off_record = OffRecordSpans(meeting.off_record)
         self.buffer = buffer
         self.channel = channel
         self.connection: LiveConnection | None = None
@@ -82,15 +93,18 @@ class StoppedConnection:
         self.taken_over = asyncio.Event()
         """Never set: there is nothing left to take over."""
 
-    def hear(self, pcm: bytes) -> None:
+    async def wait_for_room(self) -> None:
+        """There is nothing to wait for."""
+
+    def hear(self, pcm: bytes) -> int:
         """Raises ConflictError."""
         raise self._over()
 
-    def pause(self, *, forget: bool) -> None:
+    async def pause(self, *, forget: bool) -> None:
         """Raises ConflictError."""
         raise self._over()
 
-    def resume(self) -> None:
+    async def resume(self) -> None:
         """Raises ConflictError."""
         raise self._over()
 
@@ -142,29 +156,38 @@ class LiveConnection:
         """`journal` or `memory`."""
         return self._live.buffer.storage
 
-    def hear(self, pcm: bytes) -> None:
-        """Take sound at the client's rate; any length. Raises ConflictError, TooLargeError, StorageError."""
+    async def wait_for_room(self) -> None:
+        """Until the disk has taken most of what came before; after `PATIENCE_S` `hear` says what is wrong."""
+        await self._live.buffer.wait_until_taken(PATIENCE_S)
+
+    def hear(self, pcm: bytes) -> int:
+        """Take sound at the client's rate; any length. Returns how many canonical bytes that were.
+
+        Raises ConflictError, InputError, StorageError; then nothing of it was recorded.
+        """
         self._check_current()
         if self._is_paused:
             raise ConflictError(
                 "Sound came while the meeting is paused; it was not recorded.", "Send `resume` first."
             )
-        self._recorder.accept(self._live, self._resampler.feed(pcm))
+        canonical = self._resampler.feed(pcm)
+        self._recorder.accept(self._live, canonical)
+        return len(canonical)
 
-    def pause(self, *, forget: bool) -> None:
-        """No sound until `resume`. Raises NotYetError for `forget`."""
+    async def pause(self, *, forget: bool) -> None:
+        """No sound until `resume`; with `forget`, what comes nevertheless is off the record: it takes its time and is
+        not kept. Durable when it returns."""
         self._check_current()
         if forget:
-            raise NotYetError(
-                "Off-the-record spans are not in this version.",
-                "Use `pause` without `forget`: nothing is recorded.",
-            )
-        self._is_paused = True
+            await self._recorder.go_off_record(self._live)
+        else:
+            self._is_paused = True
 
-    def resume(self) -> None:
-        """Sound comes again."""
+    async def resume(self) -> None:
+        """Sound counts again."""
         self._check_current()
         self._is_paused = False
+        await self._recorder.go_on_record(self._live)
 
     async def bookmark(self, note: str) -> None:
         """Mark the newest moment."""

@@ -5,6 +5,7 @@ is gone. A meeting outlives its sockets; it ends by `stop` or when nobody came b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -21,7 +22,14 @@ from meeting_assistant.domain.errors import (
     OverloadedError,
     StorageError,
 )
-from meeting_assistant.domain.events import AudioSafe, Degraded, SpeakersChanged, StatusChanged
+from meeting_assistant.domain.events import (
+    AudioSafe,
+    Degraded,
+    SpeakersChanged,
+    StatusChanged,
+    StorageChanged,
+    off_record_gap,
+)
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingOptions, MeetingState, StageError
 from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
@@ -100,12 +108,22 @@ class LiveMeetings:
     # --- opening
 
     async def start(
-        self, options: MeetingOptions, *, sample_rate: int, channels: int, utc_offset_minutes: int = 0
+        self,
+        options: MeetingOptions,
+        *,
+        sample_rate: int,
+        channels: int,
+        utc_offset_minutes: int = 0,
+        owner: str = "",
     ) -> LiveConnection:
         """Open a new meeting. Raises OverloadedError, InputError, NotYetError, StorageError."""
-        self._check_can_start(options, sample_rate, channels)
+        self._check_can_start(options, sample_rate, channels, owner)
         meeting = new_meeting(
-            options, source="live", utc_offset_minutes=utc_offset_minutes, engines=self._engines
+            options,
+            source="live",
+            utc_offset_minutes=utc_offset_minutes,
+            engines=self._engines,
+            owner=owner,
         )
         await self.store.create(meeting)
         live = await self._open(meeting, is_new=True)
@@ -145,16 +163,24 @@ class LiveMeetings:
         live = await self._open(meeting, is_new=False)
         await self.stop(live)
 
-    def _check_can_start(self, options: MeetingOptions, sample_rate: int, channels: int) -> None:
+    def _check_can_start(self, options: MeetingOptions, sample_rate: int, channels: int, owner: str) -> None:
         if self._is_closing:
             raise OverloadedError("The server is shutting down.", "Try again in a minute.", retry_after_s=30)
         if channels != 1:
             raise two_channels()
         check_language(options.language, self._tools)
+        self._options.check_space()
         if self.capacity().more == 0:
             raise OverloadedError(
                 f"{len(self._live)} meetings are recording, which is as many as this machine holds now.",
                 "Try again when one has ended; the limit is measured, MAX_SESSIONS sets another one.",
+                retry_after_s=BUSY_RETRY_S,
+            )
+        own = sum(1 for live in self._live.values() if live.owner == owner)
+        if self._options.max_sessions_per_owner is not None and own >= self._options.max_sessions_per_owner:
+            raise OverloadedError(
+                f"{own} of your meetings are recording, which is the limit.",
+                "Stop one of them, or raise MAX_SESSIONS_PER_OWNER.",
                 retry_after_s=BUSY_RETRY_S,
             )
         if not 8_000 <= sample_rate <= 48_000:
@@ -181,7 +207,11 @@ class LiveMeetings:
             channel.show(AudioSafe(received_bytes=safe_bytes))
 
         buffer = SecureAudioBuffer(
-            journal, executor=self._disk_threads, received_bytes=received, on_safe=on_safe
+            journal,
+            executor=self._disk_threads,
+            received_bytes=received,
+            on_safe=on_safe,
+            on_problem=lambda problem: channel.show(StorageChanged(state=problem or "ok")),
         )
         live = LiveMeeting(meeting, buffer, channel)
         self._live[meeting.id] = live
@@ -217,7 +247,26 @@ class LiveMeetings:
                 "Stop it and start a new one, or raise MAX_MEETING_HOURS.",
                 code="too_long",
             )
-        live.buffer.append(pcm)
+        live.buffer.append(live.off_record.silence(pcm, live.buffer.received_bytes))
+
+    async def go_off_record(self, live: LiveMeeting) -> None:
+        """What comes from here on takes its time and is not kept; durable when it returns."""
+        live.off_record.begin(live.buffer.received_bytes // BYTES_PER_SAMPLE)
+        await self.store.set_off_record(live.id, live.off_record.spans)
+
+    async def go_on_record(self, live: LiveMeeting) -> None:
+        """The end of such a span, and an event that says where it was."""
+        if not live.off_record.is_open:
+            return
+        span = live.off_record.end(live.buffer.received_bytes // BYTES_PER_SAMPLE)
+        await self.store.set_off_record(live.id, live.off_record.spans)
+        if span is not None:
+            gap = off_record_gap(span)
+
+            async def store() -> StoredEvent:
+                return StoredEvent(await self.store.append_event(live.id, gap), gap)
+
+            await live.channel.publish(store)
 
     async def bookmark(self, live: LiveMeeting, bookmark: Bookmark) -> None:
         """A marked moment, durable when it returns."""
@@ -254,6 +303,7 @@ class LiveMeetings:
 
     async def stop(self, live: LiveMeeting) -> None:
         """Seal the sound; the rest happens by itself. Idempotent."""
+        await self.go_on_record(live)
         # Sealed first: when the disk refuses, the meeting is still live and can be stopped again.
         await live.buffer.seal()
         if self._live.pop(live.id, None) is None:
@@ -280,6 +330,9 @@ class LiveMeetings:
                 live.processing.cancel()
                 await asyncio.gather(live.processing, return_exceptions=True)
             await live.buffer.close()
+            # A clean stop is no failed attempt at this meeting.
+            with contextlib.suppress(MeetingAssistantError):
+                await self.store.reset_steps(live.id)
         self._live.clear()
 
     async def _process(self, live: LiveMeeting, spec: SessionSpec) -> None:

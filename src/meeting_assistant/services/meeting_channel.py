@@ -108,7 +108,7 @@ class MeetingChannel:
 
     def show(self, event: PassingEvent) -> None:
         """Tell everybody something that is true now; who joins later is told the newest status."""
-        if event.type in ("status", "degraded"):
+        if event.type in ("status", "degraded", "storage"):
             self._last_passing[event.type] = event
         self._tell(event, is_durable=False)
 

@@ -22,6 +22,7 @@ from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import AudioJournal, AudioStore, MeetingStore
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.exports import ExportedFile, export
+from meeting_assistant.services.finishing import MAX_ATTEMPTS
 from meeting_assistant.services.live_meetings import LiveMeetings
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.orchestrator import Orchestrator
@@ -63,9 +64,9 @@ class MeetingService:
         self._orchestrator = orchestrator
         self._disk_threads = disk_threads
 
-    async def recent(self, *, limit: int, before: str | None) -> list[Meeting]:
-        """Newest first."""
-        return await self.store.recent(limit=limit, before=before)
+    async def recent(self, *, limit: int, before: str | None, owner: str | None = None) -> list[Meeting]:
+        """Newest first; of one owner, or of all."""
+        return await self.store.recent(limit=limit, before=before, owner=owner)
 
     async def read(self, meeting_id: str) -> MeetingDocument:
         """Raises NotFoundError."""
@@ -99,9 +100,25 @@ class MeetingService:
         self.channels.unpin(meeting_id)
         logger.info("Meeting deleted.", extra=obs.log_fields(meeting=meeting_id))
 
+    async def retry(self, meeting_id: str) -> Meeting:
+        """Take up a meeting that was given up. Raises NotFoundError, ConflictError when there is nothing to retry."""
+        meeting = await self.store.get(meeting_id)
+        if meeting.state is not MeetingState.FAILED:
+            raise ConflictError("Only a meeting that failed can be tried again.", "Read its state.")
+        await self.store.reset_steps(meeting_id)
+        await self.store.set_state(meeting_id, MeetingState.PROCESSING)
+        meeting = await self.store.get(meeting_id)
+        await self._recover(meeting)
+        return meeting
+
     async def open_sound(self, meeting_id: str) -> AudioJournal:
         """The stored sound, to read from; close it afterwards. Raises NotFoundError, AudioDecryptionError."""
-        await self.store.get(meeting_id)
+        meeting = await self.store.get(meeting_id)
+        if meeting.sound_deleted_at_ms is not None:
+            raise NotFoundError(
+                "The sound of this meeting was deleted.",
+                "Its words are kept; AUDIO_RETENTION says how long sound is.",
+            )
         if self._audio is None or not await self._on_disk(self._audio.exists, meeting_id):
             raise NotFoundError(
                 "No sound is stored for this meeting.", "It may have been recorded in memory only."
@@ -116,6 +133,7 @@ class MeetingService:
         """After a start: take up every meeting that is not finished, each on its own."""
         for meeting in await self.store.unfinished():
             try:
+                _check_attempts(await self.store.begin_step(meeting.id, _take_up_step(meeting)))
                 await self._recover(meeting)
             except MeetingAssistantError as error:
                 logger.warning(
@@ -149,3 +167,17 @@ class MeetingService:
 
     async def _on_disk(self, function: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._disk_threads, function, *args)
+
+
+def _take_up_step(meeting: Meeting) -> str:
+    """Attempts count against the place where they begin: a meeting that gets on is never given up."""
+    return f"take_up:{meeting.committed_sample}:{meeting.received_bytes}"
+
+
+def _check_attempts(attempts: int) -> None:
+    if attempts > MAX_ATTEMPTS:
+        raise MeetingAssistantError(
+            f"Taking this meeting up was begun {MAX_ATTEMPTS} times and never ended.",
+            "What was said is stored. See the server's log, then try again from the meeting's page.",
+            code="needs_attention",
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,10 @@ class LiveOptions:
 
     max_sessions: int | None = None
     """None: as many as the machine was measured to hold."""
+    max_sessions_per_owner: int | None = None
     max_bytes: int = 8 * 3600 * 32_000
+    check_space: Callable[[], None] = lambda: None
+    """Raises StorageError when there is too little room for anything new."""
     grace_s: float = 600.0
     partial_interval_s: float = 0.5
     default_language: str | None = None
@@ -37,7 +40,12 @@ class LiveOptions:
 
 
 def new_meeting(
-    options: MeetingOptions, *, source: str, utc_offset_minutes: int, engines: Mapping[str, str]
+    options: MeetingOptions,
+    *,
+    source: str,
+    utc_offset_minutes: int,
+    engines: Mapping[str, str],
+    owner: str = "",
 ) -> Meeting:
     """A record for a meeting that begins now."""
     now = datetime.now(tz=UTC)
@@ -54,6 +62,7 @@ def new_meeting(
             "vocabulary": options.vocabulary,
             "attendees": options.attendees,
             "llm_provider": options.llm_provider,
+            "owner": owner,
             "engines": dict(engines),
         }
     )

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
-from meeting_assistant.domain.events import GapFound, PartialTranscript, UtteranceFinished
+from meeting_assistant.domain.errors import StorageError
+from meeting_assistant.domain.events import GapFound, PartialTranscript, StorageChanged, UtteranceFinished
 from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import Gap, Utterance
+from meeting_assistant.observability import log_fields
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.meeting_channel import MeetingChannel
+
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+MAY_PASS = frozenset({"disk_full", "read_only", "locked", "storage"})
+"""A database in this state may take words again; a damaged one does not."""
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 5.0
 
 
 class StoreSink:
@@ -46,7 +60,9 @@ class StoreSink:
         """Words, committed sample and event number change in one transaction."""
 
         async def store() -> StoredEvent:
-            seq = await self._store.commit_utterance(self._channel.meeting_id, utterance, committed_sample)
+            seq = await self._patiently(
+                lambda: self._store.commit_utterance(self._channel.meeting_id, utterance, committed_sample)
+            )
             return StoredEvent(seq, UtteranceFinished(**utterance.model_dump(), takes_back=takes_back))
 
         await self._channel.publish(store)
@@ -54,7 +70,7 @@ class StoreSink:
 
     async def commit_silence(self, committed_sample: int) -> None:
         """Listened to, nothing said."""
-        await self._store.commit_sample(self._channel.meeting_id, committed_sample)
+        await self._patiently(lambda: self._store.commit_sample(self._channel.meeting_id, committed_sample))
         self._committed(committed_sample)
 
     async def record_gap(self, gap: Gap, committed_sample: int) -> None:
@@ -62,10 +78,32 @@ class StoreSink:
         body = GapFound(start_ms=gap.start_ms, end_ms=gap.end_ms, reason=gap.reason)
 
         async def store() -> StoredEvent:
-            return StoredEvent(await self._store.append_event(self._channel.meeting_id, body), body)
+            seq = await self._patiently(lambda: self._store.append_event(self._channel.meeting_id, body))
+            return StoredEvent(seq, body)
 
         await self._channel.publish(store)
         await self.commit_silence(committed_sample)
+
+    async def _patiently(self, store: Callable[[], Awaitable[R]]) -> R:
+        """What was said waits for a database that may come back; sound goes on into the journal meanwhile."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                stored = await store()
+            except StorageError as error:
+                if error.code not in MAY_PASS:
+                    raise
+                self._channel.show(StorageChanged(state="full" if error.code == "disk_full" else "failing"))
+                logger.warning(
+                    "Words cannot be stored for now.",
+                    extra=log_fields(meeting=self._channel.meeting_id, code=error.code),
+                )
+                await asyncio.sleep(pause_s)
+                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+            else:
+                if pause_s > FIRST_PAUSE_S:
+                    self._channel.show(StorageChanged(state="ok"))
+                return stored
 
     def _committed(self, sample: int) -> None:
         self._buffer.commit(sample * BYTES_PER_SAMPLE)

@@ -67,15 +67,22 @@ class Uploads:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path
 
-    async def take(self, file: Path, options: MeetingOptions, *, utc_offset_minutes: int = 0) -> Meeting:
+    async def take(
+        self, file: Path, options: MeetingOptions, *, utc_offset_minutes: int = 0, owner: str = ""
+    ) -> Meeting:
         """Make a meeting of a complete file; the file is moved away. Raises AudioFormatError, InputError.
 
         When it raises, nothing is stored; the file is then the caller's to remove.
         """
         check_language(options.language, self._tools)
+        self._options.check_space()
         await self._decoder.probe(file)
         meeting = new_meeting(
-            options, source="upload", utc_offset_minutes=utc_offset_minutes, engines=self._engines
+            options,
+            source="upload",
+            utc_offset_minutes=utc_offset_minutes,
+            engines=self._engines,
+            owner=owner,
         )
         await asyncio.to_thread(shutil.move, file, self._file(meeting.id))
         await self._store.create(meeting)

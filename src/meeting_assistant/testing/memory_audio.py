@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Sequence
 
 from meeting_assistant.domain.errors import ConflictError, NotFoundError, StorageError
 
@@ -41,6 +42,14 @@ class MemoryAudioStore:
     def exists(self, meeting_id: str) -> bool:
         """True when there is one."""
         return meeting_id in self._recordings
+
+    def erase(self, meeting_id: str, spans: Sequence[tuple[int, int]]) -> None:
+        """Silence in the place of the spans."""
+        recording = self._recordings[meeting_id]
+        for start, end in spans:
+            end = min(end, len(recording.sound))
+            recording.sound[start:end] = bytes(max(0, end - start))
+        recording.is_sealed = True
 
     def delete(self, meeting_id: str) -> None:
         """Unknown ids are fine."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from meeting_assistant.services.access_service import AccessService
 from meeting_assistant.services.meeting_service import MeetingService
+from meeting_assistant.services.upkeep import Upkeep
 
 
 @dataclass(slots=True)
@@ -25,12 +27,24 @@ class ServerInfo:
     """Things an operator should know: a fallback, a generated key."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may do."""
+
+    max_live_speed: float
+    """Times the pace of speech."""
+    idle_s: float
+
+
 @dataclass(slots=True)
 class WebContext:
     """One per app."""
 
     meetings: MeetingService
+    access: AccessService
+    upkeep: Upkeep
     info: ServerInfo
+    limits: Limits
     waiting_for: set[str] = field(default_factory=set)
     """Parts that are still loading; empty when the server is ready."""
     is_closing: bool = False

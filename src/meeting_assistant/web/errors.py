@@ -18,6 +18,8 @@ from meeting_assistant.services.wav import RangeNotSatisfiableError
 logger = logging.getLogger(__name__)
 
 _STATUS: tuple[tuple[type[e.MeetingAssistantError], int], ...] = (
+    (e.UnauthenticatedError, 401),
+    (e.ForbiddenError, 403),
     (e.NotFoundError, 404),
     (e.AudioDecryptionError, 409),
     (e.ConflictError, 409),
@@ -37,8 +39,18 @@ CLOSE_UNSUPPORTED = 1003
 CLOSE_POLICY = 1008
 CLOSE_INTERNAL = 1011
 CLOSE_TRY_LATER = 1013
+CLOSE_UNAUTHENTICATED = 4401
+CLOSE_FORBIDDEN = 4403
 CLOSE_NOT_FOUND = 4404
+CLOSE_IDLE = 4408
 CLOSE_TAKEN_OVER = 4409
+
+_OF_CODE = {
+    "taken_over": CLOSE_TAKEN_OVER,
+    "idle": CLOSE_IDLE,
+    "storage_behind": CLOSE_TRY_LATER,
+    "disk_full": CLOSE_TRY_LATER,
+}
 
 
 def status_of(error: e.MeetingAssistantError) -> int:
@@ -50,10 +62,14 @@ def close_code_of(error: e.MeetingAssistantError) -> int:
     """WebSocket close code."""
     if isinstance(error, e.NotFoundError):
         return CLOSE_NOT_FOUND
+    if isinstance(error, e.UnauthenticatedError):
+        return CLOSE_UNAUTHENTICATED
+    if isinstance(error, e.ForbiddenError):
+        return CLOSE_FORBIDDEN
     if isinstance(error, e.OverloadedError):
         return CLOSE_TRY_LATER
-    if error.code == "taken_over":
-        return CLOSE_TAKEN_OVER
+    if error.code in _OF_CODE:
+        return _OF_CODE[error.code]
     if isinstance(error, e.InputError | e.ConflictError | e.NotYetError):
         return CLOSE_POLICY
     return CLOSE_INTERNAL

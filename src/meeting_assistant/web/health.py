@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from meeting_assistant.services.degradation import REASONS
+from meeting_assistant.web.auth import Admin, Caller
 from meeting_assistant.web.context import context_of
 from meeting_assistant.web.protocol import PROTOCOL_VERSION, json_schema
 
@@ -39,14 +40,14 @@ async def ready(request: Request) -> JSONResponse:
 
 
 @router.get("/api/capacity", tags=["health"])
-async def capacity(request: Request) -> dict[str, Any]:
+async def capacity(request: Request, caller: Caller) -> dict[str, Any]:
     """How many meetings record, and how many more fit, by what decoding was measured to take on this machine."""
     planned = context_of(request).meetings.live.capacity()
     return {**asdict(planned), "level": int(planned.level), "reason": REASONS[planned.level]}
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)
-async def metrics() -> Response:
+async def metrics(caller: Admin) -> Response:
     """Prometheus text format."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections.abc import MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
+from meeting_assistant.domain.access import Principal, Scope
 from meeting_assistant.domain.errors import (
     MeetingAssistantError,
     OverloadedError,
@@ -22,7 +26,9 @@ from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.observability import log_fields
 from meeting_assistant.services.live_connection import LiveConnection, StoppedConnection
 from meeting_assistant.services.meeting_channel import MeetingChannel, Watcher, WatcherTooSlowError
+from meeting_assistant.services.pacing import Pace
 from meeting_assistant.web import errors, protocol
+from meeting_assistant.web.auth import caller_of, principal_of
 from meeting_assistant.web.context import WebContext, context_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +36,8 @@ router = APIRouter()
 
 FIRST_MESSAGE_SECONDS = 10.0
 """A socket that says nothing for so long is closed."""
+_FATAL = frozenset({"taken_over", "storage_behind", "idle"})
+"""After these the connection is of no use: the client comes back and is told where to go on."""
 SEND_SECONDS = 10.0
 """A client that takes nothing for so long is let go; it comes back where it was."""
 
@@ -41,14 +49,15 @@ async def record(socket: WebSocket) -> None:
     await socket.accept()
     try:
         start = await _first_message(socket)
-        connection = await _open(context, start)
+        connection = await _open(context, start, await _caller(context, socket, start))
     except (WebSocketDisconnect, TimeoutError):
         await _close(socket, errors.CLOSE_POLICY)
         return
     except MeetingAssistantError as error:
         await _refuse(socket, error)
         return
-    await _Recording(socket, context, connection, start).run()
+    pace = Pace(context.limits.max_live_speed, time.monotonic())
+    await _Recording(socket, context, connection, start, pace).run()
 
 
 @router.websocket("/ws/meetings/{meeting_id}/events")
@@ -57,6 +66,7 @@ async def watch(socket: WebSocket, meeting_id: str, last_seq: int = 0) -> None:
     context = context_of(socket)
     await socket.accept()
     try:
+        await context.access.require_read(caller_of(socket), meeting_id)
         channel = await context.meetings.channels.get(meeting_id)
     except MeetingAssistantError as error:
         await _refuse(socket, error)
@@ -80,6 +90,7 @@ class _Recording:
     context: WebContext
     connection: LiveConnection | StoppedConnection
     start: protocol.Start
+    pace: Pace
     is_stopped: bool = False
 
     async def run(self) -> None:
@@ -119,22 +130,41 @@ class _Recording:
             self.context.meetings.channels.release(self.connection.meeting_id)
 
     async def _receive(self) -> None:
-        """Until the client is gone or makes a fatal mistake."""
+        """Until the client is gone, says nothing for too long, or makes a fatal mistake."""
         while True:
-            message = await self.socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            pcm, text = message.get("bytes"), message.get("text")
             try:
-                if pcm is not None:
-                    self.connection.hear(pcm)
-                elif text is not None:
-                    await self._obey(_parse(text))
+                message = await self._next_message()
+                if message is None:
+                    return
+                await self._take(message.get("bytes"), message.get("text"))
             except MeetingAssistantError as error:
-                is_fatal = error.code == "taken_over"
+                is_fatal = error.code in _FATAL
                 await self._report(error, is_fatal=is_fatal)
                 if is_fatal:
+                    await _close(self.socket, errors.close_code_of(error), error.code)
                     return
+
+    async def _next_message(self) -> MutableMapping[str, Any] | None:
+        """None when the client is gone. Raises ProtocolViolationError when it says nothing for too long."""
+        seconds = None if self.is_stopped else self.context.limits.idle_s
+        try:
+            async with asyncio.timeout(seconds):
+                message = await self.socket.receive()
+        except TimeoutError:
+            raise ProtocolViolationError(
+                f"Nothing came over this connection for {self.context.limits.idle_s:.0f} s; the meeting waits for you.",
+                "Send `ping` while you send no sound, and `start` with the meeting's id to go on.",
+                code="idle",
+            ) from None
+        return None if message["type"] == "websocket.disconnect" else message
+
+    async def _take(self, pcm: bytes | None, text: str | None) -> None:
+        if pcm is not None:
+            # Reading nothing meanwhile is what slows a client down: TCP tells it.
+            await self.connection.wait_for_room()
+            await asyncio.sleep(self.pace.wait_s(self.connection.hear(pcm), time.monotonic()))
+        elif text is not None:
+            await self._obey(_parse(text))
 
     async def _obey(self, message: protocol.AnyClientMessage) -> None:
         if self.is_stopped and not isinstance(message, protocol.Ping | protocol.Stop):
@@ -145,9 +175,9 @@ class _Recording:
                     "This connection already records a meeting.", "Open another socket for another meeting."
                 )
             case protocol.Pause():
-                self.connection.pause(forget=message.forget)
+                await self.connection.pause(forget=message.forget)
             case protocol.Resume():
-                self.connection.resume()
+                await self.connection.resume()
             case protocol.Bookmark():
                 await self.connection.bookmark(message.note)
             case protocol.RenameSpeaker():
@@ -201,13 +231,25 @@ async def _first_message(socket: WebSocket) -> protocol.Start:
     return parsed
 
 
-async def _open(context: WebContext, start: protocol.Start) -> LiveConnection | StoppedConnection:
+async def _caller(context: WebContext, socket: WebSocket, start: protocol.Start) -> Principal:
+    """From the handshake, else from the token in the first message. Raises UnauthenticatedError."""
+    known = principal_of(socket)
+    if known is not None:
+        return known
+    return await context.access.identify([start.token.get_secret_value()] if start.token else [])
+
+
+async def _open(
+    context: WebContext, start: protocol.Start, caller: Principal
+) -> LiveConnection | StoppedConnection:
+    context.access.require(caller, Scope.RECORD)
     if context.waiting_for:
         raise OverloadedError(
             "The engines are still loading.", "Try again in a few seconds.", retry_after_s=5
         )
     live = context.meetings.live
     if start.meeting_id is not None:
+        await context.access.require_own(caller, start.meeting_id)
         return await live.take_up(start.meeting_id, sample_rate=start.sample_rate, channels=start.channels)
     options = MeetingOptions.model_validate(start.model_dump(include=set(MeetingOptions.model_fields)))
     return await live.start(
@@ -215,6 +257,7 @@ async def _open(context: WebContext, start: protocol.Start) -> LiveConnection | 
         sample_rate=start.sample_rate,
         channels=start.channels,
         utc_offset_minutes=start.utc_offset_minutes,
+        owner=caller.owner,
     )
 
 

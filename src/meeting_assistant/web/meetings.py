@@ -10,40 +10,23 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
-from fastapi import Path as PathParam
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from meeting_assistant.domain.errors import InputError, NotFoundError, TooLargeError
+from meeting_assistant.domain.errors import InputError, TooLargeError
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.wav import WavRange, wav_range
-from meeting_assistant.web.context import WebContext, context_of
+from meeting_assistant.web.auth import Context, OwnMeeting, ReadableMeeting, Reader, Recorder
 from meeting_assistant.web.errors import describe_validation
 
 router = APIRouter(prefix="/api/meetings", tags=["meetings"])
 
 UPLOAD_PIECE_BYTES = 1 << 20
-MEETING_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-
-
-def _context(request: Request) -> WebContext:
-    return context_of(request)
-
-
-Context = Annotated[WebContext, Depends(_context)]
-
-
-def _meeting_id(meeting_id: Annotated[str, PathParam(description="UUID of the meeting")]) -> str:
-    """Anything that is not a meeting id is answered like an id that does not exist."""
-    if not re.fullmatch(MEETING_ID, meeting_id):
-        raise NotFoundError("There is no such meeting.", "See /api/meetings for those there are.")
-    return meeting_id
-
-
-MeetingId = Annotated[str, Depends(_meeting_id)]
+MAX_MS = 48 * 3_600_000
+"""The longest meeting that can be configured."""
 
 
 class MeetingList(BaseModel):
@@ -69,6 +52,14 @@ class TitleChange(BaseModel):
     title: str = Field(min_length=1, max_length=200)
 
 
+class Span(BaseModel):
+    """A stretch of a meeting, in milliseconds from its start."""
+
+    model_config = ConfigDict(extra="forbid")
+    start_ms: int = Field(ge=0, le=MAX_MS)
+    end_ms: int = Field(gt=0, le=MAX_MS)
+
+
 class NameChange(BaseModel):
     """A speaker's name; null takes it away."""
 
@@ -79,11 +70,13 @@ class NameChange(BaseModel):
 @router.get("")
 async def list_meetings(
     context: Context,
+    caller: Reader,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[str | None, Query(max_length=36)] = None,
 ) -> MeetingList:
     """Newest first."""
-    meetings = await context.meetings.recent(limit=limit + 1, before=before)
+    owner = None if caller.sees_all else caller.owner
+    meetings = await context.meetings.recent(limit=limit + 1, before=before, owner=owner)
     page = meetings[:limit]
     return MeetingList(meetings=page, next=page[-1].id if len(meetings) > limit else None)
 
@@ -91,6 +84,7 @@ async def list_meetings(
 @router.post("", status_code=201)
 async def upload(
     context: Context,
+    caller: Recorder,
     file: Annotated[UploadFile, File(description="Any common audio or video file")],
     title: Annotated[str, Form(max_length=200)] = "",
     language: Annotated[str | None, Form(max_length=16)] = None,
@@ -109,35 +103,56 @@ async def upload(
     incoming = context.meetings.uploads.incoming / secrets.token_hex(16)
     try:
         await _save(file, incoming, context.info.max_upload_bytes)
-        return await context.meetings.uploads.take(incoming, options, utc_offset_minutes=utc_offset_minutes)
+        return await context.meetings.uploads.take(
+            incoming, options, utc_offset_minutes=utc_offset_minutes, owner=caller.owner
+        )
     finally:
         incoming.unlink(missing_ok=True)
 
 
 @router.get("/{meeting_id}")
-async def read_meeting(context: Context, meeting_id: MeetingId) -> MeetingDocument:
+async def read_meeting(context: Context, meeting_id: ReadableMeeting) -> MeetingDocument:
     """Record, transcript and minutes."""
     document = await context.meetings.read(meeting_id)
     return MeetingDocument(meeting=document.meeting, transcript=document.transcript, minutes=document.minutes)
 
 
 @router.patch("/{meeting_id}")
-async def rename_meeting(context: Context, meeting_id: MeetingId, change: TitleChange) -> Meeting:
+async def rename_meeting(context: Context, meeting_id: OwnMeeting, change: TitleChange) -> Meeting:
     """Give it another title."""
     return await context.meetings.rename(meeting_id, change.title)
 
 
 @router.patch("/{meeting_id}/speakers/{label}")
 async def rename_speaker(
-    context: Context, meeting_id: MeetingId, label: str, change: NameChange
+    context: Context, meeting_id: OwnMeeting, label: str, change: NameChange
 ) -> Transcript:
     """Name a speaker, everywhere at once."""
     await context.meetings.live.rename_speaker(meeting_id, label, change.name)
     return (await context.meetings.read(meeting_id)).transcript
 
 
+@router.post("/{meeting_id}/forget")
+async def forget(context: Context, meeting_id: OwnMeeting, span: Span) -> MeetingDocument:
+    """Take a stretch of a meeting that is over off the record: sound and words go, the minutes are written anew."""
+    await context.upkeep.forget(meeting_id, span.start_ms, span.end_ms)
+    return await read_meeting(context, meeting_id)
+
+
+@router.delete("/{meeting_id}/audio", status_code=204)
+async def delete_sound(context: Context, meeting_id: OwnMeeting) -> None:
+    """Destroy the sound of a meeting that is over; its words stay."""
+    await context.upkeep.delete_sound(meeting_id)
+
+
+@router.post("/{meeting_id}/retry", status_code=202)
+async def retry(context: Context, meeting_id: OwnMeeting) -> Meeting:
+    """Try again what was given up."""
+    return await context.meetings.retry(meeting_id)
+
+
 @router.delete("/{meeting_id}", status_code=204)
-async def delete_meeting(context: Context, meeting_id: MeetingId) -> None:
+async def delete_meeting(context: Context, meeting_id: OwnMeeting) -> None:
     """Remove sound, words and record, for good."""
     await context.meetings.delete(meeting_id)
 
@@ -145,7 +160,7 @@ async def delete_meeting(context: Context, meeting_id: MeetingId) -> None:
 @router.get("/{meeting_id}/export")
 async def export_meeting(
     context: Context,
-    meeting_id: MeetingId,
+    meeting_id: ReadableMeeting,
     fmt: Annotated[Literal["md", "json", "srt", "vtt", "txt"], Query(alias="format")] = "md",
 ) -> Response:
     """A file to take away."""
@@ -158,7 +173,7 @@ async def export_meeting(
 
 
 @router.get("/{meeting_id}/audio.wav")
-async def play_meeting(context: Context, request: Request, meeting_id: MeetingId) -> Response:
+async def play_meeting(context: Context, request: Request, meeting_id: ReadableMeeting) -> Response:
     """The sound, for a player that seeks."""
     journal = await context.meetings.open_sound(meeting_id)
     try:

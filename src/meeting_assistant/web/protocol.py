@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from meeting_assistant.domain import events
 from meeting_assistant.domain.audio import MAX_INPUT_RATE_HZ, MIN_INPUT_RATE_HZ
@@ -43,6 +43,8 @@ class Start(ClientMessage, MeetingOptions):
     """1, or 2 interleaved; with 2, channel 0 is "You"."""
     meeting_id: str | None = Field(default=None, max_length=36)
     """Of the meeting to go on with; null opens a new one."""
+    token: SecretStr | None = Field(default=None, max_length=512)
+    """Where the server asks for one and the handshake brought none (no header, no cookie, no ticket)."""
     last_seq: int = Field(default=0, ge=0)
     """Highest `seq` seen; events after it are sent again."""
     captions: bool = True
@@ -174,6 +176,10 @@ class DegradedLevel(ServerMessage, events.Degraded):
     """The live service stepped down, or up again."""
 
 
+class StorageState(ServerMessage, events.StorageChanged):
+    """The disk refuses sound, or takes it again."""
+
+
 class Final(ServerMessage, events.MeetingFinished):
     """The terminal message."""
 
@@ -190,6 +196,7 @@ AnyServerMessage = Annotated[
     | Notes
     | Gap
     | DegradedLevel
+    | StorageState
     | Final,
     Field(discriminator="type"),
 ]

@@ -12,6 +12,7 @@ import secrets
 import threading
 import uuid
 from bisect import bisect_right
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,16 +35,18 @@ class FileAudioStore:
 
     def create(self, meeting_id: str) -> FileJournal:
         """A new journal; it is on the disk when this returns. Raises ConflictError, StorageError."""
-        path = self._path(meeting_id)
-        data_key = secrets.token_bytes(fmt.DATA_KEY_BYTES)
-        raw_header = fmt.encode_header(meeting_id, self._keyring.wrap(data_key))
         try:
             durable_files.make_private_directory(self._directory)
-            durable_files.write_new_file(path, raw_header)
+            return self._new_journal(meeting_id, self._path(meeting_id))
         except FileExistsError as error:
             raise ConflictError("This meeting already has a recording.", "Open it instead.") from error
         except OSError as error:
             raise durable_files.storage_error(error) from error
+
+    def _new_journal(self, meeting_id: str, path: Path) -> FileJournal:
+        data_key = secrets.token_bytes(fmt.DATA_KEY_BYTES)
+        raw_header = fmt.encode_header(meeting_id, self._keyring.wrap(data_key))
+        durable_files.write_new_file(path, raw_header)
         return FileJournal(path, fmt.JournalCodec(fmt.decode_header(raw_header), data_key))
 
     def open(self, meeting_id: str, *, durable_bytes: int = 0) -> FileJournal:
@@ -75,13 +78,53 @@ class FileAudioStore:
         except NotFoundError:
             return False
 
+    def erase(self, meeting_id: str, spans: Sequence[tuple[int, int]]) -> None:
+        """Write the recording anew under a new data key, silence in the place of the spans; then destroy the old key.
+
+        The recording is sealed afterwards. Idempotent; a crash leaves the old recording or the new one.
+        """
+        path = self._path(meeting_id)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        source = self.open(meeting_id)
+        try:
+            target = self._new_journal(meeting_id, temporary)
+            try:
+                copy_with_silence(source, target, spans)
+                target.seal()
+            finally:
+                target.close()
+            self._replace(path, temporary)
+        except OSError as error:
+            raise durable_files.storage_error(error) from error
+        finally:
+            source.close()
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def _replace(self, path: Path, temporary: Path) -> None:
+        """The old file keeps its descriptor while it loses its name, so that its key can be destroyed afterwards."""
+        descriptor = durable_files.open_file(path, os.O_RDWR)
+        try:
+            durable_files.lock_for_writing(descriptor)
+            temporary.replace(path)
+            durable_files.sync_directory(self._directory)
+            _destroy_key(descriptor)
+        finally:
+            os.close(descriptor)
+        for aside in self._directory.glob(f"{path.name}.torn*"):
+            aside.unlink(missing_ok=True)
+
     def delete(self, meeting_id: str) -> None:
         """Destroy the wrapped key, then remove the file and what was set aside of it. Idempotent."""
         if not self.exists(meeting_id):
             return
         path = self._path(meeting_id)
         try:
-            _destroy_key(path)
+            descriptor = durable_files.open_file(path, os.O_WRONLY)
+            try:
+                _destroy_key(descriptor)
+            finally:
+                os.close(descriptor)
             for pattern in (f"{path.name}.torn*", f".{path.name}.*.tmp", path.name):
                 for file in self._directory.glob(pattern):
                     file.unlink(missing_ok=True)
@@ -323,14 +366,23 @@ class FileJournal:
             raise ConflictError("This recording was closed.", "Open it again.")
 
 
-def _destroy_key(path: Path) -> None:
+def copy_with_silence(source: FileJournal, target: FileJournal, spans: Sequence[tuple[int, int]]) -> None:
+    """All sound of one recording into another; `spans` are byte ranges of it that become silence."""
+    offset = 0
+    while piece := source.read(offset, fmt.MAX_PAYLOAD_BYTES):
+        kept = bytearray(piece)
+        for start, end in spans:
+            first, last = max(start - offset, 0), min(end - offset, len(piece))
+            if first < last:
+                kept[first:last] = bytes(last - first)
+        target.append(bytes(kept))
+        offset += len(piece)
+
+
+def _destroy_key(descriptor: int) -> None:
     """Without its data key the sound cannot be had back, even where the file's blocks survive."""
-    descriptor = durable_files.open_file(path, os.O_WRONLY)
-    try:
-        durable_files.write_all(descriptor, fmt.SECTOR_BYTES, bytes(fmt.HEADER_BYTES - fmt.SECTOR_BYTES))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable_files.write_all(descriptor, fmt.SECTOR_BYTES, bytes(fmt.HEADER_BYTES - fmt.SECTOR_BYTES))
+    os.fsync(descriptor)
 
 
 def _damaged(meeting_id: str, finding: fmt.Finding, position: int, offset: int) -> AudioDecryptionError:

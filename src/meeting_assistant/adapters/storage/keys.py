@@ -39,7 +39,7 @@ class KeyRing:
                 raise ConfigurationError(
                     f"AUDIO_ENCRYPTION_KEY: key {number} of {len(keys)} is not a Fernet key, which is 32 bytes in "
                     "url-safe base64 (44 characters, the last one =).",
-                    "Separate several keys by commas; make one with Fernet.generate_key() of the package cryptography.",
+                    "Separate several keys by commas; make one with `meeting-assistant keygen`.",
                 )
         self._fernets = {fingerprint_of(key): Fernet(key) for key in keys}
         self.source: KeySource = source
@@ -81,6 +81,18 @@ class KeyRing:
 def fingerprint_of(key: str) -> str:
     """Names a key and gives nothing of it away: the first 8 bytes of the SHA-256 of its 32 bytes, as hex."""
     return hashlib.sha256(base64.urlsafe_b64decode(key)).hexdigest()[:16]
+
+
+def new_key() -> str:
+    """A fresh key for `AUDIO_ENCRYPTION_KEY`."""
+    return Fernet.generate_key().decode()
+
+
+def load_keyring(configured: Sequence[str], data_dir: Path) -> KeyRing | None:
+    """The configured keys and the generated one, as far as there are any; nothing is made. Raises as below."""
+    generated = _read_generated(data_dir / GENERATED_KEY_FILE)
+    keys = [*configured, *generated]
+    return KeyRing(keys, "configured" if configured else "generated") if keys else None
 
 
 def load_or_create_keyring(configured: Sequence[str], data_dir: Path) -> KeyRing:

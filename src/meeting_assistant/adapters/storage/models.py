@@ -22,7 +22,7 @@ class MeetingRow(Base):
     """One meeting."""
 
     __tablename__ = "meetings"
-    __table_args__ = (Index("ix_meetings_state", "state"),)
+    __table_args__ = (Index("ix_meetings_state", "state"), Index("ix_meetings_owner", "owner"))
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     title: Mapped[str]
@@ -38,6 +38,9 @@ class MeetingRow(Base):
     epoch: Mapped[int]
     received_bytes: Mapped[int]
     committed_sample: Mapped[int]
+    owner: Mapped[str] = mapped_column(String(64))
+    off_record: Mapped[list[Any]]
+    sound_deleted_at_ms: Mapped[int | None]
     engines: Mapped[dict[str, Any]]
     coverage: Mapped[dict[str, Any]]
     errors: Mapped[list[Any]]
@@ -107,3 +110,27 @@ class EventRow(Base):
     type: Mapped[str] = mapped_column(String(32))
     payload: Mapped[dict[str, Any]]
     """`transcript`: the utterance's id; `speakers`: the labels; `final`: nothing; others: the body."""
+
+
+class StepRow(Base):
+    """How often a step of finishing a meeting was begun, and how it ended."""
+
+    __tablename__ = "steps"
+
+    meeting_id: Mapped[str] = _meeting_key()
+    step: Mapped[str] = mapped_column(String(32), primary_key=True)
+    attempts: Mapped[int]
+    is_done: Mapped[bool]
+
+
+class ShareRow(Base):
+    """A link to read one meeting. The link's token is not stored, only its digest."""
+
+    __tablename__ = "shares"
+    __table_args__ = (Index("ix_shares_digest", "digest", unique=True),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    meeting_id: Mapped[str] = mapped_column(String(36), ForeignKey("meetings.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(String(64))
+    created_at_ms: Mapped[int]
+    expires_at_ms: Mapped[int]

@@ -1,12 +1,10 @@
-"""Meetings in SQL: implements `MeetingStore`."""
+"""Meetings in SQL: implements `MeetingStore`, with `sql_upkeep.py` for what happens after a meeting."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from meeting_assistant.adapters.storage.database import Database, runs_to_its_end
 from meeting_assistant.adapters.storage.models import (
@@ -22,30 +20,24 @@ from meeting_assistant.adapters.storage.rows import (
     event_payload,
     meeting_of,
     row_of,
-    transcript_of,
     utterance_row,
     word_rows,
 )
-from meeting_assistant.domain.errors import ConflictError, NotFoundError
+from meeting_assistant.adapters.storage.sql_rows import minutes_in, move, number, row_in, transcript_in
+from meeting_assistant.adapters.storage.sql_upkeep import SqlUpkeep
+from meeting_assistant.domain.errors import NotFoundError
 from meeting_assistant.domain.events import DurableEvent
 from meeting_assistant.domain.meeting import Bookmark, Coverage, Meeting, MeetingState, StageError
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.transcript import Transcript, Utterance
 
-_MAY_MOVE = {
-    MeetingState.RECORDING: {MeetingState.PROCESSING, MeetingState.FAILED},
-    MeetingState.PROCESSING: {MeetingState.DONE, MeetingState.FAILED},
-    MeetingState.FAILED: {MeetingState.PROCESSING},
-    MeetingState.DONE: set[MeetingState](),
-}
 
-
-class SqlMeetingStore:
+class SqlMeetingStore(SqlUpkeep):
     """One writer, several readers; what a method returned from is on the disk."""
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def open(self) -> None:
         """Connect and bring the schema up to date."""
@@ -66,11 +58,15 @@ class SqlMeetingStore:
     async def get(self, meeting_id: str) -> Meeting:
         """The record, without its transcript."""
         async with self._database.reading() as session:
-            return meeting_of(await _row(session, meeting_id))
+            return meeting_of(await row_in(session, meeting_id))
 
-    async def recent(self, *, limit: int = 50, before: str | None = None) -> list[Meeting]:
+    async def recent(
+        self, *, limit: int = 50, before: str | None = None, owner: str | None = None
+    ) -> list[Meeting]:
         """Newest first: UUIDv7 ids sort by time."""
         query = select(MeetingRow).order_by(MeetingRow.id.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(MeetingRow.owner == owner)
         if before is not None:
             query = query.where(MeetingRow.id < before)
         async with self._database.reading() as session:
@@ -87,7 +83,7 @@ class SqlMeetingStore:
     async def delete(self, meeting_id: str) -> None:
         """Rows of all tables go with the meeting's; then the write-ahead log is emptied."""
         async with self._database.writing() as session:
-            await _row(session, meeting_id)
+            await row_in(session, meeting_id)
             await session.execute(delete(MeetingRow).where(MeetingRow.id == meeting_id))
         await self._database.forget_deleted()
 
@@ -95,33 +91,33 @@ class SqlMeetingStore:
     async def set_title(self, meeting_id: str, title: str) -> None:
         """Rename the meeting."""
         async with self._database.writing() as session:
-            (await _row(session, meeting_id)).title = title
+            (await row_in(session, meeting_id)).title = title
 
     @runs_to_its_end
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:
         """Move it on; to where it is already is fine. Raises ConflictError for a move that does not exist."""
         async with self._database.writing() as session:
-            _move(await _row(session, meeting_id), state)
+            move(await row_in(session, meeting_id), state)
 
     @runs_to_its_end
     async def add_error(self, meeting_id: str, error: StageError) -> None:
         """Append what went wrong."""
         async with self._database.writing() as session:
-            row = await _row(session, meeting_id)
+            row = await row_in(session, meeting_id)
             row.errors = [*row.errors, error.model_dump()]
 
     @runs_to_its_end
     async def add_bookmark(self, meeting_id: str, bookmark: Bookmark) -> None:
         """Append a marked moment."""
         async with self._database.writing() as session:
-            row = await _row(session, meeting_id)
+            row = await row_in(session, meeting_id)
             row.bookmarks = [*row.bookmarks, bookmark.model_dump()]
 
     @runs_to_its_end
     async def take_over(self, meeting_id: str) -> int:
         """Raise the epoch and return it."""
         async with self._database.writing() as session:
-            row = await _row(session, meeting_id)
+            row = await row_in(session, meeting_id)
             row.epoch += 1
             return row.epoch
 
@@ -129,7 +125,7 @@ class SqlMeetingStore:
     async def set_received(self, meeting_id: str, received_bytes: int) -> None:
         """Never moves backwards."""
         async with self._database.writing() as session:
-            row = await _row(session, meeting_id)
+            row = await row_in(session, meeting_id)
             row.received_bytes = max(row.received_bytes, received_bytes)
 
     # --- what was said
@@ -138,11 +134,11 @@ class SqlMeetingStore:
     async def commit_utterance(self, meeting_id: str, utterance: Utterance, committed_sample: int) -> int:
         """Utterance, committed sample and event number in one transaction; the same revision again changes nothing."""
         async with self._database.writing() as session:
-            row = await _row(session, meeting_id)
+            row = await row_in(session, meeting_id)
             known = await session.get(UtteranceRow, (meeting_id, utterance.utterance))
             if known is not None and known.rev >= utterance.rev:
                 return known.seq
-            seq = _number(session, row, "transcript", {"utterance": utterance.utterance})
+            seq = number(session, row, "transcript", {"utterance": utterance.utterance})
             if known is not None:
                 of_it = (WordRow.meeting_id == meeting_id) & (WordRow.utterance == utterance.utterance)
                 await session.execute(delete(WordRow).where(of_it))
@@ -155,14 +151,14 @@ class SqlMeetingStore:
     async def commit_sample(self, meeting_id: str, committed_sample: int) -> None:
         """Never moves backwards."""
         async with self._database.writing() as session:
-            row = await _row(session, meeting_id)
+            row = await row_in(session, meeting_id)
             row.committed_sample = max(row.committed_sample, committed_sample)
 
     @runs_to_its_end
     async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:
         """Name a speaker that occurs in the transcript."""
         async with self._database.writing() as session:
-            row = await _row(session, meeting_id)
+            row = await row_in(session, meeting_id)
             of_label = (UtteranceRow.meeting_id == meeting_id) & (UtteranceRow.speaker == label)
             if (
                 await session.scalars(select(UtteranceRow.utterance).where(of_label).limit(1))
@@ -171,13 +167,13 @@ class SqlMeetingStore:
                     f"Nobody in this meeting is called {label}.", "Use a label of the transcript."
                 )
             await session.merge(SpeakerRow(meeting_id=meeting_id, label=label, name=name))
-            return _number(session, row, "speakers", {"labels": [label]})
+            return number(session, row, "speakers", {"labels": [label]})
 
     @runs_to_its_end
     async def append_event(self, meeting_id: str, body: DurableEvent) -> int:
         """Number and store a `gap` or `notes` event."""
         async with self._database.writing() as session:
-            return _number(session, await _row(session, meeting_id), body.type, event_payload(body))
+            return number(session, await row_in(session, meeting_id), body.type, event_payload(body))
 
     @runs_to_its_end
     async def finish(
@@ -191,46 +187,46 @@ class SqlMeetingStore:
     ) -> int:
         """Minutes, state and `final` in one transaction; once."""
         async with self._database.writing() as session:
-            row = await _row(session, meeting_id)
+            row = await row_in(session, meeting_id)
             if row.state == MeetingState.DONE:
                 finals = (EventRow.meeting_id == meeting_id) & (EventRow.type == "final")
                 return (await session.scalars(select(EventRow.seq).where(finals))).one()
-            _move(row, MeetingState.DONE)
+            move(row, MeetingState.DONE)
             row.coverage = coverage.model_dump()
             row.duration_ms = duration_ms
             row.engines = dict(engines)
             if minutes is not None:
                 document = minutes.model_dump(mode="json")
                 session.add(MinutesRow(meeting_id=meeting_id, version=minutes.version, document=document))
-            return _number(session, row, "final", {})
+            return number(session, row, "final", {})
 
     async def transcript(self, meeting_id: str) -> Transcript:
         """All of it, in order of time."""
         async with self._database.reading() as session:
-            return await _transcript(session, meeting_id)
+            return await transcript_in(session, meeting_id)
 
     async def minutes(self, meeting_id: str) -> Minutes | None:
         """The newest version."""
         async with self._database.reading() as session:
-            return await _minutes(session, meeting_id)
+            return await minutes_in(session, meeting_id)
 
     # --- events
 
     async def last_seq(self, meeting_id: str) -> int:
         """0 when there is none."""
         async with self._database.reading() as session:
-            return (await _row(session, meeting_id)).last_seq
+            return (await row_in(session, meeting_id)).last_seq
 
     async def events_after(self, meeting_id: str, seq: int) -> list[StoredEvent]:
         """Rebuilt from the present rows."""
         async with self._database.reading() as session:
-            meeting = meeting_of(await _row(session, meeting_id))
+            meeting = meeting_of(await row_in(session, meeting_id))
             after = (EventRow.meeting_id == meeting_id) & (EventRow.seq > seq)
             rows = (await session.scalars(select(EventRow).where(after).order_by(EventRow.seq))).all()
             if not rows:
                 return []
-            transcript = await _transcript(session, meeting_id)
-            minutes = await _minutes(session, meeting_id)
+            transcript = await transcript_in(session, meeting_id)
+            minutes = await minutes_in(session, meeting_id)
         said = {utterance.utterance: utterance for utterance in transcript.utterances}
         return [StoredEvent(row.seq, body_of(row, meeting, transcript, said, minutes)) for row in rows]
 
@@ -239,46 +235,3 @@ class SqlMeetingStore:
         """A real write and read, rolled back."""
         await self._database.probe()
         return "written, read, rolled back; schema is up to date"
-
-
-async def _row(session: AsyncSession, meeting_id: str) -> MeetingRow:
-    row = await session.get(MeetingRow, meeting_id)
-    if row is None:
-        raise NotFoundError("There is no such meeting.", "It may have been deleted.")
-    return row
-
-
-def _move(row: MeetingRow, state: MeetingState) -> None:
-    present = MeetingState(row.state)
-    if state is present:
-        return
-    if state not in _MAY_MOVE[present]:
-        raise ConflictError(f"A meeting that is {present} cannot become {state}.", "Read its state again.")
-    row.state = state.value
-
-
-def _number(session: AsyncSession, row: MeetingRow, kind: str, payload: dict[str, Any]) -> int:
-    """The next number, in this transaction: an event and its number exist together or not at all."""
-    row.last_seq += 1
-    session.add(EventRow(meeting_id=row.id, seq=row.last_seq, type=kind, payload=payload))
-    return row.last_seq
-
-
-async def _transcript(session: AsyncSession, meeting_id: str) -> Transcript:
-    await _row(session, meeting_id)
-    utterances = await _all(session, UtteranceRow, meeting_id, UtteranceRow.start_ms, UtteranceRow.utterance)
-    words = await _all(session, WordRow, meeting_id, WordRow.utterance, WordRow.position)
-    speakers = await _all(session, SpeakerRow, meeting_id)
-    of_gaps = (EventRow.meeting_id == meeting_id) & (EventRow.type == "gap")
-    gaps = (await session.scalars(select(EventRow).where(of_gaps).order_by(EventRow.seq))).all()
-    return transcript_of(utterances, words, speakers, gaps)
-
-
-async def _minutes(session: AsyncSession, meeting_id: str) -> Minutes | None:
-    of_meeting = select(MinutesRow).where(MinutesRow.meeting_id == meeting_id)
-    newest = (await session.scalars(of_meeting.order_by(MinutesRow.version.desc()).limit(1))).first()
-    return Minutes.model_validate(newest.document) if newest is not None else None
-
-
-async def _all(session: AsyncSession, table: Any, meeting_id: str, *order: Any) -> Sequence[Any]:
-    return (await session.scalars(select(table).where(table.meeting_id == meeting_id).order_by(*order))).all()

@@ -16,6 +16,7 @@ from meeting_assistant.domain.ports.language import (
     MinutesWriter,
 )
 from meeting_assistant.domain.ports.meetings import MeetingStore, StoredEvent
+from meeting_assistant.domain.ports.shares import ShareStore
 from meeting_assistant.domain.ports.sound import (
     AudioJournal,
     AudioStore,
@@ -57,6 +58,7 @@ __all__ = [
     "MeetingStore",
     "MinutesRequest",
     "MinutesWriter",
+    "ShareStore",
     "StoredEvent",
     "Vad",
     "VadStream",

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from meeting_assistant.domain.events import DurableEvent
-from meeting_assistant.domain.meeting import Bookmark, Coverage, Meeting, MeetingState, StageError
+from meeting_assistant.domain.meeting import (
+    Bookmark,
+    Coverage,
+    Meeting,
+    MeetingState,
+    OffRecord,
+    StageError,
+)
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Transcript, Utterance
 
@@ -42,8 +49,10 @@ class MeetingStore(Protocol):
         """The record, without its transcript."""
         ...
 
-    async def recent(self, *, limit: int = 50, before: str | None = None) -> list[Meeting]:
-        """Newest first; `before` is the id of the last one of the page before."""
+    async def recent(
+        self, *, limit: int = 50, before: str | None = None, owner: str | None = None
+    ) -> list[Meeting]:
+        """Newest first; `before` is the id of the last one of the page before; of one owner, or of all."""
         ...
 
     async def unfinished(self) -> list[Meeting]:
@@ -60,6 +69,52 @@ class MeetingStore(Protocol):
 
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:
         """Move it on."""
+        ...
+
+    async def begin_step(self, meeting_id: str, step: str, *, is_repeatable: bool = False) -> int:
+        """Count an attempt at a step. Returns how many there have been; 0 when it is done already and is not one that
+        can be done again."""
+        ...
+
+    async def end_step(self, meeting_id: str, step: str) -> None:
+        """The step is done; it is not begun again."""
+        ...
+
+    async def reset_steps(self, meeting_id: str) -> None:
+        """Forget all attempts: somebody asked for another try."""
+        ...
+
+    async def left_open(self, step: str) -> list[str]:
+        """Ids of meetings in which the step was begun and not ended, oldest first."""
+        ...
+
+    async def set_off_record(self, meeting_id: str, spans: Sequence[OffRecord]) -> None:
+        """Record which spans of the sound must not be kept, before anything of them is."""
+        ...
+
+    async def forget(
+        self,
+        meeting_id: str,
+        spans: Sequence[OffRecord],
+        changed: Sequence[Utterance],
+        removed: Sequence[int],
+    ) -> int:
+        """Take words out for good, in one transaction with the spans: utterances are replaced or removed, all minutes,
+        notes and the bookmarks inside the spans go, gaps are numbered. Freed pages are overwritten.
+        Returns the number of the newest event.
+        """
+        ...
+
+    async def rewrite(self, meeting_id: str, *, minutes: Minutes | None, coverage: Coverage) -> None:
+        """Store another version of the minutes of a finished meeting, with its coverage."""
+        ...
+
+    async def with_sound_until(self, created_before_ms: int, *, only_with_minutes: bool) -> list[str]:
+        """Ids of finished meetings that still have sound and began before that time, oldest first."""
+        ...
+
+    async def set_sound_deleted(self, meeting_id: str, at_ms: int) -> None:
+        """Record that its sound was destroyed."""
         ...
 
     async def add_error(self, meeting_id: str, error: StageError) -> None:

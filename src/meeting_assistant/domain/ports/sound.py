@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -48,6 +48,12 @@ class AudioStore(Protocol):
 
     def exists(self, meeting_id: str) -> bool:
         """True when there is a journal of that meeting."""
+        ...
+
+    def erase(self, meeting_id: str, spans: Sequence[tuple[int, int]]) -> None:
+        """Silence in the place of these byte ranges, for good; the recording is sealed. Idempotent.
+
+        Raises NotFoundError, AudioDecryptionError, StorageError; then the recording is as it was."""
         ...
 
     def delete(self, meeting_id: str) -> None:

@@ -1,16 +1,19 @@
-"""From names in the settings to objects: the only file that knows every part."""
+"""From names in the settings to objects: the only place that knows every part."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-
-from pydantic import SecretStr
+from typing import TYPE_CHECKING
 
 from meeting_assistant import __version__
+from meeting_assistant.bootstrap.language_models import build_llm_service
+from meeting_assistant.bootstrap.speech import choose_engine
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
 from meeting_assistant.domain.errors import ConfigurationError, StorageError
@@ -20,11 +23,10 @@ from meeting_assistant.domain.ports import (
     AudioStore,
     DecodeLimits,
     JobBackend,
-    LlmProvider,
     MeetingStore,
     Vad,
 )
-from meeting_assistant.observability import llm_latency_seconds
+from meeting_assistant.services.access_service import AccessService
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.audio_session import SpeechTools
 from meeting_assistant.services.diarization_service import (
@@ -35,14 +37,18 @@ from meeting_assistant.services.diarization_service import (
 from meeting_assistant.services.endpointing import EndpointOptions
 from meeting_assistant.services.finishing import MeetingFinisher
 from meeting_assistant.services.live_meetings import LiveMeetings
-from meeting_assistant.services.llm_service import Attempt, LLMService
+from meeting_assistant.services.llm_service import LLMService
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.meeting_service import MeetingService
 from meeting_assistant.services.minutes_service import MinutesService
 from meeting_assistant.services.orchestrator import Orchestrator
 from meeting_assistant.services.session_plan import LiveOptions
+from meeting_assistant.services.upkeep import RetentionPolicy, Upkeep
 from meeting_assistant.services.uploads import Uploads
 from meeting_assistant.web.context import ServerInfo
+
+if TYPE_CHECKING:
+    from meeting_assistant.adapters.storage.keys import KeyRing
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +72,8 @@ class Services:
     channels: Channels
     live: LiveMeetings
     uploads: Uploads
+    upkeep: Upkeep
+    access: AccessService
     meetings: MeetingService
     info: ServerInfo
     vad_threads: ThreadPoolExecutor
@@ -88,10 +96,13 @@ def build(settings: Settings) -> Services:
     from meeting_assistant.adapters.audio.resampler import StreamResampler
     from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
     from meeting_assistant.adapters.llm.embedded import EmbeddedWriter
+    from meeting_assistant.adapters.storage.database import Database
+    from meeting_assistant.adapters.storage.sql_shares import SqlShareStore
     from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
     from meeting_assistant.adapters.vad.silero import SileroVad
 
-    store = SqlMeetingStore(database_url(settings.data_dir))
+    database = Database(database_url(settings.data_dir))
+    store = SqlMeetingStore(database)
     asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)
     vad = SileroVad()
     speakers = DiarizationService(EmbeddedVoices() if diarization.name == "embedded" else None)
@@ -136,7 +147,16 @@ def build(settings: Settings) -> Services:
         orchestrator=orchestrator,
         disk_threads=disk_threads,
     )
-    finisher = MeetingFinisher(store, channels, minutes, engines)
+    upkeep = Upkeep(
+        store=store,
+        audio=audio,
+        channels=channels,
+        minutes=minutes,
+        disk_threads=disk_threads,
+        retention=RetentionPolicy.parse(settings.audio_retention),
+    )
+    access = AccessService(settings.token_grants(), meetings=store, shares=SqlShareStore(database))
+    finisher = MeetingFinisher(store, channels, minutes, engines, when_done=upkeep.minutes_are_written)
     orchestrator.handle(JobKind.FINISH_MEETING, finisher.finish)
     orchestrator.handle(JobKind.TRANSCRIBE_FILE, uploads.transcribe)
     info = ServerInfo(
@@ -161,6 +181,8 @@ def build(settings: Settings) -> Services:
         channels=channels,
         live=live,
         uploads=uploads,
+        upkeep=upkeep,
+        access=access,
         meetings=meetings,
         info=info,
         vad_threads=vad_threads,
@@ -191,68 +213,33 @@ def prepare_data_dir(path: Path) -> None:
         ) from error
 
 
+def check_free_space(path: Path, needed_bytes: int) -> None:
+    """Raises StorageError: what runs needs the rest."""
+    try:
+        free = shutil.disk_usage(path).free
+    except OSError:
+        return  # what cannot be asked will be found out by writing
+    if free < needed_bytes:
+        raise StorageError(
+            f"Only {free // 1_000_000} MB are free on the disk of the recordings; nothing new is taken in.",
+            "Free some space on the disk of DATA_DIR, or lower MIN_FREE_DISK_BYTES.",
+            code="disk_full",
+        )
+
+
+def audio_directory(data_dir: Path) -> Path:
+    """Where recordings lie."""
+    return data_dir / "audio"
+
+
+def database_path(data_dir: Path) -> Path:
+    """The SQLite file."""
+    return data_dir / "meetings.db"
+
+
 def database_url(data_dir: Path) -> str:
     """SQLite in the data directory."""
-    return f"sqlite+aiosqlite:///{data_dir / 'meetings.db'}"
-
-
-def choose_engine(settings: Settings) -> tuple[AsrEngine, str]:
-    """The speech engine and why it was chosen. Raises ConfigurationError."""
-    from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
-
-    match settings.asr_engine:
-        case "moonshine":
-            return MoonshineEngine(), "ASR_ENGINE=moonshine asks for it."
-        case "faster-whisper":
-            return _whisper(settings, can_download=True), "ASR_ENGINE=faster-whisper asks for it."
-        case "openai":
-            from meeting_assistant.adapters.asr.openai_transcriptions import OpenAiTranscriptions
-
-            key = settings.asr_api_key
-            engine = OpenAiTranscriptions(
-                settings.asr_base_url, settings.asr_model_id, api_key=key.get_secret_value() if key else None
-            )
-            return engine, "ASR_ENGINE=openai asks for it."
-        case "auto":
-            return _best_engine(settings)
-
-
-def _best_engine(settings: Settings) -> tuple[AsrEngine, str]:
-    """Whisper where it was asked for or there is a GPU, if its weights are there; else the embedded engine."""
-    from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
-    from meeting_assistant.adapters.asr.whisper import has_cuda, is_on_disk
-
-    model = settings.asr_model_id
-    if "asr_model_id" in settings.model_fields_set:
-        why = f"ASR_MODEL_ID={model} is set"
-    elif has_cuda():
-        why = "there is a CUDA device"
-    else:
-        return MoonshineEngine(), "ASR_ENGINE=auto: the embedded engine needs no download and no GPU."
-    if is_on_disk(model):
-        return _whisper(settings, can_download=False), f"ASR_ENGINE=auto: {why}, and its weights are here."
-    return MoonshineEngine(), (
-        f"ASR_ENGINE=auto: {why}, but the weights of {model} are not on this machine; "
-        "ASR_ENGINE=faster-whisper downloads them at start."
-    )
-
-
-def _whisper(settings: Settings, *, can_download: bool) -> AsrEngine:
-    from meeting_assistant.adapters.asr.whisper import WhisperEngine, WhisperOptions, has_cuda
-
-    is_on_gpu = has_cuda()
-    compute_type: str = settings.asr_compute_type
-    if compute_type == "auto" and not is_on_gpu:
-        compute_type = "float32"
-    return WhisperEngine(
-        WhisperOptions(
-            model=settings.asr_model_id,
-            device="cuda" if is_on_gpu else "cpu",
-            compute_type=compute_type,
-            max_batch=settings.inference_batch_size,
-            can_download=can_download,
-        )
-    )
+    return f"sqlite+aiosqlite:///{database_path(data_dir)}"
 
 
 def choose_audio_store(settings: Settings, notes: list[str]) -> AudioStore | None:
@@ -268,7 +255,31 @@ def choose_audio_store(settings: Settings, notes: list[str]) -> AudioStore | Non
             "AUDIO_ENCRYPTION_KEY is not set: recordings are encrypted with a key generated into the data "
             "directory (audio.key). Keep a copy of it elsewhere."
         )
-    return FileAudioStore(settings.data_dir / "audio", keyring)
+    _check_keys(settings, keyring, notes)
+    return FileAudioStore(audio_directory(settings.data_dir), keyring)
+
+
+def _check_keys(settings: Settings, keyring: KeyRing, notes: list[str]) -> None:
+    """Say which recordings no key opens; start all the same, unless STRICT_KEYS. Raises ConfigurationError."""
+    from meeting_assistant.adapters.storage.journal_keys import uses_of_keys
+
+    missing = [
+        use for use in uses_of_keys(audio_directory(settings.data_dir), keyring) if not use.is_configured
+    ]
+    if not missing:
+        return
+    names = ", ".join(f"{use.fingerprint} ({use.recordings})" for use in missing)
+    sentence = (
+        f"Audio decryption failed: recordings need keys that are not configured: {names}; "
+        f"configured: {', '.join(keyring.fingerprints)}."
+    )
+    remedy = (
+        "Put the old keys back into AUDIO_ENCRYPTION_KEY, after the new one and a comma; nothing was touched."
+    )
+    if settings.strict_keys:
+        raise ConfigurationError(sentence, remedy)
+    logger.warning("Audio decryption failed: some recordings need keys that are not configured.")
+    notes.append(f"{sentence} {remedy}")
 
 
 def choose_job_backend(settings: Settings) -> JobBackend:
@@ -299,6 +310,8 @@ def live_options(settings: Settings, diarization: DiarizationChoice) -> LiveOpti
     """How live meetings are run."""
     return LiveOptions(
         max_sessions=settings.max_sessions,
+        max_sessions_per_owner=settings.max_sessions_per_owner,
+        check_space=partial(check_free_space, settings.data_dir, settings.min_free_disk_bytes),
         max_bytes=int(settings.max_meeting_hours * 3600) * 32_000,
         grace_s=settings.session_grace_seconds,
         partial_interval_s=settings.partial_interval_seconds,
@@ -311,89 +324,3 @@ def live_options(settings: Settings, diarization: DiarizationChoice) -> LiveOpti
             max_utterance_ms=int(settings.max_utterance_seconds * 1000),
         ),
     )
-
-
-def build_llm_service(settings: Settings) -> LLMService:
-    """The providers that are configured, in the order that is configured."""
-
-    def observe(attempt: Attempt) -> None:
-        llm_latency_seconds.labels(attempt.provider).observe(attempt.seconds)
-
-    providers = (choose_llm(name, settings) for name in settings.llm_provider_order)
-    is_vllm_chosen = any(map(settings.is_set, ("vllm_base_url", "vllm_model_id", "vllm_api_key")))
-    return LLMService(
-        [provider for provider in providers if provider is not None],
-        max_retries=settings.llm_max_retries,
-        backoff_s=settings.llm_backoff_seconds,
-        is_local_only=settings.llm_local_only,
-        optional=frozenset() if is_vllm_chosen else frozenset({"vllm"}),
-        on_attempt=observe,
-    )
-
-
-def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
-    """The provider of that name, or None when it is not configured (`embedded` writes without a model)."""
-    from meeting_assistant.adapters.llm.anthropic import AnthropicMessages
-    from meeting_assistant.adapters.llm.gemini import GeminiGenerate
-    from meeting_assistant.adapters.llm.http import JsonHttp
-    from meeting_assistant.adapters.llm.openai_chat import CLOUD, LOCAL, OpenAiChat, join_url
-
-    def reach(base_url: str, headers: Mapping[str, str]) -> JsonHttp:
-        return JsonHttp(name, base_url, headers, timeout_s=settings.llm_timeout_seconds)
-
-    match name:
-        case "vllm":
-            base = settings.vllm_base_url
-            http = reach(base, bearer(settings.vllm_api_key))
-            return OpenAiChat(
-                name,
-                http=http,
-                url=join_url(base, settings.vllm_completions_endpoint),
-                model=settings.vllm_model_id,
-                dialect=LOCAL,
-                is_local=True,
-                models_url=None if settings.is_set("vllm_model_id") else join_url(base, "/v1/models"),
-            )
-        case "xai" if settings.xai_api_key:
-            base, model = settings.xai_base_url, settings.xai_model_id
-            http = reach(base, bearer(settings.xai_api_key))
-        case "openai" if settings.openai_api_key:
-            base, model = settings.openai_base_url, settings.openai_model_id
-            http = reach(base, bearer(settings.openai_api_key))
-        case "azure" if (
-            settings.azure_openai_endpoint
-            and settings.azure_openai_api_key
-            and settings.azure_openai_deployment
-        ):
-            endpoint, model = settings.azure_openai_endpoint, settings.azure_openai_deployment
-            http = reach(endpoint, {"api-key": settings.azure_openai_api_key.get_secret_value()})
-            url = azure_url(endpoint, model, settings.azure_openai_api_version)
-            return OpenAiChat(name, http=http, url=url, model=model, dialect=CLOUD, is_local=http.is_loopback)
-        case "anthropic" if settings.anthropic_api_key:
-            key = settings.anthropic_api_key.get_secret_value()
-            base, model = settings.anthropic_base_url, settings.anthropic_model_id
-            http = reach(base, {"x-api-key": key, "anthropic-version": settings.anthropic_version})
-            url = join_url(base, "/v1/messages")
-            return AnthropicMessages(name, http=http, url=url, model=model, is_local=http.is_loopback)
-        case "gemini" if settings.google_gemini_api_key:
-            base, model = settings.google_gemini_base_url, settings.google_gemini_model_id
-            http = reach(base, {"x-goog-api-key": settings.google_gemini_api_key.get_secret_value()})
-            url = join_url(base, f"/models/{model}:generateContent")
-            return GeminiGenerate(name, http=http, url=url, model=model, is_local=http.is_loopback)
-        case _:
-            return None
-    url = join_url(base, "/chat/completions")
-    return OpenAiChat(name, http=http, url=url, model=model, dialect=CLOUD, is_local=http.is_loopback)
-
-
-def bearer(key: SecretStr | None) -> dict[str, str]:
-    """The usual header, or none without a key."""
-    return {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-
-
-def azure_url(endpoint: str, deployment: str, version: str | None) -> str:
-    """The `/v1` form that Azure recommends, or the deployments form when a version is named."""
-    base = endpoint.rstrip("/")
-    if version is None:
-        return f"{base.removesuffix('/openai/v1')}/openai/v1/chat/completions"
-    return f"{base}/openai/deployments/{deployment}/chat/completions?api-version={version}"

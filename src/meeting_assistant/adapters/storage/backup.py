@@ -1,0 +1,236 @@
+"""Copying everything while it is in use, and proving that a copy can be opened.
+
+A backup is a folder: `meetings.db` (SQLite's own online backup), `audio/*.maj` up to what was durable, and
+`manifest.json` with the size and SHA-256 of each file, the keys that recordings need and the schema's version. The
+keys themselves are never in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meeting_assistant.adapters.storage import durable_files
+from meeting_assistant.adapters.storage.journal_files import SUFFIX, FileAudioStore
+from meeting_assistant.adapters.storage.journal_keys import uses_of_keys
+from meeting_assistant.adapters.storage.keys import KeyRing
+from meeting_assistant.domain.audio import BYTES_PER_SECOND
+from meeting_assistant.domain.errors import (
+    AudioDecryptionError,
+    ConflictError,
+    InputError,
+    MeetingAssistantError,
+    StorageError,
+)
+
+MANIFEST = "manifest.json"
+DATABASE = "meetings.db"
+AUDIO = "audio"
+FORMAT = 1
+_PIECE = 1 << 20
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found in a backup."""
+
+    meetings: int = 0
+    recordings: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    """A sentence for each thing that is wrong; empty when everything can be restored."""
+
+
+def make_backup(database: Path, audio: Path, target: Path) -> Report:
+    """Copy into `target`, which appears whole or not at all. Raises InputError, StorageError."""
+    if target.exists() and not (target / MANIFEST).is_file() and any(target.iterdir()):
+        raise InputError(
+            f"{target} holds other files.", "Name a new folder, or one that holds an earlier backup."
+        )
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        durable_files.make_private_directory(partial)
+        durable_files.make_private_directory(partial / AUDIO)
+        _copy_database(database, partial / DATABASE)
+        for journal in sorted(audio.glob(f"*{SUFFIX}")):
+            _copy_file(journal, partial / AUDIO / journal.name)
+        _write_manifest(partial)
+        _replace(partial, target)
+    except OSError as error:
+        raise durable_files.storage_error(error) from error
+    return Report(
+        recordings=len(list((target / AUDIO).glob(f"*{SUFFIX}"))), meetings=_count(target / DATABASE)
+    )
+
+
+def verify(source: Path, ring: KeyRing | None) -> Report:
+    """Read every byte: sums, the database's own check, each recording opened and decrypted to its end."""
+    manifest = _read_manifest(source)
+    report = Report()
+    for name, entry in manifest["files"].items():
+        path = source / name
+        if not path.is_file():
+            report.problems.append(f"{name} is missing.")
+        elif _digest(path) != entry["sha256"]:
+            report.problems.append(f"{name} is not what was backed up.")
+    report.problems += _check_database(source / DATABASE)
+    if not report.problems:
+        report.meetings = _count(source / DATABASE)
+    known = _durable_bytes(source / DATABASE) if not report.problems else {}
+    for path in sorted((source / AUDIO).glob(f"*{SUFFIX}")):
+        _check_recording(path, ring, known.get(path.stem, 0), report)
+    return report
+
+
+def restore(source: Path, data_dir: Path) -> None:
+    """Copy into a data directory that holds no meetings. Raises ConflictError, StorageError."""
+    if (data_dir / DATABASE).exists() or any((data_dir / AUDIO).glob("*")):
+        raise ConflictError(
+            f"{data_dir} already holds meetings.",
+            "Set DATA_DIR to an empty folder, or move the old one away.",
+        )
+    try:
+        durable_files.make_private_directory(data_dir)
+        durable_files.make_private_directory(data_dir / AUDIO)
+        for path in sorted((source / AUDIO).glob(f"*{SUFFIX}")):
+            _copy_file(path, data_dir / AUDIO / path.name)
+        # Last: a database that is there says that everything is.
+        _copy_file(source / DATABASE, data_dir / DATABASE)
+        durable_files.sync_directory(data_dir)
+    except OSError as error:
+        raise durable_files.storage_error(error) from error
+
+
+# --- the database -----------------------------------------------------------------------------------------
+
+
+def _copy_database(database: Path, target: Path) -> None:
+    """Before the recordings: whatever it says is durable is in the journals that are copied after it."""
+    try:
+        with _opened(database) as source, contextlib.closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.Error as error:
+        raise StorageError(
+            f"The database cannot be copied: {error}.",
+            "Run `meeting-assistant doctor`; see docs/troubleshooting.md.",
+        ) from error
+    target.chmod(0o600)
+
+
+@contextlib.contextmanager
+def _opened(database: Path) -> Iterator[sqlite3.Connection]:
+    if not database.is_file():
+        raise InputError(f"There is no database at {database}.", "Set DATA_DIR to that of the server.")
+    with contextlib.closing(
+        sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+    ) as connection:
+        yield connection
+
+
+def _check_database(path: Path) -> list[str]:
+    try:
+        with _opened(path) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+    except (sqlite3.Error, InputError) as error:
+        return [f"{DATABASE} cannot be opened: {error}."]
+    return [] if found == ["ok"] else [f"{DATABASE} is damaged: {found[0]}."]
+
+
+def _count(path: Path) -> int:
+    with _opened(path) as connection:
+        return int(connection.execute("SELECT count(*) FROM meetings").fetchone()[0])
+
+
+def _durable_bytes(path: Path) -> dict[str, int]:
+    with _opened(path) as connection:
+        return dict(connection.execute("SELECT id, received_bytes FROM meetings WHERE source = 'live'"))
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def _check_recording(path: Path, ring: KeyRing | None, durable_bytes: int, report: Report) -> None:
+    if ring is None:
+        report.problems.append(f"{path.name}: no key is configured.")
+        return
+    try:
+        # Verifies the chain of all records from the first one.
+        journal = FileAudioStore(path.parent, ring).open(path.stem, durable_bytes=durable_bytes)
+    except (AudioDecryptionError, MeetingAssistantError) as error:
+        report.problems.append(f"{path.name}: {error}")
+        return
+    report.recordings += 1
+    report.seconds += journal.durable_bytes / BYTES_PER_SECOND
+    journal.close()
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """As it is now; a journal that grows meanwhile is copied up to some point at or after what was durable."""
+    with source.open("rb") as reading:
+        descriptor = durable_files.open_file(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        with os.fdopen(descriptor, "wb") as writing:
+            shutil.copyfileobj(reading, writing, _PIECE)
+            writing.flush()
+            os.fsync(writing.fileno())
+
+
+def _write_manifest(folder: Path) -> None:
+    files = [folder / DATABASE, *sorted((folder / AUDIO).glob("*"))]
+    with _opened(folder / DATABASE) as connection:
+        schema = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "schema": schema,
+        "keys": {use.fingerprint: use.recordings for use in uses_of_keys(folder / AUDIO, None)},
+        "files": {
+            str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+            for path in files
+        },
+    }
+    durable_files.write_new_file(folder / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
+
+
+def _read_manifest(source: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((source / MANIFEST).read_bytes())
+        is_ours = isinstance(manifest["files"], dict) and manifest["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        is_ours = False
+        manifest = {}
+    if not is_ours:
+        raise InputError(
+            f"{source} is not a backup that this version reads.", "Name a folder made by `backup`."
+        )
+    names = [Path(name) for name in manifest["files"]]
+    if any(name.is_absolute() or ".." in name.parts for name in names):
+        raise InputError(f"{source} names files outside itself.", "Do not use it.")
+    return dict(manifest)
+
+
+def _replace(partial: Path, target: Path) -> None:
+    if target.exists():
+        earlier = target.with_name(f".{target.name}.earlier")
+        shutil.rmtree(earlier, ignore_errors=True)
+        target.rename(earlier)
+        partial.rename(target)
+        shutil.rmtree(earlier)
+    else:
+        partial.rename(target)
+    durable_files.sync_directory(target.absolute().parent)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""Which language models are configured, and how each is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from meeting_assistant.config import Settings
+from meeting_assistant.domain.ports import LlmProvider
+from meeting_assistant.observability import llm_latency_seconds
+from meeting_assistant.services.llm_service import Attempt, LLMService
+
+
+def build_llm_service(settings: Settings) -> LLMService:
+    """The providers that are configured, in the order that is configured."""
+
+    def observe(attempt: Attempt) -> None:
+        llm_latency_seconds.labels(attempt.provider).observe(attempt.seconds)
+
+    providers = (choose_llm(name, settings) for name in settings.llm_provider_order)
+    is_vllm_chosen = any(map(settings.is_set, ("vllm_base_url", "vllm_model_id", "vllm_api_key")))
+    return LLMService(
+        [provider for provider in providers if provider is not None],
+        max_retries=settings.llm_max_retries,
+        backoff_s=settings.llm_backoff_seconds,
+        is_local_only=settings.llm_local_only,
+        optional=frozenset() if is_vllm_chosen else frozenset({"vllm"}),
+        on_attempt=observe,
+    )
+
+
+def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
+    """The provider of that name, or None when it is not configured (`embedded` writes without a model)."""
+    from meeting_assistant.adapters.llm.anthropic import AnthropicMessages
+    from meeting_assistant.adapters.llm.gemini import GeminiGenerate
+    from meeting_assistant.adapters.llm.http import JsonHttp
+    from meeting_assistant.adapters.llm.openai_chat import CLOUD, LOCAL, OpenAiChat, join_url
+
+    def reach(base_url: str, headers: Mapping[str, str]) -> JsonHttp:
+        return JsonHttp(name, base_url, headers, timeout_s=settings.llm_timeout_seconds)
+
+    match name:
+        case "vllm":
+            base = settings.vllm_base_url
+            http = reach(base, bearer(settings.vllm_api_key))
+            return OpenAiChat(
+                name,
+                http=http,
+                url=join_url(base, settings.vllm_completions_endpoint),
+                model=settings.vllm_model_id,
+                dialect=LOCAL,
+                is_local=True,
+                models_url=None if settings.is_set("vllm_model_id") else join_url(base, "/v1/models"),
+            )
+        case "xai" if settings.xai_api_key:
+            base, model = settings.xai_base_url, settings.xai_model_id
+            http = reach(base, bearer(settings.xai_api_key))
+        case "openai" if settings.openai_api_key:
+            base, model = settings.openai_base_url, settings.openai_model_id
+            http = reach(base, bearer(settings.openai_api_key))
+        case "azure" if (
+            settings.azure_openai_endpoint
+            and settings.azure_openai_api_key
+            and settings.azure_openai_deployment
+        ):
+            endpoint, model = settings.azure_openai_endpoint, settings.azure_openai_deployment
+            http = reach(endpoint, {"api-key": settings.azure_openai_api_key.get_secret_value()})
+            url = azure_url(endpoint, model, settings.azure_openai_api_version)
+            return OpenAiChat(name, http=http, url=url, model=model, dialect=CLOUD, is_local=http.is_loopback)
+        case "anthropic" if settings.anthropic_api_key:
+            key = settings.anthropic_api_key.get_secret_value()
+            base, model = settings.anthropic_base_url, settings.anthropic_model_id
+            http = reach(base, {"x-api-key": key, "anthropic-version": settings.anthropic_version})
+            url = join_url(base, "/v1/messages")
+            return AnthropicMessages(name, http=http, url=url, model=model, is_local=http.is_loopback)
+        case "gemini" if settings.google_gemini_api_key:
+            base, model = settings.google_gemini_base_url, settings.google_gemini_model_id
+            http = reach(base, {"x-goog-api-key": settings.google_gemini_api_key.get_secret_value()})
+            url = join_url(base, f"/models/{model}:generateContent")
+            return GeminiGenerate(name, http=http, url=url, model=model, is_local=http.is_loopback)
+        case _:
+            return None
+    url = join_url(base, "/chat/completions")
+    return OpenAiChat(name, http=http, url=url, model=model, dialect=CLOUD, is_local=http.is_loopback)
+
+
+def bearer(key: SecretStr | None) -> dict[str, str]:
+    """The usual header, or none without a key."""
+    return {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+
+
+def azure_url(endpoint: str, deployment: str, version: str | None) -> str:
+    """The `/v1` form that Azure recommends, or the deployments form when a version is named."""
+    base = endpoint.rstrip("/")
+    if version is None:
+        return f"{base.removesuffix('/openai/v1')}/openai/v1/chat/completions"
+    return f"{base}/openai/deployments/{deployment}/chat/completions?api-version={version}"

@@ -1,0 +1,55 @@
+"""`backup` and `restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from meeting_assistant.adapters.storage.backup import Report, make_backup, restore, verify
+from meeting_assistant.adapters.storage.keys import load_keyring
+from meeting_assistant.bootstrap import audio_directory, database_path
+from meeting_assistant.config import load_settings
+from meeting_assistant.domain.errors import StorageError
+
+
+def run_backup(target: Path) -> None:
+    """Make it, then prove it. Raises InputError, StorageError."""
+    settings = load_settings()
+    console = Console(stderr=True, highlight=False)
+    make_backup(database_path(settings.data_dir), audio_directory(settings.data_dir), target)
+    report = verify(target, load_keyring(settings.audio_encryption_keys(), settings.data_dir))
+    _tell(report, console)
+    console.print(
+        "Keys are not in it. Keep a copy of AUDIO_ENCRYPTION_KEY (or of audio.key in DATA_DIR) elsewhere: "
+        "without it the recordings in this backup open for nobody.",
+        markup=False,
+    )
+    _raise_problems(report)
+
+
+def run_restore(source: Path, *, is_verify: bool) -> None:
+    """Check everything first; copy only what is whole. Raises InputError, ConflictError, StorageError."""
+    settings = load_settings()
+    console = Console(stderr=True, highlight=False)
+    report = verify(source, load_keyring(settings.audio_encryption_keys(), settings.data_dir))
+    _tell(report, console)
+    _raise_problems(report)
+    if not is_verify:
+        restore(source, settings.data_dir)
+        console.print(f"Restored into {settings.data_dir}.", markup=False)
+
+
+def _tell(report: Report, console: Console) -> None:
+    console.print(
+        f"{report.meetings} meetings, {report.recordings} recordings opened ({report.seconds / 60:.1f} minutes).",
+        markup=False,
+    )
+
+
+def _raise_problems(report: Report) -> None:
+    if report.problems:
+        raise StorageError(
+            " ".join(report.problems),
+            "Take another backup, or set AUDIO_ENCRYPTION_KEY to the keys that are named.",
+        )

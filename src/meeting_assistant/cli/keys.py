@@ -1,0 +1,95 @@
+"""`keygen`, `token`, `keys status`, `keys rotate`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sys
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from meeting_assistant.adapters.storage.journal_keys import KeyUse, rotate_all, uses_of_keys
+from meeting_assistant.adapters.storage.keys import KeyRing, load_keyring, new_key
+from meeting_assistant.bootstrap import audio_directory
+from meeting_assistant.config import Settings, load_settings
+from meeting_assistant.config.values import token_grants
+from meeting_assistant.domain.errors import InputError
+
+
+def print_new_key() -> None:
+    """On standard output, and nothing else there, so that it can be piped."""
+    sys.stdout.write(new_key() + "\n")
+
+
+def print_new_token(name: str, scopes: str) -> None:
+    """The token for its user, the entry for the operator. Raises InputError."""
+    token = secrets.token_urlsafe(32)
+    entry = f"{name}:{scopes}:sha256={hashlib.sha256(token.encode()).hexdigest()}"
+    try:
+        token_grants(SecretStr(entry))
+    except ValueError as error:
+        raise InputError(
+            f"Such a token cannot be made: {error}.", "Scopes are record, read and admin, joined by +."
+        ) from None
+    sys.stdout.write(f"Token: {token}\n")
+    sys.stdout.write(
+        "It is shown once: give it to whoever is to use it. Add this to the server's settings:\n"
+    )
+    sys.stdout.write(f"API_TOKENS={entry}\n")
+
+
+def show_key_status(*, is_json: bool) -> int:
+    """0 when every recording can be opened."""
+    settings = load_settings()
+    ring = load_keyring(settings.audio_encryption_keys(), settings.data_dir)
+    uses = uses_of_keys(audio_directory(settings.data_dir), ring)
+    if is_json:
+        json.dump([use.as_dict() for use in uses], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        _print_uses(uses)
+    return 1 if any(use.recordings and not use.is_configured for use in uses) else 0
+
+
+def _print_uses(uses: list[KeyUse]) -> None:
+    table = Table("Key", "Recordings", "", title="Keys of recordings", title_justify="left")
+    for use in uses:
+        if not use.is_configured:
+            note = "MISSING: put it back into AUDIO_ENCRYPTION_KEY"
+        elif use.is_first:
+            note = "encrypts new recordings"
+        else:
+            note = "still needed; `keys rotate` moves them" if use.recordings else "no longer needed"
+        table.add_row(use.fingerprint, str(use.recordings), note)
+    Console().print(table)
+
+
+def rotate_keys() -> int:
+    """0 when every recording is under the first key afterwards."""
+    settings = load_settings()
+    ring = _configured(settings)
+    console = Console(stderr=True, highlight=False)
+    done, failed = 0, 0
+    for meeting_id, problem in rotate_all(audio_directory(settings.data_dir), ring):
+        if problem is None:
+            done += 1
+        else:
+            failed += 1
+            console.print(f"{meeting_id}: {problem}", markup=False)
+    console.print(
+        f"{done} recordings moved to key {ring.fingerprint}; {failed} could not be moved.", markup=False
+    )
+    return 1 if failed else 0
+
+
+def _configured(settings: Settings) -> KeyRing:
+    ring = load_keyring(settings.audio_encryption_keys(), settings.data_dir)
+    if ring is None:
+        raise InputError(
+            "There is no key to move recordings to.",
+            "Make one with `meeting-assistant keygen`; set AUDIO_ENCRYPTION_KEY.",
+        )
+    return ring
