@@ -91,7 +91,8 @@ def build(settings: Settings) -> Services:
         is_nemo_wanted=settings.nemo_diarization_enabled,
     )
     notes.extend(diarization.notes)
-    audio = choose_audio_store(settings, notes)
+    problems: list[str] = []
+    audio = choose_audio_store(settings, notes, problems)
     from meeting_assistant.adapters.audio.decoder import PyAvDecoder
     from meeting_assistant.adapters.audio.resampler import StreamResampler
     from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
@@ -167,6 +168,7 @@ def build(settings: Settings) -> Services:
         max_upload_bytes=settings.max_upload_bytes,
         max_meeting_hours=settings.max_meeting_hours,
         notes=notes,
+        problems=problems,
     )
     return Services(
         settings=settings,
@@ -242,7 +244,7 @@ def database_url(data_dir: Path) -> str:
     return f"sqlite+aiosqlite:///{database_path(data_dir)}"
 
 
-def choose_audio_store(settings: Settings, notes: list[str]) -> AudioStore | None:
+def choose_audio_store(settings: Settings, notes: list[str], problems: list[str]) -> AudioStore | None:
     """Journals on disk, or None for `AUDIO_STORAGE=memory`."""
     if settings.audio_storage == "memory":
         return None
@@ -255,11 +257,11 @@ def choose_audio_store(settings: Settings, notes: list[str]) -> AudioStore | Non
             "AUDIO_ENCRYPTION_KEY is not set: recordings are encrypted with a key generated into the data "
             "directory (audio.key). Keep a copy of it elsewhere."
         )
-    _check_keys(settings, keyring, notes)
+    _check_keys(settings, keyring, problems)
     return FileAudioStore(audio_directory(settings.data_dir), keyring)
 
 
-def _check_keys(settings: Settings, keyring: KeyRing, notes: list[str]) -> None:
+def _check_keys(settings: Settings, keyring: KeyRing, problems: list[str]) -> None:
     """Say which recordings no key opens; start all the same, unless STRICT_KEYS. Raises ConfigurationError."""
     from meeting_assistant.adapters.storage.journal_keys import uses_of_keys
 
@@ -279,7 +281,7 @@ def _check_keys(settings: Settings, keyring: KeyRing, notes: list[str]) -> None:
     if settings.strict_keys:
         raise ConfigurationError(sentence, remedy)
     logger.warning("Audio decryption failed: some recordings need keys that are not configured.")
-    notes.append(f"{sentence} {remedy}")
+    problems.append(f"{sentence} {remedy}")
 
 
 def choose_job_backend(settings: Settings) -> JobBackend:

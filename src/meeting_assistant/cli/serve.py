@@ -103,6 +103,8 @@ def announce(settings: Settings, info: ServerInfo, port: int) -> None:
     console.print(f"  access     {'tokens of ' + names if names else 'open on this machine'}", markup=False)
     for note in info.notes:
         console.print(f"  note       {note}", markup=False)
+    for problem in info.problems:
+        console.print(f"  PROBLEM    {problem}", markup=False, style="red")
     for warning in unknown_variables():
         console.print(f"  [yellow]warning[/yellow]    {warning}")
     if settings.http_host not in LOOPBACK and not settings.token_grants():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from weakref import WeakValueDictionary
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import BYTES_PER_SECOND, SAMPLE_RATE_HZ
@@ -41,11 +43,16 @@ class MeetingFinisher:
         self._minutes = minutes
         self._engines = engines
         self._when_done = when_done
+        self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def finish(self, job: InferenceJob) -> None:
         """Write the minutes and publish `final`. A failed stage becomes an entry in `errors`."""
+        async with self._one_at_a_time.setdefault(job.meeting_id, asyncio.Lock()):
+            await self._finish(job.meeting_id)
+
+    async def _finish(self, meeting_id: str) -> None:
         try:
-            meeting = await self._store.get(job.meeting_id)
+            meeting = await self._store.get(meeting_id)
         except NotFoundError:
             return  # deleted while the job waited
         if meeting.state is MeetingState.DONE:

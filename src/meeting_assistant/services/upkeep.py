@@ -132,9 +132,14 @@ class Upkeep:
             )
         await self.destroy_sound(meeting_id)
 
+    @property
+    def keeps_all(self) -> bool:
+        """True when no sound is ever let go by itself."""
+        return self._audio is None or self._retention.keeps_all
+
     async def keep_watch(self) -> None:
         """Let go of sound when its time has come, until cancelled."""
-        if self._retention.keeps_all or self._audio is None:
+        if self.keeps_all:
             return
         while True:
             await self.let_go_of_old_sound()

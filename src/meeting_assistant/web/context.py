@@ -25,6 +25,8 @@ class ServerInfo:
     max_meeting_hours: float
     notes: Sequence[str] = ()
     """Things an operator should know: a fallback, a generated key."""
+    problems: Sequence[str] = ()
+    """Things an operator should mend; `/health` says `degraded` while there are any."""
 
 
 @dataclass(frozen=True, slots=True)

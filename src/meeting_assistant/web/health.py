@@ -19,10 +19,13 @@ router = APIRouter()
 
 @router.get("/health", tags=["health"])
 async def health(request: Request) -> dict[str, Any]:
-    """Liveness: answers as long as the process works."""
-    info = context_of(request).info
+    """Liveness: answers as long as the process works; `degraded` when something has to be mended."""
+    context = context_of(request)
+    info = context.info
+    problems = [*info.problems, *(part for part in sorted(context.waiting_for) if ": " in part)]
     return {
-        "status": "ok",
+        "status": "degraded" if problems else "ok",
+        "problems": problems,
         "version": info.version,
         "engines": dict(info.engines),
         "engine_reason": info.engine_reason,
