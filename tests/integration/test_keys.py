@@ -1,0 +1,173 @@
+"""The states that keys can be in: what the server does, what is said, and that nothing is destroyed."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import uuid_utils
+from cryptography.fernet import Fernet
+
+from meeting_assistant.adapters.storage.journal_files import FileAudioStore
+from meeting_assistant.adapters.storage.journal_keys import rotate_all, uses_of_keys
+from meeting_assistant.adapters.storage.keys import KeyRing, fingerprint_of
+from meeting_assistant.domain.errors import AudioDecryptionError
+from meeting_assistant.testing.command import run_cli
+from meeting_assistant.testing.server import ServerProcess
+
+OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+SOUND = bytes(range(256)) * 125
+
+
+def recordings(folder: Path, key: str, count: int) -> list[str]:
+    store = FileAudioStore(folder, KeyRing([key]))
+    ids = [str(uuid_utils.uuid7()) for _ in range(count)]
+    for meeting_id in ids:
+        journal = store.create(meeting_id)
+        journal.append(SOUND)
+        journal.seal()
+        journal.close()
+    return ids
+
+
+def sound_of(folder: Path, keys: list[str], meeting_id: str) -> bytes:
+    journal = FileAudioStore(folder, KeyRing(keys)).open(meeting_id)
+    try:
+        return journal.read(0, journal.durable_bytes)
+    finally:
+        journal.close()
+
+
+def test_a_generated_key_is_one_that_the_server_takes(tmp_path: Path) -> None:
+    made = run_cli("keygen", cwd=tmp_path)
+    assert KeyRing([made.stdout.strip()]).fingerprint
+    assert not (tmp_path / "data").exists(), "nothing is stored"
+
+
+def test_status_counts_recordings_by_key_and_names_what_is_missing(tmp_path: Path) -> None:
+    recordings(tmp_path / "data/audio", OLD, 2)
+    recordings(tmp_path / "data/audio", NEW, 1)
+    whole = run_cli("keys", "status", "--json", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}")
+    assert whole.returncode == 0
+    assert json.loads(whole.stdout) == [
+        {"fingerprint": fingerprint_of(NEW), "recordings": 1, "is_configured": True, "is_first": True},
+        {"fingerprint": fingerprint_of(OLD), "recordings": 2, "is_configured": True, "is_first": False},
+    ]
+    missing = run_cli("keys", "status", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=NEW)
+    assert missing.returncode == 1
+    assert fingerprint_of(OLD) in missing.stdout
+    assert "MISSING" in missing.stdout
+    assert OLD not in missing.stdout + missing.stderr + whole.stdout
+
+
+def test_after_rotation_the_old_key_is_not_needed_and_the_sound_is_untouched(tmp_path: Path) -> None:
+    folder = tmp_path / "data/audio"
+    ids = recordings(folder, OLD, 3)
+    before = [(folder / f"{i}.maj").read_bytes()[1536:] for i in ids]
+    rotated = run_cli("keys", "rotate", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}")
+    assert rotated.returncode == 0
+    assert "3 recordings moved" in rotated.stderr
+    assert [sound_of(folder, [NEW], i) for i in ids] == [SOUND] * 3
+    assert [(folder / f"{i}.maj").read_bytes()[1536:] for i in ids] == before
+    with pytest.raises(AudioDecryptionError):
+        sound_of(folder, [OLD], ids[0])
+    again = run_cli("keys", "rotate", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}")
+    assert "0 recordings moved" in again.stderr
+
+
+def test_a_recording_that_no_key_opens_is_left_and_named(tmp_path: Path) -> None:
+    folder = tmp_path / "data/audio"
+    foreign = recordings(folder, Fernet.generate_key().decode(), 1)[0]
+    before = (folder / f"{foreign}.maj").read_bytes()
+    rotated = run_cli("keys", "rotate", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=NEW)
+    assert rotated.returncode == 1
+    assert foreign in rotated.stderr
+    assert "Audio decryption failed" in rotated.stderr
+    assert (folder / f"{foreign}.maj").read_bytes() == before
+
+
+ROTATE = """
+import os, sys
+from pathlib import Path
+from meeting_assistant.adapters.storage import durable_files
+from meeting_assistant.adapters.storage.journal_keys import rotate_all
+from meeting_assistant.adapters.storage.keys import KeyRing
+
+left = int(sys.argv[1])
+write = os.write
+
+def dying_write(descriptor, content):
+    global left
+    left -= 1
+    if left < 0:
+        write(descriptor, bytes(content)[: len(content) // 2])  # torn
+        os.kill(os.getpid(), 9)
+    return write(descriptor, content)
+
+os.write = dying_write
+for _ in rotate_all(Path(sys.argv[2]), KeyRing(sys.argv[3:])):
+    pass
+"""
+
+
+@pytest.mark.fault
+def test_rotation_that_is_killed_at_any_write_leaves_every_recording_readable(tmp_path: Path) -> None:
+    folder = tmp_path / "audio"
+    ids = recordings(folder, OLD, 4)
+    for left in range(9):
+        done = subprocess.run([sys.executable, "-c", ROTATE, str(left), str(folder), NEW, OLD], check=False)
+        assert [sound_of(folder, [NEW, OLD], i) for i in ids] == [SOUND] * 4, f"killed at write {left}"
+        if done.returncode == 0:
+            break
+    assert list(rotate_all(folder, KeyRing([NEW, OLD]))) == []
+    assert [use.recordings for use in uses_of_keys(folder, KeyRing([NEW, OLD]))] == [4, 0]
+
+
+# --- at start ---------------------------------------------------------------------------------------------
+
+
+def test_a_malformed_key_stops_the_server_and_is_not_repeated(tmp_path: Path) -> None:
+    wrong = NEW[:-3] + "???"
+    refused = run_cli("serve", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=f"{OLD},{wrong}")
+    assert refused.returncode == 1
+    assert "key 2 of 2" in refused.stderr
+    assert wrong not in refused.stderr
+
+
+def test_a_wrong_or_vanished_key_starts_degraded_and_names_both_fingerprints(tmp_path: Path) -> None:
+    folder = tmp_path / "data/audio"
+    meeting = recordings(folder, OLD, 1)[0]
+    before = (folder / f"{meeting}.maj").read_bytes()
+    # Vanished: without any key configured one is generated, and never is anything stored in the clear.
+    with ServerProcess(tmp_path / "data") as server:
+        health = server.get("/health")
+    assert health["status"] == "degraded"
+    assert fingerprint_of(OLD) in health["problems"][0]
+    assert "AUDIO_ENCRYPTION_KEY" in health["problems"][0]
+    assert "Audio decryption failed" in server.log_path.read_text()
+    assert (folder / f"{meeting}.maj").read_bytes() == before
+
+
+def test_strict_keys_refuse_to_start(tmp_path: Path) -> None:
+    recordings(tmp_path / "data/audio", OLD, 1)
+    refused = run_cli("serve", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=NEW, STRICT_KEYS="true", HTTP_PORT="0")
+    assert refused.returncode == 1
+    assert fingerprint_of(OLD) in refused.stderr
+
+
+def test_rotation_survives_random_damage_of_one_slot(tmp_path: Path) -> None:
+    """A sector that was torn in the middle of a rotation leaves the other one."""
+    folder = tmp_path / "audio"
+    meeting = recordings(folder, OLD, 1)[0]
+    path = folder / f"{meeting}.maj"
+    raw = bytearray(path.read_bytes())
+    for at in random.Random(1).sample(range(1024, 1536), 40):
+        raw[at] ^= 0xFF
+    path.write_bytes(raw)
+    assert sound_of(folder, [OLD], meeting) == SOUND
+    assert [problem for _, problem in rotate_all(folder, KeyRing([NEW, OLD]))] == [None]
+    assert sound_of(folder, [NEW], meeting) == SOUND
