@@ -18,7 +18,12 @@ from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.ports import AsrRequest, AsrResult
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr_service import AsrService
-from meeting_assistant.services.audio_session import SessionSpec, SpeechTools, process_audio_session
+from meeting_assistant.services.audio_session import (
+    Reached,
+    SessionSpec,
+    SpeechTools,
+    process_audio_session,
+)
 from meeting_assistant.services.diarization_service import DiarizationService
 
 RATE = 16_000
@@ -44,18 +49,20 @@ class Notes:
     def show_partial(self, partial: PartialTranscript) -> None:
         self.partials.append(partial)
 
-    async def commit_utterance(
-        self, utterance: Utterance, committed_sample: int, *, takes_back: bool
-    ) -> None:
+    @property
+    def is_attended(self) -> bool:
+        return True
+
+    async def commit_utterance(self, utterance: Utterance, reached: Reached, *, takes_back: bool) -> None:
         self.utterances.append(utterance)
-        self.committed = committed_sample
+        self.committed = reached.committed_sample
 
-    async def commit_silence(self, committed_sample: int) -> None:
-        self.committed = committed_sample
+    async def commit_silence(self, reached: Reached) -> None:
+        self.committed = reached.committed_sample
 
-    async def record_gap(self, gap: Gap, committed_sample: int) -> None:
+    async def record_gap(self, gap: Gap, reached: Reached) -> None:
         self.gaps.append(gap)
-        self.committed = committed_sample
+        self.committed = reached.committed_sample
 
     @property
     def text(self) -> list[str]:

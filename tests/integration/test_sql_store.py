@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import uuid_utils
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import create_engine
 
+from meeting_assistant.adapters.storage import migrations
 from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.models import Base
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
@@ -110,3 +113,28 @@ async def test_models_and_migrations_agree(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
+
+
+async def test_a_database_of_the_first_version_keeps_everything_when_it_is_opened(tmp_path: Path) -> None:
+    """Columns are added in place: copying and dropping `meetings` would take all words with it."""
+    path = tmp_path / "meetings.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO meetings VALUES ('m','Old','recording','live',1,0,0,NULL,'[]','[]',NULL,1,64,32,"
+            "'{}','{}','[]','[]',1)"
+        )
+        connection.exec_driver_sql("INSERT INTO utterances VALUES ('m',1,1,1,0,1,'S1','Hello.','estimated')")
+    engine.dispose()
+    store = store_at(path)
+    await store.open()
+    try:
+        assert [u.text for u in (await store.transcript("m")).utterances] == ["Hello."]
+        assert (await store.get("m")).owner == ""
+        assert (await store.resume_point("m")).resume_sample == 32
+    finally:
+        await store.close()

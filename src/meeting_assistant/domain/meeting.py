@@ -65,6 +65,18 @@ class OffRecord(_Record):
     """Null while it lasts."""
 
 
+class ResumePoint(_Record):
+    """Where a session that is taken up begins, so that it goes on exactly as if it had never been cut short."""
+
+    start_sample: int = 0
+    """First sound that it needs to hear."""
+    resume_sample: int = 0
+    """Not before `start_sample` and not after the committed sample: from here on it looks for utterances, since nobody
+    was speaking here."""
+    vad_state: str = ""
+    """Of the voice activity detector before `start_sample`; base64."""
+
+
 class MeetingOptions(_Record):
     """What a client may choose for one meeting."""
 

@@ -81,7 +81,8 @@ class SecureAudioBuffer:
         self._is_closed = False
         self._failures = 0
         """Sweeps that failed since the last one that did not."""
-        self._attempts = 0
+        self._begun = self._ended = 0
+        """Sweeps, counted."""
         self._error: MeetingAssistantError | None = None
         self._problem: Problem | None = None
         self._sealing = asyncio.Lock()
@@ -203,13 +204,14 @@ class SecureAudioBuffer:
         Raises StorageError when the disk refuses; the sound is kept, and written as soon as the disk takes it.
         """
         target = self.received_bytes
+        first = self._begun + 1
+        """The first attempt that begins after this call: an older one may have met a disk that refused then."""
         while self._journal is not None and self._safe < target:
             self._check_open()
-            attempts = self._attempts
             self._hurry.set()
             self._wake()
             await self._swept.wait()
-            if self._error is not None and self._attempts > attempts and self._safe < target:
+            if self._error is not None and self._ended >= first and self._safe < target:
                 raise self._error
 
     async def wait_until_taken(self, timeout_s: float) -> bool:
@@ -283,6 +285,7 @@ class SecureAudioBuffer:
                 await self._work.wait()
             self._hurry.clear()
             began = loop.time()
+            self._begun += 1
             try:
                 await self._sweep()
             except MeetingAssistantError as error:
@@ -292,7 +295,7 @@ class SecureAudioBuffer:
                 self._note_failure(_unexpected(error))
             else:
                 self._failures, self._error = 0, None
-            self._attempts += 1
+            self._ended = self._begun
             self._swept.fire()
             pause = min(LONGEST_RETRY_S, self._tick_s * 2**self._failures) if self._failures else self._tick_s
             await self._rest(began + pause - loop.time())

@@ -8,10 +8,13 @@ when decoding falls behind, reading falls behind with it and the sound waits in 
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Protocol
 
 from meeting_assistant import observability as obs
@@ -24,6 +27,7 @@ from meeting_assistant.domain.audio import (
     to_waveform,
 )
 from meeting_assistant.domain.errors import EngineError
+from meeting_assistant.domain.meeting import ResumePoint
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult, Vad, VoiceVector
 from meeting_assistant.domain.transcript import Gap, Utterance, Word
 from meeting_assistant.services.asr_service import AsrService
@@ -43,7 +47,7 @@ from meeting_assistant.services.kept_sound import KeptSound
 from meeting_assistant.services.language_choice import LanguageChoice
 from meeting_assistant.services.patience import with_patience
 from meeting_assistant.services.speaker_attribution import SpeakerLabels
-from meeting_assistant.services.voices import Voices
+from meeting_assistant.services.voices import KnownVoice, Voices
 from meeting_assistant.services.word_timing import estimate_word_times
 
 logger = logging.getLogger(__name__)
@@ -59,10 +63,14 @@ class SessionSpec:
     """What a session is told; small and JSON-safe, so that it can travel."""
 
     meeting_id: str
-    start_sample: int = 0
-    """Where to begin: everything before it is committed."""
+    resume: ResumePoint = field(default_factory=ResumePoint)
+    """Where to begin; the sound that comes begins at its `start_sample`."""
+    committed_sample: int = 0
+    """Words before it are in the transcript and are not said again."""
     next_utterance: int = 1
     taken_labels: tuple[str, ...] = ()
+    known_voices: tuple[KnownVoice, ...] = ()
+    """Who spoke before the session was taken up."""
     language: str | None = None
     hotwords: tuple[str, ...] = ()
     is_live: bool = True
@@ -74,20 +82,33 @@ class SessionSpec:
     """Live: with no sound for so long, the open utterance is finished."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a session has come."""
+
+    committed_sample: int
+    """What was said before it is decided."""
+    resume: ResumePoint
+    """Where whoever takes over begins."""
+
+
 class SessionSink(CaptionSink, Protocol):
     """Where a session's results go; here the meeting's channel, on a worker the way back to the gateway."""
 
-    async def commit_utterance(
-        self, utterance: Utterance, committed_sample: int, *, takes_back: bool
-    ) -> None:
+    @property
+    def is_attended(self) -> bool:
+        """False while the client is gone and may come back with the rest of a sentence."""
+        ...
+
+    async def commit_utterance(self, utterance: Utterance, reached: Reached, *, takes_back: bool) -> None:
         """Durable when it returns; called in order. `takes_back`: it does not keep what was shown as stable."""
         ...
 
-    async def commit_silence(self, committed_sample: int) -> None:
+    async def commit_silence(self, reached: Reached) -> None:
         """Durable when it returns: nothing was said up to here."""
         ...
 
-    async def record_gap(self, gap: Gap, committed_sample: int) -> None:
+    async def record_gap(self, gap: Gap, reached: Reached) -> None:
         """Durable when it returns: this stretch could not be transcribed."""
         ...
 
@@ -120,7 +141,7 @@ async def process_audio_session(
                         await session.rest()
                     else:
                         await session.hear(pcm_to_samples(piece))
-                await session.rest()
+                await session.rest(is_over=True)
                 await session.settle(final=True)
             finally:
                 session.stop_captions()
@@ -141,14 +162,27 @@ class _Session:
         self._spec = spec
         self._sink = sink
         self._tools = tools
-        self._vad = tools.vad.open()
-        self._endpointer = Endpointer(spec.endpointing, start_sample=spec.start_sample)
+        begin = spec.resume
+        self._vad = tools.vad.open(base64.b64decode(begin.vad_state))
+        # Frames lie on the grid of the session that was cut short.
+        self._warm_up_frames = (begin.resume_sample - begin.start_sample) // VAD_FRAME_SAMPLES
+        """Frames that are only heard for the state of the detector."""
+        self._endpointer = Endpointer(
+            spec.endpointing,
+            start_sample=begin.start_sample + self._warm_up_frames * VAD_FRAME_SAMPLES,
+            floor=begin.resume_sample,
+        )
+        self._resume_sample = begin.resume_sample
+        self._states = deque([(begin.start_sample, self._vad.state())])
+        """The detector's states at some samples, from the newest one that is not after `_resume_sample` on."""
         self._voices = Voices()
         self._labels = SpeakerLabels(spec.taken_labels)
-        self._kept = KeptSound(spec.start_sample)
+        for label, voice in self._voices.recall(spec.known_voices).items():
+            self._labels.know(voice, label)
+        self._kept = KeptSound(spec.resume.start_sample)
         self._next_utterance = spec.next_utterance
         self._open: OpenUtterance | None = None
-        self._settled = spec.start_sample
+        self._settled = spec.committed_sample
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(MAX_WAITING_FINALS)
         self._decodes: set[asyncio.Task[_Heard]] = set()
         self._language = LanguageChoice(spec.language)
@@ -168,41 +202,72 @@ class _Session:
         self._kept.append(samples)
         loop = asyncio.get_running_loop()
         probabilities = await loop.run_in_executor(self._tools.vad_threads, self._vad.feed, samples)
-        await self._follow(self._endpointer.push(probabilities.tolist()))
+        known = min(self._warm_up_frames, len(probabilities))
+        self._warm_up_frames -= known
+        await self._follow(self._endpointer.push(probabilities[known:].tolist()))
+        if self._warm_up_frames == 0:
+            self._states.append((self._endpointer.position, self._vad.state()))
         self._kept.forget_before(self._endpointer.settled_sample - VAD_FRAME_SAMPLES)
         if self._open is not None and self._spec.is_live:
             self._captions.voiced_ms = self._endpointer.voiced_ms
             self._captions.renew()
         await self.settle()
 
-    async def rest(self) -> None:
-        """No more sound for now: finish what is open, align anew."""
+    async def rest(self, *, is_over: bool = False) -> None:
+        """No more sound for now: finish what is open, align anew. A client that is gone may be in a sentence."""
+        if self._spec.is_live and not is_over and not self._sink.is_attended:
+            return
         end = self._kept.end_sample
         if not self._endpointer.is_open and self._endpointer.position == end:
             return
         await self._follow(self._endpointer.flush(end))
         self._endpointer.restart(end)
         self._vad = self._tools.vad.open()
+        self._states.append((end, self._vad.state()))
 
     async def settle(self, *, final: bool = False) -> None:
         """Record silence as listened to: now and then, and all of it once nothing more can come."""
+        if self._endpointer.is_open and not final:
+            return
         settled = self._kept.end_sample if final else self._endpointer.settled_sample
         if settled - self._settled >= (1 if final else SETTLE_EVERY_SAMPLES):
-            self._settled = settled
-            await self._waiting.put(_Waiting(settled))
+            self._settled = self._resume_sample = settled
+            await self._waiting.put(_Waiting(self._reached(settled)))
+
+    def _reached(self, committed_sample: int) -> Reached:
+        while len(self._states) > 1 and self._states[1][0] <= self._resume_sample:
+            self._states.popleft()
+        start, state = self._states[0]
+        point = ResumePoint(
+            start_sample=start,
+            resume_sample=self._resume_sample,
+            vad_state=base64.b64encode(state).decode(),
+        )
+        return Reached(committed_sample, point)
 
     async def end(self) -> None:
         await self._waiting.put(None)
 
     async def _follow(self, events: Sequence[EndpointEvent]) -> None:
-        for event in events:
+        for event, following in zip_longest(events, events[1:]):
             if isinstance(event, SpeechStarted):
-                self._open = OpenUtterance(self._next_utterance, event.start_sample)
-                self._next_utterance += 1
-                self._captions.open(self._open)
-            elif self._open is not None:
-                await self._finish_utterance(self._open, event)
-                self._open = None
+                if event.start_sample >= self._spec.committed_sample:
+                    self._begin_utterance(event.start_sample)
+                continue
+            if not isinstance(following, SpeechStarted) or following.start_sample != event.end_sample:
+                # Not in the middle of speech that goes on: whoever takes over can begin here.
+                self._resume_sample = event.end_sample
+            committed = self._spec.committed_sample
+            if event.end_sample > committed:
+                ended = _from(event, committed)
+                await self._finish_utterance(self._open or self._begin_utterance(ended.start_sample), ended)
+            self._open = None
+
+    def _begin_utterance(self, start_sample: int) -> OpenUtterance:
+        self._open = OpenUtterance(self._next_utterance, start_sample)
+        self._next_utterance += 1
+        self._captions.open(self._open)
+        return self._open
 
     # --- finished utterances
 
@@ -213,7 +278,7 @@ class _Session:
         guard = guard_sound(sound)
         if guard is not None:
             obs.suppressed_hypotheses_total.labels(guard).inc()
-            await self._waiting.put(_Waiting(ended.end_sample, utterance))
+            await self._waiting.put(_Waiting(self._reached(ended.end_sample), utterance))
             return
         kind = TicketKind.FINAL if self._spec.is_live else TicketKind.FILE
         request = AsrRequest(
@@ -227,7 +292,7 @@ class _Session:
         decode = asyncio.create_task(self._decode(kind, request))
         self._decodes.add(decode)
         decode.add_done_callback(self._decodes.discard)
-        await self._waiting.put(_Waiting(ended.end_sample, utterance, ended, decode))
+        await self._waiting.put(_Waiting(self._reached(ended.end_sample), utterance, ended, decode))
 
     async def _decode(self, kind: TicketKind, request: AsrRequest) -> _Heard:
         voice = asyncio.create_task(self._voice_of(request.samples))
@@ -245,17 +310,19 @@ class _Session:
         while (waiting := await self._waiting.get()) is not None:
             if waiting.utterance is None or waiting.ended is None or waiting.decode is None:
                 if waiting.utterance is not None:
-                    self._captions.take_back(waiting.utterance, waiting.committed_sample)
-                await self._sink.commit_silence(waiting.committed_sample)
+                    self._captions.take_back(waiting.utterance, waiting.reached.committed_sample)
+                await self._sink.commit_silence(waiting.reached)
                 continue
             try:
                 heard = await waiting.decode
             except EngineError as error:
-                await self._record_gap(waiting.ended, error)
+                await self._record_gap(waiting.ended, waiting.reached, error)
                 continue
-            await self._commit(waiting.utterance, waiting.ended, heard)
+            await self._commit(waiting.utterance, waiting.ended, waiting.reached, heard)
 
-    async def _commit(self, utterance: OpenUtterance, ended: SpeechEnded, heard: _Heard) -> None:
+    async def _commit(
+        self, utterance: OpenUtterance, ended: SpeechEnded, reached: Reached, heard: _Heard
+    ) -> None:
         start_ms, end_ms = samples_to_ms(ended.start_sample), samples_to_ms(ended.end_sample)
         result = heard.result
         text = result.text.strip()
@@ -264,7 +331,7 @@ class _Session:
             obs.suppressed_hypotheses_total.labels(guard).inc()
         if guard is not None or not text:
             self._captions.take_back(utterance, ended.end_sample)
-            await self._sink.commit_silence(ended.end_sample)
+            await self._sink.commit_silence(reached)
             return
         self._language.hear(result.language, result.language_probability, (end_ms - start_ms) / 1000)
         words, is_aligned = _words(result, ended, start_ms, end_ms)
@@ -279,9 +346,9 @@ class _Session:
             timing="engine" if is_aligned else "estimated",
         )
         takes_back = not utterance.stabiliser.is_kept_by(split_words(text))
-        await self._sink.commit_utterance(finished, ended.end_sample, takes_back=takes_back)
+        await self._sink.commit_utterance(finished, reached, takes_back=takes_back)
 
-    async def _record_gap(self, ended: SpeechEnded, error: EngineError) -> None:
+    async def _record_gap(self, ended: SpeechEnded, reached: Reached, error: EngineError) -> None:
         logger.warning(
             "A stretch of sound could not be transcribed.",
             extra=obs.log_fields(meeting=self._spec.meeting_id, code=error.code),
@@ -292,7 +359,7 @@ class _Session:
             reason="engine_failed",
         )
         obs.gaps_total.labels(gap.reason).inc()
-        await self._sink.record_gap(gap, ended.end_sample)
+        await self._sink.record_gap(gap, reached)
 
     def stop_captions(self) -> None:
         self._captions.stop()
@@ -307,7 +374,7 @@ class _Session:
 class _Waiting:
     """Something to make durable, in the order of speech."""
 
-    committed_sample: int
+    reached: Reached
     utterance: OpenUtterance | None = None
     ended: SpeechEnded | None = None
     decode: asyncio.Task[_Heard] | None = None
@@ -332,6 +399,14 @@ def _words(result: AsrResult, ended: SpeechEnded, start_ms: int, end_ms: int) ->
         for word in result.words
     ]
     return shifted, True
+
+
+def _from(ended: SpeechEnded, sample: int) -> SpeechEnded:
+    """Without what lies before `sample`, which is in the transcript already."""
+    if ended.start_sample >= sample:
+        return ended
+    frames = (sample - ended.start_sample) // VAD_FRAME_SAMPLES
+    return replace(ended, start_sample=sample, voiced=ended.voiced[frames:])
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -67,10 +67,13 @@ EndpointEvent = SpeechStarted | SpeechEnded
 class Endpointer:
     """Feed it probabilities in order; it answers with what began and ended."""
 
-    def __init__(self, options: EndpointOptions | None = None, *, start_sample: int = 0) -> None:
+    def __init__(
+        self, options: EndpointOptions | None = None, *, start_sample: int = 0, floor: int | None = None
+    ) -> None:
+        """`start_sample` is that of the first frame; no utterance begins before `floor`."""
         self._options = options or EndpointOptions()
         self._origin = start_sample
-        self._floor = start_sample
+        self._floor = start_sample if floor is None else floor
         """No utterance may begin before: the end of the last one."""
         self._frame = 0
         """Index of the next frame, counted from the origin."""
@@ -135,7 +138,7 @@ class Endpointer:
             return
         onset = self._sample_at(self._frame - self._run)
         start = max(self._floor, onset - ms_to_samples(options.lead_ms))
-        quiet_frames = (onset - start) // VAD_FRAME_SAMPLES
+        quiet_frames = max(0, onset - start) // VAD_FRAME_SAMPLES
         self._open = _OpenUtterance(
             start_sample=start,
             voiced=[False] * quiet_frames + [True] * self._run,

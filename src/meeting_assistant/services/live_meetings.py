@@ -31,12 +31,24 @@ from meeting_assistant.domain.events import (
     off_record_gap,
 )
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingOptions, MeetingState, StageError
+from meeting_assistant.domain.meeting import (
+    Bookmark,
+    Meeting,
+    MeetingOptions,
+    MeetingState,
+    ResumePoint,
+    StageError,
+)
 from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.audio_session import SessionSpec, SpeechTools, process_audio_session
+from meeting_assistant.services.audio_session import (
+    SessionSpec,
+    SpeechTools,
+    process_audio_session,
+)
 from meeting_assistant.services.capacity import Capacity
 from meeting_assistant.services.degradation import REASONS, Level
+from meeting_assistant.services.known_voices import voices_heard_before
 from meeting_assistant.services.live_connection import (
     LiveConnection,
     LiveMeeting,
@@ -191,7 +203,8 @@ class LiveMeetings:
         self._channels.pin(meeting.id)
         loop = asyncio.get_running_loop()
         journal = None
-        received = meeting.committed_sample * BYTES_PER_SAMPLE
+        resume = await self.store.resume_point(meeting.id)
+        received = resume.start_sample * BYTES_PER_SAMPLE
         if self._audio is not None:
             audio = self._audio
             open_journal = (
@@ -216,7 +229,7 @@ class LiveMeetings:
         live = LiveMeeting(meeting, buffer, channel)
         self._live[meeting.id] = live
         obs.live_sessions.set(len(self._live))
-        spec = await self._spec(meeting)
+        spec = await self._spec(meeting, resume, buffer)
         live.processing = asyncio.create_task(self._process(live, spec), name=f"session-{meeting.id}")
         channel.show(StatusChanged(status="Listening"))
         level = self._tools.asr.level
@@ -224,9 +237,15 @@ class LiveMeetings:
             channel.show(Degraded(level=int(level), reason=REASONS[level]))
         return live
 
-    async def _spec(self, meeting: Meeting) -> SessionSpec:
+    async def _spec(self, meeting: Meeting, resume: ResumePoint, buffer: SecureAudioBuffer) -> SessionSpec:
         said = await self.store.transcript(meeting.id)
-        return session_spec(meeting, said, self._options, is_live=True)
+        has_sound = self._audio is not None
+        known = (
+            await voices_heard_before(said, buffer.read, self._tools.diarization)
+            if has_sound and self._options.has_speakers
+            else ()
+        )
+        return session_spec(meeting, said, resume, self._options, is_live=True, known_voices=known)
 
     def _connect(self, live: LiveMeeting, sample_rate: int) -> LiveConnection:
         if live.grace is not None:
@@ -336,10 +355,13 @@ class LiveMeetings:
         self._live.clear()
 
     async def _process(self, live: LiveMeeting, spec: SessionSpec) -> None:
-        sink = StoreSink(self.store, live.channel, live.buffer)
-        start = spec.start_sample * BYTES_PER_SAMPLE
+        sink = StoreSink(
+            self.store, live.channel, live.buffer, is_attended=lambda: live.connection is not None
+        )
+        start = spec.resume.start_sample * BYTES_PER_SAMPLE
         try:
             await process_audio_session(spec, live.buffer.follow(start), sink, self._tools)
+            live.buffer.commit(live.buffer.received_bytes)
             await live.stopped.wait()
             await live.buffer.close()
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=live.id))

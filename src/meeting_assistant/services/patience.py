@@ -10,7 +10,7 @@ _END = b""
 
 
 async def with_patience(audio: AsyncIterator[bytes], patience_s: float | None) -> AsyncIterator[bytes | None]:
-    """The pieces as they come, and one None each time that the sound stays away for longer."""
+    """The pieces as they come, and None as often as the sound stays away for longer."""
     pieces: asyncio.Queue[bytes | Exception] = asyncio.Queue(2)
 
     async def pump() -> None:
@@ -24,19 +24,16 @@ async def with_patience(audio: AsyncIterator[bytes], patience_s: float | None) -
 
     pumping = asyncio.create_task(pump())
     try:
-        is_resting = False
         while True:
             try:
-                piece = await asyncio.wait_for(pieces.get(), None if is_resting else patience_s)
+                piece = await asyncio.wait_for(pieces.get(), patience_s)
             except TimeoutError:
-                is_resting = True
                 yield None
                 continue
             if isinstance(piece, Exception):
                 raise piece
             if piece is _END:
                 return
-            is_resting = False
             yield piece
     finally:
         pumping.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -14,10 +14,11 @@ from meeting_assistant.domain.errors import (
     InputError,
     NotYetError,
 )
-from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
+from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState, ResumePoint
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.audio_session import SessionSpec, SpeechTools
 from meeting_assistant.services.endpointing import EndpointOptions
+from meeting_assistant.services.voices import KnownVoice
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +69,21 @@ def new_meeting(
     )
 
 
-def session_spec(meeting: Meeting, said: Transcript, options: LiveOptions, *, is_live: bool) -> SessionSpec:
+def session_spec(
+    meeting: Meeting,
+    said: Transcript,
+    resume: ResumePoint,
+    options: LiveOptions,
+    *,
+    is_live: bool,
+    known_voices: Sequence[KnownVoice] = (),
+) -> SessionSpec:
     """Where to begin and how, from what is stored."""
     return SessionSpec(
         meeting_id=meeting.id,
-        start_sample=meeting.committed_sample,
+        resume=resume,
+        committed_sample=meeting.committed_sample,
+        known_voices=tuple(known_voices),
         next_utterance=max((u.utterance for u in said.utterances), default=0) + 1,
         taken_labels=tuple(speaker.label for speaker in said.speakers),
         language=meeting.language or options.default_language,

@@ -14,6 +14,7 @@ from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.observability import log_fields
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
+from meeting_assistant.services.audio_session import Reached
 from meeting_assistant.services.meeting_channel import MeetingChannel
 
 R = TypeVar("R")
@@ -35,7 +36,9 @@ class StoreSink:
         channel: MeetingChannel,
         buffer: SecureAudioBuffer,
         on_progress: Callable[[int], None] | None = None,
+        is_attended: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._is_attended = is_attended
         self._store = store
         self._channel = channel
         self._buffer = buffer
@@ -46,6 +49,11 @@ class StoreSink:
         """By a client that shows captions."""
         return self._channel.has_caption_watchers
 
+    @property
+    def is_attended(self) -> bool:
+        """A client is there that sends."""
+        return self._is_attended()
+
     def received_sample(self) -> int:
         """Of everything accepted from the client."""
         return self._buffer.received_bytes // BYTES_PER_SAMPLE
@@ -54,26 +62,33 @@ class StoreSink:
         """To whoever watches."""
         self._channel.show(partial)
 
-    async def commit_utterance(
-        self, utterance: Utterance, committed_sample: int, *, takes_back: bool
-    ) -> None:
+    async def commit_utterance(self, utterance: Utterance, reached: Reached, *, takes_back: bool) -> None:
         """Words, committed sample and event number change in one transaction."""
 
         async def store() -> StoredEvent:
             seq = await self._patiently(
-                lambda: self._store.commit_utterance(self._channel.meeting_id, utterance, committed_sample)
+                lambda: self._store.commit_utterance(
+                    self._channel.meeting_id,
+                    utterance,
+                    reached.committed_sample,
+                    resume=reached.resume,
+                )
             )
             return StoredEvent(seq, UtteranceFinished(**utterance.model_dump(), takes_back=takes_back))
 
         await self._channel.publish(store)
-        self._committed(committed_sample)
+        self._committed(reached)
 
-    async def commit_silence(self, committed_sample: int) -> None:
+    async def commit_silence(self, reached: Reached) -> None:
         """Listened to, nothing said."""
-        await self._patiently(lambda: self._store.commit_sample(self._channel.meeting_id, committed_sample))
-        self._committed(committed_sample)
+        await self._patiently(
+            lambda: self._store.commit_sample(
+                self._channel.meeting_id, reached.committed_sample, resume=reached.resume
+            )
+        )
+        self._committed(reached)
 
-    async def record_gap(self, gap: Gap, committed_sample: int) -> None:
+    async def record_gap(self, gap: Gap, reached: Reached) -> None:
         """Named and stored, then the session goes on."""
         body = GapFound(start_ms=gap.start_ms, end_ms=gap.end_ms, reason=gap.reason)
 
@@ -82,7 +97,7 @@ class StoreSink:
             return StoredEvent(seq, body)
 
         await self._channel.publish(store)
-        await self.commit_silence(committed_sample)
+        await self.commit_silence(reached)
 
     async def _patiently(self, store: Callable[[], Awaitable[R]]) -> R:
         """What was said waits for a database that may come back; sound goes on into the journal meanwhile."""
@@ -105,7 +120,8 @@ class StoreSink:
                     self._channel.show(StorageChanged(state="ok"))
                 return stored
 
-    def _committed(self, sample: int) -> None:
-        self._buffer.commit(sample * BYTES_PER_SAMPLE)
+    def _committed(self, reached: Reached) -> None:
+        # In memory a client may forget only what nobody who takes over would have to hear again.
+        self._buffer.commit(reached.resume.start_sample * BYTES_PER_SAMPLE)
         if self._on_progress is not None:
-            self._on_progress(sample)
+            self._on_progress(reached.committed_sample)

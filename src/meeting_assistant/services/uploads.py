@@ -137,8 +137,9 @@ class Uploads:
         buffer = await self._new_buffer(meeting)
         sink = StoreSink(self._store, channel, buffer, report)
         said = await self._store.transcript(meeting.id)
-        spec = session_spec(meeting, said, self._options, is_live=False)
-        start = meeting.committed_sample * BYTES_PER_SAMPLE
+        resume = await self._store.resume_point(meeting.id)
+        spec = session_spec(meeting, said, resume, self._options, is_live=False)
+        start = spec.resume.start_sample * BYTES_PER_SAMPLE
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(file, buffer))

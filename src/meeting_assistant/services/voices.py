@@ -7,6 +7,7 @@ number. What is too short to tell stays unknown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,15 @@ class VoiceOptions:
     """Less is never told apart."""
     full_weight_ms: int = 5000
     """More speech in one utterance does not count more."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVoice:
+    """An utterance whose speaker was told before."""
+
+    label: str
+    vector: VoiceVector
+    voiced_ms: int
 
 
 @dataclass(slots=True)
@@ -53,12 +63,29 @@ class Voices:
     def __len__(self) -> int:
         return len(self._voices)
 
+    def recall(self, known: Sequence[KnownVoice]) -> dict[str, int]:
+        """Voices that were told before; returns their indices by label. What is short says little and is left out."""
+        indices: dict[str, int] = {}
+        for voice in known:
+            if voice.voiced_ms < self._options.min_new_ms:
+                continue
+            weighted = self._weigh(voice.vector, voice.voiced_ms)
+            if voice.label in indices:
+                self._voices[indices[voice.label]].add(weighted)
+            else:
+                indices[voice.label] = len(self._voices)
+                self._voices.append(_Voice(weighted))
+        return indices
+
+    def _weigh(self, vector: VoiceVector, voiced_ms: int) -> VoiceVector:
+        return vector * (min(voiced_ms, self._options.full_weight_ms) / 1000)
+
     def assign(self, vector: VoiceVector, voiced_ms: int) -> int | None:
         """Index of the voice, counted from 0 in the order in which voices were first heard; None for unknown."""
         options = self._options
         if voiced_ms < options.min_any_ms:
             return None
-        weighted = vector * (min(voiced_ms, options.full_weight_ms) / 1000)
+        weighted = self._weigh(vector, voiced_ms)
         similarities = [float(voice.direction @ vector) for voice in self._voices]
         best = int(np.argmax(similarities)) if similarities else -1
         may_be_new = voiced_ms >= options.min_new_ms

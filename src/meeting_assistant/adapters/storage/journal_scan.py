@@ -21,9 +21,10 @@ INDEX_EVERY_BYTES = 1 << 20
 """About half a minute of sound between two places from which reading can begin: 110 of them per hour."""
 TORN_LIMIT_BYTES = HEAD_BYTES + MAX_PAYLOAD_BYTES + TAG_BYTES + 4096
 """Each record is synced before the next is written, so no more than one can be torn, and a page of noise after it."""
-_CERTAIN = {Finding.FOREIGN, Finding.AFTER_END}
-"""A torn write cannot look like these. It can look like a missing record: a tear inside a head leaves the first bytes
-of an offset. What was acknowledged is known from elsewhere and is never left out as torn."""
+_CERTAIN = {Finding.AFTER_END}
+"""A torn write cannot look like this. It can look like a missing record (a tear inside a head leaves the first bytes
+of an offset) and like a foreign one (a tear inside the salt of an epoch). What was acknowledged is known from elsewhere
+and is never left out as torn."""
 
 
 @dataclass(frozen=True, slots=True)

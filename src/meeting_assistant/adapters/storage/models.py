@@ -38,6 +38,8 @@ class MeetingRow(Base):
     epoch: Mapped[int]
     received_bytes: Mapped[int]
     committed_sample: Mapped[int]
+    resume: Mapped[dict[str, Any]]
+    """`ResumePoint`."""
     owner: Mapped[str] = mapped_column(String(64))
     off_record: Mapped[list[Any]]
     sound_deleted_at_ms: Mapped[int | None]

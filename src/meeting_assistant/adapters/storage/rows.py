@@ -24,12 +24,12 @@ from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Gap, Speaker, Transcript, Utterance, Word
 
-_NOT_IN_DOMAIN = {"last_seq"}
+_NOT_IN_DOMAIN = {"last_seq", "resume"}
 
 
 def row_of(meeting: Meeting) -> MeetingRow:
     """A new row."""
-    return MeetingRow(**meeting.model_dump(mode="json"), last_seq=0)
+    return MeetingRow(**meeting.model_dump(mode="json"), last_seq=0, resume={})
 
 
 def meeting_of(row: MeetingRow) -> Meeting:

@@ -27,7 +27,14 @@ from meeting_assistant.adapters.storage.sql_rows import minutes_in, move, number
 from meeting_assistant.adapters.storage.sql_upkeep import SqlUpkeep
 from meeting_assistant.domain.errors import NotFoundError
 from meeting_assistant.domain.events import DurableEvent
-from meeting_assistant.domain.meeting import Bookmark, Coverage, Meeting, MeetingState, StageError
+from meeting_assistant.domain.meeting import (
+    Bookmark,
+    Coverage,
+    Meeting,
+    MeetingState,
+    ResumePoint,
+    StageError,
+)
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.transcript import Transcript, Utterance
@@ -131,7 +138,14 @@ class SqlMeetingStore(SqlUpkeep):
     # --- what was said
 
     @runs_to_its_end
-    async def commit_utterance(self, meeting_id: str, utterance: Utterance, committed_sample: int) -> int:
+    async def commit_utterance(
+        self,
+        meeting_id: str,
+        utterance: Utterance,
+        committed_sample: int,
+        *,
+        resume: ResumePoint | None = None,
+    ) -> int:
         """Utterance, committed sample and event number in one transaction; the same revision again changes nothing."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
@@ -144,15 +158,22 @@ class SqlMeetingStore(SqlUpkeep):
                 await session.execute(delete(WordRow).where(of_it))
             await session.merge(utterance_row(meeting_id, utterance, seq))
             session.add_all(word_rows(meeting_id, utterance))
-            row.committed_sample = max(row.committed_sample, committed_sample)
+            _reach(row, committed_sample, resume)
             return seq
 
     @runs_to_its_end
-    async def commit_sample(self, meeting_id: str, committed_sample: int) -> None:
+    async def commit_sample(
+        self, meeting_id: str, committed_sample: int, *, resume: ResumePoint | None = None
+    ) -> None:
         """Never moves backwards."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
-            row.committed_sample = max(row.committed_sample, committed_sample)
+            _reach(row, committed_sample, resume)
+
+    async def resume_point(self, meeting_id: str) -> ResumePoint:
+        """As it was stored with the last words."""
+        async with self._database.reading() as session:
+            return ResumePoint.model_validate((await row_in(session, meeting_id)).resume)
 
     @runs_to_its_end
     async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:
@@ -235,3 +256,10 @@ class SqlMeetingStore(SqlUpkeep):
         """A real write and read, rolled back."""
         await self._database.probe()
         return "written, read, rolled back; schema is up to date"
+
+
+def _reach(row: MeetingRow, committed_sample: int, resume: ResumePoint | None) -> None:
+    row.committed_sample = max(row.committed_sample, committed_sample)
+    point = resume or ResumePoint(start_sample=committed_sample, resume_sample=committed_sample)
+    if point.resume_sample >= row.resume.get("resume_sample", 0):
+        row.resume = point.model_dump()

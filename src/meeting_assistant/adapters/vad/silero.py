@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CONTEXT_SAMPLES = 64
 """The model sees the end of the frame before: it was trained on 576 samples with a hop of 512."""
 STATE_SHAPE = (1, 1, 128)
+LSTM_VALUES = 128
+STATE_VALUES = 2 * LSTM_VALUES + CONTEXT_SAMPLES
 MODEL_FILE = "silero_vad_v6.onnx"
 
 
@@ -52,21 +54,25 @@ class SileroVad:
             str(model_path()), providers=["CPUExecutionProvider"], sess_options=options
         )
 
-    def open(self) -> SileroStream:
-        """A stream with a fresh state. Raises EngineError before `load`."""
+    def open(self, state: bytes = b"") -> SileroStream:
+        """A stream with that state, or a fresh one (also for a state of another model). Raises EngineError before
+        `load`."""
         if self._session is None:
             raise EngineError("The voice activity model is not loaded.", "Call load() first.")
-        return SileroStream(self._session)
+        return SileroStream(self._session, state)
 
 
 class SileroStream:
     """The state of one session: two LSTM vectors, the end of the last frame, an unfinished frame."""
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, state: bytes = b"") -> None:
         self._session = session
-        self._h: NDArray[np.float32] = np.zeros(STATE_SHAPE, dtype=np.float32)
-        self._c: NDArray[np.float32] = np.zeros(STATE_SHAPE, dtype=np.float32)
-        self._context: NDArray[np.float32] = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
+        values: NDArray[np.float32] = np.zeros(STATE_VALUES, dtype=np.float32)
+        if len(state) == values.nbytes:
+            values = np.frombuffer(state, dtype="<f4").astype(np.float32)
+        self._h: NDArray[np.float32] = values[:LSTM_VALUES].reshape(STATE_SHAPE)
+        self._c: NDArray[np.float32] = values[LSTM_VALUES : 2 * LSTM_VALUES].reshape(STATE_SHAPE)
+        self._context: NDArray[np.float32] = values[2 * LSTM_VALUES :]
         self._rest: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
     def feed(self, samples: Samples) -> NDArray[np.float32]:
@@ -86,6 +92,11 @@ class SileroStream:
         )
         probabilities, self._h, self._c = outputs
         return np.asarray(probabilities, dtype=np.float32).reshape(-1)
+
+    def state(self) -> bytes:
+        """Both LSTM vectors and the context, little-endian float32."""
+        parts = (self._h.reshape(-1), self._c.reshape(-1), self._context)
+        return np.concatenate(parts).astype("<f4").tobytes()
 
 
 def model_path() -> Path:

@@ -13,6 +13,7 @@ from meeting_assistant.domain.meeting import (
     Meeting,
     MeetingState,
     OffRecord,
+    ResumePoint,
     StageError,
 )
 from meeting_assistant.domain.minutes import Minutes
@@ -133,14 +134,28 @@ class MeetingStore(Protocol):
         """Record how much sound is safe; never moves backwards."""
         ...
 
-    async def commit_utterance(self, meeting_id: str, utterance: Utterance, committed_sample: int) -> int:
+    async def commit_utterance(
+        self,
+        meeting_id: str,
+        utterance: Utterance,
+        committed_sample: int,
+        *,
+        resume: ResumePoint | None = None,
+    ) -> int:
         """Store an utterance (insert, or replace when its `rev` is higher), move the committed sample forward
-        and number the `transcript` event, all in one transaction. Returns the event's `seq`.
+        and number the `transcript` event, all in one transaction. Returns the event's `seq`. `resume` is where a
+        session that takes over begins; at the committed sample when it is left out.
         """
         ...
 
-    async def commit_sample(self, meeting_id: str, committed_sample: int) -> None:
+    async def commit_sample(
+        self, meeting_id: str, committed_sample: int, *, resume: ResumePoint | None = None
+    ) -> None:
         """Sound up to here held no speech; never moves backwards."""
+        ...
+
+    async def resume_point(self, meeting_id: str) -> ResumePoint:
+        """Where a session that takes over begins."""
         ...
 
     async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:

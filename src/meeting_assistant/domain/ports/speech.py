@@ -135,6 +135,10 @@ class VadStream(Protocol):
         """
         ...
 
+    def state(self) -> bytes:
+        """After the last whole frame: a stream opened with it and fed what follows goes on as this one does."""
+        ...
+
 
 class Vad(Protocol):
     """A voice activity detector."""
@@ -148,6 +152,6 @@ class Vad(Protocol):
         """Bring the model into memory; idempotent."""
         ...
 
-    def open(self) -> VadStream:
+    def open(self, state: bytes = b"") -> VadStream:
         """Start a session with a fresh state."""
         ...

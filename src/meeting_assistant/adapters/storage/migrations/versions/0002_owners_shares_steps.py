@@ -18,6 +18,10 @@ depends_on = None
 def upgrade() -> None:
     # Plain ADD COLUMN: a batch would copy and drop `meetings`, and the drop would cascade to everything said.
     op.add_column("meetings", sa.Column("owner", sa.String(64), nullable=False, server_default=""))
+    op.add_column("meetings", sa.Column("resume", sa.JSON(), nullable=False, server_default="{}"))
+    # Meetings that are being recorded now go on at what is committed.
+    point = "'{\"start_sample\": ' || committed_sample || ', \"resume_sample\": ' || committed_sample || '}'"
+    op.execute(f"UPDATE meetings SET resume = {point}")  # noqa: S608 - constants
     op.add_column("meetings", sa.Column("off_record", sa.JSON(), nullable=False, server_default="[]"))
     op.add_column("meetings", sa.Column("sound_deleted_at_ms", sa.BigInteger(), nullable=True))
     op.create_index("ix_meetings_owner", "meetings", ["owner"])
@@ -47,5 +51,5 @@ def downgrade() -> None:
     op.drop_table("shares")
     op.drop_table("steps")
     op.drop_index("ix_meetings_owner", "meetings")
-    for column in ("sound_deleted_at_ms", "off_record", "owner"):
+    for column in ("sound_deleted_at_ms", "off_record", "resume", "owner"):
         op.drop_column("meetings", column)
