@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,8 @@ class LiveClient:
     """More fields of the `start` message: title, attendees…"""
     token: str | None = field(default=None, repr=False)
     """Where the server asks for one."""
+    retry_seconds: Sequence[float] = RETRY_SECONDS
+    """Pauses before the next attempts after a lost socket; the last one again and again."""
     meeting_id: str | None = None
     last_seq: int = 0
     _unsafe: bytearray = field(default_factory=bytearray)
@@ -64,7 +66,7 @@ class LiveClient:
         """Send all of it, stop, and return `final`. Raises MeetingRefusedError."""
         feeding = asyncio.create_task(self._feed(audio))
         try:
-            for delay in (*RETRY_SECONDS, *([RETRY_SECONDS[-1]] * 1000)):
+            for delay in (*self.retry_seconds, *([self.retry_seconds[-1]] * 1000)):
                 final = await self._connect_once()
                 if final is not None:
                     return final

@@ -123,6 +123,8 @@ def _without_queries(record: logging.LogRecord) -> bool:
     if record.name.startswith("uvicorn"):
         record.msg = _QUERY.sub("?…", record.getMessage())
         record.args = None
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeError):
+            record.exc_info = None  # what somebody sent is no fault of ours, and may be anything
     return True
 
 

@@ -163,7 +163,9 @@ def test_a_disk_that_refuses_never_makes_a_false_acknowledgement(
         acknowledged = journal.durable_bytes
         journal.close()
         again = store.open(MEETING, durable_bytes=acknowledged)
-        stored = again.durable_bytes  # what was written and could be neither synced nor cut off may be there, too
+        stored = (
+            again.durable_bytes
+        )  # what was written and could be neither synced nor cut off may be there, too
         assert stored >= acknowledged
         assert again.read(0, stored) == sound(0, stored)
         again.close()

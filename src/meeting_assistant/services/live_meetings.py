@@ -329,9 +329,15 @@ class LiveMeetings:
             return
         obs.live_sessions.set(len(self._live))
         live.channel.show(StatusChanged(status="Processing audio"))
+        if self._audio is not None:
+            await self._record_end(live)
+        live.stopped.set()
+
+    async def _record_end(self, live: LiveMeeting) -> None:
+        """All sound is safe: with a journal as soon as it is sealed, in memory once all of it has become words. Before
+        that the record says that the meeting goes on, so that after a crash its client sends the rest again."""
         await self.store.set_received(live.id, live.buffer.received_bytes)
         await self.store.set_state(live.id, MeetingState.PROCESSING)
-        live.stopped.set()
 
     async def close(self) -> None:
         """The server goes down: keep what was said and what was sent; the next start takes the meetings up."""
@@ -363,6 +369,8 @@ class LiveMeetings:
             await process_audio_session(spec, live.buffer.follow(start), sink, self._tools)
             live.buffer.commit(live.buffer.received_bytes)
             await live.stopped.wait()
+            if self._audio is None:
+                await self._record_end(live)
             await live.buffer.close()
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=live.id))
         except NotFoundError:

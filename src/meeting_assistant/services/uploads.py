@@ -67,6 +67,10 @@ class Uploads:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path
 
+    def check_space(self) -> None:
+        """Raises StorageError when there is too little room for another file."""
+        self._options.check_space()
+
     async def take(
         self, file: Path, options: MeetingOptions, *, utc_offset_minutes: int = 0, owner: str = ""
     ) -> Meeting:
@@ -75,7 +79,7 @@ class Uploads:
         When it raises, nothing is stored; the file is then the caller's to remove.
         """
         check_language(options.language, self._tools)
-        self._options.check_space()
+        self.check_space()
         await self._decoder.probe(file)
         meeting = new_meeting(
             options,

@@ -46,6 +46,17 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start it and wait until `/ready`. Raises RuntimeError with the end of its log."""
+        self.spawn()
+        assert self.process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready(self.url):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"The server did not start:\n{self.log_path.read_text()[-4000:]}")
+            time.sleep(0.05)
+
+    def spawn(self) -> None:
+        """Start it, without waiting."""
         port = self._port or free_port()
         env = {
             **{name: value for name, value in os.environ.items() if name in _INHERITED},
@@ -64,12 +75,6 @@ class ServerProcess:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not is_ready(self.url):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(f"The server did not start:\n{self.log_path.read_text()[-4000:]}")
-            time.sleep(0.05)
 
     def stop(self, timeout_s: float = 40.0) -> int | None:
         """SIGTERM, then wait; returns its exit code."""

@@ -38,6 +38,8 @@ FIRST_MESSAGE_SECONDS = 10.0
 """A socket that says nothing for so long is closed."""
 _FATAL = frozenset({"taken_over", "storage_behind", "idle"})
 """After these the connection is of no use: the client comes back and is told where to go on."""
+_GONE = (WebSocketDisconnect, RuntimeError, TimeoutError)
+"""What sending to a client that is no longer there raises."""
 SEND_SECONDS = 10.0
 """A client that takes nothing for so long is let go; it comes back where it was."""
 
@@ -94,12 +96,19 @@ class _Recording:
     is_stopped: bool = False
 
     async def run(self) -> None:
-        last_seq = self.start.last_seq
         self.is_stopped = isinstance(self.connection, StoppedConnection)
-        channel = self.connection.channel
+        try:
+            with contextlib.suppress(*_GONE):
+                await self._greet()
+                await self._serve()
+        finally:
+            await self.connection.leave()
+            self.context.meetings.channels.release(self.connection.meeting_id)
+
+    async def _greet(self) -> None:
         await self._send(
             protocol.Started(
-                seq=last_seq,
+                seq=self.start.last_seq,
                 meeting_id=self.connection.meeting_id,
                 received_bytes=self.connection.received_bytes,
                 resumed=self.start.meeting_id is not None,
@@ -108,8 +117,11 @@ class _Recording:
                 engines=dict(self.context.info.engines),
             )
         )
+
+    async def _serve(self) -> None:
+        channel = self.connection.channel
         watcher = await channel.join(
-            self.context.meetings.store, last_seq, wants_captions=self.start.captions
+            self.context.meetings.store, self.start.last_seq, wants_captions=self.start.captions
         )
         sending = asyncio.create_task(_send_events(self.socket, channel, watcher))
         receiving = asyncio.create_task(self._receive())
@@ -126,8 +138,6 @@ class _Recording:
             for task in (sending, receiving, fenced):
                 task.cancel()
             await asyncio.gather(sending, receiving, fenced, return_exceptions=True)
-            await self.connection.leave()
-            self.context.meetings.channels.release(self.connection.meeting_id)
 
     async def _receive(self) -> None:
         """Until the client is gone, says nothing for too long, or makes a fatal mistake."""
@@ -306,12 +316,12 @@ async def _send_text(socket: WebSocket, text: str) -> None:
 
 async def _refuse(socket: WebSocket, error: MeetingAssistantError) -> None:
     message = protocol.Error(code=error.code, message=error.message, remedy=error.remedy, fatal=True)
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+    with contextlib.suppress(*_GONE):
         await _send_text(socket, protocol.encode(message))
     await _close(socket, errors.close_code_of(error))
 
 
 async def _close(socket: WebSocket, code: int, reason: str = "") -> None:
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+    with contextlib.suppress(*_GONE):
         async with asyncio.timeout(SEND_SECONDS):
             await socket.close(code, reason)

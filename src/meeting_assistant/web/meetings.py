@@ -14,6 +14,7 @@ from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from meeting_assistant.domain.disk import storage_error
 from meeting_assistant.domain.errors import InputError, TooLargeError
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions
 from meeting_assistant.domain.minutes import Minutes
@@ -100,9 +101,13 @@ async def upload(
         )
     except ValidationError as error:
         raise InputError(f"The form could not be read: {describe_validation(error)}.", "See /docs.") from None
+    context.meetings.uploads.check_space()
     incoming = context.meetings.uploads.incoming / secrets.token_hex(16)
     try:
-        await _save(file, incoming, context.info.max_upload_bytes)
+        try:
+            await _save(file, incoming, context.info.max_upload_bytes)
+        except OSError as error:
+            raise storage_error(error) from error
         return await context.meetings.uploads.take(
             incoming, options, utc_offset_minutes=utc_offset_minutes, owner=caller.owner
         )

@@ -9,12 +9,12 @@ import secrets
 import sys
 from pathlib import Path
 
-from meeting_assistant.domain.errors import ConflictError, StorageError
+from meeting_assistant.domain.disk import storage_error as storage_error
+from meeting_assistant.domain.errors import ConflictError
 
 if sys.platform != "win32":
     import fcntl
 
-FULL_ERRORS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -88,26 +88,6 @@ def lock_for_writing(descriptor: int) -> None:
             "Another part of the program, or another copy of it, is writing this recording.",
             "Run one server per DATA_DIR.",
         ) from error
-
-
-def storage_error(error: OSError) -> StorageError:
-    """The system's refusal in words that help."""
-    if error.errno in FULL_ERRORS:
-        return StorageError(
-            "The disk of the recordings is full; nothing stored was touched.",
-            "Free some space on the disk of DATA_DIR: recording goes on by itself.",
-            code="disk_full",
-        )
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return StorageError(
-            "Recordings cannot be written.",
-            "Make DATA_DIR and its files writable for the user of the server.",
-            code="read_only",
-        )
-    return StorageError(
-        f"The disk refused: {error.strerror or type(error).__name__}; nothing stored was touched.",
-        "Check the disk of DATA_DIR and the system's log.",
-    )
 
 
 def _publish(temporary: Path, path: Path) -> None:

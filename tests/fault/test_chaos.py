@@ -1,0 +1,249 @@
+"""`kill -9`, torn sockets and full disks in the middle of live meetings, with a real client and the real engine.
+
+After each the meeting must be what it is without any fault: every byte, every word, every event once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from meeting_assistant.adapters.audio.trusted import read_pcm
+from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.demo import demo_audio_path
+from meeting_assistant.testing.campaign import Campaign
+from meeting_assistant.testing.proxy import CuttingProxy
+from meeting_assistant.testing.server import ServerProcess, free_port
+
+SECONDS = 24
+SPEED = 6.0
+"""Times the pace of speech."""
+Line = tuple[int, int, str | None, str]
+
+
+@pytest.fixture(scope="module")
+def sound() -> bytes:
+    return read_pcm(demo_audio_path())[: SECONDS * 32_000]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: ServerProcess, sound: bytes) -> list[Line]:
+    """What the meeting says when nothing goes wrong."""
+    final = asyncio.run(LiveClient(server.ws_url).stream(paced(sound, speed=SPEED)))
+    said = lines(final)
+    assert len(said) >= 5
+    return said
+
+
+def lines(final: Mapping[str, Any]) -> list[Line]:
+    return [(u["start_ms"], u["end_ms"], u["speaker"], u["text"]) for u in final["transcript"]["utterances"]]
+
+
+def without_speakers(said: list[Line]) -> list[tuple[int, int, str]]:
+    return [(start, end, text) for start, end, _, text in said]
+
+
+@dataclass
+class Witness:
+    """A client that notes which durable events it was told."""
+
+    url: str
+    numbers: list[int] = field(default_factory=list)
+    utterances: list[int] = field(default_factory=list)
+    acknowledged: int = 0
+
+    def note(self, message: Mapping[str, Any]) -> None:
+        if message["type"] in ("transcript", "speakers", "notes", "gap", "final"):
+            self.numbers.append(message["seq"])
+        if message["type"] == "transcript":
+            self.utterances.append(message["utterance"])
+        if message["type"] in ("ack", "started"):
+            assert message["received_bytes"] >= self.acknowledged, "what was safe is safe"
+            self.acknowledged = message["received_bytes"]
+
+    async def stream(self, sound: bytes, speed: float = SPEED) -> Mapping[str, Any]:
+        client = LiveClient(self.url, on_message=self.note, retry_seconds=(0.05, 0.1, 0.2))
+        return await client.stream(paced(sound, speed=speed))
+
+    def check(self) -> None:
+        assert self.numbers == list(range(1, len(self.numbers) + 1)), "every event once, in order"
+        assert len(set(self.utterances)) == len(self.utterances)
+
+
+def is_whole(final: Mapping[str, Any]) -> bool:
+    coverage = final["coverage"]
+    captured = SECONDS
+    return bool(
+        coverage["captured_s"] == coverage["stored_s"] == coverage["transcribed_s"] == captured
+        and final["errors"] == []
+        and final["minutes"] is not None
+    )
+
+
+async def kill_at_random(server: ServerProcess, dice: random.Random, done: asyncio.Event, most: int) -> int:
+    """Kill it, and start it again, some of the time before it is ready; returns how often."""
+    kills = 0
+    while not done.is_set() and kills < most:
+        try:
+            async with asyncio.timeout(dice.uniform(0.05, 1.5)):
+                await done.wait()
+        except TimeoutError:
+            await asyncio.to_thread(server.kill)
+            kills += 1
+            if dice.random() < 0.3:
+                server.spawn()
+                await asyncio.sleep(dice.uniform(0.2, 3.0))
+                await asyncio.to_thread(server.kill)
+                kills += 1
+            await asyncio.to_thread(server.start)
+    return kills
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.short(3)
+@pytest.mark.parametrize("mode", ["journal", "memory"])
+def test_a_server_that_is_killed_again_and_again_loses_and_doubles_nothing(
+    tmp_path: Path, campaign: Campaign, sound: bytes, undisturbed: list[Line], mode: str
+) -> None:
+    killed = 0
+    for seed in campaign.seeds():
+        if killed >= campaign.cycles:
+            break
+        dice = random.Random(seed)
+        server = ServerProcess(tmp_path / "data", {"AUDIO_STORAGE": mode}, port=free_port())
+        witness = Witness("")
+
+        async def record(server: ServerProcess, witness: Witness, dice: random.Random, most: int) -> Any:
+            done = asyncio.Event()
+            killing = asyncio.create_task(kill_at_random(server, dice, done, most))
+            final = await witness.stream(sound)
+            done.set()
+            return final, await killing
+
+        server.start()
+        witness.url = server.ws_url
+        try:
+            most = min(25, campaign.cycles - killed)
+            final, kills = asyncio.run(record(server, witness, dice, most))
+            witness.check()
+            assert is_whole(final), final["coverage"]
+            if mode == "journal":
+                assert lines(final) == undisturbed
+                meeting = final["meeting"]["id"]
+                stored = httpx.get(f"{server.url}/api/meetings/{meeting}/audio.wav", timeout=30).content
+                assert stored[44:] == sound
+            else:
+                assert without_speakers(lines(final)) == without_speakers(undisturbed)
+                assert not (tmp_path / "data/audio").exists()
+        finally:
+            server.stop()
+        killed += max(1, kills)
+        campaign.count(meetings=1, kills=kills, sound_bytes=len(sound))
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.short(3)
+def test_sockets_that_are_torn_at_any_byte_lose_nothing(
+    server: ServerProcess, campaign: Campaign, sound: bytes, undisturbed: list[Line]
+) -> None:
+    cut = 0
+    for seed in campaign.seeds():
+        if cut >= campaign.cycles:
+            break
+
+        async def record(seed: int) -> tuple[Any, Witness, int]:
+            async with CuttingProxy(int(server.url.rsplit(":", 1)[1]), seed) as proxy:
+                witness = Witness(f"ws://127.0.0.1:{proxy.port}")
+                return await witness.stream(sound, speed=20), witness, proxy.cuts
+
+        final, witness, cuts = asyncio.run(record(seed))
+        witness.check()
+        assert is_whole(final), final["coverage"]
+        assert lines(final) == undisturbed
+        stored = httpx.get(f"{server.url}/api/meetings/{final['meeting']['id']}/audio.wav", timeout=30)
+        assert stored.content[44:] == sound
+        cut += max(1, cuts)
+        campaign.count(meetings=1, cuts=cuts)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 6 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_acknowledgements_and_not_captions_and_ends_when_there_is_room(
+    small_disk: Path, sound: bytes, undisturbed: list[Line]
+) -> None:
+    ballast = small_disk / "ballast"
+    env = {"MIN_FREE_DISK_BYTES": "0"}
+    seen: list[tuple[str, Any]] = []
+
+    with ServerProcess(small_disk / "data", env) as server:
+        free = 6 * 1024 * 1024 - sum(f.stat().st_size for f in small_disk.rglob("*") if f.is_file())
+
+        async def record() -> Mapping[str, Any]:
+            is_full = asyncio.Event()
+            captions_while_full = asyncio.Event()
+
+            def note(message: Mapping[str, Any]) -> None:
+                if message["type"] == "storage":
+                    seen.append(("storage", message["state"]))
+                    if message["state"] != "ok":
+                        is_full.set()
+                if message["type"] == "ack" and is_full.is_set() and ballast.exists():
+                    seen.append(("ack while full", message["received_bytes"]))
+                if message["type"] == "partial_transcript" and is_full.is_set() and ballast.exists():
+                    captions_while_full.set()
+
+            client = LiveClient(server.ws_url, on_message=note, retry_seconds=(0.1,))
+            meeting = asyncio.create_task(client.stream(paced(sound, speed=4)))
+            await asyncio.sleep(1)  # the meeting is under way
+            ballast.write_bytes(bytes(free - 700_000))
+            async with asyncio.timeout(60):
+                await is_full.wait()
+                await captions_while_full.wait()
+            refused = await asyncio.to_thread(
+                httpx.post, f"{server.url}/api/meetings", files={"file": ("a.wav", bytes(2_000_000))}
+            )
+            seen.append(("upload", refused.status_code))
+            ballast.unlink()
+            return await meeting
+
+        final = asyncio.run(record())
+        assert ("storage", "full") in seen
+        assert ("storage", "ok") in seen
+        assert not [entry for entry in seen if entry[0] == "ack while full"]
+        assert dict(entry for entry in seen if entry[0] == "upload")["upload"] == 507
+        assert is_whole(final), final["coverage"]
+        assert lines(final) == undisturbed
+        stored = httpx.get(f"{server.url}/api/meetings/{final['meeting']['id']}/audio.wav", timeout=30)
+        assert stored.content[44:] == sound
+
+
+def test_a_disk_with_too_little_room_takes_no_new_meeting_and_says_so(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", {"MIN_FREE_DISK_BYTES": "900TB"}) as server:
+        from meeting_assistant.client import MeetingRefusedError
+
+        with pytest.raises(MeetingRefusedError, match="MB are free") as refused:
+            asyncio.run(LiveClient(server.ws_url).stream(paced(bytes(3200), is_fast=True)))
+        assert refused.value.code == "disk_full"
+        answer = httpx.post(f"{server.url}/api/meetings", files={"file": ("a.wav", b"RIFF")})
+        assert answer.status_code == 507
+        assert "MIN_FREE_DISK_BYTES" in answer.json()["error"]["remedy"]

@@ -1,0 +1,266 @@
+"""Nonsense from the network: no answer 500, no hang, no traceback, and who behaves does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import random
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meeting_assistant.adapters.audio.decoder import PyAvDecoder
+from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.domain.errors import InputError
+from meeting_assistant.domain.ports import DecodeLimits
+from meeting_assistant.testing.campaign import Campaign
+from meeting_assistant.testing.server import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server whose log is read afterwards."""
+    env = {
+        "MAX_UPLOAD_BYTES": "200000",
+        "SESSION_GRACE_SECONDS": "1",
+        "IDLE_SECONDS": "5",
+        "MAX_SESSIONS": "64",
+    }
+    with ServerProcess(tmp_path_factory.mktemp("fuzz") / "data", env) as server:
+        yield server
+    log = server.log_path.read_text()
+    assert "Traceback" not in log, log[log.index("Traceback") - 500 :][:4000]
+    assert server.process is not None
+    assert server.process.returncode == 0
+
+
+# --- frames -----------------------------------------------------------------------------------------------
+
+
+def frame(dice: random.Random) -> bytes:
+    """A WebSocket frame that is often wrong: opcode, length, mask, fragments, UTF-8, JSON."""
+    payload = dice.choice(
+        [
+            b'{"type": "start", "sample_rate": 16000, "channels": 1}',
+            b'{"type": "start", "sample_rate": 1e99, "channels": [1]}',
+            b'{"type": "stop"}',
+            b'{"type": "bookmark", "note": "' + b"\xff\xfe" + b'"}',
+            b'{"type": "ping"}' * 2,
+            b"[" * dice.choice([10, 1000, 30_000]),
+            b'{"a":' * dice.choice([10, 5000]),
+            dice.randbytes(dice.randint(0, 200)),
+            bytes(dice.randint(0, 70_000)),
+            struct.pack(">H", dice.choice([1000, 999, 1005, 65535])) + b"bye",
+        ]
+    )
+    opcode = dice.choice([0, 1, 1, 1, 2, 2, 2, 3, 7, 8, 9, 10, 15])
+    first = (
+        opcode
+        | (0x80 if dice.random() < 0.8 else 0)
+        | (dice.choice([0x10, 0x20, 0x40]) if dice.random() < 0.1 else 0)
+    )
+    length = len(payload) if dice.random() < 0.9 else dice.choice([0, 125, 126, 127, 65_537, 2**40, 2**63])
+    is_masked = dice.random() < 0.95
+    head = bytes([first])
+    flag = 0x80 if is_masked else 0
+    if length < 126:
+        head += bytes([flag | length])
+    elif length < 65_536:
+        head += bytes([flag | 126]) + struct.pack(">H", length)
+    else:
+        head += bytes([flag | 127]) + struct.pack(">Q", length)
+    if is_masked:
+        mask = dice.randbytes(4)
+        payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+        head += mask
+    return head + payload
+
+
+async def attack(port: int, seed: int) -> None:
+    dice = random.Random(seed)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        key = base64.b64encode(os.urandom(16)).decode()
+        writer.write(
+            f"GET /ws/meetings HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(dice.randint(1, 12)):
+            writer.write(frame(dice)[: dice.choice([10**9, dice.randint(1, 60)])])
+            await writer.drain()
+    except (OSError, asyncio.IncompleteReadError):
+        pass  # the server hung up, which is an answer
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.short(300)
+def test_frames_that_are_no_frames_disturb_nobody(
+    target: ServerProcess, campaign: Campaign, hello: bytes
+) -> None:
+    port = int(target.url.rsplit(":", 1)[1])
+
+    async def besiege() -> str:
+        witness = asyncio.create_task(LiveClient(target.ws_url).stream(paced(hello, speed=2)))
+        seeds = campaign.seeds()
+        for batch in iter(lambda: [seed for seed, _ in zip(seeds, range(20), strict=False)], []):
+            await asyncio.gather(*(attack(port, seed) for seed in batch))
+            campaign.count(connections=len(batch))
+        final = await witness
+        return " ".join(u["text"] for u in final["transcript"]["utterances"])
+
+    assert "Monday" in asyncio.run(besiege())
+    assert target.get("/ready")["ready"]
+
+
+def test_a_request_that_never_ends_is_cut_off(target: ServerProcess) -> None:
+    """Slow-loris: half a header, and then nothing."""
+
+    async def dawdle() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(target.url.rsplit(":", 1)[1]))
+        writer.write(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+        try:
+            async with asyncio.timeout(60):
+                return await reader.read()
+        except ConnectionResetError:
+            return b""
+        finally:
+            writer.close()
+
+    assert asyncio.run(dawdle()) == b""
+
+
+def test_a_socket_that_says_nothing_is_closed(target: ServerProcess) -> None:
+    async def wait() -> int | None:
+        from websockets.asyncio.client import connect
+
+        async with connect(f"{target.ws_url}/ws/meetings", proxy=None) as socket:
+            async with asyncio.timeout(60):
+                await socket.wait_closed()
+            return socket.close_code
+
+    assert asyncio.run(wait()) == 1008
+
+
+SHORT = 20
+"""With fewer examples for each operation than this, the systematic phase is left out, too."""
+
+
+# --- requests ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.short(6)
+def test_no_request_of_the_interface_makes_the_server_fail(target: ServerProcess, campaign: Campaign) -> None:
+    pytest.importorskip("schemathesis")
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{target.url}/openapi.json"),
+        *("--checks", "not_a_server_error"),
+        *("--max-examples", str(campaign.cycles), "--seed", str(campaign.seed)),
+        *(
+            "--phases",
+            "fuzzing" if campaign.cycles < SHORT else "coverage,fuzzing",
+            "--request-timeout",
+            "20",
+        ),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3000)
+    assert run.returncode == 0, (run.stdout + run.stderr)[-6000:]
+
+
+@pytest.mark.parametrize("path", ["/api/session", "/api/meetings/x/forget"])
+def test_json_that_is_nested_too_deep_is_bad_input(target: ServerProcess, path: str) -> None:
+    import httpx
+
+    answer = httpx.post(
+        target.url + path, content=b"[" * 100_000, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code in (400, 404, 422)
+    assert answer.json()["error"]["code"]
+
+
+def test_an_upload_stops_at_the_first_byte_too_many(target: ServerProcess, tmp_path: Path) -> None:
+    import httpx
+
+    announced = httpx.post(f"{target.url}/api/meetings", files={"file": ("a.wav", bytes(400_000))})
+    assert announced.status_code == 413
+    assert "MAX_UPLOAD_BYTES" in announced.json()["error"]["remedy"]
+
+    def endless() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        for _ in range(100):
+            yield bytes(10_000)
+
+    try:
+        counted = httpx.post(
+            f"{target.url}/api/meetings",
+            content=endless(),
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        )
+        assert counted.status_code == 413
+    except httpx.WriteError:
+        pass  # it hung up before all was sent
+    big = httpx.post(f"{target.url}/api/session", content=bytes(300_000))
+    assert big.status_code == 413
+
+
+# --- containers -------------------------------------------------------------------------------------------
+
+
+def mutated(raw: bytes, dice: random.Random) -> bytes:
+    """Cut, flipped, repeated, stretched."""
+    changed = bytearray(raw)
+    for _ in range(dice.randint(1, 30)):
+        changed[dice.randrange(len(changed))] = dice.randrange(256)
+    kind = dice.randrange(4)
+    if kind == 0:
+        del changed[dice.randrange(len(changed)) :]
+    elif kind == 1:
+        at = dice.randrange(len(changed))
+        changed[at:at] = dice.randbytes(dice.randint(1, 5000))
+    elif kind == 2:
+        at = dice.randrange(max(1, len(changed) - 4))
+        changed[at : at + 4] = dice.choice([b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0"])
+    return bytes(changed)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.short(16)
+def test_damaged_files_give_sound_or_a_sentence(
+    tmp_path: Path, campaign: Campaign, ffmpeg: str, hello: bytes
+) -> None:
+    originals = []
+    (tmp_path / "hello.raw").write_bytes(hello)
+    for suffix in ("ogg", "webm", "m4a", "wav", "flac", "mp3"):
+        path = tmp_path / f"hello.{suffix}"
+        source = ["-f", "s16le", "-ar", "16000", "-ac", "1", "-i", str(tmp_path / "hello.raw")]
+        subprocess.run([ffmpeg, "-v", "error", "-y", *source, str(path)], check=True)
+        originals.append(path.read_bytes())
+
+    async def decode(seed: int) -> None:
+        dice = random.Random(seed)
+        path = tmp_path / f"{seed}.bin"
+        path.write_bytes(mutated(dice.choice(originals), dice))
+        decoder = PyAvDecoder()
+        try:
+            await decoder.probe(path)
+            async for _ in decoder.decode(path, DecodeLimits(max_duration_s=60, idle_timeout_s=10)):
+                pass
+            campaign.count(decoded=1)
+        except InputError:
+            campaign.count(refused=1)
+        path.unlink()
+
+    async def all_of_them() -> None:
+        seeds = campaign.seeds()
+        for batch in iter(lambda: [seed for seed, _ in zip(seeds, range(2), strict=False)], []):
+            await asyncio.gather(*(decode(seed) for seed in batch))
+
+    asyncio.run(all_of_them())
