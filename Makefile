@@ -5,7 +5,7 @@ VENV = .venv/bin
 SETUP = $(PYTHON) scripts/setup.py
 CODE = src tests scripts $(wildcard benchmarks)
 
-.PHONY: help setup run test check fmt web demo lock docs clean
+.PHONY: help setup run test chaos check fmt web demo lock docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\): ## /\1	/p' Makefile
@@ -24,7 +24,11 @@ demo: ## Stream the sample meeting and show captions and minutes
 test: ## Install what tests need, check, and run all tests
 	@$(SETUP) dev web tools
 	@$(MAKE) check
-	$(VENV)/pytest
+	$(VENV)/pytest -n auto --maxprocesses 4 --dist loadfile
+
+chaos: ## Inject faults for hours: CHAOS_CYCLES=200 of each kind, figures to chaos-report.jsonl
+	@$(SETUP) dev tools
+	CHAOS_CYCLES=$${CHAOS_CYCLES:-200} CHAOS_REPORT=$${CHAOS_REPORT:-chaos-report.jsonl} $(VENV)/pytest tests/fault --timeout 0
 
 check: ## Style, types, layers, generated pages, the web app's own checks
 	@$(SETUP) dev

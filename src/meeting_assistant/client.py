@@ -60,6 +60,8 @@ class LiveClient:
     _safe_bytes: int = 0
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
     _is_ended: bool = False
+    _has_lost: bool = False
+    """True after the first socket that was lost."""
     _connected: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def stream(self, audio: AsyncIterator[bytes]) -> Message:
@@ -70,6 +72,7 @@ class LiveClient:
                 final = await self._connect_once()
                 if final is not None:
                     return final
+                self._has_lost = True
                 await asyncio.sleep(delay)
         finally:
             feeding.cancel()
@@ -139,8 +142,8 @@ class LiveClient:
             message = json.loads(text)
             kind = message["type"]
             if kind == "error" and message["fatal"]:
-                if self.meeting_id is not None and message["code"] in _COME_BACK:
-                    return None  # what is recorded waits for us
+                if (self.meeting_id is not None or self._has_lost) and message["code"] in _COME_BACK:
+                    return None  # what is recorded waits for us, or what was said before the server went down
                 raise MeetingRefusedError(message["message"], message["remedy"], code=message["code"])
             if kind == "started":
                 self.meeting_id = message["meeting_id"]

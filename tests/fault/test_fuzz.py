@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import random
 import struct
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.client import connect
 
 from meeting_assistant.adapters.audio.decoder import PyAvDecoder
 from meeting_assistant.client import LiveClient, paced
@@ -138,15 +140,52 @@ def test_a_request_that_never_ends_is_cut_off(target: ServerProcess) -> None:
 
 
 def test_a_socket_that_says_nothing_is_closed(target: ServerProcess) -> None:
-    async def wait() -> int | None:
-        from websockets.asyncio.client import connect
+    """Before `start` it is of no use; afterwards the meeting waits for its client."""
 
+    async def wait(first: str | None) -> int | None:
         async with connect(f"{target.ws_url}/ws/meetings", proxy=None) as socket:
+            if first is not None:
+                await socket.send(first)
             async with asyncio.timeout(60):
                 await socket.wait_closed()
             return socket.close_code
 
-    assert asyncio.run(wait()) == 1008
+    async def wait_both() -> tuple[int | None, int | None]:
+        start = '{"type": "start", "sample_rate": 16000, "channels": 1}'
+        return await asyncio.gather(wait(None), wait(start))
+
+    assert asyncio.run(wait_both()) == (1008, 4408)
+
+
+async def test_who_takes_nothing_is_let_go_and_nobody_waits_for_them(
+    target: ServerProcess, hello: bytes
+) -> None:
+    """Slow consumers: sockets that are opened to watch and never read."""
+    import socket as sockets
+
+    port = int(target.url.rsplit(":", 1)[1])
+    async with connect(f"{target.ws_url}/ws/meetings", proxy=None) as recording:
+        await recording.send('{"type": "start", "sample_rate": 16000, "channels": 1}')
+        meeting = json.loads(await recording.recv())["meeting_id"]
+        lazy = []
+        for _ in range(20):
+            plain = sockets.create_connection(("127.0.0.1", port))
+            plain.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+            key = base64.b64encode(os.urandom(16)).decode()
+            plain.sendall(
+                f"GET /ws/meetings/{meeting}/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+                f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            )
+            lazy.append(plain)
+        sound = hello * 3
+        for start in range(0, len(sound), 6400):
+            await recording.send(sound[start : start + 6400])
+        await recording.send('{"type": "stop"}')
+        async with asyncio.timeout(60):
+            while json.loads(await recording.recv())["type"] != "final":
+                pass
+        for plain in lazy:
+            plain.close()
 
 
 SHORT = 20

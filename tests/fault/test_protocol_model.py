@@ -1,0 +1,180 @@
+"""The live protocol against a small model of it: any order of messages, reconnections and stale sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from meeting_assistant.testing.server import ServerProcess
+
+START = {"type": "start", "sample_rate": 16000, "channels": 1}
+
+
+class LiveMeeting(RuleBasedStateMachine):
+    """What a client may expect, in fifty lines."""
+
+    server: ServerProcess
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket: ClientConnection | None = None
+        self.stale: list[ClientConnection] = []
+        self.meeting = ""
+        self.received = 0
+        """Bytes of whole samples accepted."""
+        self.half = 0
+        """1 when half a sample waits in the present connection."""
+        self.is_paused = False
+        self.is_off_record = False
+        self.silent = 0
+        self.epoch = 0
+
+    # --- the wire
+
+    def connect(self) -> ClientConnection:
+        return connect(f"{self.server.ws_url}/ws/meetings", proxy=None, open_timeout=20, legacy=True)
+
+    def say(self, **message: object) -> None:
+        assert self.socket is not None
+        self.socket.send(json.dumps(message))
+
+    def hear(self, *kinds: str) -> dict[str, Any]:
+        assert self.socket is not None
+        while True:
+            message: dict[str, Any] = json.loads(self.socket.recv(timeout=20))
+            if message["type"] in kinds:
+                return message
+
+    def errors(self) -> list[str]:
+        """Codes of everything refused so far: a socket is read in order, so `pong` comes after them."""
+        self.say(type="ping")
+        codes = []
+        while (message := self.hear("error", "pong"))["type"] == "error":
+            assert message["remedy"]
+            assert not message["fatal"]
+            codes.append(message["code"])
+        return codes
+
+    # --- what may happen
+
+    @initialize()
+    def start(self) -> None:
+        self.socket = self.connect()
+        self.say(**START)
+        started = self.hear("started")
+        assert (started["received_bytes"], started["resumed"], started["epoch"]) == (0, False, 1)
+        self.meeting, self.epoch = started["meeting_id"], 1
+
+    @rule(size=st.integers(1, 20_000))
+    def send_sound(self, size: int) -> None:
+        assert self.socket is not None
+        self.socket.send(bytes(size))
+        if self.is_paused:
+            assert self.errors() == ["conflict"]
+            return
+        whole = (size + self.half) // 2 * 2
+        self.half = (size + self.half) % 2
+        self.received += whole
+        self.silent += whole if self.is_off_record else 0
+        assert self.errors() == []
+
+    @rule(forget=st.booleans())
+    def pause(self, forget: bool) -> None:
+        self.say(type="pause", forget=forget)
+        assert self.errors() == []
+        self.is_off_record |= forget
+        self.is_paused |= not forget
+
+    @rule()
+    def resume(self) -> None:
+        self.say(type="resume")
+        assert self.errors() == []
+        self.is_paused = self.is_off_record = False
+
+    @rule(note=st.text(max_size=20))
+    def bookmark(self, note: str) -> None:
+        self.say(type="bookmark", note=note)
+        assert self.errors() == []
+
+    @rule()
+    def name_somebody_who_has_not_spoken(self) -> None:
+        self.say(type="rename_speaker", speaker="S1", name="Ana")
+        assert self.errors() == ["not_found"]
+
+    @rule(text=st.sampled_from(["", "{", "[]", '{"type": "start"}', '{"type": "dance"}', "null", '{"type":']))
+    def say_nonsense(self, text: str) -> None:
+        assert self.socket is not None
+        self.socket.send(text)
+        assert self.errors() == ["protocol_violation"]
+
+    @rule(is_torn=st.booleans())
+    def come_back(self, is_torn: bool) -> None:
+        """With the old socket closed, or still there: the newest one records."""
+        assert self.socket is not None
+        if is_torn:
+            self.socket.close()
+        else:
+            self.stale.append(self.socket)
+        self.socket = self.connect()
+        self.say(**START, meeting_id=self.meeting)
+        started = self.hear("started")
+        self.epoch += 1
+        assert (started["resumed"], started["epoch"]) == (True, self.epoch)
+        assert started["received_bytes"] == self.received
+        self.half, self.is_paused = 0, False
+
+    @precondition(lambda self: self.stale)
+    @rule()
+    def use_a_stale_socket(self) -> None:
+        stale = self.stale.pop()
+        try:
+            stale.send(bytes(1000))
+            while True:
+                stale.recv(timeout=20)
+        except ConnectionClosed:
+            assert stale.close_code == 4409
+        assert self.errors() == []
+
+    def teardown(self) -> None:
+        if self.socket is None:
+            return
+        self.say(type="stop")
+        if self.half:
+            assert self.hear("error")["code"] == "odd_length_audio"
+        final = self.hear("final")
+        assert final["coverage"]["captured_s"] == round(self.received / 32_000, 3)
+        gaps = final["transcript"]["gaps"]
+        assert {gap["reason"] for gap in gaps} <= {"off_the_record"}
+        assert abs(sum(gap["end_ms"] - gap["start_ms"] for gap in gaps) - self.silent / 32) <= 1 + len(gaps)
+        assert final["transcript"]["utterances"] == []
+        for socket in (self.socket, *self.stale):
+            socket.close()
+
+
+def test_the_server_does_what_the_model_says(server: ServerProcess) -> None:
+    cycles = int(os.environ.get("CHAOS_CYCLES") or 12)
+    LiveMeeting.server = server
+    run_state_machine_as_test(
+        LiveMeeting,
+        settings=settings(
+            max_examples=cycles,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize="CHAOS_CYCLES" not in os.environ,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
