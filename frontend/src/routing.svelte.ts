@@ -1,11 +1,16 @@
-// The address names the page: `#/`, `#/live`, `#/meetings/ID`.
+// The address names the page: `#/`, `#/live`, `#/meetings/ID`, `#/shared/ID/TOKEN` (what follows # is never sent).
 
-export type Route = { page: "home" } | { page: "live" } | { page: "meeting"; id: string };
+export type Route =
+  | { page: "home" }
+  | { page: "live" }
+  | { page: "meeting"; id: string }
+  | { page: "shared"; id: string; token: string };
 
 export function parseRoute(hash: string): Route {
-  const [, page, id] = hash.replace(/^#/, "").split("/");
+  const [, page, id, token] = hash.replace(/^#/, "").split("/");
   if (page === "live") return { page: "live" };
   if (page === "meetings" && id) return { page: "meeting", id: decodeURIComponent(id) };
+  if (page === "shared" && id && token) return { page: "shared", id: decodeURIComponent(id), token };
   return { page: "home" };
 }
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from meeting_assistant.demo import demo_audio_path
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.testing.server import ServerProcess, free_port
 
 OpenBrowser = Callable[..., BrowserContext]
 
@@ -155,3 +155,85 @@ def tone_wav() -> bytes:
         sound.setparams((1, 2, 16_000, 0, "NONE", ""))
         sound.writeframes(tone)
     return target.getvalue()
+
+
+def test_a_reload_while_the_server_is_gone_loses_nothing_that_was_said(
+    tmp_path: Path, open_browser: OpenBrowser, microphone: Path
+) -> None:
+    server = ServerProcess(tmp_path / "data", port=free_port())
+    server.start()
+    try:
+        page = open_browser(microphone, permissions=["microphone"]).new_page()
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(server.url)
+        page.get_by_test_id("new-meeting").click()
+        expect(page.get_by_test_id("utterance").first).to_be_visible(timeout=30_000)
+        server.kill()
+        expect(page.get_by_test_id("status")).to_contain_text("The connection is lost", timeout=30_000)
+        page.wait_for_function(
+            f"() => {KEPT}.then((all) => all.length >= 6)"
+        )  # three seconds that nobody else has
+        kept = page.evaluate(KEPT_BYTES)
+        server.start()
+        page.reload()
+        page.get_by_role("button", name="End it").click()
+        expect(page).to_have_url(re.compile(r"#/meetings/[0-9a-f-]{36}"), timeout=60_000)
+        meeting = page.url.rsplit("/", 1)[1]
+        record = server.get(f"/api/meetings/{meeting}")["meeting"]
+        assert record["coverage"]["captured_s"] == record["coverage"]["transcribed_s"]
+        assert record["coverage"]["captured_s"] > kept / 96_000  # 48 kHz, two bytes
+        page.wait_for_function(
+            f"() => {KEPT}.then((all) => all.length === 0)"
+        )  # what is safe is kept no longer
+    finally:
+        server.stop()
+
+
+KEPT = """new Promise((done) => {
+  const opening = indexedDB.open("meeting-assistant");
+  opening.onsuccess = () => {
+    const all = opening.result.transaction("unsafe-sound").objectStore("unsafe-sound").getAll();
+    all.onsuccess = () => { opening.result.close(); done(all.result); };
+  };
+})"""
+KEPT_BYTES = f"{KEPT}.then((all) => Math.max(...all.map((piece) => piece.at + piece.length)))"
+
+
+def test_signing_in_sharing_and_taking_something_off_the_record(
+    tmp_path: Path, open_browser: OpenBrowser, microphone: Path
+) -> None:
+    token = "a-token-that-is-long-enough"
+    with ServerProcess(tmp_path / "data", {"API_TOKENS": f"ana:{token}"}) as server:
+        page = open_browser().new_page()
+        page.goto(server.url)
+        page.get_by_test_id("token").fill("wrong")
+        page.get_by_test_id("sign-in").click()
+        expect(page.get_by_test_id("error-banner")).to_be_visible()
+        page.get_by_test_id("token").fill(token)
+        page.get_by_test_id("sign-in").click()
+        page.get_by_test_id("upload-input").set_input_files(microphone)
+        expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
+
+        said = page.get_by_test_id("utterance")
+        words = said.first.locator("p").inner_text()
+        before = said.count()
+        said.first.hover()
+        said.first.get_by_test_id("forget").click()
+        page.get_by_test_id("confirm-delete").click()
+        expect(said).to_have_count(before - 1, timeout=20_000)
+        expect(page.get_by_text("off the record")).to_be_visible()
+        expect(page.get_by_text(words)).to_have_count(0)
+
+        page.get_by_test_id("share").click()
+        page.get_by_test_id("make-link").click()
+        link = page.get_by_test_id("share-link").input_value()
+
+        guest = open_browser().new_page()
+        guest.goto(link)
+        expect(guest.get_by_test_id("minutes")).to_be_visible(timeout=20_000)
+        assert "shared" not in guest.url, "the token leaves the address bar"
+        for forbidden in ("delete-meeting", "share", "forget", "speaker-name"):
+            expect(guest.get_by_test_id(forbidden)).to_have_count(0)
+        page.reload()
+        page.get_by_test_id("sign-out").click()
+        expect(page.get_by_test_id("token")).to_be_visible()

@@ -107,6 +107,11 @@ export interface Degraded extends Envelope {
   reason: string;
 }
 
+export interface StorageState extends Envelope {
+  type: "storage";
+  state: "ok" | "full" | "failing";
+}
+
 export interface Final extends Envelope {
   type: "final";
   meeting: Meeting;
@@ -127,5 +132,6 @@ export type ServerMessage =
   | Notes
   | GapFound
   | Degraded
+  | StorageState
   | Final
   | (Envelope & { type: "pong" });

@@ -1,6 +1,16 @@
 // The server's REST interface. Every failure is a `RequestError` with words for people.
 
-import type { Meeting, MeetingDocument, MeetingOptions, MeetingPage, Problem, ServerInfo, Transcript } from "./types";
+import type {
+  Meeting,
+  MeetingDocument,
+  MeetingOptions,
+  MeetingPage,
+  Problem,
+  ServerInfo,
+  Session,
+  ShareLink,
+  Transcript,
+} from "./types";
 
 /** A request that did not succeed; `problem` can be shown as it is. */
 export class RequestError extends Error {
@@ -23,6 +33,33 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof RequestError) return error.problem;
   return { code: "unexpected", message: "Something unexpected happened in this page.", remedy: "Reload it." };
 }
+
+/** Told of every answer 401: the token is gone, or was never there. */
+export const onUnauthenticated: { listener: () => void } = { listener: () => undefined };
+
+export const getSession = (): Promise<Session> => json("/api/session");
+
+/** A token of the server's operator, or that of a share link; kept in a cookie that this page cannot read. */
+export const signIn = (token: string): Promise<Session> => json("/api/session", jsonBody("POST", { token }));
+
+export async function signOut(): Promise<void> {
+  await request("/api/session", { method: "DELETE" });
+}
+
+export const shareMeeting = (id: string, hours: number): Promise<ShareLink> =>
+  json(`${meetingPath(id)}/shares`, jsonBody("POST", { hours }));
+
+export const listShares = (id: string): Promise<ShareLink[]> => json(`${meetingPath(id)}/shares`);
+
+export async function withdrawShare(id: string, share: string): Promise<void> {
+  await request(`${meetingPath(id)}/shares/${encodeURIComponent(share)}`, { method: "DELETE" });
+}
+
+/** Take a stretch off the record, for good. */
+export const forgetStretch = (id: string, start_ms: number, end_ms: number): Promise<MeetingDocument> =>
+  json(`${meetingPath(id)}/forget`, jsonBody("POST", { start_ms, end_ms }));
+
+export const retryMeeting = (id: string): Promise<Meeting> => json(`${meetingPath(id)}/retry`, { method: "POST" });
 
 export const getInfo = (): Promise<ServerInfo> => json("/api/info");
 
@@ -108,6 +145,7 @@ async function request(path: string, init?: RequestInit): Promise<Response> {
   } catch {
     throw new RequestError(UNREACHABLE, 0);
   }
+  if (response.status === 401 && path !== "/api/session") onUnauthenticated.listener();
   if (!response.ok) throw new RequestError(problemIn(await response.text(), response.status), response.status);
   return response;
 }

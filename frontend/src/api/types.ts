@@ -14,6 +14,24 @@ export interface StageError extends Problem {
   stage: string;
 }
 
+/** Who the server takes this page for. */
+export interface Session {
+  access: "open" | "token";
+  is_signed_in: boolean;
+  owner: string;
+  scopes: string[];
+  /** Meetings that a link opened for this browser. */
+  shared: string[];
+}
+
+export interface ShareLink {
+  id: string;
+  created_at_ms: number;
+  expires_at_ms: number;
+  /** Only in the answer that made it. */
+  path: string | null;
+}
+
 export interface Coverage {
   captured_s: number;
   stored_s: number;
@@ -42,6 +60,8 @@ export interface Meeting {
   coverage: Coverage;
   errors: StageError[];
   bookmarks: Bookmark[];
+  /** When the sound was destroyed; null while it is there. */
+  sound_deleted_at_ms: number | null;
 }
 
 export interface Utterance {

@@ -12,6 +12,28 @@ function drain(outbox: Outbox): (number[] | string)[] {
   return sent;
 }
 
+describe("sound kept over a reload", () => {
+  it("is sent from where the server goes on, before what is said now", () => {
+    const outbox = new Outbox(false);
+    outbox.restore([
+      { at: 100, bytes: new Uint8Array(50) },
+      { at: 150, bytes: new Uint8Array(50) },
+    ]);
+    outbox.push(new Uint8Array(10));
+    outbox.rewind(120);
+    expect([outbox.take(), outbox.take(), outbox.take()].map((item) => item?.at)).toEqual([120, 150, 200]);
+    expect(outbox.unsafeBytes).toBe(90);
+  });
+
+  it("that the server has already is forgotten", () => {
+    const outbox = new Outbox(false);
+    outbox.restore([{ at: 100, bytes: new Uint8Array(50) }]);
+    outbox.rewind(150);
+    expect(outbox.take()).toBeUndefined();
+    expect(outbox.unsafeBytes).toBe(0);
+  });
+});
+
 describe("an outbox", () => {
   it("gives everything once, in the order in which it happened", () => {
     const outbox = new Outbox();

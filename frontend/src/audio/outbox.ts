@@ -28,6 +28,11 @@ export class Outbox {
     return this.end;
   }
 
+  /** Offset of the first byte that only this page holds. */
+  get startOffset(): number {
+    return this.start;
+  }
+
   /** Takes the array over. */
   push(bytes: Uint8Array<ArrayBuffer>): void {
     if (bytes.length === 0) return;
@@ -37,6 +42,17 @@ export class Outbox {
 
   say(message: object): void {
     this.items.push({ kind: "message", at: this.end, text: JSON.stringify(message) });
+  }
+
+  /** Sound that a page before this one had kept; before anything else is pushed. */
+  restore(kept: readonly { at: number; bytes: Uint8Array<ArrayBuffer> }[]): void {
+    const first = kept[0];
+    if (first === undefined || this.items.length > 0) return;
+    this.start = this.end = first.at;
+    for (const { at, bytes } of kept) {
+      if (at === this.end) this.push(bytes);
+    }
+    this.isPlaced = true;
   }
 
   /** The next thing to send, or nothing for now. */
@@ -76,6 +92,11 @@ export class Outbox {
   /** All sound that is not safe, as one run. */
   unsafeSound(): Uint8Array<ArrayBuffer>[] {
     return this.items.flatMap((item) => (item.kind === "sound" ? [item.bytes] : []));
+  }
+
+  /** The same with its places. */
+  unsafeItems(): { at: number; bytes: Uint8Array<ArrayBuffer> }[] {
+    return this.items.flatMap((item) => (item.kind === "sound" ? [{ at: item.at, bytes: item.bytes }] : []));
   }
 
   private renumber(by: number): void {

@@ -9,4 +9,4 @@ export function backoffMs(attempt: number, random: () => number = Math.random): 
 }
 
 /** Close codes after which the same request would be refused again. */
-export const FINAL_CLOSE_CODES: ReadonlySet<number> = new Set([1003, 1008, 1009, 4404, 4409]);
+export const FINAL_CLOSE_CODES: ReadonlySet<number> = new Set([1003, 1008, 1009, 4401, 4403, 4404, 4409]);

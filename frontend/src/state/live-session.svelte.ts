@@ -6,6 +6,7 @@ import { socketUrl, utcOffsetMinutes } from "../api/rest";
 import type { Bookmark, MeetingOptions, Problem } from "../api/types";
 import { keepAwake } from "../audio/awake";
 import { Clip } from "../audio/clip";
+import { SoundKeeper } from "../audio/keep";
 import { Microphone } from "../audio/microphone";
 import { Outbox } from "../audio/outbox";
 import { wavFile } from "../audio/pcm";
@@ -39,6 +40,7 @@ export class LiveSession {
   private readonly socket: LiveSocket;
   private letSleep: (() => void) | undefined;
   private isSourceOpen = false;
+  private keeper: SoundKeeper | null = null;
   private readonly onOnline = (): void => this.socket.hurry();
 
   constructor(
@@ -72,6 +74,7 @@ export class LiveSession {
       await this.fail(error instanceof SourceError ? error.problem : UNEXPECTED);
       return;
     }
+    await this.restore();
     if (this.phase !== "opening") {
       await this.source.close();
       return;
@@ -85,8 +88,9 @@ export class LiveSession {
   }
 
   /** After a reload: end the meeting with what the server has. */
-  endTakenUp(): void {
+  async endTakenUp(): Promise<void> {
     this.phase = "stopping";
+    await this.restore();
     this.say({ type: "stop" });
     this.socket.open();
   }
@@ -155,11 +159,30 @@ export class LiveSession {
     return wavFile(this.outbox.unsafeSound(), this.source.sampleRate);
   }
 
+  /** After a reload: what only the page before this one held. */
+  private async restore(): Promise<void> {
+    if (this.takenUp === null || this.kind !== "microphone") return;
+    const keeper = await SoundKeeper.open(this.takenUp.meetingId);
+    this.keeper = keeper;
+    if (keeper === null || this.takenUp.sampleRate !== this.source.sampleRate) return; // cannot be joined
+    this.outbox.restore(await keeper.restore().catch(() => []));
+    this.measure();
+  }
+
+  /** From now on a reload loses nothing either. */
+  private async keepFrom(meetingId: string): Promise<void> {
+    if (this.keeper !== null || this.kind !== "microphone") return;
+    const keeper = await SoundKeeper.open(meetingId);
+    this.keeper = keeper;
+    for (const { at, bytes } of this.outbox.unsafeItems()) keeper?.keep(at, bytes);
+  }
+
   private startSource(seconds: number): void {
     this.phase = "recording";
     this.source.start(
       {
         sound: (bytes) => {
+          this.keeper?.keep(this.outbox.endOffset, bytes);
           this.outbox.push(bytes);
           this.socket.pump();
           this.measure();
@@ -198,17 +221,24 @@ export class LiveSession {
     this.view = reduce(this.view, message);
     if (message.type === "error") this.problem = message;
     if (message.type === "started") this.started(message.meeting_id, message.received_bytes);
-    if (message.type === "ack") this.measure();
+    if (message.type === "ack") {
+      this.keeper?.forgetBelow(this.outbox.startOffset);
+      this.measure();
+    }
     if (message.type === "final") {
       this.phase = "done";
       forget();
+      this.keeper?.forgetAll();
       void this.closeSource();
     }
   }
 
   private started(meetingId: string | null, receivedBytes: number): void {
     if (this.phase !== "stopping" && this.phase !== "paused") this.problem = null;
-    if (meetingId !== null) remember({ meetingId, kind: this.kind, title: this.title });
+    if (meetingId !== null) {
+      remember({ meetingId, kind: this.kind, title: this.title, sampleRate: this.source.sampleRate });
+      void this.keepFrom(meetingId);
+    }
     if (this.phase === "opening") this.startSource(receivedBytes / 32_000);
     this.measure();
   }

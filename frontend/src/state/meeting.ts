@@ -17,6 +17,8 @@ export interface MeetingView {
   status: Status | null;
   /** Null while the service runs at its best. */
   degraded: Degraded | null;
+  /** The disk refuses sound; captions go on. */
+  storage: "ok" | "full" | "failing";
   lagMs: number;
   engines: Readonly<Record<string, string>>;
   final: Final | null;
@@ -32,6 +34,7 @@ export const emptyMeeting: MeetingView = {
   notes: null,
   status: null,
   degraded: null,
+  storage: "ok",
   lagMs: 0,
   engines: {},
   final: null,
@@ -68,6 +71,8 @@ export function reduce(state: MeetingView, message: ServerMessage): MeetingView 
     }
     case "degraded":
       return { ...next, degraded: message.level > 0 ? message : null };
+    case "storage":
+      return { ...next, storage: message.state };
     case "final":
       return {
         ...next,

@@ -36,7 +36,7 @@ class Recording {
     const before = recall();
     if (before === null) return;
     this.session = new LiveSession(before.kind, NO_OPTIONS, before);
-    this.session.endTakenUp();
+    void this.session.endTakenUp();
   }
 
   dismiss(): void {

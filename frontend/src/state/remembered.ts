@@ -6,6 +6,8 @@ export interface Remembered {
   meetingId: string;
   kind: "microphone" | "sample";
   title: string;
+  /** Of the sound that is kept for it. */
+  sampleRate: number;
 }
 
 export function remember(recording: Remembered): void {
