@@ -7,6 +7,7 @@ import wave
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -237,3 +238,39 @@ def test_signing_in_sharing_and_taking_something_off_the_record(
         page.reload()
         page.get_by_test_id("sign-out").click()
         expect(page.get_by_test_id("token")).to_be_visible()
+
+
+PAYLOADS = [
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    '"><svg onload=alert(1)>',
+    "[x](javascript:alert(1))",
+    "{@html alert(1)}",
+]
+
+
+def test_what_people_type_and_say_is_shown_as_text(
+    page_server: ServerProcess, open_browser: OpenBrowser, microphone: Path
+) -> None:
+    with microphone.open("rb") as file:
+        made = httpx.post(
+            f"{page_server.url}/api/meetings",
+            files={"file": ("a.wav", file)},
+            data={"title": PAYLOADS[0], "attendees": ",".join(PAYLOADS[1:])},
+        ).json()
+    address = f"{page_server.url}/api/meetings/{made['id']}"
+    page = open_browser().new_page()
+    trouble = watch_for_trouble(page)
+    page.on("dialog", lambda dialog: trouble.append(dialog.message))
+    page.goto(f"{page_server.url}/#/meetings/{made['id']}")
+    expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
+    for label, name in zip(("S1", "S2"), PAYLOADS[1:], strict=False):
+        httpx.patch(f"{address}/speakers/{label}", json={"name": name}).raise_for_status()
+    for payload in (*PAYLOADS[3:], PAYLOADS[0]):
+        httpx.patch(address, json={"title": payload}).raise_for_status()
+        page.reload()
+        expect(page.get_by_text(payload, exact=True).first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(PAYLOADS[1]).first).to_be_visible()
+    page.goto(page_server.url)
+    expect(page.get_by_text(PAYLOADS[0]).first).to_be_visible()
+    assert trouble == []

@@ -27,6 +27,7 @@ _PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
 )
 _READERS = 4
+_MAGIC = b"SQLite format 3\0"
 
 
 P = ParamSpec("P")
@@ -59,9 +60,11 @@ class Database:
         self._writer = self._new_engine(pool_size=1, begin="BEGIN IMMEDIATE")
         self._readers = self._new_engine(pool_size=_READERS, begin="BEGIN")
         self._writing = asyncio.Lock()
+        self._refusal: StorageError | None = None
 
     async def open(self) -> None:
-        """Create or migrate the schema. Raises StorageError."""
+        """Create or migrate the schema. Raises StorageError; a file that is no database is not opened at all."""
+        self._refuse_damaged()
         with _named_errors():
             async with self._writer.begin() as connection:
                 await connection.run_sync(_migrate)
@@ -71,9 +74,28 @@ class Database:
         await self._writer.dispose()
         await self._readers.dispose()
 
+    def _refuse_damaged(self) -> None:
+        """Only to look into a damaged file, SQLite tidies up beside it, and its log may hold what is missing."""
+        if self._url.get_backend_name() != "sqlite" or not self._url.database:
+            return
+        path = Path(self._url.database)
+        try:
+            with path.open("rb") as file:
+                start = file.read(len(_MAGIC))
+        except OSError:
+            return  # not there yet, or not readable: opening it will say so
+        if start and start != _MAGIC:
+            self._refusal = _name("malformed")
+            raise self._refusal
+
+    def _check(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """A transaction that is durable when the block is left; one at a time."""
+        self._check()
         with _named_errors():
             async with (
                 self._writing,
@@ -85,6 +107,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A snapshot."""
+        self._check()
         with _named_errors():
             async with AsyncSession(self._readers) as session:
                 yield session
