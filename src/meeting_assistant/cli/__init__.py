@@ -62,11 +62,12 @@ def demo(
     url: Annotated[
         str | None, typer.Option(help="Of a running server; by default one is found or started.")
     ] = None,
+    api_token: Annotated[str | None, typer.Option("--token", help="If that server asks for one.")] = None,
 ) -> None:
     """Stream the sample meeting through a server and show its captions and minutes."""
     from meeting_assistant.cli.demo import run_demo
 
-    run_demo(is_fast=is_fast, is_json=is_json, url=url)
+    run_demo(is_fast=is_fast, is_json=is_json, url=url, token=api_token)
 
 
 @app.command()

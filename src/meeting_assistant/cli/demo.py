@@ -24,12 +24,12 @@ from meeting_assistant.services.exports import clock
 from meeting_assistant.testing.server import ServerProcess, is_ready
 
 
-def run_demo(*, is_fast: bool, is_json: bool, url: str | None) -> None:
+def run_demo(*, is_fast: bool, is_json: bool, url: str | None, token: str | None = None) -> None:
     """Print captions while they come and the minutes at the end; with `--json`, one document instead."""
     demo = load_demo()
     console = Console(stderr=is_json, highlight=False)
     with _server(url, console) as address:
-        final = asyncio.run(_stream(demo, address, console, is_fast=is_fast, is_quiet=is_json))
+        final = asyncio.run(_stream(demo, address, console, is_fast=is_fast, is_quiet=is_json, token=token))
     if is_json:
         document = {key: final[key] for key in ("meeting", "transcript", "minutes", "coverage", "errors")}
         json.dump(document, sys.stdout, indent=2)
@@ -55,12 +55,15 @@ def _server(url: str | None, console: Console) -> Iterator[str]:
         yield server.url
 
 
-async def _stream(demo: DemoMeeting, url: str, console: Console, *, is_fast: bool, is_quiet: bool) -> Message:
+async def _stream(
+    demo: DemoMeeting, url: str, console: Console, *, is_fast: bool, is_quiet: bool, token: str | None
+) -> Message:
     pcm = await asyncio.to_thread(read_demo_pcm)
     captions = _Captions(console, is_quiet=is_quiet)
     client = LiveClient(
         url.replace("http", "ws", 1),
         on_message=captions.show,
+        token=token,
         start={"title": demo.title, "attendees": demo.attendees, "language": demo.language},
     )
     with captions:

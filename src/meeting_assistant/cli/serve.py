@@ -6,6 +6,7 @@ import contextlib
 import errno
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 
 import uvicorn
@@ -25,6 +26,7 @@ def run_server() -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean stop. Raises ConfigurationError, StorageError."""
     settings = load_settings()
     check_access(settings)
+    _leave_no_core_dump()
     configure_logging(settings.log_level, settings.log_format)
     with _bound(settings) as listener:
         app = create_app(settings)
@@ -48,6 +50,14 @@ def check_access(settings: Settings) -> None:
         "Make a token with `meeting-assistant token NAME` and put it into API_TOKENS; or set ALLOW_OPEN_ACCESS=true "
         "behind a proxy that asks who is calling.",
     )
+
+
+def _leave_no_core_dump() -> None:
+    """A dump would hold keys and speech."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def server_config(app: object, settings: Settings) -> uvicorn.Config:

@@ -70,6 +70,7 @@ class Upkeep:
         self._disk_threads = disk_threads
         self._retention = retention
         self._now_ms = now_ms
+        self._forgetting = asyncio.Lock()
 
     # --- off the record, afterwards
 
@@ -78,6 +79,10 @@ class Upkeep:
 
         Raises NotFoundError, InputError, ConflictError while the meeting is not over.
         """
+        async with self._forgetting:  # each begins with what the one before left
+            await self._forget(meeting_id, start_ms, end_ms)
+
+    async def _forget(self, meeting_id: str, start_ms: int, end_ms: int) -> None:
         meeting = await self._store.get(meeting_id)
         if not is_over(meeting):
             raise ConflictError(
