@@ -119,7 +119,7 @@ export interface Minutes {
   open_questions: Item[];
   risks: Item[];
   possible_follow_ups: ActionItem[];
-  provenance: { provider: string; model: string | null; seconds: number };
+  provenance: { provider: string; model: string | null; seconds: number; dropped_items: number };
 }
 
 export interface MeetingDocument {

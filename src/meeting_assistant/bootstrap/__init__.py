@@ -37,6 +37,7 @@ from meeting_assistant.services.diarization_service import (
 from meeting_assistant.services.endpointing import EndpointOptions
 from meeting_assistant.services.finishing import MeetingFinisher
 from meeting_assistant.services.live_meetings import LiveMeetings
+from meeting_assistant.services.llm_minutes import LlmMinutes
 from meeting_assistant.services.llm_service import LLMService
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.meeting_service import MeetingService
@@ -97,6 +98,7 @@ def build(settings: Settings) -> Services:
     from meeting_assistant.adapters.audio.resampler import StreamResampler
     from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
     from meeting_assistant.adapters.llm.embedded import EmbeddedWriter
+    from meeting_assistant.adapters.llm.embedded.due_dates import resolve as resolve_due
     from meeting_assistant.adapters.storage.database import Database
     from meeting_assistant.adapters.storage.sql_shares import SqlShareStore
     from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
@@ -110,7 +112,8 @@ def build(settings: Settings) -> Services:
     vad_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
     tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=speakers)
-    minutes = MinutesService(EmbeddedWriter())
+    llm = build_llm_service(settings)
+    minutes = MinutesService(EmbeddedWriter(), llm, LlmMinutes(llm, resolve_due))
     orchestrator = Orchestrator(choose_job_backend(settings))
     channels = Channels(store)
     engines = engine_names(engine, vad, diarization, minutes)
@@ -178,7 +181,7 @@ def build(settings: Settings) -> Services:
         vad=vad,
         diarization=speakers,
         minutes=minutes,
-        llm=build_llm_service(settings),
+        llm=llm,
         orchestrator=orchestrator,
         channels=channels,
         live=live,

@@ -52,6 +52,7 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
                 dialect=LOCAL,
                 is_local=True,
                 models_url=None if settings.is_set("vllm_model_id") else join_url(base, "/v1/models"),
+                is_shy=not settings.is_set("vllm_base_url"),
             )
         case "xai" if settings.xai_api_key:
             base, model = settings.xai_base_url, settings.xai_model_id

@@ -106,7 +106,9 @@ def announce(settings: Settings, info: ServerInfo, port: int) -> None:
     console.print(f"  speech     {info.engines['asr']} — {info.engine_reason}", markup=False)
     console.print(f"  speakers   {info.engines['diarization']}", markup=False)
     console.print(
-        f"  minutes    {info.engines['minutes']} (extractive; nothing leaves this machine)", markup=False
+        f"  minutes    {info.engines['minutes']}"
+        + (" (extractive; nothing leaves this machine)" if info.engines["minutes"] == "embedded" else ""),
+        markup=False,
     )
     console.print(f"  data       {settings.data_dir} (AUDIO_STORAGE={settings.audio_storage})", markup=False)
     names = ", ".join(sorted({grant.owner for grant in settings.token_grants()}))

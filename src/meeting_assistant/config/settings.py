@@ -198,9 +198,9 @@ class Settings(BaseSettings):
     # Model names are defaults of November 2026; providers retire names within months.
 
     llm_provider_order: ProviderOrder = PROVIDERS
-    """Providers in the order they are tried; one that is not configured is skipped. In this version language
-    models are only tried by `meeting-assistant doctor`: minutes are written by the embedded writer, and
-    nothing said leaves the machine. Later versions write minutes with them."""
+    """Who writes the minutes, in the order they are tried; one that is not configured is skipped, and the embedded
+    writer always answers in the end. A vLLM that nobody configured is asked only if one listens at its usual address on
+    this machine. What was said leaves the machine only to providers that you configure."""
     llm_max_retries: int = Field(default=2, ge=0, le=10)
     """Further attempts at one provider after a failure that may pass."""
     llm_backoff_seconds: float = Field(default=0.5, ge=0, le=60)

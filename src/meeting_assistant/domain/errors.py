@@ -24,6 +24,8 @@ Each carries four things: `code` for machines, `message` for people, `remedy` (w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "AudioDecryptionError",
     "AudioFormatError",
@@ -172,9 +174,12 @@ class LlmError(MeetingAssistantError):
         code: str | None = None,
         retry_after_s: float | None = None,
         context_limit: int | None = None,
+        causes: Sequence[str] = (),
     ) -> None:
         super().__init__(message, remedy, code=code)
         self.retryable = self.code in {"llm_unavailable", "llm_timeout", "llm_rate_limited"}
+        self.causes = tuple(causes)
+        """Codes of the failures that it sums up."""
         self.retry_after_s = retry_after_s
         """What the server asked for; None when it did not say."""
         self.context_limit = context_limit

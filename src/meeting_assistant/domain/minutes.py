@@ -54,6 +54,8 @@ class Provenance(_Record):
     seconds: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    dropped_items: int = 0
+    """What the writer gave and the transcript does not carry; it is not shown."""
 
 
 class Minutes(_Record):

@@ -88,7 +88,7 @@ class MeetingFinisher:
                 meeting=meeting.id,
                 seconds=duration_ms_of(meeting) / 1000,
                 utterances=len(transcript.utterances),
-                minutes=self._minutes.provider if minutes else "failed",
+                minutes=minutes.provenance.provider if minutes else "failed",
             ),
         )
 
@@ -107,11 +107,14 @@ class MeetingFinisher:
 
     async def _write_minutes(self, meeting: Meeting, transcript: Transcript) -> Minutes | None:
         try:
-            return await self._minutes.write(meeting, transcript)
+            written = await self._minutes.write(meeting, transcript)
         except Exception as error:
             logger.exception("Writing minutes failed.", extra=obs.log_fields(meeting=meeting.id))
             await self._store.add_error(meeting.id, _stage_error("minutes", error))
             return None
+        if written.trouble is not None:
+            await self._store.add_error(meeting.id, _stage_error("minutes", written.trouble))
+        return written.minutes
 
 
 def _stage_error(stage: str, error: Exception) -> StageError:

@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import CheckResult, LlmProvider, LlmReply, LlmRequest
@@ -17,6 +17,10 @@ from meeting_assistant.observability import log_fields
 
 logger = logging.getLogger(__name__)
 
+FAILURES_BEFORE_PAUSE = 3
+PAUSE_S = 60.0
+_OF_THE_QUESTION = frozenset({"llm_context_overflow", "llm_truncated", "llm_refused", "llm_bad_output"})
+"""Failures that say nothing about the server's health."""
 MAX_WAIT_S = 20.0
 """A server that asks for a longer pause is left for the next one."""
 
@@ -48,6 +52,30 @@ class Attempt:
 
 
 AttemptObserver = Callable[[Attempt], None]
+ProblemFinder = Callable[[str], str | None]
+"""What is wrong with an answer, in words for the model that gave it; None when it can be used."""
+
+
+class _Breaker:
+    """A provider that failed again and again is left alone for a while: a dead server must not cost every meeting its
+    timeout."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._failures = 0
+        self._until = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._now() < self._until
+
+    def note(self, error: LlmError | None) -> None:
+        if error is None or error.code in _OF_THE_QUESTION:
+            self._failures = 0
+            return
+        self._failures += 1
+        if error.code == "llm_auth" or self._failures >= FAILURES_BEFORE_PAUSE:
+            self._until = self._now() + PAUSE_S
 
 
 class LLMService:
@@ -62,6 +90,7 @@ class LLMService:
         is_local_only: bool = False,
         optional: frozenset[str] = frozenset(),
         on_attempt: AttemptObserver = lambda attempt: None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`optional`: providers that nobody asked for; that they do not answer is no fault."""
         self._providers = list(providers)
@@ -70,18 +99,30 @@ class LLMService:
         self._is_local_only = is_local_only
         self._optional = optional
         self._on_attempt = on_attempt
+        self._breakers = {provider.name: _Breaker(now) for provider in self._providers}
 
     @property
     def names(self) -> list[str]:
         """Configured providers that may be asked, in order."""
         return [provider.name for provider in self._allowed(is_local_only=False)]
 
+    @property
+    def is_asked_for(self) -> bool:
+        """False when nobody configured a language model: that there is none is then no fault to report."""
+        return any(provider.name not in self._optional for provider in self._providers)
+
     async def complete(
-        self, request: LlmRequest, *, prefer: str | None = None, is_local_only: bool = False
+        self,
+        request: LlmRequest,
+        *,
+        prefer: str | None = None,
+        is_local_only: bool = False,
+        problem_of: ProblemFinder = lambda text: None,
     ) -> LlmReply:
         """The first usable answer; with a schema its text is one JSON object.
 
-        `prefer` is asked first; `is_local_only` can only tighten what the deployment allows.
+        `prefer` is asked first; `is_local_only` can only tighten what the deployment allows. An answer with a problem
+        is sent back once to the model that gave it, with the problem.
         Raises LlmError with the code `llm_no_provider` or `llm_all_failed`.
         """
         candidates = sorted(self._allowed(is_local_only=is_local_only), key=lambda p: p.name != prefer)
@@ -93,18 +134,33 @@ class LLMService:
             )
         failures: list[LlmError] = []
         for provider in candidates:
+            breaker = self._breakers[provider.name]
+            if breaker.is_open and len(candidates) > 1:
+                failures.append(
+                    LlmError(
+                        f"{provider.name} failed a moment ago and rests.",
+                        "It is tried again within a minute.",
+                    )
+                )
+                continue
             try:
-                return await self._ask(provider, request)
+                reply = await self._usable(provider, request, problem_of)
             except LlmError as error:
+                breaker.note(error)
                 failures.append(error)
                 logger.warning(
                     "A language model gave no usable answer.",
                     extra=log_fields(provider=provider.name, code=error.code),
                 )
+            else:
+                breaker.note(None)
+                return reply
         raise LlmError(
             "Failed to get LLM response. " + " ".join(error.message for error in failures),
             failures[0].remedy,
             code="llm_all_failed",
+            causes=[error.code for error in failures],
+            context_limit=next((error.context_limit for error in failures if error.context_limit), None),
         ) from failures[-1]
 
     async def check(self) -> list[CheckResult]:
@@ -120,6 +176,24 @@ class LLMService:
         is_strict = is_local_only or self._is_local_only
         return [provider for provider in self._providers if provider.is_local or not is_strict]
 
+    async def _usable(
+        self, provider: LlmProvider, request: LlmRequest, problem_of: ProblemFinder
+    ) -> LlmReply:
+        reply = await self._ask(provider, request)
+        problem = problem_of(reply.text)
+        if problem is None:
+            return reply
+        # In one turn: several chat templates take neither a second system message nor two turns of a kind.
+        user = f"{request.user}\n\nYour last answer could not be used: {problem}. Answer again, as the schema says."
+        reply = await self._ask(provider, replace(request, user=user))
+        if (problem := problem_of(reply.text)) is not None:
+            raise LlmError(
+                f"{provider.name} answered twice in a form that cannot be used.",
+                "Use a model that can be held to a JSON schema.",
+                code="llm_bad_output",
+            )
+        return reply
+
     async def _ask(self, provider: LlmProvider, request: LlmRequest) -> LlmReply:
         attempt = 0
         while True:
@@ -129,7 +203,8 @@ class LLMService:
                 wait_s = self._backoff_s * 2**attempt * random.uniform(0.8, 1.2)
                 wait_s = max(wait_s, error.retry_after_s or 0.0)
                 attempt += 1
-                if not error.retryable or attempt > self._max_retries or wait_s > MAX_WAIT_S:
+                is_over = attempt > self._max_retries or provider.name in self._optional
+                if not error.retryable or is_over or wait_s > MAX_WAIT_S:
                     raise
             await asyncio.sleep(wait_s)
 

@@ -111,7 +111,7 @@ class Upkeep:
         if self._audio is not None and await self._on_disk(self._audio.exists, meeting_id):
             await self._on_disk(self._audio.erase, meeting_id, _ended(meeting.off_record))
         transcript = await self._store.transcript(meeting_id)
-        minutes = await self._minutes.write(meeting, transcript)
+        minutes = (await self._minutes.write(meeting, transcript)).minutes
         coverage = coverage_of(meeting, transcript, has_minutes=True)
         await self._store.rewrite(meeting_id, minutes=minutes, coverage=coverage)
         await self._store.end_step(meeting_id, FORGET)

@@ -49,8 +49,13 @@ class OpenAiChat:
         dialect: Dialect,
         is_local: bool,
         models_url: str | None = None,
+        is_shy: bool = False,
     ) -> None:
-        """`models_url`: where to look for the served model when nobody chose `model`; None when somebody did."""
+        """`models_url`: where to look for the served model when nobody chose `model`; None when somebody did.
+
+        `is_shy`: nobody named this server; before anything that was said is sent, it has to list its models.
+        """
+        self._is_shy = is_shy
         self.name = name
         self.is_local = is_local
         self._http = http
@@ -90,6 +95,9 @@ class OpenAiChat:
         await self._http.close()
 
     async def _ask(self, request: LlmRequest) -> Mapping[str, object]:
+        if self._is_shy and self._models_url is not None:
+            self._model = await self._served_model()
+            self._models_url = None
         while True:
             try:
                 return await self._http.post(self._url, self._body(request))
