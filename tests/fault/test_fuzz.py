@@ -154,7 +154,7 @@ def test_a_socket_that_says_nothing_is_closed(target: ServerProcess) -> None:
         start = '{"type": "start", "sample_rate": 16000, "channels": 1}'
         return await asyncio.gather(wait(None), wait(start))
 
-    assert asyncio.run(wait_both()) == (1008, 4408)
+    assert list(asyncio.run(wait_both())) == [1008, 4408]
 
 
 async def test_who_takes_nothing_is_let_go_and_nobody_waits_for_them(
