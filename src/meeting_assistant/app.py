@@ -110,12 +110,13 @@ async def _load(services: Services, context: WebContext) -> None:
     services.orchestrator.start()
     # Before anybody is let in: what is found unfinished then was cut short, and is not a meeting that just began.
     await services.meetings.recover()
-    await services.upkeep.finish_what_was_begun()
     context.waiting_for.clear()
     logger.info(
         "Ready.",
         extra=log_fields(asr=services.info.engines["asr"], seconds=round(time.monotonic() - began, 1)),
     )
+    # After that: writing minutes anew may wait for a language model, and nobody else has to wait for it.
+    await services.upkeep.finish_what_was_begun()
     await services.upkeep.keep_watch()
 
 

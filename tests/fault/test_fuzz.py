@@ -177,9 +177,7 @@ def test_a_socket_that_says_nothing_is_closed(target: ServerProcess) -> None:
     assert list(asyncio.run(wait_both())) == [1008, 4408]
 
 
-async def test_who_takes_nothing_is_let_go_and_nobody_waits_for_them(
-    target: ServerProcess, hello: bytes
-) -> None:
+async def test_nobody_waits_for_those_who_take_nothing(target: ServerProcess, hello: bytes) -> None:
     """Slow consumers: sockets that are opened to watch and never read."""
     import socket as sockets
 

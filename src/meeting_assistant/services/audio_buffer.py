@@ -16,6 +16,7 @@ safe, then rests until the tick is over: a self-clocking group commit. On a slow
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
@@ -214,19 +215,14 @@ class SecureAudioBuffer:
             if self._error is not None and self._ended >= first and self._safe < target:
                 raise self._error
 
-    async def wait_until_taken(self, timeout_s: float) -> bool:
-        """Back-pressure for a client: returns at once while little waits for the disk, else when it does again.
-
-        False when the disk has refused for so long that more would have to be refused.
-        """
+    async def wait_until_taken(self, timeout_s: float) -> None:
+        """Back-pressure for a client: returns at once while little waits for the disk, else when it does again or when
+        the disk has refused for so long; `append` then says so."""
         limit = self._max_pending - min(self._tail_limit, self._max_pending // 2)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._pending_bytes > limit and not self._is_closed:
                     await self._swept.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def wait_for_room(self) -> None:
         """Back-pressure for a source faster than real time: returns when little of its sound is waiting.

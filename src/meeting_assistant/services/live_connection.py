@@ -15,8 +15,8 @@ from meeting_assistant.services.off_record import OffRecordSpans
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 20.0
-"""For a disk that refuses: less than a client waits before it gives a silent server up."""
+PATIENCE_S = 10.0
+"""For a disk that refuses: less than the page waits (15 s) before it gives a silent server up."""
 
 
 class Resampler(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ class LlmMinutes:
         missing = {u.utterance for u in transcript.utterances} - gathered.read
         if missing:
             raise LlmError(f"{len(missing)} utterances were not read.", "Try again.", code="llm_bad_output")
-        return self._merge(gathered, meeting, transcript, day)
+        # Holding items against a long transcript takes seconds: not on the event loop.
+        return await asyncio.to_thread(self._merge, gathered, meeting, transcript, day)
 
     # --- reading
 

@@ -121,10 +121,10 @@ class Upkeep:
         for meeting_id in await self._store.left_open(FORGET):
             try:
                 await self._finish_forgetting(meeting_id)
-            except MeetingAssistantError as error:
-                logger.warning(
+            except Exception:
+                logger.exception(
                     "A stretch is not yet off the record everywhere; it is tried again at the next start.",
-                    extra=obs.log_fields(meeting=meeting_id, code=error.code),
+                    extra=obs.log_fields(meeting=meeting_id),
                 )
 
     # --- sound
@@ -147,7 +147,10 @@ class Upkeep:
         if self.keeps_all:
             return
         while True:
-            await self.let_go_of_old_sound()
+            try:
+                await self.let_go_of_old_sound()
+            except MeetingAssistantError:
+                logger.exception("Old sound could not be looked for; it is tried again within the hour.")
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def minutes_are_written(self, meeting_id: str) -> None:

@@ -7,7 +7,6 @@ ticket in its URL, or its token in its first message. What a caller may do is sa
 
 from __future__ import annotations
 
-import json
 import re
 from http.cookies import CookieError, SimpleCookie
 from typing import Annotated
@@ -24,7 +23,7 @@ from meeting_assistant.domain.access import Scope as TokenScope
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError, UnauthenticatedError
 from meeting_assistant.services.access_service import AccessService
 from meeting_assistant.web.context import WebContext, context_of
-from meeting_assistant.web.errors import close_code_of, error_body, status_of
+from meeting_assistant.web.errors import close_code_of, error_body, refuse, status_of
 
 TOKEN_COOKIE = "meeting_assistant_token"  # noqa: S105 - a name
 SHARE_COOKIE = "meeting_assistant_share"
@@ -95,12 +94,9 @@ async def _refuse(scope: Scope, send: Send, error: MeetingAssistantError) -> Non
         # Before accept: the handshake itself is answered with 403.
         await send({"type": "websocket.close", "code": close_code_of(error), "reason": error.code})
         return
-    body = json.dumps(error_body(error.code, error.message, error.remedy)).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if isinstance(error, UnauthenticatedError):
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status_of(error), "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    body = error_body(error.code, error.message, error.remedy)
+    asks = [(b"www-authenticate", b"Bearer")] if isinstance(error, UnauthenticatedError) else []
+    await refuse(send, status_of(error), body, asks)
 
 
 # --- what routes ask for ----------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Send
 
 from meeting_assistant.domain import errors as e
 from meeting_assistant.observability import log_fields
@@ -78,6 +81,17 @@ def close_code_of(error: e.MeetingAssistantError) -> int:
 def error_body(code: str, message: str, remedy: str) -> dict[str, Any]:
     """`{"error": {"code", "message", "remedy"}}`."""
     return {"error": {"code": code, "message": message, "remedy": remedy}}
+
+
+async def refuse(
+    send: Send, status: int, body: dict[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Answer before any route is reached."""
+    content = json.dumps(body).encode()
+    length = (b"content-length", str(len(content)).encode())
+    sent = [(b"content-type", b"application/json"), length, *headers]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": content})
 
 
 def describe_validation(error: ValidationError | RequestValidationError) -> str:

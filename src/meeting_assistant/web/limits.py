@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from meeting_assistant.web.errors import error_body
+from meeting_assistant.web.errors import error_body, refuse
 
 MAX_JSON_BYTES = 256 * 1024
 """Of any request that is not an upload."""
@@ -56,11 +54,5 @@ def _sentence(limit: int, *, is_upload: bool) -> str:
 
 async def _refuse(send: Send, limit: int, *, is_upload: bool) -> None:
     remedy = "Send a compressed file, or raise MAX_UPLOAD_BYTES." if is_upload else "Send less at once."
-    body = json.dumps(error_body("too_large", _sentence(limit, is_upload=is_upload), remedy)).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    body = error_body("too_large", _sentence(limit, is_upload=is_upload), remedy)
+    await refuse(send, 413, body, [(b"connection", b"close")])

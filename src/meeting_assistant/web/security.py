@@ -7,14 +7,13 @@ request that changes something is compared with the address the request was sent
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from meeting_assistant.web.errors import error_body
+from meeting_assistant.web.errors import error_body, refuse
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
@@ -58,7 +57,8 @@ class BrowserGuard:
             # Before accept: the handshake itself is answered with 403.
             await send({"type": "websocket.close", "code": 1008, "reason": "origin"})
         else:
-            await _refuse(send, refusal)
+            body = error_body("forbidden_origin", refusal, "Open the server's own address.")
+            await refuse(send, 403, body)
 
     def _refusal(self, scope: Scope, headers: Headers) -> str | None:
         host = headers.get("host", "")
@@ -100,10 +100,3 @@ def _secured(scope: Scope, send: Send) -> Send:
         await send(message)
 
     return with_headers
-
-
-async def _refuse(send: Send, message: str) -> None:
-    body = json.dumps(error_body("forbidden_origin", message, "Open the server's own address.")).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
