@@ -5,10 +5,10 @@ VENV = .venv/bin
 SETUP = $(PYTHON) scripts/setup.py
 CODE = src tests scripts $(wildcard benchmarks)
 
-.PHONY: help setup run test chaos check fmt web demo lock docs clean
+.PHONY: help setup run test test-llm-server test-diarization chaos check fmt web demo lock docs clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\): ## /\1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\): ## /\1	/p' Makefile
 
 setup: ## Install everything for development: .venv, web app
 	@$(SETUP) dev web
@@ -26,9 +26,22 @@ test: ## Install what tests need, check, and run all tests
 	@$(MAKE) check
 	$(VENV)/pytest -n auto --maxprocesses 4 --dist loadfile
 
+LLM_SERVER ?= .cache/llm-server
+test-llm-server: ## Build llama.cpp's server (a quarter of an hour) and test against it with a tiny random model
+	@$(SETUP) dev
+	$(VENV)/python scripts/make_llm_server.py $(LLM_SERVER)
+	TEST_LLM_SERVER=$(LLM_SERVER) $(VENV)/pytest tests/real_llm
+
+test-diarization: ## Install pyannote and NeMo (several GB each) and test against them with tiny random models
+	@for extra in pyannote nemo; do \
+	  $(PYTHON) -m venv .cache/$$extra && \
+	  .cache/$$extra/bin/pip install --quiet -e ".[$$extra]" pytest pytest-asyncio pytest-timeout && \
+	  .cache/$$extra/bin/python -m pytest --noconftest tests/real_diarization || exit 1; \
+	done
+
 chaos: ## Inject faults for hours: CHAOS_CYCLES=200 of each kind, figures to chaos-report.jsonl
 	@$(SETUP) dev tools
-	CHAOS_CYCLES=$${CHAOS_CYCLES:-200} CHAOS_REPORT=$${CHAOS_REPORT:-chaos-report.jsonl} $(VENV)/pytest tests/fault --timeout 0
+	CHAOS_CYCLES=$${CHAOS_CYCLES:-200} CHAOS_REPORT=$${CHAOS_REPORT:-chaos-report.jsonl} $(VENV)/pytest tests/fault tests/distributed --timeout 0
 
 check: ## Style, types, layers, generated pages, the web app's own checks
 	@$(SETUP) dev

@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--storage", choices=["journal", "memory"], default="journal")
     options = parser.parse_args()
-    env = {"MAX_MEETING_HOURS": "48", "MAX_LIVE_SPEED": "1000", "AUDIO_STORAGE": options.storage}
+    env = {"MAX_MEETING_HOURS": "48", "CLIENT_LIMITS__LIVE_SPEED": "1000", "AUDIO_STORAGE": options.storage}
     with tempfile.TemporaryDirectory() as folder, ServerProcess(Path(folder, "data"), env) as server:
         print(json.dumps(asyncio.run(run(server, options.hours)), indent=2))
 

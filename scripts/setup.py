@@ -37,6 +37,7 @@ TEST_TOOLS = {
     "chromium": ("chromium", "tests in a real browser"),
     "espeak-ng": ("espeak-ng", "tests that make their own speech"),
     "ffmpeg": ("ffmpeg", "tests of uploads in many containers"),
+    "initdb": ("postgresql", "tests of meetings in PostgreSQL"),
 }
 """Program to its Debian package and the tests that need it."""
 LOCKS = {
@@ -100,7 +101,7 @@ def npm(*arguments: str) -> None:
 
 def tools() -> None:
     """Install the system programs that tests use, where that is possible; else say what will be skipped."""
-    missing = [name for name in TEST_TOOLS if shutil.which(name) is None]
+    missing = [name for name in TEST_TOOLS if find_tool(name) is None]
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     if missing and is_root and shutil.which("apt-get"):
         packages = [TEST_TOOLS[name][0] for name in missing]
@@ -110,8 +111,14 @@ def tools() -> None:
             install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
             attempt(*install, env=environment)
     for name in missing:
-        if shutil.which(name) is None:
+        if find_tool(name) is None:
             say(f"{name} is not installed: {TEST_TOOLS[name][1]} are skipped.")
+
+
+def find_tool(name: str) -> str | None:
+    """Debian keeps PostgreSQL's programs out of PATH."""
+    found = [str(path) for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")]
+    return shutil.which(name) or (found[-1] if found else None)
 
 
 def lock(*options: str) -> None:

@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: settings and live protocol.
+"""Write the pages that are made from the code: settings, live protocol, workflows.
 
 python scripts/write_docs.py            write what differs
 python scripts/write_docs.py --check    only say what differs; exit code 1 when something does
@@ -13,6 +13,9 @@ from typing import Any
 
 from meeting_assistant import config
 from meeting_assistant.web import protocol
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.workflows_page import workflows_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVELOPE = ("type", "seq", "meeting_id")
@@ -52,6 +55,7 @@ PAGES: dict[str, Callable[[], str]] = {
     ".env.example": config.env_example,
     "docs/configuration.md": config.markdown,
     "docs/reference/protocol.md": protocol_markdown,
+    "docs/workflows.md": workflows_markdown,
 }
 """Path within the repository to what makes its text."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import shutil
 import subprocess
 import wave
@@ -15,12 +16,13 @@ import numpy as np
 import pytest
 
 from meeting_assistant.domain.audio import Waveform
+from meeting_assistant.testing.postgres import PostgresServer, find_postgres
 from meeting_assistant.testing.server import ServerProcess
 
 Speak = Callable[..., Waveform]
 
 TESTS = Path(__file__).parent
-CATEGORIES = {"unit", "contract", "integration", "fault", "browser", "docs", "architecture"}
+CATEGORIES = {"unit", "contract", "integration", "fault", "browser", "docs", "architecture", "distributed"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in CATEGORIES:
             item.add_marker(getattr(pytest.mark, folder))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are processors: many tests wait for a server, a deadline or a page."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,6 +56,32 @@ def need(tool: str, why: str) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; each test makes its own database in it."""
+    programs = find_postgres()
+    if programs is None:
+        need("initdb", "tests of meetings in PostgreSQL")
+    assert programs is not None
+    with PostgresServer(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create(f"t{secrets.token_hex(8)}").replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> str:
+    """Path of redis-server."""
+    return need("redis-server", "tests of a fleet")
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +141,7 @@ def data_dir(tmp_path: Path) -> Path:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """`meeting-assistant serve` on a free port, with the embedded engines loaded."""
     with ServerProcess(
-        tmp_path_factory.mktemp("server") / "data", {"MAX_UPLOAD_BYTES": "5000000"}
+        tmp_path_factory.mktemp("server") / "data", {"MAX_UPLOAD_BYTES": "5000000", "MAX_SESSIONS": "50"}
     ) as running:
         yield running
     assert running.process is not None

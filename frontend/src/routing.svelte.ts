@@ -1,15 +1,18 @@
-// The address names the page: `#/`, `#/live`, `#/meetings/ID`, `#/shared/ID/TOKEN` (what follows # is never sent).
+// The address names the page: `#/`, `#/live`, `#/meetings/ID`, `#/meetings/ID/UTTERANCE`, `#/shared/ID/TOKEN` (what follows # is never sent).
 
 export type Route =
   | { page: "home" }
   | { page: "live" }
-  | { page: "meeting"; id: string }
+  | { page: "meeting"; id: string; utterance?: number }
   | { page: "shared"; id: string; token: string };
 
 export function parseRoute(hash: string): Route {
   const [, page, id, token] = hash.replace(/^#/, "").split("/");
   if (page === "live") return { page: "live" };
-  if (page === "meetings" && id) return { page: "meeting", id: decodeURIComponent(id) };
+  if (page === "meetings" && id) {
+    const said = /^\d+$/.test(token ?? "") ? { utterance: Number(token) } : {};
+    return { page: "meeting", id: decodeURIComponent(id), ...said };
+  }
   if (page === "shared" && id && token) return { page: "shared", id: decodeURIComponent(id), token };
   return { page: "home" };
 }

@@ -19,8 +19,20 @@ from meeting_assistant import __version__
 from meeting_assistant.bootstrap import Services, build
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import StorageError
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.observability import log_fields, watch_event_loop
-from meeting_assistant.web import errors, health, live, meetings, sample, session
+from meeting_assistant.web import (
+    ask,
+    errors,
+    health,
+    live,
+    meetings,
+    minutes,
+    sample,
+    session,
+    speakers,
+    workflows,
+)
 from meeting_assistant.web.auth import AccessGate
 from meeting_assistant.web.context import Limits, WebContext
 from meeting_assistant.web.limits import BodyLimit
@@ -58,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         BrowserGuard, allowed_origins=settings.allowed_origins, is_loopback=settings.http_host in LOOPBACK
     )
     errors.install(app)
-    for module in (health, session, meetings, sample, live):
+    for module in (health, session, workflows, speakers, meetings, minutes, ask, sample, live):
         app.include_router(module.router)
     _mount_page(app, Path(str(files("meeting_assistant") / "static")))
     return app
@@ -70,8 +82,18 @@ def new_context(services: Services) -> WebContext:
         meetings=services.meetings,
         access=services.access,
         upkeep=services.upkeep,
+        minutes=services.minutes,
+        editor=services.editor,
+        ask=services.ask,
+        calls=services.calls,
+        preferences=services.preferences,
+        workflows=services.workflows,
+        speakers=services.speakers,
         info=services.info,
-        limits=Limits(max_live_speed=services.settings.max_live_speed, idle_s=services.settings.idle_seconds),
+        limits=Limits(
+            max_live_speed=services.settings.client_limits.live_speed,
+            idle_s=services.settings.client_limits.idle_seconds,
+        ),
         waiting_for={"engines"},
     )
 
@@ -88,6 +110,7 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
     return [
         asyncio.create_task(watch_event_loop(), name="loop-watch"),
         asyncio.create_task(_load(services, context), name="load-engines"),
+        asyncio.create_task(services.dispatcher.run(is_alone=services.orchestrator.is_alone), name="outbox"),
     ]
 
 
@@ -96,8 +119,7 @@ async def _load(services: Services, context: WebContext) -> None:
     began = time.monotonic()
     try:
         await asyncio.gather(
-            services.asr.start(),
-            asyncio.to_thread(services.vad.load),
+            _load_speech(services),
             services.diarization.start(),
             services.minutes.warm_up(),
         )
@@ -105,8 +127,8 @@ async def _load(services: Services, context: WebContext) -> None:
         context.waiting_for = {f"engines: {error}"}
         logger.exception("The engines could not be loaded.")
         return
-    if services.diarization.trouble is not None:
-        services.notes.append(str(services.diarization.trouble))
+    services.info.engines["diarization"] = services.diarization.name
+    services.notes.extend(str(trouble) for trouble in services.diarization.troubles)
     services.orchestrator.start()
     # Before anybody is let in: what is found unfinished then was cut short, and is not a meeting that just began.
     await services.meetings.recover()
@@ -115,9 +137,20 @@ async def _load(services: Services, context: WebContext) -> None:
         "Ready.",
         extra=log_fields(asr=services.info.engines["asr"], seconds=round(time.monotonic() - began, 1)),
     )
+    for meeting_id in await services.workflows.left_open():
+        await services.orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
     # After that: writing minutes anew may wait for a language model, and nobody else has to wait for it.
+    await services.editor.finish_what_was_begun()
     await services.upkeep.finish_what_was_begun()
     await services.upkeep.keep_watch()
+
+
+async def _load_speech(services: Services) -> None:
+    """Here, or on the machines of the fleet."""
+    if services.remote is not None:
+        await services.remote.start()
+    else:
+        await asyncio.gather(services.asr.start(), asyncio.to_thread(services.vad.load))
 
 
 async def stop(services: Services, context: WebContext, running: list[asyncio.Task[None]]) -> None:
@@ -128,10 +161,15 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     await asyncio.gather(*running, return_exceptions=True)
     await services.live.close()
     await services.orchestrator.drain(services.settings.shutdown_grace_seconds / 2)
+    await services.dispatcher.drain(services.settings.shutdown_grace_seconds / 2)
     services.channels.close()
+    if services.remote is not None:
+        await services.remote.close()
     await services.asr.close()
+    await services.settling.close()
     services.diarization.close()
     await services.llm.close()
+    await services.workflows.close()
     services.minutes.close()
     await services.store.close()
     services.vad_threads.shutdown()

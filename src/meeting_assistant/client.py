@@ -39,7 +39,7 @@ class MeetingRefusedError(MeetingAssistantError):
 
 @dataclass(slots=True)
 class LiveClient:
-    """Streams canonical PCM (16 kHz mono s16le) into a new meeting.
+    """Streams canonical PCM (16 kHz s16le, mono unless `start` says `channels: 2`) into a new meeting.
 
     `on_message` sees every message of the server once, in order; after a lost socket those that were
     missed are sent again and those already seen are left out.
@@ -129,10 +129,10 @@ class LiveClient:
 
     def _start_message(self) -> dict[str, object]:
         return {
+            "channels": 1,
             **self.start,
             "type": "start",
             "sample_rate": SAMPLE_RATE_HZ,
-            "channels": 1,
             "meeting_id": self.meeting_id,
             "last_seq": self.last_seq,
         }

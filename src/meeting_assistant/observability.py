@@ -71,6 +71,32 @@ gaps_total = Counter(
 suppressed_hypotheses_total = Counter(
     "meeting_assistant_suppressed_hypotheses_total", "Decodes that were not shown.", ["guard"]
 )
+outbox_pending = Gauge(
+    "meeting_assistant_outbox_pending", "Deliveries after meetings that are not settled.", ["state"]
+)
+deliveries_total = Counter(
+    "meeting_assistant_deliveries_total",
+    "Attempts to deliver something after a meeting, by what came of them.",
+    ["integration", "outcome"],
+)
+delivery_seconds = Histogram(
+    "meeting_assistant_delivery_seconds", "Time an attempt took.", ["integration"], buckets=_JOB_BUCKETS
+)
+fleet_reoffered_total = Counter(
+    "meeting_assistant_fleet_reoffered_total", "Jobs that Redis had forgotten and that were offered again."
+)
+fleet_takeovers_total = Counter(
+    "meeting_assistant_fleet_takeovers_total", "Meetings that another worker went on with."
+)
+fleet_fenced_total = Counter(
+    "meeting_assistant_fleet_fenced_total", "Results of workers that did not have the meeting any more."
+)
+fleet_leases_lost_total = Counter(
+    "meeting_assistant_fleet_leases_lost_total", "Meetings that this worker lost to another one."
+)
+fleet_dead_total = Counter(
+    "meeting_assistant_fleet_dead_total", "Jobs that were put aside because nobody could do them."
+)
 event_loop_stall_seconds = Histogram(
     "meeting_assistant_event_loop_stall_seconds",
     "How much later than asked the event loop woke up.",

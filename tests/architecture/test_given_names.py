@@ -15,6 +15,7 @@ GIVEN = {
     "meeting_assistant.services.batching": ["TicketQueue"],
     "meeting_assistant.services.commit_policy": ["Stabiliser"],
     "meeting_assistant.services.endpointing": ["Endpointer"],
+    "meeting_assistant.integrations.workflows": ["run_post_meeting_workflows"],
     "meeting_assistant.app": ["create_app"],
     "meeting_assistant.config": ["Settings"],
     "meeting_assistant.bootstrap": ["build"],
@@ -40,6 +41,7 @@ METRICS = [
     "gaps_total",
     "suppressed_hypotheses_total",
     "event_loop_stall_seconds",
+    "outbox_pending",
 ]
 
 

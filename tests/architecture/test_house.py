@@ -37,13 +37,13 @@ def test_the_environment_is_read_in_one_place() -> None:
     }
 
 
-def test_httpx_is_imported_once_for_language_models_and_once_for_transcription() -> None:
+def test_httpx_is_imported_in_one_file_of_each_part_that_talks_to_others() -> None:
     users = [
-        path.name
+        f"{path.parent.name}/{path.name}"
         for path in SOURCES
         if re.search(r"^\s*(import httpx|from httpx)", path.read_text(), re.MULTILINE)
     ]
-    assert sorted(users) == ["http.py", "openai_transcriptions.py"]
+    assert sorted(users) == ["asr/openai_transcriptions.py", "integrations/http.py", "llm/http.py"]
 
 
 def test_the_page_renders_text_as_text() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import uuid_utils
@@ -13,18 +12,18 @@ from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
 from meeting_assistant.domain.events import GapFound, MeetingFinished, SpeakersChanged, UtteranceFinished
-from meeting_assistant.domain.meeting import Bookmark, Coverage, Meeting, MeetingState, StageError
-from meeting_assistant.domain.minutes import Evidence, Item, Minutes
+from meeting_assistant.domain.meeting import YOU, Bookmark, Coverage, Meeting, MeetingState, StageError
+from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes
 from meeting_assistant.domain.ports import MeetingStore
-from meeting_assistant.domain.transcript import Gap, Speaker, Utterance, Word
+from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Speaker, Utterance, Word
 
 ENGINES = {"asr": "test"}
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[MeetingStore]:
-    store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}"))
+async def store(database_url: str) -> AsyncIterator[MeetingStore]:
+    store = SqlMeetingStore(Database(database_url))
     await store.open()
     yield store
     await store.close()
@@ -95,8 +94,8 @@ async def test_meetings_are_listed_newest_first_in_pages(store: MeetingStore) ->
 async def test_utterances_come_back_in_order_with_words_and_speakers(
     store: MeetingStore, meeting: Meeting
 ) -> None:
-    await store.commit_utterance(meeting.id, said(2, "No.", "S2"), 48_000)
-    await store.commit_utterance(meeting.id, said(1), 32_000)
+    await store.commit_utterances(meeting.id, [said(2, "No.", "S2")], 48_000)
+    await store.commit_utterances(meeting.id, [said(1)], 32_000)
     transcript = await store.transcript(meeting.id)
     assert transcript.utterances == [said(1), said(2, "No.", "S2")]
     assert transcript.speakers == [Speaker(label="S1"), Speaker(label="S2")]
@@ -104,15 +103,16 @@ async def test_utterances_come_back_in_order_with_words_and_speakers(
 
 
 async def test_the_same_utterance_twice_is_stored_once(store: MeetingStore, meeting: Meeting) -> None:
-    first = await store.commit_utterance(meeting.id, said(1), 32_000)
-    assert await store.commit_utterance(meeting.id, said(1, "Other words."), 32_000) == first
+    [first] = await store.commit_utterances(meeting.id, [said(1)], 32_000)
+    [again] = await store.commit_utterances(meeting.id, [said(1, "Other words.")], 32_000)
+    assert again.seq == first.seq
     assert (await store.transcript(meeting.id)).utterances == [said(1)]
     assert await store.last_seq(meeting.id) == 1
 
 
 async def test_a_higher_revision_replaces_in_place(store: MeetingStore, meeting: Meeting) -> None:
-    await store.commit_utterance(meeting.id, said(1), 32_000)
-    await store.commit_utterance(meeting.id, said(1, "We slip on Friday.", rev=2), 32_000)
+    await store.commit_utterances(meeting.id, [said(1)], 32_000)
+    await store.commit_utterances(meeting.id, [said(1, "We slip on Friday.", rev=2)], 32_000)
     assert (await store.transcript(meeting.id)).utterances == [said(1, "We slip on Friday.", rev=2)]
     assert await store.last_seq(meeting.id) == 2
 
@@ -127,13 +127,13 @@ async def test_offsets_never_move_backwards(store: MeetingStore, meeting: Meetin
 
 async def test_numbers_have_no_gap_however_many_write_at_once(store: MeetingStore, meeting: Meeting) -> None:
     numbers = range(1, 51)
-    seqs = await asyncio.gather(*(store.commit_utterance(meeting.id, said(n), n) for n in numbers))
-    assert sorted(seqs) == list(numbers)
+    stored = await asyncio.gather(*(store.commit_utterances(meeting.id, [said(n)], n) for n in numbers))
+    assert sorted(event.seq for events in stored for event in events) == list(numbers)
     assert [event.seq for event in await store.events_after(meeting.id, 0)] == list(numbers)
 
 
 async def test_missed_events_are_told_as_things_are_now(store: MeetingStore, meeting: Meeting) -> None:
-    await store.commit_utterance(meeting.id, said(1), 1)
+    await store.commit_utterances(meeting.id, [said(1)], 1)
     await store.append_event(meeting.id, GapFound(start_ms=5, end_ms=9, reason="engine_failed"))
     await store.rename_speaker(meeting.id, "S1", "Anna")
     await store.rename_speaker(meeting.id, "S1", "Ana")
@@ -203,7 +203,7 @@ async def test_deleting_removes_everything_of_it_and_nothing_else(
 ) -> None:
     other = await create(store)
     for each in (meeting, other):
-        await store.commit_utterance(each.id, said(1), 1)
+        await store.commit_utterances(each.id, [said(1)], 1)
     await store.delete(meeting.id)
     with pytest.raises(NotFoundError):
         await store.get(meeting.id)
@@ -225,3 +225,131 @@ async def test_a_caller_that_is_cancelled_leaves_no_lock_behind(
         await asyncio.gather(writing, return_exceptions=True)
         await store.set_title(meeting.id, "Afterwards")
     assert (await store.get(meeting.id)).title == "Afterwards"
+
+
+# --- who said it
+
+
+async def talk(store: MeetingStore, meeting: Meeting, *speakers: str | None) -> None:
+    """Utterances 1, 2, … by these speakers."""
+    utterances = [said(n, f"Sentence {n}.", speaker) for n, speaker in enumerate(speakers, start=1)]
+    await store.commit_utterances(meeting.id, utterances, 16_000)
+
+
+async def labels(store: MeetingStore, meeting: Meeting) -> list[str | None]:
+    return [utterance.speaker for utterance in (await store.transcript(meeting.id)).utterances]
+
+
+async def test_parts_of_an_utterance_become_durable_together(store: MeetingStore, meeting: Meeting) -> None:
+    events = await store.commit_utterances(meeting.id, [said(1), said(3, "No.", "S2")], 32_000)
+    assert [event.seq for event in events] == [1, 2]
+    assert await labels(store, meeting) == ["S1", "S2"]
+
+
+async def test_relabelling_is_one_event_and_raises_revisions(store: MeetingStore, meeting: Meeting) -> None:
+    await talk(store, meeting, "S1", PROVISIONAL, "S2")
+    assert [s.label for s in (await store.transcript(meeting.id)).speakers] == ["S1", "S2"], "`S?` is nobody"
+    event = await store.relabel(meeting.id, {2: "S1", 3: "S1"})
+    assert event is not None
+    assert await labels(store, meeting) == ["S1", "S1", "S1"]
+    told = await store.events_after(meeting.id, event.seq - 1)
+    assert told == [event]
+    assert isinstance(event.body, SpeakersChanged)
+    assert [(line.utterance, line.rev, line.speaker) for line in event.body.utterances] == [
+        (2, 2, "S1"),
+        (3, 2, "S1"),
+    ]
+    assert await store.relabel(meeting.id, {2: "S1"}) is None, "nothing changed, nothing is told"
+
+
+async def test_an_engine_does_not_change_what_a_person_assigned(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await talk(store, meeting, "S1", "S1")
+    ben = await store.add_speaker(meeting.id, "Ben")
+    assert ben == "P1"
+    await store.relabel(meeting.id, {2: ben}, by_person=True)
+    assert await store.relabel(meeting.id, {2: "S1"}) is None
+    transcript = await store.transcript(meeting.id)
+    assert [u.is_assigned for u in transcript.utterances] == [False, True]
+    assert transcript.speakers == [Speaker(label="S1"), Speaker(label="P1", name="Ben")]
+    assert await store.add_speaker(meeting.id, None) == "P2"
+
+
+async def test_two_labels_of_one_person_stay_joined(store: MeetingStore, meeting: Meeting) -> None:
+    await talk(store, meeting, "S1", "S2", "S3")
+    await store.rename_speaker(meeting.id, "S3", "Ana")
+    await store.merge_speakers(meeting.id, "S2", "S1")
+    event = await store.merge_speakers(meeting.id, "S3", "S1")
+    assert isinstance(event.body, SpeakersChanged)
+    assert event.body.names == {"S1": "Ana"}, "a name goes along"
+    await store.commit_utterances(meeting.id, [said(4, "And more.", "S2"), said(5, "Yes.", "S3")], 32_000)
+    assert await labels(store, meeting) == ["S1"] * 5
+    await store.relabel(meeting.id, {4: "S3"})
+    assert await labels(store, meeting) == ["S1"] * 5
+    with pytest.raises(NotFoundError):
+        await store.merge_speakers(meeting.id, "S9", "S1")
+    with pytest.raises(ConflictError):
+        await store.merge_speakers(meeting.id, "S1", "S1")
+
+
+def task(owner: str, utterance: int) -> ActionItem:
+    return ActionItem(
+        id=f"a{utterance}",
+        text=f"{{{owner}}} sends the plan.",
+        owner=owner,
+        evidence=[Evidence(utterance=utterance, quote="Sentence", start_ms=0)],
+    )
+
+
+async def test_minutes_follow_the_speakers(store: MeetingStore, meeting: Meeting) -> None:
+    await talk(store, meeting, "S1", "S2", "S2")
+    await store.set_state(meeting.id, MeetingState.PROCESSING)
+    minutes = Minutes(action_items=[task("S1", 1), task("S2", 2), task("S2", 3)])
+    await store.finish(meeting.id, minutes=minutes, coverage=Coverage(), duration_ms=0, engines=ENGINES)
+
+    await store.relabel(meeting.id, {2: await store.add_speaker(meeting.id, "Ben")}, by_person=True)
+    written = await store.minutes(meeting.id)
+    assert written is not None
+    assert [item.owner for item in written.action_items] == ["S1", "P1", "S2"]
+    assert written.action_items[1].text == "Ben sends the plan."
+
+    await store.rename_speaker(meeting.id, "S1", "Ana")
+    await store.merge_speakers(meeting.id, "S2", "S1")
+    written = await store.minutes(meeting.id)
+    assert written is not None
+    assert [item.owner for item in written.action_items] == ["S1", "P1", "S1"]
+    assert written.action_items[2].text == "Ana sends the plan."
+
+
+async def test_an_utterance_is_split_in_its_place(store: MeetingStore, meeting: Meeting) -> None:
+    await talk(store, meeting, "S1", "S1")
+    whole = (await store.transcript(meeting.id)).utterances[0]
+    half = (whole.start_ms + whole.end_ms) // 2
+    parts = [
+        whole.model_copy(update={"rev": 2, "end_ms": half, "text": "Sentence"}),
+        whole.model_copy(update={"utterance": 3, "start_ms": half, "text": "1.", "speaker": "S2"}),
+    ]
+    events = await store.split_utterances(meeting.id, {1: parts})
+    assert [event.seq for event in events] == [3, 4]
+    found = (await store.transcript(meeting.id)).utterances
+    assert [(u.utterance, u.text, u.speaker) for u in found] == [
+        (1, "Sentence", "S1"),
+        (3, "1.", "S2"),
+        (2, "Sentence 2.", "S1"),
+    ]
+
+
+async def test_the_first_of_two_channels_is_you(store: MeetingStore) -> None:
+    meeting = Meeting(
+        id=str(uuid_utils.uuid7()),
+        title="Call",
+        state=MeetingState.RECORDING,
+        source="live",
+        channels=2,
+        created_at_ms=0,
+    )
+    await store.create(meeting)
+    await talk(store, meeting, YOU)
+    assert (await store.get(meeting.id)).channels == 2
+    assert (await store.transcript(meeting.id)).speakers == [Speaker(label=YOU, name="You")]

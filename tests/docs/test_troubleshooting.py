@@ -13,11 +13,15 @@ import pytest
 from cryptography.fernet import Fernet
 
 from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
+from meeting_assistant.adapters.audio.trusted import read_pcm
+from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink
+from meeting_assistant.adapters.storage.database import Database
+from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.config import load_settings
 from meeting_assistant.demo import hello_clip
-from meeting_assistant.domain.errors import EngineNotInstalledError, LlmError
+from meeting_assistant.domain.errors import CarrierError, EngineNotInstalledError, LlmError, StorageError
 from meeting_assistant.domain.ports import LlmRequest
 from meeting_assistant.testing.command import run_cli
 from meeting_assistant.testing.server import ServerProcess, free_port
@@ -77,17 +81,35 @@ def test_a_wrong_key_destroys_nothing_and_says_which_key_is_needed(tmp_path: Pat
     assert "`Audio decryption failed`" in PAGE
 
 
-@pytest.mark.parametrize("env", [{"NEMO_DIARIZATION_ENABLED": "true"}, {"DIARIZATION_ENGINE": "pyannote"}])
-def test_diarization_that_is_not_there_falls_back_and_says_so(tmp_path: Path, env: dict[str, str]) -> None:
-    with ServerProcess(tmp_path / "data", env) as server:
-        info = server.get("/api/info")
-    assert info["engines"]["diarization"] == "embedded"
-    assert any("not in this version" in note for note in info["notes"]), info["notes"]
-    assert "pyannote or NeMo are not in this version" in PAGE
+def test_diarization_that_is_not_there_falls_back_and_says_so(tmp_path: Path) -> None:
+    """Neither toolkit is installed where tests run."""
+    with ServerProcess(tmp_path / "data", {"NEMO_DIARIZATION_ENABLED": "true"}) as server:
+        health = server.get("/health")
+        final = asyncio.run(LiveClient(server.ws_url).stream(paced(read_pcm(hello_clip()[0]), is_fast=True)))
+    assert health["engines"]["diarization"] == "embedded"
+    for extra in ("nemo", "pyannote"):
+        assert any(f"meeting-assistant[{extra}]" in note for note in health["notes"]), health["notes"]
+        assert any(f"meeting-assistant[{extra}]" in error["remedy"] for error in final["errors"])
+    assert {error["stage"] for error in final["errors"]} == {"speakers"}
+    assert "`Speaker labels: … is not installed`" in PAGE
 
 
-def test_a_redis_backend_is_refused_rather_than_losing_jobs(tmp_path: Path) -> None:
-    result = run_cli("serve", cwd=tmp_path, ORCHESTRATOR_BACKEND="redis")
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_fleet_without_a_redis_is_refused(tmp_path: Path, command: str) -> None:
+    result = run_cli(command, cwd=tmp_path, ORCHESTRATOR_BACKEND="redis")
     assert result.returncode == 1
-    assert "ORCHESTRATOR_BACKEND=redis is not in this version" in result.stderr
-    assert "`ORCHESTRATOR_BACKEND=redis is not in this version`" in PAGE
+    assert "ORCHESTRATOR_BACKEND=redis needs REDIS_URL" in result.stderr
+    assert "`ORCHESTRATOR_BACKEND=redis needs REDIS_URL`" in PAGE
+
+
+async def test_a_redis_and_a_database_that_do_not_answer_are_named() -> None:
+    link = RedisGatewayLink(f"redis://:hunter2@127.0.0.1:{free_port()}/0", "gateway")
+    with pytest.raises(CarrierError, match="Redis does not answer") as caught:
+        await link.workers()
+    assert "hunter2" not in str(caught.value)
+    await link.close()
+    store = SqlMeetingStore(Database(f"postgresql+asyncpg://a:hunter2@127.0.0.1:{free_port()}/b"))
+    with pytest.raises(StorageError, match="The database server cannot be reached"):
+        await store.open()
+    assert "`Redis does not answer`" in PAGE
+    assert "`The database server cannot be reached`" in PAGE

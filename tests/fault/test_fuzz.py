@@ -30,7 +30,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     env = {
         "MAX_UPLOAD_BYTES": "200000",
         "SESSION_GRACE_SECONDS": "1",
-        "IDLE_SECONDS": "5",
+        "CLIENT_LIMITS__IDLE_SECONDS": "5",
         "MAX_SESSIONS": "64",
     }
     with ServerProcess(tmp_path_factory.mktemp("fuzz") / "data", env) as server:

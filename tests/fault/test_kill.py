@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,8 +72,10 @@ def test_a_server_that_is_killed_in_the_middle_of_a_meeting_finishes_it_without_
 
     sound = read_pcm(demo_audio_path())[: 40 * 32_000]
     port = free_port()
-    first = ServerProcess(tmp_path / "data", port=port)
-    second = ServerProcess(tmp_path / "data", port=port)
+    log = tmp_path / "audit.jsonl"
+    first, second = (
+        ServerProcess(tmp_path / "data", {"MEETING_LOG_PATH": str(log)}, port=port) for _ in range(2)
+    )
 
     async def record() -> Mapping[str, Any]:
         heard_enough = asyncio.Event()
@@ -95,9 +99,12 @@ def test_a_server_that_is_killed_in_the_middle_of_a_meeting_finishes_it_without_
     first.start()
     try:
         final = asyncio.run(record())
+        while not log.exists():  # what follows from a meeting comes after everybody has been told
+            time.sleep(0.05)
     finally:
         first.kill()
         second.stop()
+    assert [json.loads(line)["type"] for line in log.read_text().splitlines()] == ["meeting"], "told once"
     coverage = final["coverage"]
     assert coverage["captured_s"] == coverage["stored_s"] == coverage["transcribed_s"] == 40.0
     assert final["transcript"]["gaps"] == []

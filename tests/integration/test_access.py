@@ -94,8 +94,11 @@ def test_a_foreign_meeting_looks_like_none_on_every_route(
     with as_(BEN, guarded) as ben, as_(ANA, guarded) as ana:
         for path, method in routes:
             for nothing in (meeting_of_ana, "01890000-0000-7000-8000-000000000000"):
-                address = path.format(meeting_id=nothing, label="S1", share_id="x")
-                answers = [ben.request(method, address, json=body) for body in _bodies(method)]
+                parts = {"label": "S1", "share_id": "x", "version": 1, "item_id": "d1", "delivery_id": "x"}
+                address = path.format(meeting_id=nothing, **parts)
+                answers = [
+                    ben.request(method, address, json=body, params={"version": 1}) for body in _bodies(method)
+                ]
                 assert {answer.status_code for answer in answers} <= {404, 422}, (method, address)
                 assert any(answer.status_code == 404 for answer in answers), (method, address)
         assert meeting_of_ana not in ben.get("/api/meetings").text
@@ -106,7 +109,20 @@ def _bodies(method: str) -> Sequence[dict[str, Any] | None]:
     """For any route that takes one, the right one is among them."""
     if method in ("get", "delete"):
         return [None]
-    return [{"title": "mine now"}, {"name": "Mallory"}, {"hours": 1}, {"start_ms": 0, "end_ms": 5}, {}]
+    return [
+        {"title": "mine now"},
+        {"name": "Mallory"},
+        {"hours": 1},
+        {"start_ms": 0, "end_ms": 5},
+        {},
+        {"question": "Who?"},
+        {"local_only": True},
+        {"kind": "risks", "text": "x"},
+        {"names": None},
+        {"into": "S1"},
+        {"utterances": [1], "speaker": None},
+        {"speaker": "S1", "name": "Mallory"},
+    ]
 
 
 def test_who_may_do_everything_sees_everybodys_meetings(guarded: ServerProcess, meeting_of_ana: str) -> None:

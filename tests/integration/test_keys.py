@@ -12,10 +12,13 @@ import pytest
 import uuid_utils
 from cryptography.fernet import Fernet
 
+from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.journal_files import FileAudioStore
 from meeting_assistant.adapters.storage.journal_keys import rotate_all, uses_of_keys
 from meeting_assistant.adapters.storage.keys import KeyRing, fingerprint_of
+from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
 from meeting_assistant.domain.errors import AudioDecryptionError
+from meeting_assistant.domain.ports import VoiceProfile
 from meeting_assistant.testing.command import run_cli
 from meeting_assistant.testing.server import ServerProcess
 
@@ -77,6 +80,25 @@ def test_after_rotation_the_old_key_is_not_needed_and_the_sound_is_untouched(tmp
         sound_of(folder, [OLD], ids[0])
     again = run_cli("keys", "rotate", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}")
     assert "0 recordings moved" in again.stderr
+
+
+async def test_voices_that_are_known_again_move_with_the_recordings(tmp_path: Path) -> None:
+    recordings(tmp_path / "audio", OLD, 1)
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}")
+    await database.open()
+    profile = VoiceProfile("1", "ana", "Ben", b"\x00" * 2048, 9000, 0)
+    await SqlVoiceProfiles(database, KeyRing([OLD]), "m").keep_voice(profile)
+    assert await SqlVoiceProfiles(database, KeyRing([NEW]), "m").voices("ana") == [], "its key is not there"
+    await database.close()
+    done = run_cli(
+        "keys", "rotate", cwd=tmp_path, DATA_DIR=str(tmp_path), AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}"
+    )
+    assert done.returncode == 0, done.stderr
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}")
+    await database.open()
+    assert await SqlVoiceProfiles(database, KeyRing([NEW]), "m").voices("ana") == [profile]
+    assert await SqlVoiceProfiles(database, KeyRing([NEW]), "m").voices("eve") == [], "another owner"
+    await database.close()
 
 
 def test_a_recording_that_no_key_opens_is_left_and_named(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import LlmRequest
-from meeting_assistant.services.llm_service import LLMService, parse_object
+from meeting_assistant.services.llm_answers import parse_object
+from meeting_assistant.services.llm_service import LLMService
 from meeting_assistant.testing.llm_server import LlmServer
 from meeting_assistant.testing.server import free_port
 
@@ -21,7 +22,12 @@ pytestmark = pytest.mark.integration
 ASK = LlmRequest(
     system="You write minutes.",
     user="1|Ana| We ship on Friday.",
-    schema={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+    schema={
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    },
 )
 
 Configure = Callable[..., LLMService]
@@ -114,9 +120,8 @@ async def test_a_server_without_json_schema_is_asked_in_a_weaker_form(
 async def test_a_model_that_nobody_chose_is_the_one_that_is_served(
     llm: LlmServer, configure: Configure
 ) -> None:
-    llm.answer_with_status(404, {"error": {"message": "no such model"}}).answer_with(
-        "the-served-one"
-    ).answer_with({"n": 6})
+    llm.serving("the-served-one").answer_with_status(404, {"error": {"message": "no such model"}})
+    llm.answer_with({"n": 6})
     assert await ask(configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=llm.url)) == {"n": 6}
     assert llm.requests[-1].body["model"] == "the-served-one"
 

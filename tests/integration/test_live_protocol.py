@@ -152,13 +152,6 @@ async def test_a_language_that_the_engine_does_not_know_is_refused(server: Serve
         assert (await refusal(socket))["code"] == "language_unsupported"
 
 
-@pytest.mark.parametrize("later", [{"channels": 2}])
-async def test_what_comes_later_says_so(server: ServerProcess, later: dict[str, object]) -> None:
-    async with socket_of(server) as socket:
-        await say(socket, **{**START, **later})
-        assert (await refusal(socket))["code"] == "not_yet"
-
-
 async def test_an_unknown_meeting_cannot_be_taken_up(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         await say(socket, **START, meeting_id="01890000-0000-7000-8000-000000000000")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,13 +18,9 @@ from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.ports import AsrRequest, AsrResult
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr_service import AsrService
-from meeting_assistant.services.audio_session import (
-    Reached,
-    SessionSpec,
-    SpeechTools,
-    process_audio_session,
-)
+from meeting_assistant.services.audio_session import process_audio_session
 from meeting_assistant.services.diarization_service import DiarizationService
+from meeting_assistant.services.session_types import Reached, SessionSpec, SpeechTools
 
 RATE = 16_000
 TEN_MINUTES = 600 * RATE
@@ -53,9 +49,17 @@ class Notes:
     def is_attended(self) -> bool:
         return True
 
-    async def commit_utterance(self, utterance: Utterance, reached: Reached, *, takes_back: bool) -> None:
-        self.utterances.append(utterance)
+    async def commit_utterances(
+        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+    ) -> None:
+        self.utterances.extend(utterances)
         self.committed = reached.committed_sample
+
+    async def relabel(self, speakers: Mapping[int, str | None]) -> None:
+        """Nobody is told apart here."""
+
+    async def name_speaker(self, label: str, name: str) -> None:
+        """Nobody is known again here."""
 
     async def commit_silence(self, reached: Reached) -> None:
         self.committed = reached.committed_sample

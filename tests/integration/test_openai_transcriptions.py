@@ -140,7 +140,8 @@ def test_what_a_server_does_not_know_is_left_out_from_then_on(
 
 
 @pytest.mark.parametrize(
-    ("status", "remedy"), [(401, "ASR_API_KEY"), (404, "ASR_MODEL_ID"), (429, "ASR_MODEL_ID"), (500, "log")]
+    ("status", "remedy"),
+    [(401, "ASR_SERVER__API_KEY"), (404, "ASR_MODEL_ID"), (429, "ASR_MODEL_ID"), (500, "log")],
 )
 def test_a_refusal_says_what_to_do(
     server: TranscriptionServer, engine: OpenAiTranscriptions, status: int, remedy: str

@@ -105,13 +105,6 @@ def test_an_unknown_value_stops_the_server_and_names_variable_value_and_choices(
     assert "Traceback" not in result.stderr
 
 
-def test_what_is_not_in_this_version_stops_the_server_with_a_way_out(tmp_path: Path) -> None:
-    for name, value in (("ORCHESTRATOR_BACKEND", "redis"),):
-        result = run_cli("serve", cwd=tmp_path, HTTP_PORT=str(free_port()), **{name: value})
-        assert result.returncode == 1
-        assert f"{name}={value} is not in this version" in result.stderr
-
-
 def test_doctor_tries_every_part(tmp_path: Path) -> None:
     result = run_cli("doctor", "--json", cwd=tmp_path)
     checks = {check["name"]: check for check in json.loads(result.stdout)}

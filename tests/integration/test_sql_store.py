@@ -31,7 +31,7 @@ async def with_canary(store: SqlMeetingStore) -> str:
     await store.create(
         Meeting(id=meeting_id, title=CANARY, state=MeetingState.RECORDING, source="live", created_at_ms=1)
     )
-    await store.commit_utterance(meeting_id, Utterance(utterance=1, start_ms=0, end_ms=1, text=CANARY), 1)
+    await store.commit_utterances(meeting_id, [Utterance(utterance=1, start_ms=0, end_ms=1, text=CANARY)], 1)
     return meeting_id
 
 
@@ -101,6 +101,11 @@ async def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path
     assert path.read_bytes().startswith(b"these are notes")
 
 
+def is_ours(name: str | None, kind: str, parents: object) -> bool:
+    """FTS5 makes its own tables beside its virtual one."""
+    return not (kind == "table" and (name or "").startswith("said"))
+
+
 async def test_models_and_migrations_agree(tmp_path: Path) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
@@ -111,7 +116,8 @@ async def test_models_and_migrations_agree(tmp_path: Path) -> None:
     await store.close()
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": is_ours})
+        assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -15,18 +15,14 @@ from meeting_assistant.adapters.vad.silero import SileroVad
 from meeting_assistant.demo import demo_audio_path
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.meeting import Meeting, MeetingState, ResumePoint
-from meeting_assistant.domain.transcript import Gap, Speaker, Transcript, Utterance
+from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Speaker, Transcript, Utterance
 from meeting_assistant.services.asr_service import AsrService
-from meeting_assistant.services.audio_session import (
-    Reached,
-    SessionSpec,
-    SpeechTools,
-    process_audio_session,
-)
+from meeting_assistant.services.audio_session import process_audio_session
 from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.endpointing import EndpointOptions
 from meeting_assistant.services.known_voices import voices_heard_before
 from meeting_assistant.services.session_plan import LiveOptions, session_spec
+from meeting_assistant.services.session_types import Reached, SessionSpec, SpeechTools
 
 SECONDS = 45
 OPTIONS = LiveOptions(endpointing=EndpointOptions(max_utterance_ms=4000))
@@ -38,7 +34,7 @@ class Record:
     """What a store would hold; `history` has it after every commit."""
 
     said: list[Utterance] = field(default_factory=list)
-    history: list[tuple[int, Reached]] = field(default_factory=list)
+    history: list[tuple[list[Utterance], Reached]] = field(default_factory=list)
     is_watched: bool = False
     is_attended: bool = True
 
@@ -48,18 +44,32 @@ class Record:
     def show_partial(self, partial: PartialTranscript) -> None:
         pass
 
-    async def commit_utterance(self, utterance: Utterance, reached: Reached, *, takes_back: bool) -> None:
-        self.said.append(utterance)
-        self.history.append((len(self.said), reached))
+    async def commit_utterances(
+        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+    ) -> None:
+        self.said.extend(utterances)
+        self.history.append((list(self.said), reached))
+
+    async def relabel(self, speakers: Mapping[int, str | None]) -> None:
+        self.said = [
+            u.model_copy(update={"speaker": speakers.get(u.utterance, u.speaker)}) for u in self.said
+        ]
+
+    async def name_speaker(self, label: str, name: str) -> None:
+        raise AssertionError("nobody asked for it")
 
     async def commit_silence(self, reached: Reached) -> None:
-        self.history.append((len(self.said), reached))
+        self.history.append((list(self.said), reached))
 
     async def record_gap(self, gap: Gap, reached: Reached) -> None:
         raise AssertionError("the engine failed")
 
     def lines(self) -> list[tuple[int, int, str | None, str]]:
-        return [(u.start_ms, u.end_ms, u.speaker, u.text) for u in self.said]
+        """Speakers in the order in which they appear: a label that was taken back is not given again."""
+        order: dict[str | None, str | None] = {None: None}
+        for said in self.said:
+            order.setdefault(said.speaker, f"speaker {len(order)}")
+        return [(u.start_ms, u.end_ms, order[u.speaker], u.text) for u in self.said]
 
 
 @pytest.fixture
@@ -98,9 +108,8 @@ async def test_taken_up_after_any_commit_the_transcript_is_the_same(
     async def read(offset: int, length: int) -> bytes:
         return sound[offset : offset + length]
 
-    for count, reached in undisturbed.history[1::4]:
-        before = undisturbed.said[:count]
-        labels = sorted({u.speaker for u in before if u.speaker})
+    for before, reached in undisturbed.history[1::4]:
+        labels = sorted({u.speaker for u in before if u.speaker and u.speaker != PROVISIONAL})
         said = Transcript(utterances=before, speakers=[Speaker(label=label) for label in labels])
         stored = meeting.model_copy(update={"committed_sample": reached.committed_sample})
         known = await voices_heard_before(said, read, tools.diarization) if has_sound else []

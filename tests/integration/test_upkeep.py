@@ -22,6 +22,7 @@ from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Utterance
 from meeting_assistant.services.finishing import MAX_ATTEMPTS, MeetingFinisher
+from meeting_assistant.services.live_notes import LiveNotes
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.minutes_service import MinutesService
 from meeting_assistant.services.upkeep import DAY_MS, RetentionPolicy, Upkeep
@@ -47,8 +48,9 @@ class House:
             retention=RetentionPolicy.parse(retention),
             now_ms=lambda: BEGAN_MS + int(days_later * DAY_MS),
         )
+        notes = LiveNotes(self.store, self.channels, self.minutes, interval_s=0)
         self.finisher = MeetingFinisher(
-            self.store, self.channels, self.minutes, {}, when_done=self.upkeep.minutes_are_written
+            self.store, self.channels, self.minutes, notes, {}, when_done=self.upkeep.minutes_are_written
         )
 
     async def meeting(self, state: MeetingState = MeetingState.PROCESSING) -> Meeting:
@@ -63,7 +65,7 @@ class House:
         said = Utterance(
             utterance=1, start_ms=0, end_ms=900, speaker="S1", text="I will send the plan by Friday."
         )
-        await self.store.commit_utterance(meeting.id, said, 16_000)
+        await self.store.commit_utterances(meeting.id, [said], 16_000)
         return meeting
 
     async def finish(self, meeting: Meeting, minutes: Minutes | None = None) -> None:

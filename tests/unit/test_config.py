@@ -169,7 +169,7 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         ("HTTP_PORT", "80000", "a whole number from 0 to 65535"),
         ("HTTP_PORT", "http", "a whole number from 0 to 65535"),
         ("HTTP_HOST", "http://localhost", "a host name or an IP address"),
-        ("VAD_THRESHOLD", "1.5", "a number from 0.1 to 0.95"),
+        ("ENDPOINTING__THRESHOLD", "1.5", "a number from 0.1 to 0.95"),
         ("LLM_TIMEOUT_SECONDS", "0", "a number above 0 and up to 3600"),
         ("LLM_PROVIDER_ORDER", "vllm,chatgpt", "any of vllm, xai, openai"),
         ("LLM_PROVIDER_ORDER", "vllm,vllm", "each once"),
@@ -178,7 +178,8 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         ("ALLOWED_ORIGINS", "https://a.example/page", "origins such as"),
         ("ASR_LANGUAGE", "the usual one", "a language tag"),
         ("AUDIO_RETENTION", "forever", "keep"),
-        ("ANTHROPIC_VERSION", "newest", "a date such as 2026-10-21"),
+        ("LLM_OPTIONS__VLLM__TIMEOUT_SECONDS", "soon", "above 0 and up to 3600"),
+        ("LLM_OPTIONS__VLLM__PATIENCE", "30", "TIMEOUT_SECONDS"),
         ("MAX_UPLOAD_BYTES", "plenty", "a size such as 500MB or 2GiB"),
     ],
 )
@@ -188,6 +189,12 @@ def test_a_value_that_cannot_be_used_stops_with_variable_value_and_what_is_allow
     message = refusal(monkeypatch, variable, value)
     assert message.startswith(f"{variable}={value} cannot be used")
     assert allowed in message
+
+
+def test_options_of_a_provider_that_does_not_exist_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refusal(monkeypatch, "LLM_OPTIONS__CHATGPT__TIMEOUT_SECONDS", "30")
+    assert "LLM_OPTIONS__CHATGPT" in message
+    assert "vllm, xai, openai" in message
 
 
 def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +266,26 @@ def test_a_wrong_encryption_key_is_told_by_position_and_never_repeated(
     assert "key 2 of 2 is not a Fernet key" in message
     assert right not in message
     assert short not in message
+
+
+def test_options_of_a_provider_and_of_an_integration_have_two_underscores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LLM_OPTIONS__VLLM__TIMEOUT_SECONDS", "30")
+    monkeypatch.setenv("WORKFLOWS__JIRA__API_TOKEN", "12345")
+    Path(".env").write_text("WORKFLOWS__JIRA__PROJECT=OPS\n")
+    settings = load_settings()
+    assert settings.llm_options["vllm"].timeout_seconds == 30
+    jira = settings.workflows["jira"]
+    assert {name: value.get_secret_value() for name, value in jira.items()} == {
+        "api_token": "12345",
+        "project": "OPS",
+    }
+    shown = {row.variable: row.value for row in effective(settings)}
+    assert shown["LLM_OPTIONS"] == "vllm: timeout_seconds=30.0"
+    assert shown["WORKFLOWS"] == "jira: project=******** api_token=********"
+    assert "12345" not in repr(settings)
+    assert unknown_variables() == []
 
 
 def test_secrets_appear_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

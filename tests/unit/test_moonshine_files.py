@@ -32,9 +32,9 @@ def test_the_three_voices_of_the_sample_meeting_are_told_apart() -> None:
     sound = to_waveform(pcm_to_samples(read_pcm(demo_audio_path())))
     model, voices = EmbeddedVoices(), Voices()
     numbers: dict[str, set[int | None]] = {}
-    for line in load_demo().utterances:
+    for number, line in enumerate(load_demo().utterances):
         vector = model.embed(sound[line.start_ms * 16 : line.end_ms * 16])
         assert vector.shape == (512,)
         assert float(np.linalg.norm(vector)) == pytest.approx(1.0, abs=1e-4)
-        numbers.setdefault(line.speaker, set()).add(voices.assign(vector, line.end_ms - line.start_ms))
+        numbers.setdefault(line.speaker, set()).add(voices.hear(number, vector, line.end_ms - line.start_ms))
     assert numbers == {"S1": {0}, "S2": {1}, "S3": {2}}

@@ -83,7 +83,7 @@ export interface Finished extends Envelope, Utterance {
 
 export interface Speakers extends Envelope {
   type: "speakers";
-  utterances: { utterance: number; rev: number; speaker: string | null }[];
+  utterances: { utterance: number; rev: number; speaker: string | null; is_assigned: boolean }[];
   names: Record<string, string | null>;
 }
 
@@ -92,6 +92,8 @@ export interface Notes extends Envelope {
   decisions: Item[];
   action_items: ActionItem[];
   open_questions: Item[];
+  /** Ids of items that were taken back. */
+  withdrawn: string[];
 }
 
 export interface GapFound extends Envelope {

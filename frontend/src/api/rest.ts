@@ -1,15 +1,23 @@
 // The server's REST interface. Every failure is a `RequestError` with words for people.
 
 import type {
+  KnownVoice,
+  AnswerEnd,
+  AnswerSentence,
+  Delivery,
+  Integration,
   Meeting,
   MeetingDocument,
   MeetingOptions,
   MeetingPage,
+  Minutes,
+  MinutesVersion,
   Problem,
   ServerInfo,
   Session,
   ShareLink,
   Transcript,
+  WritingOptions,
 } from "./types";
 
 /** A request that did not succeed; `problem` can be shown as it is. */
@@ -78,6 +86,100 @@ export const renameMeeting = (id: string, title: string): Promise<Meeting> =>
 export const renameSpeaker = (id: string, label: string, name: string): Promise<Transcript> =>
   json(`${meetingPath(id)}/speakers/${encodeURIComponent(label)}`, jsonBody("PATCH", { name: name || null }));
 
+export const mergeSpeakers = (id: string, label: string, into: string): Promise<Transcript> =>
+  json(`${meetingPath(id)}/speakers/${encodeURIComponent(label)}/merge`, jsonBody("POST", { into }));
+
+/** `speaker` is a label, `new` for somebody else (with a name, if there is one), or null for unknown. */
+export const assignUtterances = (
+  id: string,
+  utterances: readonly number[],
+  speaker: string | null,
+  name: string,
+): Promise<Transcript> =>
+  json(`${meetingPath(id)}/speakers`, jsonBody("POST", { utterances, speaker, name: name.trim() || null }));
+
+export const rememberVoice = (id: string, speaker: string, name: string): Promise<KnownVoice> =>
+  json(`${meetingPath(id)}/voices`, jsonBody("POST", { speaker, name }));
+
+export const listVoices = async (): Promise<KnownVoice[]> => (await json<{ voices: KnownVoice[] }>("/api/voices")).voices;
+
+export async function forgetVoice(id: string): Promise<void> {
+  await request(`/api/voices/${encodeURIComponent(id)}`, { method: "DELETE" });
+}
+
+export const getWritingOptions = (): Promise<WritingOptions> => json("/api/minutes-options");
+
+/** Begins it; who watches the meeting is told when it is done. */
+export async function writeMinutesAgain(
+  id: string,
+  how: { template?: string; language?: string; llm_provider?: string },
+): Promise<void> {
+  await request(`${meetingPath(id)}/minutes`, jsonBody("POST", how));
+}
+
+export const listIntegrations = (): Promise<Integration[]> => json("/api/integrations");
+
+export const testIntegration = (name: string): Promise<{ message: string }> =>
+  json(`/api/integrations/${encodeURIComponent(name)}/test`, { method: "POST" });
+
+export const listDeliveries = (id: string): Promise<Delivery[]> => json(`${meetingPath(id)}/deliveries`);
+
+/** What is new since it was planned last is proposed or delivered. */
+export const planDeliveries = (id: string): Promise<Delivery[]> =>
+  json(`${meetingPath(id)}/deliveries`, { method: "POST" });
+
+export const decideDelivery = (id: string, delivery: string, verb: "approve" | "dismiss" | "retry"): Promise<Delivery> =>
+  json(`${meetingPath(id)}/deliveries/${encodeURIComponent(delivery)}/${verb}`, { method: "POST" });
+
+export const calendarUrl = (id: string): string => `${meetingPath(id)}/calendar.ics`;
+
+export const listVersions = (id: string): Promise<MinutesVersion[]> => json(`${meetingPath(id)}/minutes`);
+
+/** An earlier version becomes the newest. */
+export const restoreMinutes = (id: string, version: number): Promise<Minutes> =>
+  json(`${meetingPath(id)}/minutes/${version}/restore`, { method: "POST" });
+
+export const changeItem = (id: string, version: number, item: string, text: string): Promise<Minutes> =>
+  json(itemPath(id, version, item), jsonBody("PATCH", { text }));
+
+export const removeItem = (id: string, version: number, item: string): Promise<Minutes> =>
+  json(itemPath(id, version, item), { method: "DELETE" });
+
+const itemPath = (id: string, version: number, item: string): string =>
+  `${meetingPath(id)}/minutes/items/${encodeURIComponent(item)}?version=${version}`;
+
+/** Ask about one meeting, or about all (`null`); sentences are given as they come. */
+export async function ask(
+  id: string | null,
+  question: string,
+  onSentence: (sentence: AnswerSentence) => void,
+  signal: AbortSignal,
+): Promise<AnswerEnd> {
+  const { headers, ...init } = jsonBody("POST", { question });
+  const response = await request(id === null ? "/api/ask" : `${meetingPath(id)}/ask`, {
+    ...init,
+    headers: { ...(headers as Record<string, string>), Accept: "text/event-stream" },
+    signal,
+  });
+  if (response.body === null) throw new RequestError(UNREACHABLE, 0);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new RequestError(UNREACHABLE, 0);
+    waiting += value;
+    const events = waiting.split("\n\n");
+    waiting = events.pop() ?? "";
+    for (const event of events) {
+      const data = event.split("\n").find((line) => line.startsWith("data: "));
+      if (data === undefined) continue;
+      const piece = JSON.parse(data.slice(6)) as AnswerSentence | AnswerEnd;
+      if (piece.type === "end") return piece;
+      onSentence(piece);
+    }
+  }
+}
+
 export async function deleteMeeting(id: string): Promise<void> {
   await request(meetingPath(id), { method: "DELETE" });
 }
@@ -98,6 +200,8 @@ export function uploadRecording(
   const form = new FormData();
   form.set("file", file);
   if (options.title) form.set("title", options.title);
+  if (options.local_only) form.set("local_only", "true");
+  if (options.workflows !== undefined) form.set("workflows", options.workflows.join(","));
   if (options.attendees.length > 0) form.set("attendees", options.attendees.join(", "));
   form.set("utc_offset_minutes", String(utcOffsetMinutes()));
   return new Promise((resolve, reject) => {

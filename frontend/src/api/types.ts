@@ -62,6 +62,11 @@ export interface Meeting {
   bookmarks: Bookmark[];
   /** When the sound was destroyed; null while it is there. */
   sound_deleted_at_ms: number | null;
+  /** No language model outside the operator's machines sees it. */
+  local_only: boolean;
+  template: string | null;
+  minutes_language: string | null;
+  llm_provider: string | null;
 }
 
 export interface Utterance {
@@ -69,9 +74,22 @@ export interface Utterance {
   rev: number;
   start_ms: number;
   end_ms: number;
-  /** A label such as `S1`; null when nobody can tell. */
+  /** A label such as `S1`; `S?` while that is still being found out; null when nobody can tell. */
   speaker: string | null;
+  /** A person said who it was. */
+  is_assigned: boolean;
+  /** Somebody else speaks during a part of it. */
+  overlap: boolean;
+  /** What the other channel repeated of it, removed there. */
+  echo: string | null;
   text: string;
+}
+
+export interface KnownVoice {
+  id: string;
+  name: string;
+  spoken_ms: number;
+  created_at_ms: number;
 }
 
 export interface Speaker {
@@ -100,7 +118,9 @@ export interface Item {
   id: string;
   text: string;
   evidence: Evidence[];
-  support: "verified" | "weak";
+  support: "verified" | "weak" | "by_hand";
+  /** A person changed or wrote it; it stays when the minutes are written again. */
+  is_edited: boolean;
 }
 
 export interface ActionItem extends Item {
@@ -111,7 +131,18 @@ export interface ActionItem extends Item {
   due_phrase: string | null;
 }
 
+/** Of a template: what stands in the way, for a stand-up. */
+export interface MinutesSection {
+  key: string;
+  title: string;
+  items: Item[];
+}
+
 export interface Minutes {
+  version: number;
+  template: string;
+  language: string;
+  sections: MinutesSection[];
   summary: Item[];
   topics: string[];
   decisions: Item[];
@@ -140,7 +171,30 @@ export interface ServerInfo {
   engines: Record<string, string>;
   engine_reason: string;
   storage: "journal" | "memory";
+  /** Some integration outside the operator's machines hears of meetings. */
+  tells_others: boolean;
   limits: { upload_bytes: number; max_meeting_hours: number };
+}
+
+/** A place that hears of meetings. */
+export interface Integration {
+  name: string;
+  title: string;
+  target: string;
+  is_automatic: boolean;
+  is_local: boolean;
+  is_exactly_once: boolean;
+}
+
+/** One thing that follows from a meeting, on its way to an integration. */
+export interface Delivery {
+  id: string;
+  integration: string;
+  action: { key: string; title: string; payload: Record<string, unknown> };
+  state: "proposed" | "pending" | "sending" | "done" | "parked" | "dismissed";
+  attempts: number;
+  last_error: string | null;
+  receipt: { reference: string | null; url: string | null } | null;
 }
 
 /** What a person may say about a meeting before it begins. */
@@ -148,4 +202,46 @@ export interface MeetingOptions {
   title: string;
   attendees: string[];
   vocabulary: string[];
+  local_only: boolean;
+  /** Names of integrations; absent leaves it to the server. */
+  workflows?: string[];
+}
+
+/** What can be chosen for minutes. */
+export interface WritingOptions {
+  templates: { name: string; title: string; sections: string[] }[];
+  providers: string[];
+}
+
+/** One of the versions of a meeting's minutes. */
+export interface MinutesVersion {
+  version: number;
+  template: string;
+  provider: string;
+  model: string | null;
+  written_at_ms: number;
+  edited_items: number;
+}
+
+export interface Citation {
+  meeting_id: string;
+  utterance: number;
+  start_ms: number;
+  speaker: string;
+  quote: string;
+}
+
+export interface AnswerSentence {
+  type: "sentence";
+  text: string;
+  citations: Citation[];
+}
+
+export interface AnswerEnd {
+  type: "end";
+  is_found: boolean;
+  provider: string;
+  model: string | null;
+  dropped: number;
+  trouble: string | null;
 }

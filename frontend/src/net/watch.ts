@@ -4,6 +4,9 @@ import type { ServerMessage } from "../api/messages";
 import { socketUrl } from "../api/rest";
 import { backoffMs, FINAL_CLOSE_CODES } from "./retry";
 
+/** A number that no event has: what came before is known, what happens after the meeting is told. */
+export const AFTER_FINAL = Number.MAX_SAFE_INTEGER;
+
 /** Watch a meeting until `final` or until the returned function is called. */
 export function watchMeeting(
   meetingId: string,

@@ -34,6 +34,11 @@ class Access {
     return this.has("record");
   }
 
+  /** Search in one's own meetings, and ask about them. */
+  get mayRead(): boolean {
+    return this.has("read");
+  }
+
   async enter(token: string): Promise<void> {
     this.session = await signIn(token);
   }

@@ -132,6 +132,11 @@ export class LiveSession {
     this.say({ type: "bookmark", note });
   }
 
+  /** Names to offer for speakers. */
+  get attendees(): readonly string[] {
+    return this.options.attendees;
+  }
+
   renameSpeaker(speaker: string, name: string): void {
     this.say({ type: "rename_speaker", speaker, name });
   }

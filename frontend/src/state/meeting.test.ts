@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Final, Finished, PartialTranscript, ServerMessage } from "../api/messages";
+import type { Final, Finished, Notes, PartialTranscript, ServerMessage } from "../api/messages";
+import type { Item } from "../api/types";
 import { emptyMeeting, reduce, type MeetingView } from "./meeting";
 
 const ID = "018f0000-0000-7000-8000-000000000001";
@@ -28,11 +29,36 @@ const finished = (seq: number, utterance: number, text: string, rest: Partial<Fi
   start_ms: utterance * 1000,
   end_ms: utterance * 1000 + 900,
   speaker: "S1",
+  is_assigned: false,
+  overlap: false,
+  echo: null,
   text,
   ...rest,
 });
 
 const texts = (view: MeetingView): string[] => view.utterances.map((utterance) => utterance.text);
+
+describe("notes", () => {
+  const item = (id: string, text: string): Item => ({ id, text, evidence: [], support: "verified", is_edited: false });
+  const notes = (seq: number, rest: Partial<Notes>): Notes => ({
+    type: "notes",
+    seq,
+    meeting_id: ID,
+    decisions: [],
+    action_items: [],
+    open_questions: [],
+    withdrawn: [],
+    ...rest,
+  });
+
+  it("gather: an item that comes again replaces the one with its id, one that is taken back goes", () => {
+    const view = play(
+      notes(1, { decisions: [item("d1", "Ship."), item("d2", "Wait.")] }),
+      notes(2, { decisions: [item("d1", "Ship on Monday."), item("d3", "Hire.")], withdrawn: ["d2"] }),
+    );
+    expect(view.notes?.decisions.map((one) => one.text)).toEqual(["Ship on Monday.", "Hire."]);
+  });
+});
 
 describe("captions", () => {
   it("grow and turn into a finished utterance", () => {
@@ -116,7 +142,7 @@ describe("speakers", () => {
       type: "speakers",
       seq: 2,
       meeting_id: ID,
-      utterances: [{ utterance: 1, rev: 2, speaker: "S2" }],
+      utterances: [{ utterance: 1, rev: 2, speaker: "S2", is_assigned: true }],
       names: {},
     });
     expect(view.utterances[0]).toMatchObject({ speaker: "S2", rev: 2 });

@@ -1,7 +1,14 @@
 // A meeting as its events tell it: one pure function, events in, state out. Used live and when reading along.
 
 import type { Degraded, Final, Notes, PartialTranscript, ServerMessage, Speakers, Status } from "../api/messages";
-import type { Gap, Speaker, Utterance } from "../api/types";
+import type { ActionItem, Gap, Item, Speaker, Utterance } from "../api/types";
+
+/** What was noted while people talk. */
+export interface NotedItems {
+  decisions: readonly Item[];
+  action_items: readonly ActionItem[];
+  open_questions: readonly Item[];
+}
 
 export interface MeetingView {
   meetingId: string | null;
@@ -13,7 +20,7 @@ export interface MeetingView {
   partial: PartialTranscript | null;
   speakers: readonly Speaker[];
   gaps: readonly Gap[];
-  notes: Notes | null;
+  notes: NotedItems | null;
   status: Status | null;
   /** Null while the service runs at its best. */
   degraded: Degraded | null;
@@ -64,7 +71,7 @@ export function reduce(state: MeetingView, message: ServerMessage): MeetingView 
     case "speakers":
       return withSpeakers(next, message);
     case "notes":
-      return { ...next, notes: message };
+      return { ...next, notes: withNotes(state.notes, message) };
     case "gap": {
       const { start_ms, end_ms, reason } = message;
       return { ...next, gaps: [...next.gaps, { start_ms, end_ms, reason }] };
@@ -90,6 +97,20 @@ export function reduce(state: MeetingView, message: ServerMessage): MeetingView 
   }
 }
 
+function withNotes(known: NotedItems | null, change: Notes): NotedItems {
+  const gone = new Set(change.withdrawn);
+  const merged = <T extends Item>(before: readonly T[], now: readonly T[]): T[] => {
+    const changed = new Map(now.map((item) => [item.id, item]));
+    const kept = before.filter((item) => !gone.has(item.id)).map((item) => changed.get(item.id) ?? item);
+    return [...kept, ...now.filter((item) => !before.some((one) => one.id === item.id))];
+  };
+  return {
+    decisions: merged(known?.decisions ?? [], change.decisions),
+    action_items: merged(known?.action_items ?? [], change.action_items),
+    open_questions: merged(known?.open_questions ?? [], change.open_questions),
+  };
+}
+
 function withPartial(state: MeetingView, partial: PartialTranscript): MeetingView {
   // A hypothesis that was on its way while its utterance was finished.
   const isLate = state.utterances.some((known) => known.utterance === partial.utterance);
@@ -97,7 +118,8 @@ function withPartial(state: MeetingView, partial: PartialTranscript): MeetingVie
 }
 
 function withUtterance(state: MeetingView, utterance: Utterance): MeetingView {
-  const isOpen = state.partial !== null && state.partial.utterance <= utterance.utterance;
+  const { partial } = state;
+  const isOpen = partial !== null && (partial.utterance === utterance.utterance || partial.end_ms <= utterance.end_ms);
   const known = state.utterances.find((one) => one.utterance === utterance.utterance);
   if (known !== undefined && known.rev > utterance.rev) return state;
   return {
@@ -118,14 +140,14 @@ function withSpeakers(state: MeetingView, change: Speakers): MeetingView {
     ...state,
     utterances: state.utterances.map((one) => {
       const line = moved.get(one.utterance);
-      return line === undefined ? one : { ...one, rev: line.rev, speaker: line.speaker };
+      return line === undefined ? one : { ...one, rev: line.rev, speaker: line.speaker, is_assigned: line.is_assigned };
     }),
     speakers: speakers.map((one) => (one.label in change.names ? { ...one, name: change.names[one.label] ?? null } : one)),
   };
 }
 
 function withLabel(speakers: readonly Speaker[], label: string | null): readonly Speaker[] {
-  if (label === null || speakers.some((one) => one.label === label)) return speakers;
+  if (label === null || label === "S?" || speakers.some((one) => one.label === label)) return speakers;
   return [...speakers, { label, name: null }];
 }
 

@@ -5,7 +5,9 @@ import { goTo } from "../routing.svelte";
 import { LiveSession } from "./live-session.svelte";
 import { recall } from "./remembered";
 
-const NO_OPTIONS: MeetingOptions = { title: "", attendees: [], vocabulary: [] };
+/** It is nobody's meeting: nobody is told of it. */
+const SAMPLE = { title: "Sample meeting", workflows: [] };
+const NO_OPTIONS: MeetingOptions = { title: "", attendees: [], vocabulary: [], local_only: false };
 
 class Recording {
   session = $state.raw<LiveSession | null>(null);
@@ -17,7 +19,7 @@ class Recording {
 
   start(kind: "microphone" | "sample", options: MeetingOptions): void {
     if (!this.isRunning) {
-      this.session = new LiveSession(kind, kind === "sample" ? { ...NO_OPTIONS, title: "Sample meeting" } : options);
+      this.session = new LiveSession(kind, kind === "sample" ? { ...NO_OPTIONS, ...SAMPLE } : options);
       void this.session.begin();
     }
     goTo("#/live");

@@ -4,7 +4,7 @@ const HUES = [215, 25, 145, 300, 65, 180, 340, 255];
 
 /** A hue in degrees for a label such as `S3`; the same label always has the same. */
 export function speakerHue(label: string | null): number | null {
-  const number = Number(label?.replace(/^S/, ""));
+  const number = Number(label?.replace(/^S/, "").replace(/^P/, "1"));
   return Number.isInteger(number) && number > 0 ? (HUES[(number - 1) % HUES.length] ?? null) : null;
 }
 

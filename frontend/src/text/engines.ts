@@ -16,9 +16,13 @@ export function engineLines(engines: Record<string, string>): { title: string; n
 }
 
 /** The promise that holds for these engines, seen from a page at `hostname`; null when none does. */
-export function privacyPromise(engines: Record<string, string>, hostname: string): string | null {
+export function privacyPromise(
+  engines: Record<string, string>,
+  hostname: string,
+  tellsOthers = false,
+): string | null {
   const names = Object.values(engines);
-  if (names.length === 0 || !names.every((name) => LOCAL.test(name))) return null;
+  if (tellsOthers || names.length === 0 || !names.every((name) => LOCAL.test(name))) return null;
   const isHere = ["localhost", "127.0.0.1", "[::1]", "::1"].includes(hostname);
   return isHere ? "Everything stays on this machine." : `Everything stays on ${hostname}.`;
 }

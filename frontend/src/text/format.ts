@@ -48,9 +48,9 @@ export function fileSize(bytes: number): string {
 
 /** What to show for a speaker label: the given name, else `Speaker 2`; a label is never shown raw. */
 export function speakerName(label: string | null, speakers: readonly Speaker[]): string {
-  if (label === null) return "Unknown speaker";
+  if (label === null || label === "S?") return "Unknown speaker";
   const given = speakers.find((speaker) => speaker.label === label)?.name;
-  return given || label.replace(/^S(\d+)$/, "Speaker $1");
+  return given || label.replace(/^S(\d+)$/, "Speaker $1").replace(/^P(\d+)$/, "Person $1");
 }
 
 /** `Ana, Ben ; Cleo` and line breaks into a list. */

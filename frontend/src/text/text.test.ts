@@ -43,5 +43,6 @@ describe("the promise of privacy", () => {
     expect(privacyPromise({ ...embedded, minutes: "openai" }, "127.0.0.1")).toBeNull();
     expect(privacyPromise({ ...embedded, asr: "new-thing" }, "127.0.0.1")).toBeNull();
     expect(privacyPromise({}, "127.0.0.1")).toBeNull();
+    expect(privacyPromise(embedded, "127.0.0.1", true)).toBeNull();
   });
 });

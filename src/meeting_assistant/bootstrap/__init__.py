@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from meeting_assistant import __version__
+from meeting_assistant.bootstrap.fleet import build_remote_sessions, machine_name
 from meeting_assistant.bootstrap.language_models import build_llm_service
+from meeting_assistant.bootstrap.speakers import build_diarization, build_voice_profiles
 from meeting_assistant.bootstrap.speech import choose_engine
+from meeting_assistant.bootstrap.workflows import build_workflows
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
-from meeting_assistant.domain.errors import ConfigurationError, StorageError
-from meeting_assistant.domain.jobs import JobKind
+from meeting_assistant.domain.errors import ConfigurationError, ConflictError, StorageError
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.domain.ports import (
     AsrEngine,
     AudioStore,
     DecodeLimits,
-    JobBackend,
+    LlmCallLog,
     MeetingStore,
+    PreferenceStore,
     Vad,
 )
+from meeting_assistant.integrations.dispatcher import Dispatcher
+from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.access_service import AccessService
+from meeting_assistant.services.ask_service import AskService
 from meeting_assistant.services.asr_service import AsrService
-from meeting_assistant.services.audio_session import SpeechTools
-from meeting_assistant.services.diarization_service import (
-    DiarizationChoice,
-    DiarizationService,
-    choose_diarization,
-)
+from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.endpointing import EndpointOptions
 from meeting_assistant.services.finishing import MeetingFinisher
 from meeting_assistant.services.live_meetings import LiveMeetings
+from meeting_assistant.services.live_notes import LiveNotes
 from meeting_assistant.services.llm_minutes import LlmMinutes
 from meeting_assistant.services.llm_service import LLMService
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.meeting_service import MeetingService
+from meeting_assistant.services.minutes_editor import MinutesEditor
 from meeting_assistant.services.minutes_service import MinutesService
 from meeting_assistant.services.orchestrator import Orchestrator
+from meeting_assistant.services.remote_sessions import RemoteSessions
 from meeting_assistant.services.session_plan import LiveOptions
+from meeting_assistant.services.session_runner import LocalSessions, SessionRunner
+from meeting_assistant.services.session_speakers import KnownPerson
+from meeting_assistant.services.session_types import SpeechTools
+from meeting_assistant.services.speaker_settling import SpeakerSettling
+from meeting_assistant.services.speakers import Speakers
 from meeting_assistant.services.upkeep import RetentionPolicy, Upkeep
 from meeting_assistant.services.uploads import Uploads
 from meeting_assistant.web.context import ServerInfo
@@ -68,12 +82,22 @@ class Services:
     vad: Vad
     diarization: DiarizationService
     minutes: MinutesService
+    editor: MinutesEditor
+    ask: AskService
+    calls: LlmCallLog
+    preferences: PreferenceStore
     llm: LLMService
     orchestrator: Orchestrator
     channels: Channels
     live: LiveMeetings
     uploads: Uploads
     upkeep: Upkeep
+    workflows: Workflows
+    speakers: Speakers
+    settling: SpeakerSettling
+    remote: RemoteSessions | None
+    """Where speech is recognised by a fleet; None where it is recognised here."""
+    dispatcher: Dispatcher
     access: AccessService
     meetings: MeetingService
     info: ServerInfo
@@ -87,45 +111,74 @@ def build(settings: Settings) -> Services:
     prepare_data_dir(settings.data_dir)
     notes: list[str] = []
     engine, reason = choose_engine(settings)
-    diarization = choose_diarization(
-        settings.diarization_engine,
-        is_nemo_wanted=settings.nemo_diarization_enabled,
-    )
-    notes.extend(diarization.notes)
     problems: list[str] = []
     audio = choose_audio_store(settings, notes, problems)
     from meeting_assistant.adapters.audio.decoder import PyAvDecoder
     from meeting_assistant.adapters.audio.resampler import StreamResampler
-    from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
+    from meeting_assistant.adapters.jobs.local import LocalJobBackend
+    from meeting_assistant.adapters.llm.due_phrases import resolve_due
     from meeting_assistant.adapters.llm.embedded import EmbeddedWriter
-    from meeting_assistant.adapters.llm.embedded.due_dates import resolve as resolve_due
+    from meeting_assistant.adapters.llm.embedded.question import EmbeddedQuestionReader
     from meeting_assistant.adapters.storage.database import Database
+    from meeting_assistant.adapters.storage.sql_deliveries import SqlDeliveryStore
+    from meeting_assistant.adapters.storage.sql_llm import SqlLlmCalls, SqlPreferences
+    from meeting_assistant.adapters.storage.sql_search import SqlSearchIndex
     from meeting_assistant.adapters.storage.sql_shares import SqlShareStore
     from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
     from meeting_assistant.adapters.vad.silero import SileroVad
 
-    database = Database(database_url(settings.data_dir))
-    store = SqlMeetingStore(database)
+    database = Database(database_url(settings))
+    is_fleet = settings.orchestrator_backend == "redis"
+    store = SqlMeetingStore(database, gateway=machine_name(settings) if is_fleet else "")
     asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)
     vad = SileroVad()
-    speakers = DiarizationService(EmbeddedVoices() if diarization.name == "embedded" else None)
+    diarization = build_diarization(settings)
     vad_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
-    tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=speakers)
-    llm = build_llm_service(settings)
-    minutes = MinutesService(EmbeddedWriter(), llm, LlmMinutes(llm, resolve_due))
-    orchestrator = Orchestrator(choose_job_backend(settings))
+    tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=diarization)
+    remote = (
+        build_remote_sessions(settings, engine.info, lambda found: engines.update(found))
+        if is_fleet
+        else None
+    )
+    runner: SessionRunner = remote or LocalSessions(tools)
+    calls, preferences = SqlLlmCalls(database), SqlPreferences(database)
+    llm = build_llm_service(settings, calls)
+    minutes = MinutesService(EmbeddedWriter(), llm, LlmMinutes(llm, resolve_due), preferences)
+    # Jobs that need the sound or tell watchers stay here; what a fleet does for them goes through `runner`.
+    orchestrator = Orchestrator(LocalJobBackend(settings.inference_workers), is_alone=not database.is_shared)
     channels = Channels(store)
     engines = engine_names(engine, vad, diarization, minutes)
-    options = live_options(settings, diarization)
+    workflows, dispatcher = build_workflows(settings, store, SqlDeliveryStore(database))
+
+    def check_options(chosen: MeetingOptions) -> None:
+        minutes.check_options(chosen)
+        workflows.check_names(chosen.workflows)
+
+    options = live_options(settings, check_options)
+    profiles = build_voice_profiles(settings, database)
+
+    async def people_of(owner: str) -> Sequence[KnownPerson]:
+        return [KnownPerson(p.name, np.frombuffer(p.vector, "<f4")) for p in await profiles.voices(owner)]
+
+    live_notes = LiveNotes(
+        store,
+        channels,
+        minutes,
+        interval_s=settings.notes_interval_seconds,
+        is_busy=lambda: bool(asr.level),
+    )
     live = LiveMeetings(
         store=store,
         audio=audio,
         channels=channels,
-        tools=tools,
+        runner=runner,
+        diarization=diarization,
         orchestrator=orchestrator,
         disk_threads=disk_threads,
         new_resampler=StreamResampler,
+        notes=live_notes,
+        people_of=people_of,
         engines=engines,
         options=options,
     )
@@ -133,11 +186,12 @@ def build(settings: Settings) -> Services:
         store=store,
         audio=audio,
         channels=channels,
-        tools=tools,
+        runner=runner,
         orchestrator=orchestrator,
         decoder=PyAvDecoder(),
         disk_threads=disk_threads,
         directory=settings.data_dir / "uploads",
+        people_of=people_of,
         engines=engines,
         options=options,
         limits=DecodeLimits(max_duration_s=settings.max_meeting_hours * 3600),
@@ -160,9 +214,25 @@ def build(settings: Settings) -> Services:
         retention=RetentionPolicy.parse(settings.audio_retention),
     )
     access = AccessService(settings.token_grants(), meetings=store, shares=SqlShareStore(database))
-    finisher = MeetingFinisher(store, channels, minutes, engines, when_done=upkeep.minutes_are_written)
+
+    async def when_done(meeting_id: str) -> None:
+        with contextlib.suppress(ConflictError):  # shutting down: the next start finds the step open
+            await orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
+        await upkeep.minutes_are_written(meeting_id)
+
+    settling = SpeakerSettling(
+        store, audio, channels, diarization, disk_threads, timeout_s=settings.diarization_timeout_seconds
+    )
+    finisher = MeetingFinisher(
+        store, channels, minutes, live_notes, engines, speakers=settling, when_done=when_done
+    )
+    speakers = Speakers(store, channels, profiles, diarization, meetings.open_sound)
+    editor = MinutesEditor(store, channels, minutes, orchestrator, when_written=workflows.run_again)
+    ask = AskService(store, SqlSearchIndex(database), EmbeddedQuestionReader(), minutes, llm)
     orchestrator.handle(JobKind.FINISH_MEETING, finisher.finish)
     orchestrator.handle(JobKind.TRANSCRIBE_FILE, uploads.transcribe)
+    orchestrator.handle(JobKind.WRITE_MINUTES, editor.handle)
+    orchestrator.handle(JobKind.WORKFLOWS, workflows.handle)
     info = ServerInfo(
         version=__version__,
         engines=engines,
@@ -172,6 +242,7 @@ def build(settings: Settings) -> Services:
         max_meeting_hours=settings.max_meeting_hours,
         notes=notes,
         problems=problems,
+        ask_for_problem=lambda: remote.problem if remote is not None else None,
     )
     return Services(
         settings=settings,
@@ -179,14 +250,23 @@ def build(settings: Settings) -> Services:
         audio=audio,
         asr=asr,
         vad=vad,
-        diarization=speakers,
+        diarization=diarization,
         minutes=minutes,
+        editor=editor,
+        ask=ask,
+        calls=calls,
+        preferences=preferences,
         llm=llm,
         orchestrator=orchestrator,
         channels=channels,
         live=live,
         uploads=uploads,
         upkeep=upkeep,
+        workflows=workflows,
+        speakers=speakers,
+        settling=settling,
+        remote=remote,
+        dispatcher=dispatcher,
         access=access,
         meetings=meetings,
         info=info,
@@ -242,9 +322,11 @@ def database_path(data_dir: Path) -> Path:
     return data_dir / "meetings.db"
 
 
-def database_url(data_dir: Path) -> str:
-    """SQLite in the data directory."""
-    return f"sqlite+aiosqlite:///{database_path(data_dir)}"
+def database_url(settings: Settings) -> str:
+    """What `DATABASE_URL` says, or SQLite in the data directory."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite+aiosqlite:///{database_path(settings.data_dir)}"
 
 
 def choose_audio_store(settings: Settings, notes: list[str], problems: list[str]) -> AudioStore | None:
@@ -287,21 +369,9 @@ def _check_keys(settings: Settings, keyring: KeyRing, problems: list[str]) -> No
     problems.append(f"{sentence} {remedy}")
 
 
-def choose_job_backend(settings: Settings) -> JobBackend:
-    """Raises ConfigurationError."""
-    if settings.orchestrator_backend == "local":
-        from meeting_assistant.adapters.jobs.local import LocalJobBackend
-
-        return LocalJobBackend(settings.inference_workers)
-    raise ConfigurationError(
-        f"ORCHESTRATOR_BACKEND={settings.orchestrator_backend} is not in this version.",
-        "Use ORCHESTRATOR_BACKEND=local.",
-    )
-
-
 def engine_names(
-    engine: AsrEngine, vad: Vad, diarization: DiarizationChoice, minutes: MinutesService
-) -> Mapping[str, str]:
+    engine: AsrEngine, vad: Vad, diarization: DiarizationService, minutes: MinutesService
+) -> dict[str, str]:
     """What `/health`, the page and every meeting's record say."""
     return {
         "asr": engine.info.model,
@@ -311,21 +381,22 @@ def engine_names(
     }
 
 
-def live_options(settings: Settings, diarization: DiarizationChoice) -> LiveOptions:
+def live_options(settings: Settings, check_options: Callable[[MeetingOptions], None]) -> LiveOptions:
     """How live meetings are run."""
     return LiveOptions(
         max_sessions=settings.max_sessions,
         max_sessions_per_owner=settings.max_sessions_per_owner,
+        check_options=check_options,
         check_space=partial(check_free_space, settings.data_dir, settings.min_free_disk_bytes),
         max_bytes=int(settings.max_meeting_hours * 3600) * 32_000,
         grace_s=settings.session_grace_seconds,
         partial_interval_s=settings.partial_interval_seconds,
         default_language=settings.asr_language,
-        has_speakers=diarization.name != "off",
+        has_speakers=settings.diarization_engine != "off",
         endpointing=EndpointOptions(
-            threshold=settings.vad_threshold,
-            release=max(0.05, settings.vad_threshold - 0.15),
-            silence_ms=settings.endpoint_silence_ms,
-            max_utterance_ms=int(settings.max_utterance_seconds * 1000),
+            threshold=settings.endpointing.threshold,
+            release=max(0.05, settings.endpointing.threshold - 0.15),
+            silence_ms=settings.endpointing.silence_ms,
+            max_utterance_ms=int(settings.endpointing.max_seconds * 1000),
         ),
     )

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from meeting_assistant.config import Settings
-from meeting_assistant.domain.ports import LlmProvider
+from meeting_assistant.domain.ports import LlmCallLog, LlmProvider
 from meeting_assistant.observability import llm_latency_seconds
 from meeting_assistant.services.llm_service import Attempt, LLMService
 
 
-def build_llm_service(settings: Settings) -> LLMService:
-    """The providers that are configured, in the order that is configured."""
+def build_llm_service(settings: Settings, calls: LlmCallLog | None = None) -> LLMService:
+    """The providers that are configured, in the order that is configured; `calls` records who saw what."""
 
     def observe(attempt: Attempt) -> None:
         llm_latency_seconds.labels(attempt.provider).observe(attempt.seconds)
@@ -26,19 +26,29 @@ def build_llm_service(settings: Settings) -> LLMService:
         backoff_s=settings.llm_backoff_seconds,
         is_local_only=settings.llm_local_only,
         optional=frozenset() if is_vllm_chosen else frozenset({"vllm"}),
+        context_tokens={
+            name: options.context_tokens
+            for name, options in settings.llm_options.items()
+            if options.context_tokens is not None
+        },
+        calls=calls,
         on_attempt=observe,
     )
 
 
 def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
     """The provider of that name, or None when it is not configured (`embedded` writes without a model)."""
+    from meeting_assistant.adapters.llm.anthropic import VERSION as ANTHROPIC_VERSION
     from meeting_assistant.adapters.llm.anthropic import AnthropicMessages
     from meeting_assistant.adapters.llm.gemini import GeminiGenerate
     from meeting_assistant.adapters.llm.http import JsonHttp
     from meeting_assistant.adapters.llm.openai_chat import CLOUD, LOCAL, OpenAiChat, join_url
 
     def reach(base_url: str, headers: Mapping[str, str]) -> JsonHttp:
-        return JsonHttp(name, base_url, headers, timeout_s=settings.llm_timeout_seconds)
+        own = next(
+            (options.timeout_seconds for key, options in settings.llm_options.items() if key == name), None
+        )
+        return JsonHttp(name, base_url, headers, timeout_s=own or settings.llm_timeout_seconds)
 
     match name:
         case "vllm":
@@ -51,7 +61,8 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
                 model=settings.vllm_model_id,
                 dialect=LOCAL,
                 is_local=True,
-                models_url=None if settings.is_set("vllm_model_id") else join_url(base, "/v1/models"),
+                models_url=join_url(base, "/v1/models"),
+                is_model_chosen=settings.is_set("vllm_model_id"),
                 is_shy=not settings.is_set("vllm_base_url"),
             )
         case "xai" if settings.xai_api_key:
@@ -72,7 +83,7 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
         case "anthropic" if settings.anthropic_api_key:
             key = settings.anthropic_api_key.get_secret_value()
             base, model = settings.anthropic_base_url, settings.anthropic_model_id
-            http = reach(base, {"x-api-key": key, "anthropic-version": settings.anthropic_version})
+            http = reach(base, {"x-api-key": key, "anthropic-version": ANTHROPIC_VERSION})
             url = join_url(base, "/v1/messages")
             return AnthropicMessages(name, http=http, url=url, model=model, is_local=http.is_loopback)
         case "gemini" if settings.google_gemini_api_key:

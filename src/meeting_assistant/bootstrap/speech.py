@@ -18,9 +18,11 @@ def choose_engine(settings: Settings) -> tuple[AsrEngine, str]:
         case "openai":
             from meeting_assistant.adapters.asr.openai_transcriptions import OpenAiTranscriptions
 
-            key = settings.asr_api_key
+            key = settings.asr_server.api_key
             engine = OpenAiTranscriptions(
-                settings.asr_base_url, settings.asr_model_id, api_key=key.get_secret_value() if key else None
+                settings.asr_server.base_url,
+                settings.asr_model_id,
+                api_key=key.get_secret_value() if key else None,
             )
             return engine, "ASR_ENGINE=openai asks for it."
         case "auto":

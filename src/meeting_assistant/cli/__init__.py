@@ -10,6 +10,7 @@ import typer
 
 from meeting_assistant import __version__
 from meeting_assistant.domain.errors import MeetingAssistantError
+from meeting_assistant.domain.workflows import DeliveryState
 
 app = typer.Typer(
     name="meeting-assistant",
@@ -36,6 +37,19 @@ def serve() -> None:
     from meeting_assistant.cli.serve import run_server
 
     sys.exit(run_server())
+
+
+@app.command()
+def worker(
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Serve Prometheus figures at HTTP_HOST and this port."),
+    ] = None,
+) -> None:
+    """Recognise speech for the servers of a fleet (ORCHESTRATOR_BACKEND=redis, REDIS_URL), until SIGTERM."""
+    from meeting_assistant.cli.serve import run_fleet_worker
+
+    sys.exit(run_fleet_worker(metrics_port=metrics_port))
 
 
 @app.command()
@@ -128,6 +142,53 @@ def rotate() -> None:
     from meeting_assistant.cli.keys import rotate_keys
 
     sys.exit(rotate_keys())
+
+
+workflows = typer.Typer(help="What follows from meetings: integrations and deliveries.", no_args_is_help=True)
+app.add_typer(workflows, name="workflows")
+
+
+@workflows.command("list")
+def list_workflows() -> None:
+    """Show which integrations are configured."""
+    from meeting_assistant.cli.workflows import list_integrations
+
+    list_integrations()
+
+
+@workflows.command("test")
+def test_workflow(name: Annotated[str, typer.Argument(help="As in `workflows list`.")]) -> None:
+    """Prove that an integration works: a line in a channel, a look at a project."""
+    from meeting_assistant.cli.workflows import test_integration
+
+    test_integration(name)
+
+
+@workflows.command("deliveries")
+def list_deliveries(
+    state: Annotated[list[DeliveryState] | None, typer.Option(help="Only these; may be repeated.")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List the newest deliveries of all meetings."""
+    from meeting_assistant.cli.workflows import show_deliveries
+
+    show_deliveries(state or [], is_json=is_json)
+
+
+@workflows.command("preview")
+def preview_workflows(meeting_id: Annotated[str, typer.Argument(help="Of a finished meeting.")]) -> None:
+    """Print exactly what would be sent for a meeting now, and send nothing."""
+    from meeting_assistant.cli.workflows import show_preview
+
+    show_preview(meeting_id)
+
+
+@workflows.command("retry")
+def retry_workflow(delivery_id: Annotated[str, typer.Argument(help="As in `workflows deliveries`.")]) -> None:
+    """Try again what was given up."""
+    from meeting_assistant.cli.workflows import retry_delivery
+
+    retry_delivery(delivery_id)
 
 
 @app.command()

@@ -9,13 +9,14 @@ from rich.console import Console
 from meeting_assistant.adapters.storage.backup import Report, make_backup, restore, verify
 from meeting_assistant.adapters.storage.keys import load_keyring
 from meeting_assistant.bootstrap import audio_directory, database_path
-from meeting_assistant.config import load_settings
-from meeting_assistant.domain.errors import StorageError
+from meeting_assistant.config import Settings, load_settings
+from meeting_assistant.domain.errors import InputError, StorageError
 
 
 def run_backup(target: Path) -> None:
     """Make it, then prove it. Raises InputError, StorageError."""
     settings = load_settings()
+    _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)
     make_backup(database_path(settings.data_dir), audio_directory(settings.data_dir), target)
     report = verify(target, load_keyring(settings.audio_encryption_keys(), settings.data_dir))
@@ -28,9 +29,18 @@ def run_backup(target: Path) -> None:
     _raise_problems(report)
 
 
+def _check_sqlite(settings: Settings) -> None:
+    if settings.database_url is not None:
+        raise InputError(
+            "`backup` and `restore` know SQLite; the meetings of this server are in PostgreSQL.",
+            "Use pg_dump or your provider's backups, and copy the recordings (DATA_DIR/audio of every gateway).",
+        )
+
+
 def run_restore(source: Path, *, is_verify: bool) -> None:
     """Check everything first; copy only what is whole. Raises InputError, ConflictError, StorageError."""
     settings = load_settings()
+    _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)
     report = verify(source, load_keyring(settings.audio_encryption_keys(), settings.data_dir))
     _tell(report, console)

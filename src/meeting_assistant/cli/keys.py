@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import secrets
@@ -11,9 +12,11 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.journal_keys import KeyUse, rotate_all, uses_of_keys
 from meeting_assistant.adapters.storage.keys import KeyRing, load_keyring, new_key
-from meeting_assistant.bootstrap import audio_directory
+from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
+from meeting_assistant.bootstrap import audio_directory, database_path, database_url
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.config.values import token_grants
 from meeting_assistant.domain.errors import InputError
@@ -82,7 +85,22 @@ def rotate_keys() -> int:
     console.print(
         f"{done} recordings moved to key {ring.fingerprint}; {failed} could not be moved.", markup=False
     )
-    return 1 if failed else 0
+    unopened = asyncio.run(_rotate_voices(settings, ring))
+    if unopened:
+        console.print(f"{unopened} voices that are known again could not be moved.", markup=False)
+    return 1 if failed or unopened else 0
+
+
+async def _rotate_voices(settings: Settings, ring: KeyRing) -> int:
+    """Returns how many could not be moved."""
+    if settings.database_url is None and not database_path(settings.data_dir).exists():
+        return 0
+    database = Database(database_url(settings))
+    try:
+        await database.open()
+        return await SqlVoiceProfiles(database, ring, "").rewrap()
+    finally:
+        await database.close()
 
 
 def _configured(settings: Settings) -> KeyRing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import signal
@@ -20,6 +21,7 @@ from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.observability import configure_logging
 from meeting_assistant.web.context import ServerInfo
 from meeting_assistant.web.protocol import MAX_MESSAGE_BYTES
+from meeting_assistant.worker import run_worker
 
 
 def run_server() -> int:
@@ -38,6 +40,15 @@ def run_server() -> int:
         announce(settings, app.state.context.info, listener.getsockname()[1])
         server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def run_fleet_worker(*, metrics_port: int | None) -> int:
+    """0 when it was drained. Raises ConfigurationError, EngineError."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    _leave_no_core_dump()
+    asyncio.run(run_worker(settings, metrics_port=metrics_port))
+    return 0
 
 
 def check_access(settings: Settings) -> None:
@@ -68,7 +79,7 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         http=PunctualHttp,
-        limit_concurrency=settings.max_connections,
+        limit_concurrency=settings.client_limits.connections,
         # 64 KiB frames and no compression: raw sound does not compress, and bombs are made of what does.
         ws="websockets-sansio",
         ws_max_size=MAX_MESSAGE_BYTES,

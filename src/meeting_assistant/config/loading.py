@@ -22,17 +22,17 @@ _OWN_PREFIXES = (
     "ASR_",
     "AUDIO_",
     "AZURE_OPENAI_",
+    "CLIENT_LIMITS",
+    "DATABASE_",
     "DIARIZATION_",
-    "ENDPOINT_SILENCE",
+    "FLEET_",
+    "ENDPOINT",
     "GOOGLE_GEMINI_",
     "INFERENCE_",
     "LLM_",
-    "MAX_CONNECTION",
-    "MAX_LIVE",
     "MAX_MEETING",
     "MAX_SESSION",
     "MAX_UPLOAD",
-    "MAX_UTTERANCE",
     "MEETING_",
     "MIN_FREE_DISK",
     "NEMO_",
@@ -42,10 +42,12 @@ _OWN_PREFIXES = (
     "SHUTDOWN_",
     "STRICT_KEYS",
     "VAD_",
+    "WORKFLOW",
 )
 """Nobody else's variables begin like this: one that is not a setting is a mistake."""
 _SHARED_PREFIXES = ("ANTHROPIC_", "DATA_", "HF_", "HTTP_", "LOG_", "OPENAI_", "REDIS_", "VLLM_", "XAI_")
 """Other programs' variables begin like this too: only a near miss of ours is a mistake."""
+_NESTED = "__"
 _NEAR_MISS = 0.85
 _NAMESAKE = 0.75
 _SHOWN_CHARACTERS = 80
@@ -87,8 +89,8 @@ def unknown_variables(
 
 def _suspicion(name: str, known: list[str]) -> str | None:
     """The hint to give about a variable, or None when it is one of ours or none of our business."""
-    if name in known:
-        return None
+    if name.partition(_NESTED)[0] in known:
+        return None  # what stands behind the two underscores is checked by reading it
     is_ours = name.startswith(_OWN_PREFIXES)
     if not is_ours and not name.startswith(_SHARED_PREFIXES):
         return None
@@ -100,9 +102,12 @@ def _suspicion(name: str, known: list[str]) -> str | None:
 
 def _problem(details: Any) -> str:
     name = str(details["loc"][0])
+    variable = _NESTED.join(str(part) for part in details["loc"] if part != "[key]").upper()
     reason = str(details["ctx"]["error"]) if details["type"] == "value_error" else ""
     because = f": {reason}" if reason else ""
-    return f"{name.upper()}{_shown(name, details['input'])} cannot be used{because}. Allowed: {allowed_words(name)}."
+    return (
+        f"{variable}{_shown(name, details['input'])} cannot be used{because}. Allowed: {allowed_words(name)}."
+    )
 
 
 def _shown(name: str, value: object) -> str:

@@ -6,7 +6,7 @@ import re
 import textwrap
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from meeting_assistant.config.settings import SECTIONS, Settings
@@ -91,8 +91,6 @@ def allowed_words(name: str) -> str:
         return "true, false"
     if annotation in (int, float):
         return _range("a whole number" if annotation is int else "a number", extras)
-    if any(getattr(extra, "pattern", None) for extra in extras):
-        return "a date such as 2026-10-21"
     limits = [limit for extra in extras if (limit := getattr(extra, "max_length", None))]
     return f"text of up to {limits[0]} characters" if limits else "text"
 
@@ -103,8 +101,9 @@ def without_password(text: str) -> str:
 
 
 def is_secret(name: str) -> bool:
-    """True when the value must never be shown."""
-    return _unwrapped(Settings.model_fields[name])[0] is SecretStr
+    """True when the value, or a part of it, must never be shown."""
+    annotation = _unwrapped(Settings.model_fields[name])[0]
+    return annotation is SecretStr or "SecretStr" in str(annotation)
 
 
 def _unwrapped(field: FieldInfo) -> tuple[Any, list[Any]]:
@@ -148,15 +147,28 @@ def _default(field: FieldInfo) -> str:
 
 
 def _masked(name: str, value: object) -> str:
-    if value is None or value == ():
+    if value is None or value == () or value == {}:
         return NOT_SET
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_options(options)}" for key, options in value.items())
+    if isinstance(value, BaseModel):
+        return _options(value)
     return MASK if is_secret(name) else without_password(_written(value))
+
+
+def _options(options: object) -> str:
+    """Those of one part, their secrets masked."""
+    named = options.model_dump(exclude_none=True) if isinstance(options, BaseModel) else options
+    assert isinstance(named, dict)
+    return " ".join(
+        f"{key}={MASK if isinstance(value, SecretStr) else value}" for key, value in named.items()
+    )
 
 
 def _written(value: object) -> str:
     """A value as it would stand in the environment."""
-    if value is None:
-        return ""
+    if value is None or value == {} or isinstance(value, BaseModel):
+        return ""  # what can only be set by its options
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

@@ -15,16 +15,29 @@ from meeting_assistant.config.values import (
     PROVIDERS,
     Allowed,
     ApiTokens,
+    AsrServer,
+    AsrServerOptions,
+    ClientLimitOptions,
+    ClientLimits,
+    DatabaseUrl,
     Directory,
     Endpoint,
+    Endpointing,
+    EndpointingOptions,
     FernetKeys,
     File,
+    Fleet,
+    FleetOptions,
     Host,
     Language,
+    LlmOptions,
+    Names,
     Origins,
     ProviderOrder,
+    RedisUrl,
     Retention,
     Url,
+    WorkflowOptions,
     split_keys,
     token_grants,
 )
@@ -55,6 +68,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         env_ignore_empty=True,
+        env_nested_delimiter="__",
         env_file_encoding="utf-8",
         use_attribute_docstrings=True,
         hide_input_in_errors=True,
@@ -76,12 +90,16 @@ class Settings(BaseSettings):
     """Lets the server listen beyond this machine without `API_TOKENS`: everybody on that network can read and record
     meetings. Only behind a proxy that asks who is calling."""
     allowed_origins: Origins = ()
-    """Other web sites whose pages may use this server. The server's own page always may."""
+    """Other web sites whose pages may use this server. The server's own page always may. Behind a proxy: its address
+    first, since links in messages lead there."""
     data_dir: Annotated[Directory, Allowed("a directory that this user may write to")] = Field(
         default_factory=lambda: user_data_path("meeting-assistant", appauthor=False)
     )
     """Where meetings, recordings and the generated key live. By default the user's own data directory, on
     Linux `~/.local/share/meeting-assistant`."""
+    database_url: DatabaseUrl | None = None
+    """PostgreSQL for several machines: `postgresql://user:password@host/name` (may hold a password and is treated as a
+    secret). Unset: SQLite in `DATA_DIR`, which needs nothing."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log message that is written. Logs go to standard error and never hold what was said."""
     log_format: Literal["console", "json"] = "console"
@@ -95,14 +113,12 @@ class Settings(BaseSettings):
     this machine was measured to hold (see `/api/capacity`)."""
     max_sessions_per_owner: int | None = Field(default=None, ge=1, le=10_000)
     """Live meetings of one token's name at the same time. Unset: no limit of its own."""
-    max_connections: int = Field(default=400, ge=10, le=100_000)
-    """Connections, sockets included, at the same time; further ones are answered with 503."""
-    max_live_speed: float = Field(default=16, ge=1, le=1000)
-    """How many times faster than speech a live client may send, beyond a burst of a minute. The server reads no faster;
-    nothing is refused or lost."""
-    idle_seconds: float = Field(default=120, ge=1, le=86_400)
-    """A recording socket over which nothing came for so long, no sound and no `ping`, is closed; its meeting waits for
-    it `SESSION_GRACE_SECONDS`."""
+    client_limits: ClientLimitOptions = Field(default_factory=ClientLimits)
+    """What clients may do. `CLIENT_LIMITS__CONNECTIONS=400`: connections, sockets included, at the same time; further
+    ones are answered with 503. `CLIENT_LIMITS__LIVE_SPEED=16`: how many times faster than speech a live client may
+    send, beyond a burst of a minute; the server reads no faster, and nothing is refused or lost.
+    `CLIENT_LIMITS__IDLE_SECONDS=120`: a recording socket over which nothing came for so long, no sound and no `ping`,
+    is closed; its meeting waits for it `SESSION_GRACE_SECONDS`."""
     max_upload_bytes: Annotated[ByteSize, Allowed("bytes above 0, or a size such as 500MB or 2GiB")] = Field(
         default=ByteSize(2 * 1024**3), gt=0
     )
@@ -156,43 +172,51 @@ class Settings(BaseSettings):
         "float32",
     ] = "auto"
     """Arithmetic of a Whisper model; `auto` suits the GPU, and is `float32` without one."""
-    asr_base_url: Url = "http://localhost:8001"
-    """The server of `ASR_ENGINE=openai`."""
-    asr_api_key: SecretStr | None = None
-    """Its key, if it wants one."""
+    asr_server: AsrServerOptions = Field(default_factory=AsrServer)
+    """The server of `ASR_ENGINE=openai`: `ASR_SERVER__BASE_URL=http://localhost:8001`, and `ASR_SERVER__API_KEY` if it
+    wants one."""
     partial_interval_seconds: float = Field(default=0.5, ge=0.1, le=10)
     """How often the caption of an open utterance is renewed. Shorter costs more processor time."""
-    vad_threshold: float = Field(default=0.5, ge=0.1, le=0.95)
-    """Probability of speech from which sound counts as speech. Higher hears less noise and less of soft
-    voices."""
-    endpoint_silence_ms: int = Field(default=500, ge=100, le=5000)
-    """A pause this long ends an utterance."""
-    max_utterance_seconds: float = Field(default=15, ge=3, le=30)
-    """Longer speech without a pause is cut at its quietest moment."""
+    endpointing: EndpointingOptions = Field(default_factory=Endpointing)
+    """Where utterances begin and end. `ENDPOINTING__THRESHOLD=0.5`: probability from which sound counts as speech;
+    higher hears less noise and less of soft voices. `ENDPOINTING__SILENCE_MS=500`: a pause this long ends an
+    utterance. `ENDPOINTING__MAX_SECONDS=15`: longer speech without a pause is cut at its quietest moment."""
 
     # --- Speakers -----------------------------------------------------------------------------------------
 
     diarization_engine: Literal["embedded", "pyannote", "nemo", "off"] = "embedded"
-    """Who tells voices apart. `pyannote` and `nemo` are planned; this version falls back to `embedded` and
-    says so. `off` leaves all utterances without a speaker."""
+    """Who tells voices apart. While people talk the embedded engine always does; with `pyannote` or `nemo` that one
+    hears the whole recording after the meeting and has the last word. Both are extras to install; what is missing is
+    named in `/health` and in every meeting's errors, and the next best one stands in (`nemo`, `pyannote`, `embedded`).
+    `off` leaves all utterances without a speaker."""
+    diarization_model_id: str = Field(
+        default="pyannote/speaker-diarization-community-1", min_length=1, max_length=400
+    )
+    """Pyannote's pipeline: an id on the model hub, or a folder that holds it, which needs no token and no network."""
+    diarization_timeout_seconds: float = Field(default=120, ge=0, le=86_400)
+    """Minutes wait for speakers no longer than this; labels that come later are told then."""
     hf_token: SecretStr | None = None
-    """Hugging Face token for pyannote's models. No effect in this version."""
+    """Hugging Face token for pyannote's model, whose terms have to be accepted on its page once."""
     nemo_diarization_enabled: bool = False
-    """Asks for NVIDIA NeMo, as `DIARIZATION_ENGINE=nemo` does. In this version the embedded engine answers
-    instead, with a notice."""
+    """Asks for NVIDIA NeMo (streaming Sortformer, up to four speakers), as `DIARIZATION_ENGINE=nemo` does."""
 
     # --- Work off the hot path ----------------------------------------------------------------------------
 
     orchestrator_backend: Literal["local", "redis"] = "local"
-    """Where jobs run: `local`, in the server itself. `redis`, on a fleet of workers, is planned; this version
-    refuses it at start."""
+    """Where speech is recognised and minutes are written: `local`, in the server itself; `redis`, on a fleet of
+    machines that run `meeting-assistant worker` (see docs/scaling.md)."""
     inference_workers: int = Field(default=2, ge=1, le=64)
     """Jobs (transcribing a file, finishing a meeting) that run at the same time."""
     inference_batch_size: int = Field(default=8, ge=1, le=64)
     """Most pieces of sound, of different meetings, that the recogniser is given at once."""
-    redis_url: SecretStr | None = None
-    """Redis for `ORCHESTRATOR_BACKEND=redis`; it may hold a password and is treated as a secret. No effect in
-    this version."""
+    fleet: FleetOptions = Field(default_factory=Fleet)
+    """How a fleet works together. `FLEET__LEASE_SECONDS=3`: a worker that is silent for so long has lost its jobs to
+    another one. `FLEET__MAX_DELIVERIES=3`: a job that was begun so often and never ended is put aside.
+    `FLEET__SLOTS=8`: live meetings that one worker holds at the same time. `FLEET__NAME`: what this machine is called
+    in logs and metrics (unset: its host name)."""
+    redis_url: RedisUrl | None = None
+    """Redis for `ORCHESTRATOR_BACKEND=redis`: `redis://:password@host:6379/0` (treated as a secret). It only carries
+    work; what has to be kept is in the database and in the recordings."""
 
     # --- Language models ----------------------------------------------------------------------------------
     # Model names are defaults of November 2026; providers retire names within months.
@@ -207,8 +231,16 @@ class Settings(BaseSettings):
     """Pause before the first further attempt; it doubles each time."""
     llm_timeout_seconds: float = Field(default=120, gt=0, le=3600)
     """How long one answer may take."""
+    llm_options: LlmOptions = Field(default_factory=dict)
+    """What differs from provider to provider: `LLM_OPTIONS__VLLM__TIMEOUT_SECONDS=30` is how long one of its answers
+    may take (unset: `LLM_TIMEOUT_SECONDS`); `LLM_OPTIONS__VLLM__CONTEXT_TOKENS=8192` is how much its model reads and
+    writes in all (unset: what the server says, else 8192)."""
     llm_local_only: bool = False
-    """Forbids every provider outside your own machines, whatever else is configured."""
+    """Forbids every provider outside your own machines, whatever else is configured. A person (in the preferences) and
+    a meeting can forbid it for themselves too; nobody can allow what this forbids."""
+    notes_interval_seconds: float = Field(default=30, ge=0, le=3600)
+    """Decisions, action items and questions are noted while people talk, at most so often and only when enough was
+    said since; 0 turns that off."""
 
     # --- vLLM ---------------------------------------------------------------------------------------------
 
@@ -258,8 +290,6 @@ class Settings(BaseSettings):
     """Model to ask for."""
     anthropic_base_url: Url = "https://api.anthropic.com"
     """Address of the service."""
-    anthropic_version: str = Field(default="2026-10-21", pattern=r"^\d{4}-\d{2}-\d{2}$")
-    """Version of the interface, a date."""
 
     # --- Google Gemini ------------------------------------------------------------------------------------
 
@@ -273,9 +303,15 @@ class Settings(BaseSettings):
     # --- After a meeting ----------------------------------------------------------------------------------
 
     meeting_slack_webhook_url: SecretStr | None = None
-    """Slack's incoming webhook for finished meetings. No effect in this version."""
+    """Slack's incoming webhook: tells a channel of each finished meeting. Secret: whoever has it can post."""
     meeting_log_path: File | None = None
-    """File that gets one JSON line for each finished meeting. No effect in this version."""
+    """File that gets one JSON line for each finished meeting and for each delivery."""
+    workflow_auto_approve: Names = ("slack", "log", "webhook", "teams", "mattermost", "email", "markdown")
+    """Which integrations deliver by themselves; the others propose, and wait for a click. Only those that are
+    configured count."""
+    workflows: WorkflowOptions = Field(default_factory=dict)
+    """The options of the integrations: `WORKFLOWS__JIRA__URL=https://example.atlassian.net`. Which there are:
+    `docs/workflows.md`."""
 
     def is_set(self, name: str) -> bool:
         """True when somebody chose the value; takes the name of the field or of the variable."""

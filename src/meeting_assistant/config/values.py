@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
@@ -152,6 +152,70 @@ def _grant(entry: str, place: str) -> TokenGrant:
     return TokenGrant(owner, frozenset(map(Scope, names)), digest)
 
 
+class ProviderOptions(BaseModel):
+    """What may be set for one provider of language models."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
+    """How long one answer may take."""
+    context_tokens: int | None = Field(default=None, ge=2048, le=10_000_000)
+    """How much its model reads and writes in all."""
+
+
+class Endpointing(BaseModel):
+    """Where utterances begin and end."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threshold: float = Field(default=0.5, ge=0.1, le=0.95)
+    silence_ms: int = Field(default=500, ge=100, le=5000)
+    max_seconds: float = Field(default=15, ge=3, le=30)
+
+
+class ClientLimits(BaseModel):
+    """What clients may do."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connections: int = Field(default=400, ge=10, le=100_000)
+    live_speed: float = Field(default=16, ge=1, le=1000)
+    idle_seconds: float = Field(default=120, ge=1, le=86_400)
+
+
+class AsrServer(BaseModel):
+    """A server that recognises speech."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: Annotated[str, AfterValidator(_url)] = "http://localhost:8001"
+    api_key: SecretStr | None = None
+
+
+class Fleet(BaseModel):
+    """How a fleet works together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lease_seconds: float = Field(default=3, ge=0.3, le=300)
+    max_deliveries: int = Field(default=3, ge=1, le=100)
+    slots: int = Field(default=8, ge=1, le=1000)
+    name: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    scheme, separator, rest = url.get_secret_value().partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or not rest:
+        raise ValueError("it does not begin with postgresql://")
+    return SecretStr(f"postgresql+asyncpg://{rest}")
+
+
+def _redis_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("it does not begin with redis://, rediss:// or unix://")
+    return url
+
+
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
 
@@ -164,6 +228,45 @@ ProviderOrder = Annotated[
     CommaList,
     AfterValidator(_providers),
     Allowed(f"any of {', '.join(PROVIDERS)}, comma separated, each once"),
+]
+Names = Annotated[CommaList, Allowed("names, comma separated")]
+LlmOptions = Annotated[
+    dict[ProviderName, ProviderOptions],
+    Allowed(
+        f"LLM_OPTIONS__PROVIDER__TIMEOUT_SECONDS (above 0 and up to 3600) and __CONTEXT_TOKENS (from 2048), where "
+        f"PROVIDER is one of {', '.join(PROVIDERS)}"
+    ),
+]
+EndpointingOptions = Annotated[
+    Endpointing,
+    Allowed(
+        "ENDPOINTING__THRESHOLD (a number from 0.1 to 0.95), __SILENCE_MS (100 to 5000) and __MAX_SECONDS (3 to 30)"
+    ),
+]
+ClientLimitOptions = Annotated[
+    ClientLimits,
+    Allowed(
+        "CLIENT_LIMITS__CONNECTIONS (10 to 100000), __LIVE_SPEED (1 to 1000) and __IDLE_SECONDS (1 to 86400)"
+    ),
+]
+AsrServerOptions = Annotated[
+    AsrServer, Allowed("ASR_SERVER__BASE_URL (an address that begins with http:// or https://) and __API_KEY")
+]
+FleetOptions = Annotated[
+    Fleet,
+    Allowed(
+        "FLEET__LEASE_SECONDS (0.3 to 300), __MAX_DELIVERIES (1 to 100), __SLOTS (1 to 1000) and __NAME (letters, "
+        "digits, dots and dashes)"
+    ),
+]
+DatabaseUrl = Annotated[
+    SecretStr, AfterValidator(_database_url), Allowed("an address that begins with postgresql://")
+]
+RedisUrl = Annotated[
+    SecretStr, AfterValidator(_redis_url), Allowed("an address that begins with redis:// or rediss://")
+]
+WorkflowOptions = Annotated[
+    dict[str, dict[str, SecretStr]], Allowed("WORKFLOWS__INTEGRATION__OPTION, each a text")
 ]
 FernetKeys = Annotated[
     SecretStr,

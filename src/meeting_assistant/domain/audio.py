@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.int16]
-"""Mono PCM, shape `(n,)`, int16, 16 kHz."""
+"""PCM, int16, 16 kHz: shape `(n,)` for one channel, `(n, channels)` for more."""
 
 Waveform = NDArray[np.float32]
 """Mono sound, shape `(n,)`, float32 in [-1, 1), 16 kHz: what engines take."""
@@ -49,11 +49,17 @@ def ms_to_samples(ms: int) -> int:
     return ms * SAMPLE_RATE_HZ // 1000
 
 
-def pcm_to_samples(pcm: bytes | bytearray | memoryview) -> Samples:
-    """Read s16le bytes (an even number of them) without copying."""
-    return np.frombuffer(pcm, dtype="<i2")
+def pcm_to_samples(pcm: bytes | bytearray | memoryview, channels: int = 1) -> Samples:
+    """Read s16le bytes (whole samples of every channel) without copying."""
+    samples = np.frombuffer(pcm, dtype="<i2")
+    return samples if channels == 1 else samples.reshape(-1, channels)
 
 
 def to_waveform(samples: Samples) -> Waveform:
     """Scale int16 to float32 in [-1, 1)."""
     return samples.astype(np.float32) / np.float32(32768.0)
+
+
+def to_mono(sound: Waveform) -> Waveform:
+    """The mean of all channels, shape `(n,)`."""
+    return sound if sound.ndim == 1 else sound.mean(axis=1, dtype=np.float32)

@@ -15,6 +15,7 @@
     ├── EngineError                 a speech engine failed
     │   └── EngineNotInstalledError its package is missing
     ├── LlmError                    a language model did not give a usable answer
+    ├── DeliveryError               a target after the meeting did not take what it was given
     ├── AudioDecryptionError        no key opens this recording
     └── StorageError                disk or database
 
@@ -29,8 +30,10 @@ from collections.abc import Sequence
 __all__ = [
     "AudioDecryptionError",
     "AudioFormatError",
+    "CarrierError",
     "ConfigurationError",
     "ConflictError",
+    "DeliveryError",
     "EngineError",
     "EngineNotInstalledError",
     "ForbiddenError",
@@ -156,6 +159,13 @@ class EngineNotInstalledError(EngineError):
         super().__init__(f"ASR error: {package} is not installed.", remedy)
 
 
+class CarrierError(MeetingAssistantError):
+    """Redis does not answer, or refuses; nothing is lost, and it is tried again."""
+
+    code = "carrier"
+    retryable = True
+
+
 class LlmError(MeetingAssistantError):
     """A language model did not give a usable answer.
 
@@ -184,6 +194,33 @@ class LlmError(MeetingAssistantError):
         """What the server asked for; None when it did not say."""
         self.context_limit = context_limit
         """Tokens that the model can read, when the server named it."""
+
+
+class DeliveryError(MeetingAssistantError):
+    """A target after the meeting did not take what it was given.
+
+    Codes: `delivery_unreachable`, `delivery_timeout`, `delivery_rate_limited`, `delivery_server_error` (these may pass:
+    `retryable`); `delivery_auth`, `delivery_missing`, `delivery_gone`, `delivery_rejected`, `delivery_bad_answer`.
+    """
+
+    code = "delivery"
+
+    def __init__(
+        self,
+        message: str,
+        remedy: str = "",
+        *,
+        code: str | None = None,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        is_uncertain: bool = False,
+    ) -> None:
+        super().__init__(message, remedy, code=code)
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        """What the target asked for; None when it did not say."""
+        self.is_uncertain = is_uncertain
+        """The target may have taken it all the same."""
 
 
 class AudioDecryptionError(MeetingAssistantError):

@@ -7,13 +7,14 @@ the number of the last durable event before them. `web/protocol.py` puts the env
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from meeting_assistant.domain.audio import samples_to_ms
 from meeting_assistant.domain.meeting import Coverage, Meeting, OffRecord, StageError
-from meeting_assistant.domain.minutes import ActionItem, Item, Minutes
+from meeting_assistant.domain.minutes import ActionItem, Item, Minutes, named
 from meeting_assistant.domain.transcript import Timing, Transcript, Word
 
 StatusText = Literal[
@@ -63,6 +64,9 @@ class UtteranceFinished(EventBody):
     start_ms: int
     end_ms: int
     speaker: str | None
+    is_assigned: bool = False
+    overlap: bool = False
+    echo: str | None = None
     text: str
     words: list[Word]
     timing: Timing
@@ -77,6 +81,8 @@ class UtteranceSpeaker(EventBody):
     utterance: int
     rev: int
     speaker: str | None
+    is_assigned: bool = False
+    """A person said so."""
 
 
 class SpeakersChanged(EventBody):
@@ -89,12 +95,22 @@ class SpeakersChanged(EventBody):
 
 
 class NotesChanged(EventBody):
-    """Live items while the meeting runs. Durable."""
+    """Live items while the meeting runs: those that are new or changed, by id, and ids that are taken back. The items
+    of the minutes keep these ids. Durable."""
 
     type: Literal["notes"] = "notes"
     decisions: list[Item] = Field(default_factory=list)
     action_items: list[ActionItem] = Field(default_factory=list)
     open_questions: list[Item] = Field(default_factory=list)
+    withdrawn: list[str] = Field(default_factory=list)
+
+    def with_names(self, name_of: Callable[[str], str]) -> NotesChanged:
+        """As people read them."""
+        lists = {
+            kind: [i.model_copy(update={"text": named(i.text, name_of)}) for i in getattr(self, kind)]
+            for kind in ("decisions", "action_items", "open_questions")
+        }
+        return self.model_copy(update=lists)
 
 
 class GapFound(EventBody):

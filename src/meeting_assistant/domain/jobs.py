@@ -16,6 +16,8 @@ class JobKind(StrEnum):
     """Decode an upload and transcribe it."""
     FINISH_MEETING = "finish_meeting"
     """Settle the transcript and write the minutes."""
+    WRITE_MINUTES = "write_minutes"
+    """Write the minutes of a finished meeting again."""
     WORKFLOWS = "workflows"
     """Tell Slack, tickets and calendar."""
 
@@ -29,6 +31,8 @@ class InferenceJob(BaseModel):
     meeting_id: str
     payload: dict[str, str] = Field(default_factory=dict)
     """Small, JSON-safe; sound travels by reference."""
+    gateway: str = ""
+    """The machine that holds the meeting and is told what comes of it; empty where there is only one."""
 
     @property
     def key(self) -> str:

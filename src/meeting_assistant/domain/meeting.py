@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
+
 Source = Literal["live", "upload"]
+
+
+YOU = "S1"
+"""Label of channel 0 of a meeting with two channels."""
 
 
 class MeetingState(StrEnum):
@@ -21,6 +27,11 @@ class MeetingState(StrEnum):
     """Transcript and minutes are stored."""
     FAILED = "failed"
     """A step gave up; `errors` says which and what to do. Nothing that was stored is lost."""
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is added by itself any more."""
+        return self in (MeetingState.DONE, MeetingState.FAILED)
 
 
 class _Record(BaseModel):
@@ -86,6 +97,15 @@ class MeetingOptions(_Record):
     vocabulary: list[str] = Field(default_factory=list, max_length=200)
     attendees: list[str] = Field(default_factory=list, max_length=100)
     llm_provider: str | None = Field(default=None, max_length=32)
+    """Asked first for the minutes; null leaves it to the deployment."""
+    local_only: bool = False
+    """No provider outside the operator's machines sees this meeting; cannot be taken back."""
+    template: str | None = Field(default=None, max_length=32)
+    """Kind of minutes: `general`, `standup`… (see `/api/minutes-options`)."""
+    minutes_language: str | None = Field(default=None, max_length=16)
+    """Of the minutes; null takes that of the meeting."""
+    workflows: list[Annotated[str, Field(max_length=64)]] | None = Field(default=None, max_length=64)
+    """Names of the integrations that may hear of it; null leaves it to the deployment."""
 
 
 class Meeting(_Record):
@@ -96,6 +116,9 @@ class Meeting(_Record):
     title: str
     state: MeetingState
     source: Source
+    channels: int = 1
+    """Of the stored sound. With 2, channel 0 is the person at the machine that records, and the other one is the
+    rest."""
     created_at_ms: int
     """Unix time, milliseconds, UTC."""
     utc_offset_minutes: int = 0
@@ -105,6 +128,14 @@ class Meeting(_Record):
     vocabulary: list[str] = Field(default_factory=list)
     attendees: list[str] = Field(default_factory=list)
     llm_provider: str | None = None
+    local_only: bool = False
+    """No provider outside the operator's machines sees it."""
+    template: str | None = None
+    """Kind of minutes that was chosen; null for `general`."""
+    minutes_language: str | None = None
+    """Chosen for the minutes; null for that of the meeting."""
+    workflows: list[str] | None = None
+    """Names of the integrations that may hear of it; null for all that are configured."""
     owner: str = ""
     """Name of the token that recorded it; empty on a server without tokens."""
     epoch: int = 1
@@ -122,3 +153,8 @@ class Meeting(_Record):
     """Spans whose sound and words were dropped, in order of time."""
     sound_deleted_at_ms: int | None = None
     """Unix time at which the sound was destroyed (`AUDIO_RETENTION`); null while it is there."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one sample of every channel in the stored sound."""
+        return BYTES_PER_SAMPLE * self.channels

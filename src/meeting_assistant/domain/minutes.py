@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Support = Literal["verified", "weak"]
-"""`verified`: the quote stands in the cited utterances and says so. `weak`: a cue, not a statement."""
+Support = Literal["verified", "weak", "by_hand"]
+"""`verified`: the quote stands in the cited utterances and says so. `weak`: a cue, not a statement. `by_hand`: a person
+wrote it."""
+_SPEAKER = re.compile(r"\{([SP]\d{1,4})\}")
 
 
 class _Record(BaseModel):
@@ -32,6 +36,10 @@ class Item(_Record):
     text: str
     evidence: list[Evidence]
     support: Support = "verified"
+    is_edited: bool = False
+    """A person changed or wrote it: writing the minutes again keeps it as it is."""
+    original_text: str | None = None
+    """Of an edited item: what the writer had written."""
 
 
 class ActionItem(Item):
@@ -58,10 +66,24 @@ class Provenance(_Record):
     """What the writer gave and the transcript does not carry; it is not shown."""
 
 
+class Section(_Record):
+    """A part of the minutes that only some kinds of meetings have: what stands in the way, for a stand-up."""
+
+    key: str
+    title: str
+    items: list[Item] = Field(default_factory=list)
+
+
 class Minutes(_Record):
     """The minutes of one meeting. Empty lists say that nothing of the kind was found."""
 
     version: int = 1
+    template: str = "general"
+    """Which kind of meeting they are written for."""
+    language: str = "en"
+    """Language that was asked for."""
+    written_at_ms: int = 0
+    """Unix time."""
     summary: list[Item] = Field(default_factory=list)
     """The sentences that carry the meeting, in order of time."""
     topics: list[str] = Field(default_factory=list)
@@ -71,6 +93,10 @@ class Minutes(_Record):
     risks: list[Item] = Field(default_factory=list)
     possible_follow_ups: list[ActionItem] = Field(default_factory=list)
     """Softer cues: never dressed up as agreed items."""
+    sections: list[Section] = Field(default_factory=list)
+    """Of the template, in its order."""
+    removed: list[Item] = Field(default_factory=list)
+    """What a person took out: writing the minutes again does not bring it back."""
     provenance: Provenance = Provenance(provider="embedded")
 
     @property
@@ -83,4 +109,41 @@ class Minutes(_Record):
             or self.open_questions
             or self.risks
             or self.possible_follow_ups
+            or any(section.items for section in self.sections)
         )
+
+    def items(self) -> Iterator[Item]:
+        """All of them, of every kind, without those that were taken out."""
+        for kind in KINDS:
+            yield from getattr(self, kind)
+        for section in self.sections:
+            yield from section.items
+
+    def map_items(self, change: Callable[[Item], Item | None]) -> Minutes:
+        """With every item changed; None leaves it out."""
+
+        def of(items: Sequence[Item]) -> list[Item]:
+            return [changed for item in items if (changed := change(item)) is not None]
+
+        sections = [s.model_copy(update={"items": of(s.items)}) for s in self.sections]
+        return self.model_copy(
+            update={**{kind: of(getattr(self, kind)) for kind in KINDS}, "sections": sections}
+        )
+
+    def with_names(self, name_of: Callable[[str], str]) -> Minutes:
+        """As people read them: where an item names a speaker, the name that the speaker has now."""
+        return self.map_items(lambda item: item.model_copy(update={"text": named(item.text, name_of)}))
+
+
+KINDS = ("summary", "decisions", "action_items", "open_questions", "risks", "possible_follow_ups")
+"""The lists of items that all minutes have."""
+
+
+def speaker_mark(label: str) -> str:
+    """Stands in an item's stored text for a speaker, so that naming one changes the minutes too."""
+    return f"{{{label}}}"
+
+
+def named(text: str, name_of: Callable[[str], str]) -> str:
+    """With names in the place of speaker marks."""
+    return _SPEAKER.sub(lambda match: name_of(match[1]), text)

@@ -12,116 +12,47 @@ import base64
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Protocol
+
+import numpy as np
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import (
     SAMPLE_RATE_HZ,
     Samples,
-    Waveform,
     pcm_to_samples,
     samples_to_ms,
-    to_waveform,
 )
 from meeting_assistant.domain.errors import EngineError
-from meeting_assistant.domain.meeting import ResumePoint
-from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult, Vad, VoiceVector
+from meeting_assistant.domain.meeting import YOU, ResumePoint
+from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult
 from meeting_assistant.domain.transcript import Gap, Utterance, Word
-from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.batching import TicketKind
-from meeting_assistant.services.captions import Captions, CaptionSink, OpenUtterance
+from meeting_assistant.services.captions import Captions, OpenUtterance
+from meeting_assistant.services.channels_vad import ChannelsVad
 from meeting_assistant.services.commit_policy import guard_sound, guard_text, split_words
-from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.endpointing import (
     Endpointer,
     EndpointEvent,
-    EndpointOptions,
     SpeechEnded,
     SpeechStarted,
 )
-from meeting_assistant.services.final_decoding import decode_final
+from meeting_assistant.services.finished_speech import SaidPart, SpeechListener
 from meeting_assistant.services.kept_sound import KeptSound
 from meeting_assistant.services.language_choice import LanguageChoice
 from meeting_assistant.services.patience import with_patience
-from meeting_assistant.services.speaker_attribution import SpeakerLabels
-from meeting_assistant.services.voices import KnownVoice, Voices
+from meeting_assistant.services.session_speakers import SessionSpeakers
+from meeting_assistant.services.session_types import Reached, SessionSink, SessionSpec, SpeechTools
 from meeting_assistant.services.word_timing import estimate_word_times
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING_FINALS = 8
 """Finished utterances that may wait for their decode before reading waits too."""
+EMPTY = np.zeros(0, dtype=np.float32)
 SETTLE_EVERY_SAMPLES = 5 * SAMPLE_RATE_HZ
 """Silence is recorded as listened to in steps of this length."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSpec:
-    """What a session is told; small and JSON-safe, so that it can travel."""
-
-    meeting_id: str
-    resume: ResumePoint = field(default_factory=ResumePoint)
-    """Where to begin; the sound that comes begins at its `start_sample`."""
-    committed_sample: int = 0
-    """Words before it are in the transcript and are not said again."""
-    next_utterance: int = 1
-    taken_labels: tuple[str, ...] = ()
-    known_voices: tuple[KnownVoice, ...] = ()
-    """Who spoke before the session was taken up."""
-    language: str | None = None
-    hotwords: tuple[str, ...] = ()
-    is_live: bool = True
-    """Live sessions show partials and close an utterance when the sound stays away."""
-    partial_interval_s: float = 0.5
-    has_speakers: bool = True
-    endpointing: EndpointOptions = field(default_factory=EndpointOptions)
-    patience_s: float = 1.5
-    """Live: with no sound for so long, the open utterance is finished."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """How far a session has come."""
-
-    committed_sample: int
-    """What was said before it is decided."""
-    resume: ResumePoint
-    """Where whoever takes over begins."""
-
-
-class SessionSink(CaptionSink, Protocol):
-    """Where a session's results go; here the meeting's channel, on a worker the way back to the gateway."""
-
-    @property
-    def is_attended(self) -> bool:
-        """False while the client is gone and may come back with the rest of a sentence."""
-        ...
-
-    async def commit_utterance(self, utterance: Utterance, reached: Reached, *, takes_back: bool) -> None:
-        """Durable when it returns; called in order. `takes_back`: it does not keep what was shown as stable."""
-        ...
-
-    async def commit_silence(self, reached: Reached) -> None:
-        """Durable when it returns: nothing was said up to here."""
-        ...
-
-    async def record_gap(self, gap: Gap, reached: Reached) -> None:
-        """Durable when it returns: this stretch could not be transcribed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechTools:
-    """The shared machinery that sessions borrow."""
-
-    asr: AsrService
-    vad: Vad
-    vad_threads: Executor
-    """Runs voice activity, off the event loop."""
-    diarization: DiarizationService
 
 
 async def process_audio_session(
@@ -140,13 +71,14 @@ async def process_audio_session(
                     if piece is None:
                         await session.rest()
                     else:
-                        await session.hear(pcm_to_samples(piece))
+                        await session.hear(pcm_to_samples(piece, spec.channels))
                 await session.rest(is_over=True)
                 await session.settle(final=True)
             finally:
                 session.stop_captions()
             await session.end()
             await committer
+            await session.settle_speakers()
     except BaseExceptionGroup as group_error:
         raise _first(group_error) from group_error
     finally:
@@ -163,7 +95,7 @@ class _Session:
         self._sink = sink
         self._tools = tools
         begin = spec.resume
-        self._vad = tools.vad.open(base64.b64decode(begin.vad_state))
+        self._vad = ChannelsVad(tools.vad, spec.channels, base64.b64decode(begin.vad_state))
         # Frames lie on the grid of the session that was cut short.
         self._warm_up_frames = (begin.resume_sample - begin.start_sample) // VAD_FRAME_SAMPLES
         """Frames that are only heard for the state of the detector."""
@@ -175,16 +107,26 @@ class _Session:
         self._resume_sample = begin.resume_sample
         self._states = deque([(begin.start_sample, self._vad.state())])
         """The detector's states at some samples, from the newest one that is not after `_resume_sample` on."""
-        self._voices = Voices()
-        self._labels = SpeakerLabels(spec.taken_labels)
-        for label, voice in self._voices.recall(spec.known_voices).items():
-            self._labels.know(voice, label)
+        self._speakers = SessionSpeakers(
+            tools.diarization if spec.has_speakers else None,
+            taken_labels=spec.taken_labels,
+            known=spec.known_voices,
+            people=spec.known_people,
+        )
+        self._listener = SpeechListener(
+            asr=tools.asr,
+            diarization=tools.diarization if spec.has_speakers else None,
+            vad=tools.vad,
+            vad_threads=tools.vad_threads,
+            kind=TicketKind.FINAL if spec.is_live else TicketKind.FILE,
+            endpointing=spec.endpointing,
+        )
         self._kept = KeptSound(spec.resume.start_sample)
         self._next_utterance = spec.next_utterance
         self._open: OpenUtterance | None = None
         self._settled = spec.committed_sample
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(MAX_WAITING_FINALS)
-        self._decodes: set[asyncio.Task[_Heard]] = set()
+        self._decodes: set[asyncio.Task[list[SaidPart]]] = set()
         self._language = LanguageChoice(spec.language)
         self._captions = Captions(
             session=spec.meeting_id,
@@ -194,6 +136,7 @@ class _Session:
             language=self._language,
             interval_s=spec.partial_interval_s,
             hotwords=spec.hotwords,
+            guess=self._speakers.guess,
         )
 
     # --- sound comes in
@@ -222,7 +165,7 @@ class _Session:
             return
         await self._follow(self._endpointer.flush(end))
         self._endpointer.restart(end)
-        self._vad = self._tools.vad.open()
+        self._vad = ChannelsVad(self._tools.vad, self._spec.channels)
         self._states.append((end, self._vad.state()))
 
     async def settle(self, *, final: bool = False) -> None:
@@ -264,8 +207,7 @@ class _Session:
             self._open = None
 
     def _begin_utterance(self, start_sample: int) -> OpenUtterance:
-        self._open = OpenUtterance(self._next_utterance, start_sample)
-        self._next_utterance += 1
+        self._open = OpenUtterance(self._number(), start_sample)
         self._captions.open(self._open)
         return self._open
 
@@ -280,30 +222,18 @@ class _Session:
             obs.suppressed_hypotheses_total.labels(guard).inc()
             await self._waiting.put(_Waiting(self._reached(ended.end_sample), utterance))
             return
-        kind = TicketKind.FINAL if self._spec.is_live else TicketKind.FILE
         request = AsrRequest(
             session=self._spec.meeting_id,
             kind="final",
-            samples=to_waveform(sound),
+            samples=EMPTY,
             language=self._language.asked,
             usual_language=self._language.usual,
             hotwords=self._spec.hotwords,
         )
-        decode = asyncio.create_task(self._decode(kind, request))
+        decode = asyncio.create_task(self._listener.hear_out(ended, sound, request))
         self._decodes.add(decode)
         decode.add_done_callback(self._decodes.discard)
         await self._waiting.put(_Waiting(self._reached(ended.end_sample), utterance, ended, decode))
-
-    async def _decode(self, kind: TicketKind, request: AsrRequest) -> _Heard:
-        voice = asyncio.create_task(self._voice_of(request.samples))
-        try:
-            decoded = await decode_final(self._tools.asr, kind, request)
-            return _Heard(decoded.result if decoded else AsrResult(text=""), await voice)
-        finally:
-            voice.cancel()
-
-    async def _voice_of(self, samples: Waveform) -> VoiceVector | None:
-        return await self._tools.diarization.voice_of(samples) if self._spec.has_speakers else None
 
     async def commit_in_order(self) -> None:
         """Take decodes in the order of speech and make them durable."""
@@ -321,32 +251,50 @@ class _Session:
             await self._commit(waiting.utterance, waiting.ended, waiting.reached, heard)
 
     async def _commit(
-        self, utterance: OpenUtterance, ended: SpeechEnded, reached: Reached, heard: _Heard
+        self, utterance: OpenUtterance, ended: SpeechEnded, reached: Reached, heard: Sequence[SaidPart]
     ) -> None:
-        start_ms, end_ms = samples_to_ms(ended.start_sample), samples_to_ms(ended.end_sample)
-        result = heard.result
-        text = result.text.strip()
-        guard = guard_text(text, voiced_ms=ended.voiced_ms, duration_ms=end_ms - start_ms, result=result)
-        if guard is not None:
-            obs.suppressed_hypotheses_total.labels(guard).inc()
-        if guard is not None or not text:
+        finished: list[Utterance] = []
+        for part in heard:
+            number = self._number() if finished else utterance.id
+            said = self._utterance(number, part)
+            if said is not None:
+                finished.append(said)
+        if not finished:
             self._captions.take_back(utterance, ended.end_sample)
             await self._sink.commit_silence(reached)
             return
+        text = " ".join(said.text for said in finished)
+        takes_back = not utterance.stabiliser.is_kept_by(split_words(text))
+        await self._sink.commit_utterances(finished, reached, takes_back=takes_back)
+        await self._repair_speakers()
+
+    def _utterance(self, number: int, part: SaidPart) -> Utterance | None:
+        """None when the guards find that nothing was said."""
+        span, result = part.span, part.result
+        start_ms, end_ms = samples_to_ms(span.start_sample), samples_to_ms(span.end_sample)
+        text = result.text.strip()
+        guard = guard_text(text, voiced_ms=span.voiced_ms, duration_ms=end_ms - start_ms, result=result)
+        if guard is not None:
+            obs.suppressed_hypotheses_total.labels(guard).inc()
+        if guard is not None or not text:
+            return None
         self._language.hear(result.language, result.language_probability, (end_ms - start_ms) / 1000)
-        words, is_aligned = _words(result, ended, start_ms, end_ms)
-        voice = None if heard.voice is None else self._voices.assign(heard.voice, ended.voiced_ms)
-        finished = Utterance(
-            utterance=utterance.id,
+        words, is_aligned = _words(result, span, start_ms, end_ms)
+        return Utterance(
+            utterance=number,
             start_ms=start_ms,
             end_ms=end_ms,
-            speaker=self._labels.label(voice),
+            speaker=YOU if part.channel == 0 else self._speakers.tell(number, part.voice, part.spoken_ms),
+            overlap=part.overlap,
+            echo=part.echo,
             text=text,
             words=words,
             timing="engine" if is_aligned else "estimated",
         )
-        takes_back = not utterance.stabiliser.is_kept_by(split_words(text))
-        await self._sink.commit_utterance(finished, reached, takes_back=takes_back)
+
+    def _number(self) -> int:
+        self._next_utterance += 1
+        return self._next_utterance - 1
 
     async def _record_gap(self, ended: SpeechEnded, reached: Reached, error: EngineError) -> None:
         logger.warning(
@@ -360,6 +308,15 @@ class _Session:
         )
         obs.gaps_total.labels(gap.reason).inc()
         await self._sink.record_gap(gap, reached)
+
+    async def settle_speakers(self) -> None:
+        """All is said: what was provisional is told, or stays unknown."""
+        await self._repair_speakers(is_last=True)
+
+    async def _repair_speakers(self, *, is_last: bool = False) -> None:
+        await self._speakers.repair(self._sink.relabel, is_last=is_last)
+        for label, name in self._speakers.recognised().items():
+            await self._sink.name_speaker(label, name)
 
     def stop_captions(self) -> None:
         self._captions.stop()
@@ -377,15 +334,7 @@ class _Waiting:
     reached: Reached
     utterance: OpenUtterance | None = None
     ended: SpeechEnded | None = None
-    decode: asyncio.Task[_Heard] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """A finished utterance: its words and whose voice it is."""
-
-    result: AsrResult
-    voice: VoiceVector | None
+    decode: asyncio.Task[list[SaidPart]] | None = None
 
 
 def _words(result: AsrResult, ended: SpeechEnded, start_ms: int, end_ms: int) -> tuple[list[Word], bool]:

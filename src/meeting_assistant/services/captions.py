@@ -6,11 +6,14 @@ Captions are passing and cosmetic: whatever goes wrong here, the finished uttera
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, samples_to_ms, to_waveform
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform, samples_to_ms, to_mono, to_waveform
 from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.ports import AsrRequest, AsrResult
@@ -22,6 +25,9 @@ from meeting_assistant.services.language_choice import LanguageChoice
 
 MIN_VOICED_MS = 250
 """The engine invents words for less."""
+GUESS_EVERY_MS = 1500
+"""Speech after which it is worth while to ask anew who speaks."""
+EMPTY = np.zeros(0, dtype=np.float32)
 COST_FACTOR = 3.0
 """The next caption waits at least this many times what the last one took: captions cannot eat the machine."""
 COMMIT_SHARE = 0.5
@@ -53,6 +59,10 @@ class OpenUtterance:
     start_sample: int
     stabiliser: Stabiliser = field(default_factory=Stabiliser)
     is_shown: bool = False
+    speaker: str | None = None
+    """As far as it can be told."""
+    told_voiced_ms: int = 0
+    """Speech by which it was."""
     asked_voiced_ms: int = 0
     """Speech that the newest caption was asked for."""
     seen_sample: int = 0
@@ -92,10 +102,13 @@ class Captions:
     language: LanguageChoice
     interval_s: float
     hotwords: tuple[str, ...] = ()
+    guess: Callable[[Waveform], Awaitable[str | None]] | None = None
+    """Who speaks in the newest sound."""
     voiced_ms: int = 0
     """Speech in the open utterance so far; kept up to date by the session."""
     _open: OpenUtterance | None = None
     _asking: asyncio.Task[None] | None = None
+    _guessing: asyncio.Task[None] | None = None
     _not_before: int = 0
 
     def open(self, utterance: OpenUtterance) -> None:
@@ -111,8 +124,9 @@ class Captions:
 
     def stop(self) -> None:
         """The session is over."""
-        if self._asking is not None:
-            self._asking.cancel()
+        for task in (self._asking, self._guessing):
+            if task is not None:
+                task.cancel()
 
     def renew(self) -> None:
         """Ask for a caption if it is time for one."""
@@ -139,17 +153,19 @@ class Captions:
 
     async def _ask(self, utterance: OpenUtterance, kind: TicketKind) -> None:
         start = end = utterance.start_sample
+        window = EMPTY
 
         def bind() -> AsrRequest | None:
-            nonlocal start, end
+            nonlocal start, end, window
             if self._open is not utterance:
                 return None
             end = self.kept.end_sample
             start = utterance.window(end, self.asr.pace.window_s)
+            window = to_mono(to_waveform(self.kept.read(start, end)))
             return AsrRequest(
                 session=self.session,
                 kind="partial",
-                samples=to_waveform(self.kept.read(start, end)),
+                samples=window,
                 language=self.language.asked,
                 usual_language=self.language.usual,
                 hotwords=self.hotwords,
@@ -165,7 +181,20 @@ class Captions:
         cost_samples = int(COST_FACTOR * decoded.seconds * SAMPLE_RATE_HZ)
         self._not_before = max(self._not_before, end + cost_samples)
         utterance.seen_sample = end
+        self._guess_speaker(utterance, window)
         self._take(utterance, decoded.result, start, end)
+
+    def _guess_speaker(self, utterance: OpenUtterance, window: Waveform) -> None:
+        """The next caption shows it: this one does not wait."""
+        guess = self.guess
+        if guess is None or self.voiced_ms - utterance.told_voiced_ms < GUESS_EVERY_MS:
+            return
+        utterance.told_voiced_ms = self.voiced_ms
+
+        async def ask() -> None:
+            utterance.speaker = await guess(window)
+
+        self._guessing = asyncio.create_task(ask())
 
     def _take(self, utterance: OpenUtterance, result: AsrResult, start: int, end: int) -> None:
         text = result.text.strip()
@@ -192,6 +221,7 @@ class Captions:
                 utterance=utterance.id,
                 start_ms=samples_to_ms(utterance.start_sample),
                 end_ms=samples_to_ms(end_sample),
+                speaker=utterance.speaker,
                 stable=stable,
                 unstable=unstable,
                 lag_ms=samples_to_ms(lag),

@@ -5,78 +5,188 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples, Waveform, samples_to_ms
 from meeting_assistant.domain.errors import EngineError
-from meeting_assistant.domain.ports import VoiceEmbedder, VoiceVector
+from meeting_assistant.domain.ports import (
+    VAD_FRAME_SAMPLES,
+    Diarizer,
+    SpeakerTurn,
+    VoiceEmbedder,
+    VoiceVector,
+)
+from meeting_assistant.services.speaker_change import WINDOW_SAMPLES, VoiceWindow, parts, window_starts
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 MIN_SAMPLES = SAMPLE_RATE_HZ // 2
 """Shorter sound says nothing about a voice."""
 
 
 @dataclass(frozen=True, slots=True)
-class DiarizationChoice:
-    """The engine in use, and what the operator should know about it."""
+class SpokenPart:
+    """A stretch of an utterance in which one voice speaks; samples from the start of the utterance."""
 
-    name: str
-    """`embedded` or `off`."""
-    notes: tuple[str, ...] = ()
+    start: int
+    end: int
+    vector: VoiceVector | None
+    """None when nothing can be said of the voice."""
+    spoken_ms: int
+    """From the first to the last sound of speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiarizationChoice:
+    """The engines to try, in this order."""
+
+    chain: tuple[str, ...]
+    """Of `nemo`, `pyannote`, `embedded`; empty for off."""
 
 
 def choose_diarization(wanted: str, *, is_nemo_wanted: bool) -> DiarizationChoice:
-    """The wished engine, or the embedded one with a reason: a meeting is never without labels for want of a package."""
+    """The wished engine and what stands in for it: a meeting is never without labels for want of a package."""
     if wanted == "off":
-        return DiarizationChoice("off")
-    wished = "nemo" if is_nemo_wanted else wanted
-    if wished == "embedded":
-        return DiarizationChoice("embedded")
-    logger.warning("Speaker labels fall back to the embedded engine.", extra=obs.log_fields(wanted=wished))
-    return DiarizationChoice(
-        "embedded", (f"Speaker labels by {wished} are not in this version; the embedded engine labels them.",)
-    )
+        return DiarizationChoice(())
+    if is_nemo_wanted or wanted == "nemo":
+        return DiarizationChoice(("nemo", "pyannote", "embedded"))
+    return DiarizationChoice(("pyannote", "embedded") if wanted == "pyannote" else ("embedded",))
 
 
 class DiarizationService:
-    """Asynchronous face of a blocking voice model; lives on one event loop."""
+    """Asynchronous face of blocking voice models; lives on one event loop.
 
-    def __init__(self, embedder: VoiceEmbedder | None) -> None:
-        """None: nobody is told apart."""
+    While people talk the embedded engine tells voices apart. After the meeting one of `finals`, if there is any, hears
+    the whole recording.
+    """
+
+    def __init__(self, embedder: VoiceEmbedder | None, finals: Sequence[Diarizer] = ()) -> None:
+        """None: nobody is told apart while people talk. `finals`: the first that can be loaded is used."""
         self._embedder = embedder
+        self._finals = list(finals)
+        self._final: Diarizer | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
-        self.trouble: EngineError | None = None
-        """Why it does not work, after `start`."""
+        self._final_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diarize")
+        self.troubles: list[EngineError] = []
+        """Why what was wished for is not in use, after `start`."""
+
+    @property
+    def name(self) -> str:
+        """The engine whose word is the last."""
+        if self._final is not None:
+            return self._final.name
+        return "off" if self._embedder is None else self._embedder.name
+
+    @property
+    def has_final_pass(self) -> bool:
+        """True when an engine hears the whole recording after the meeting."""
+        return self._final is not None
 
     async def start(self) -> None:
-        """Load the model; when that fails, meetings run without labels and `trouble` says why."""
-        if self._embedder is None:
-            return
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._embedder.load)
-        except EngineError as error:
-            logger.exception("Speakers cannot be told apart.", extra=obs.log_fields(code=error.code))
-            self.trouble, self._embedder = error, None
+        """Load the models; what fails is left out, and `troubles` says why."""
+        loop = asyncio.get_running_loop()
+        if self._embedder is not None:
+            try:
+                await loop.run_in_executor(self._thread, self._embedder.load)
+            except EngineError as error:
+                self._note(self._embedder.name, error)
+                self._embedder = None
+        for engine in self._finals:
+            try:
+                await loop.run_in_executor(self._final_thread, engine.load)
+            except EngineError as error:
+                self._note(engine.name, error)
+            else:
+                self._final = engine
+                return
+
+    def _note(self, engine: str, error: EngineError) -> None:
+        logger.warning(
+            "An engine for speaker labels is not in use; see /health.",
+            extra=obs.log_fields(engine=engine, code=error.code),
+        )
+        self.troubles.append(error)
+
+    async def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
+        """Hear a whole recording out. `samples`, shape `(n,)`. Raises EngineError, also when there is no engine."""
+        if self._final is None:
+            raise EngineError("No engine hears whole recordings here.", "Set DIARIZATION_ENGINE.")
+        loop = asyncio.get_running_loop()
+
+        def tell(share: float) -> None:
+            loop.call_soon_threadsafe(progress, share)
+
+        began = time.monotonic()
+        turns = await loop.run_in_executor(self._final_thread, self._final.diarize, samples, tell)
+        obs.diarization_latency_seconds.labels(self._final.name).observe(time.monotonic() - began)
+        return turns
 
     async def voice_of(self, samples: Waveform) -> VoiceVector | None:
-        """The voice in an utterance; None when there is too little of it or no engine."""
+        """The voice in a stretch of speech; None when there is too little of it or no engine."""
         if self._embedder is None or len(samples) < MIN_SAMPLES:
             return None
+        return await self._run(self._embedder.embed, samples)
+
+    async def listen(self, sound: Waveform, voiced: Sequence[bool]) -> list[SpokenPart]:
+        """Parts of an utterance in each of which one voice speaks, in order and without a hole.
+
+        `sound`, shape `(n,)`; `voiced`: one flag per frame, where in it somebody speaks. With no engine, or when it
+        fails, the whole is one part with no voice.
+        """
+        if self._embedder is None or len(sound) < MIN_SAMPLES:
+            return [SpokenPart(0, len(sound), None, 0)]
+        embedder = self._embedder
+        heard = await self._run(lambda sound: _listen(embedder, sound, voiced), sound)
+        return heard or [SpokenPart(0, len(sound), None, 0)]
+
+    async def compute(self, work: Callable[[], R]) -> R:
+        """Run what takes longer than the event loop may stand still."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _run(self, work: Callable[[Waveform], R], sound: Waveform) -> R | None:
+        assert self._embedder is not None
         began = time.monotonic()
-        embed = self._embedder.embed
         try:
-            vector = await asyncio.get_running_loop().run_in_executor(self._thread, embed, samples)
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, work, sound)
         except Exception as error:  # noqa: BLE001 - a label is never worth an utterance
             logger.warning(
                 "A voice could not be heard out.", extra=obs.log_fields(error=type(error).__name__)
             )
             return None
         obs.diarization_latency_seconds.labels(self._embedder.name).observe(time.monotonic() - began)
-        return vector
+        return result
 
     def close(self) -> None:
         """Give the thread back; idempotent."""
         self._thread.shutdown(cancel_futures=True)
+        # A recording that is being heard out is not waited for: the next start hears it again.
+        self._final_thread.shutdown(wait=False, cancel_futures=True)
+        for engine in self._finals:
+            engine.close()
+
+
+def _listen(embedder: VoiceEmbedder, sound: Waveform, voiced: Sequence[bool]) -> list[SpokenPart]:
+    flags = np.flatnonzero(np.asarray(voiced, bool))
+    start = int(flags[0]) * VAD_FRAME_SAMPLES if len(flags) else 0
+    end = min(len(sound), (int(flags[-1]) + 1) * VAD_FRAME_SAMPLES) if len(flags) else len(sound)
+    spoken = sound[start:end]
+    if len(spoken) < MIN_SAMPLES:
+        return [SpokenPart(0, len(sound), embedder.embed(sound), samples_to_ms(len(spoken)))]
+    windows = [
+        VoiceWindow(at, at + WINDOW_SAMPLES, embedder.embed(spoken[at : at + WINDOW_SAMPLES]))
+        for at in window_starts(len(spoken))
+    ]
+    found = parts(spoken, windows)
+    edges = [0, *(start + begin for begin, _ in found[1:]), len(sound)]
+    return [
+        SpokenPart(edges[i], edges[i + 1], embedder.embed(spoken[begin:stop]), samples_to_ms(stop - begin))
+        for i, (begin, stop) in enumerate(found)
+    ]

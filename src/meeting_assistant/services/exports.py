@@ -89,6 +89,7 @@ def _markdown_minutes(minutes: Minutes, transcript: Transcript) -> list[str]:
     starts = {said.utterance: said.start_ms for said in transcript.utterances}
     sections: list[tuple[str, Sequence[Item], str]] = [
         ("Summary", minutes.summary, "-"),
+        *((_md(section.title), section.items, "-") for section in minutes.sections),
         ("Decisions", minutes.decisions, "-"),
         ("Action items", minutes.action_items, "- [ ]"),
         ("Open questions", minutes.open_questions, "-"),

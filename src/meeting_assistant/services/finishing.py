@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.audio import BYTES_PER_SECOND, SAMPLE_RATE_HZ
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob
@@ -16,8 +16,10 @@ from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState, St
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import Gap, Transcript
-from meeting_assistant.services.meeting_channel import Channels
+from meeting_assistant.services.live_notes import LiveNotes
+from meeting_assistant.services.meeting_channel import Channels, MeetingChannel
 from meeting_assistant.services.minutes_service import MinutesService
+from meeting_assistant.services.speaker_settling import SpeakerSettling
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +36,18 @@ class MeetingFinisher:
         store: MeetingStore,
         channels: Channels,
         minutes: MinutesService,
+        notes: LiveNotes,
         engines: Mapping[str, str],
+        speakers: SpeakerSettling | None = None,
         when_done: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """`when_done` is awaited with the meeting's id after everybody has been told."""
+        """`speakers` has the last word on who spoke; None leaves it as it is. `when_done` is awaited with the
+        meeting's id after everybody has been told."""
         self._store = store
         self._channels = channels
         self._minutes = minutes
+        self._notes = notes
+        self._speakers = speakers
         self._engines = engines
         self._when_done = when_done
         self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -62,9 +69,11 @@ class MeetingFinisher:
             await self._park(meeting)
             return
         channel = await self._channels.get(meeting.id)
+        if self._speakers is not None:
+            await self._speakers.settle(meeting, channel)
         channel.show(StatusChanged(status="Writing minutes"))
         transcript = await self._store.transcript(meeting.id)
-        minutes = await self._write_minutes(meeting, transcript)
+        minutes = await self._write_minutes(meeting, transcript, channel)
 
         async def store() -> StoredEvent:
             seq = await self._store.finish(
@@ -105,19 +114,34 @@ class MeetingFinisher:
         await self._store.set_state(meeting.id, MeetingState.FAILED)
         self._channels.unpin(meeting.id)
 
-    async def _write_minutes(self, meeting: Meeting, transcript: Transcript) -> Minutes | None:
+    async def _write_minutes(
+        self, meeting: Meeting, transcript: Transcript, channel: MeetingChannel
+    ) -> Minutes | None:
         try:
-            written = await self._minutes.write(meeting, transcript)
+            noted, draft = await self._notes.end(meeting.id)
+            written = await self._minutes.write(
+                meeting, transcript, before=noted, draft=draft, progress=tell_progress(channel)
+            )
         except Exception as error:
             logger.exception("Writing minutes failed.", extra=obs.log_fields(meeting=meeting.id))
-            await self._store.add_error(meeting.id, _stage_error("minutes", error))
+            await self._store.add_error(meeting.id, stage_error("minutes", error))
             return None
         if written.trouble is not None:
-            await self._store.add_error(meeting.id, _stage_error("minutes", written.trouble))
+            await self._store.add_error(meeting.id, stage_error("minutes", written.trouble))
         return written.minutes
 
 
-def _stage_error(stage: str, error: Exception) -> StageError:
+def tell_progress(channel: MeetingChannel) -> Callable[[float], None]:
+    """To everybody who watches, as parts of a long meeting are read."""
+
+    def tell(share: float) -> None:
+        channel.show(StatusChanged(status="Writing minutes", progress=min(1.0, share)))
+
+    return tell
+
+
+def stage_error(stage: str, error: Exception) -> StageError:
+    """In the words that a user can act on."""
     if isinstance(error, MeetingAssistantError):
         return StageError(stage=stage, code=error.code, message=error.message, remedy=error.remedy)
     return StageError(
@@ -132,7 +156,7 @@ def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) 
     """Seconds of sound at each step."""
     spoken_s = sum(u.end_ms - u.start_ms for u in transcript.utterances) / 1000
     gaps_s = _union_ms(transcript.gaps) / 1000
-    received_s = meeting.received_bytes / BYTES_PER_SECOND
+    received_s = meeting.received_bytes / (SAMPLE_RATE_HZ * meeting.frame_bytes)
     return Coverage(
         captured_s=round(received_s, 3),
         stored_s=round(received_s, 3),
@@ -144,7 +168,7 @@ def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) 
 
 def duration_ms_of(meeting: Meeting) -> int:
     """Length of the sound, in milliseconds."""
-    return meeting.received_bytes * 1000 // BYTES_PER_SECOND
+    return meeting.received_bytes * 1000 // (SAMPLE_RATE_HZ * meeting.frame_bytes)
 
 
 def _union_ms(gaps: Sequence[Gap]) -> int:

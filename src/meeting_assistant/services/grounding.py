@@ -24,7 +24,13 @@ CERTAINLY_SAID = 92.0
 _MIN_QUOTE = 8
 _WORD = re.compile(r"[\w'\u2019-]+")
 _TO_THE_MODEL = re.compile(
-    r"\b(ignore|disregard|forget|override)\b.{0,40}\b(instructions?|prompts?|rules)\b|\bsystem prompt\b",
+    r"\b(ignore|disregard|forget|override|do not follow)\b.{0,40}\b(instructions?|prompts?|rules|guidelines)\b"
+    r"|\b(ignorier\w*|vergiss\w*|missachte\w*)\b.{0,40}\b(anweisung\w*|regeln)\b"
+    r"|\b(ignore[zr]?|oublie[zr]?)\b.{0,40}\b(instructions|consignes|r\u00e8gles)\b"
+    r"|\b(ignora|ignore|olvida)\b.{0,40}\b(instrucciones|reglas)\b"
+    r"|\bsystem (prompt|message|override)\b|^\W*(system|assistant)\s*:"
+    r"|\byou are now\b.{0,40}\b(ai|assistant|model|dan)\b"
+    r"|\b(ai|language model)\b.{0,30}\b(must|should|please)\b.{0,40}\b(write|add|output|post|put|say|send)\b",
     re.IGNORECASE,
 )
 """What is said to whoever writes the minutes is no matter of the meeting: it carries nothing."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
+from meeting_assistant.domain.audio import samples_to_ms
 from meeting_assistant.domain.errors import ConflictError
 from meeting_assistant.domain.meeting import Bookmark, Meeting
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
@@ -71,7 +71,9 @@ class LiveMeeting:
         self.id = meeting.id
         self.owner = meeting.owner
         self.epoch = meeting.epoch
-        self.off_record = OffRecordSpans(meeting.off_record)
+        self.channels = meeting.channels
+        self.frame_bytes = meeting.frame_bytes
+        self.off_record = OffRecordSpans(meeting.off_record, frame_bytes=meeting.frame_bytes)
         self.buffer = buffer
         self.channel = channel
         self.connection: LiveConnection | None = None
@@ -192,7 +194,7 @@ class LiveConnection:
     async def bookmark(self, note: str) -> None:
         """Mark the newest moment."""
         self._check_current()
-        at_ms = self.received_bytes * 1000 // (BYTES_PER_SAMPLE * 16_000)
+        at_ms = samples_to_ms(self.received_bytes // self._live.frame_bytes)
         await self._recorder.bookmark(self._live, Bookmark(at_ms=at_ms, note=note))
 
     async def stop(self) -> bool:

@@ -12,7 +12,6 @@ from concurrent.futures import Executor
 from functools import partial
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
 from meeting_assistant.domain.errors import (
     AudioFormatError,
     ConflictError,
@@ -25,7 +24,6 @@ from meeting_assistant.domain.errors import (
 from meeting_assistant.domain.events import (
     AudioSafe,
     Degraded,
-    SpeakersChanged,
     StatusChanged,
     StorageChanged,
     off_record_gap,
@@ -36,18 +34,14 @@ from meeting_assistant.domain.meeting import (
     Meeting,
     MeetingOptions,
     MeetingState,
-    ResumePoint,
     StageError,
 )
 from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
+from meeting_assistant.services.admission import check_format, check_room
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.audio_session import (
-    SessionSpec,
-    SpeechTools,
-    process_audio_session,
-)
 from meeting_assistant.services.capacity import Capacity
 from meeting_assistant.services.degradation import REASONS, Level
+from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.known_voices import voices_heard_before
 from meeting_assistant.services.live_connection import (
     LiveConnection,
@@ -55,21 +49,21 @@ from meeting_assistant.services.live_connection import (
     Resampler,
     StoppedConnection,
 )
+from meeting_assistant.services.live_notes import LiveNotes
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.orchestrator import Orchestrator
 from meeting_assistant.services.session_plan import (
     LiveOptions,
+    PeopleOf,
     check_language,
     new_meeting,
     session_spec,
-    two_channels,
 )
+from meeting_assistant.services.session_runner import SessionRunner
 from meeting_assistant.services.session_sink import StoreSink
+from meeting_assistant.services.session_types import SessionSpec
 
 logger = logging.getLogger(__name__)
-
-BUSY_RETRY_S = 30
-"""When to try again on a full server: meetings last long, but overload passes."""
 
 
 class LiveMeetings:
@@ -81,24 +75,30 @@ class LiveMeetings:
         store: MeetingStore,
         audio: AudioStore | None,
         channels: Channels,
-        tools: SpeechTools,
+        runner: SessionRunner,
+        diarization: DiarizationService,
         orchestrator: Orchestrator,
         disk_threads: Executor,
-        new_resampler: Callable[[int], Resampler],
+        new_resampler: Callable[[int, int], Resampler],
+        notes: LiveNotes,
+        people_of: PeopleOf,
         engines: Mapping[str, str],
         options: LiveOptions,
     ) -> None:
         self.store = store
+        self._people_of = people_of
         self._audio = audio
         self._channels = channels
-        self._tools = tools
+        self._runner = runner
+        self._diarization = diarization
         self._orchestrator = orchestrator
         self._disk_threads = disk_threads
         self._new_resampler = new_resampler
+        self._notes = notes
         self._engines = engines
         self._options = options
         self._live: dict[str, LiveMeeting] = {}
-        tools.asr.on_level(self._tell_level)
+        runner.on_level(self._tell_level)
         self._is_closing = False
 
     def is_recording(self, meeting_id: str) -> bool:
@@ -107,7 +107,7 @@ class LiveMeetings:
 
     def capacity(self) -> Capacity:
         """How many meetings fit, by what decoding takes on this machine."""
-        return self._tools.asr.capacity(
+        return self._runner.capacity(
             live=len(self._live),
             partial_interval_s=self._options.partial_interval_s,
             max_meetings=self._options.max_sessions,
@@ -129,13 +129,25 @@ class LiveMeetings:
         owner: str = "",
     ) -> LiveConnection:
         """Open a new meeting. Raises OverloadedError, InputError, NotYetError, StorageError."""
-        self._check_can_start(options, sample_rate, channels, owner)
+        if self._is_closing:
+            raise OverloadedError("The server is shutting down.", "Try again in a minute.", retry_after_s=30)
+        check_format(sample_rate, channels)
+        check_language(options.language, self._runner.info)
+        self._options.check_options(options)
+        self._options.check_space()
+        check_room(
+            [live.owner for live in self._live.values()],
+            owner=owner,
+            has_room=self.capacity().more != 0,
+            max_of_owner=self._options.max_sessions_per_owner,
+        )
         meeting = new_meeting(
             options,
             source="live",
             utc_offset_minutes=utc_offset_minutes,
             engines=self._engines,
             owner=owner,
+            channels=channels,
         )
         await self.store.create(meeting)
         live = await self._open(meeting, is_new=True)
@@ -145,11 +157,15 @@ class LiveMeetings:
         self, meeting_id: str, *, sample_rate: int, channels: int
     ) -> LiveConnection | StoppedConnection:
         """Go on with a meeting. Raises NotFoundError, ConflictError when there is nothing to go on with."""
-        if channels != 1:
-            raise two_channels()
         live = self._live.get(meeting_id)
         if live is None:
             return await self._take_up_stopped(await self.store.get(meeting_id))
+        check_format(sample_rate, channels)
+        if channels != live.channels:
+            raise AudioFormatError(
+                f"This meeting has {live.channels} channel(s), not {channels}.",
+                "Go on with as many as it began with, or start a new one.",
+            )
         live.epoch = await self.store.take_over(meeting_id)
         if live.connection is not None:
             live.connection.taken_over.set()
@@ -175,36 +191,13 @@ class LiveMeetings:
         live = await self._open(meeting, is_new=False)
         await self.stop(live)
 
-    def _check_can_start(self, options: MeetingOptions, sample_rate: int, channels: int, owner: str) -> None:
-        if self._is_closing:
-            raise OverloadedError("The server is shutting down.", "Try again in a minute.", retry_after_s=30)
-        if channels != 1:
-            raise two_channels()
-        check_language(options.language, self._tools)
-        self._options.check_space()
-        if self.capacity().more == 0:
-            raise OverloadedError(
-                f"{len(self._live)} meetings are recording, which is as many as this machine holds now.",
-                "Try again when one has ended; the limit is measured, MAX_SESSIONS sets another one.",
-                retry_after_s=BUSY_RETRY_S,
-            )
-        own = sum(1 for live in self._live.values() if live.owner == owner)
-        if self._options.max_sessions_per_owner is not None and own >= self._options.max_sessions_per_owner:
-            raise OverloadedError(
-                f"{own} of your meetings are recording, which is the limit.",
-                "Stop one of them, or raise MAX_SESSIONS_PER_OWNER.",
-                retry_after_s=BUSY_RETRY_S,
-            )
-        if not 8_000 <= sample_rate <= 48_000:
-            raise AudioFormatError(f"{sample_rate} Hz is not supported.", "Send 8000 to 48000 Hz.")
-
     async def _open(self, meeting: Meeting, *, is_new: bool) -> LiveMeeting:
         channel = await self._channels.get(meeting.id)
         self._channels.pin(meeting.id)
         loop = asyncio.get_running_loop()
         journal = None
         resume = await self.store.resume_point(meeting.id)
-        received = resume.start_sample * BYTES_PER_SAMPLE
+        received = resume.start_sample * meeting.frame_bytes
         if self._audio is not None:
             audio = self._audio
             open_journal = (
@@ -229,29 +222,36 @@ class LiveMeetings:
         live = LiveMeeting(meeting, buffer, channel)
         self._live[meeting.id] = live
         obs.live_sessions.set(len(self._live))
-        spec = await self._spec(meeting, resume, buffer)
-        live.processing = asyncio.create_task(self._process(live, spec), name=f"session-{meeting.id}")
+        live.processing = asyncio.create_task(self._process(live, meeting), name=f"session-{meeting.id}")
+        await self._notes.begin(meeting.id, channel)
         channel.show(StatusChanged(status="Listening"))
-        level = self._tools.asr.level
+        level = self._runner.level
         if level:
             channel.show(Degraded(level=int(level), reason=REASONS[level]))
         return live
 
-    async def _spec(self, meeting: Meeting, resume: ResumePoint, buffer: SecureAudioBuffer) -> SessionSpec:
-        said = await self.store.transcript(meeting.id)
+    async def _spec(self, meeting_id: str, buffer: SecureAudioBuffer) -> SessionSpec:
+        meeting = await self.store.get(meeting_id)
+        resume = await self.store.resume_point(meeting_id)
+        said = await self.store.transcript(meeting_id)
         has_sound = self._audio is not None
         known = (
-            await voices_heard_before(said, buffer.read, self._tools.diarization)
+            await voices_heard_before(said, buffer.read, self._diarization, channels=meeting.channels)
             if has_sound and self._options.has_speakers
             else ()
         )
-        return session_spec(meeting, said, resume, self._options, is_live=True, known_voices=known)
+        people = await self._people_of(meeting.owner) if self._options.has_speakers else ()
+        return session_spec(
+            meeting, said, resume, self._options, is_live=True, known_voices=known, known_people=people
+        )
 
     def _connect(self, live: LiveMeeting, sample_rate: int) -> LiveConnection:
         if live.grace is not None:
             live.grace.cancel()
             live.grace = None
-        live.connection = LiveConnection(live, self, self._new_resampler(sample_rate), live.epoch)
+        live.connection = LiveConnection(
+            live, self, self._new_resampler(sample_rate, live.channels), live.epoch
+        )
         return live.connection
 
     # --- while it runs
@@ -260,7 +260,7 @@ class LiveMeetings:
         """Canonical sound."""
         if not pcm:
             return
-        if live.buffer.received_bytes + len(pcm) > self._options.max_bytes:
+        if live.buffer.received_bytes + len(pcm) > self._options.max_bytes * live.channels:
             raise InputError(
                 "The meeting has reached its longest permitted length.",
                 "Stop it and start a new one, or raise MAX_MEETING_HOURS.",
@@ -270,14 +270,14 @@ class LiveMeetings:
 
     async def go_off_record(self, live: LiveMeeting) -> None:
         """What comes from here on takes its time and is not kept; durable when it returns."""
-        live.off_record.begin(live.buffer.received_bytes // BYTES_PER_SAMPLE)
+        live.off_record.begin(live.buffer.received_bytes // live.frame_bytes)
         await self.store.set_off_record(live.id, live.off_record.spans)
 
     async def go_on_record(self, live: LiveMeeting) -> None:
         """The end of such a span, and an event that says where it was."""
         if not live.off_record.is_open:
             return
-        span = live.off_record.end(live.buffer.received_bytes // BYTES_PER_SAMPLE)
+        span = live.off_record.end(live.buffer.received_bytes // live.frame_bytes)
         await self.store.set_off_record(live.id, live.off_record.spans)
         if span is not None:
             gap = off_record_gap(span)
@@ -290,18 +290,6 @@ class LiveMeetings:
     async def bookmark(self, live: LiveMeeting, bookmark: Bookmark) -> None:
         """A marked moment, durable when it returns."""
         await self.store.add_bookmark(live.id, bookmark)
-
-    async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> None:
-        """Name a speaker; everybody who watches learns of it. Raises NotFoundError."""
-        channel = await self._channels.get(meeting_id)
-        cleaned = (name or "").strip() or None
-
-        async def store() -> StoredEvent:
-            seq = await self.store.rename_speaker(meeting_id, label, cleaned)
-            return StoredEvent(seq, SpeakersChanged(names={label: cleaned}))
-
-        await channel.publish(store)
-        self._channels.release(meeting_id)
 
     async def client_left(self, live: LiveMeeting) -> None:
         """Begin the grace time."""
@@ -354,19 +342,24 @@ class LiveMeetings:
             if live.processing is not None:
                 live.processing.cancel()
                 await asyncio.gather(live.processing, return_exceptions=True)
+            await self._notes.drop(live.id)
             await live.buffer.close()
             # A clean stop is no failed attempt at this meeting.
             with contextlib.suppress(MeetingAssistantError):
                 await self.store.reset_steps(live.id)
         self._live.clear()
 
-    async def _process(self, live: LiveMeeting, spec: SessionSpec) -> None:
+    async def _process(self, live: LiveMeeting, meeting: Meeting) -> None:
         sink = StoreSink(
-            self.store, live.channel, live.buffer, is_attended=lambda: live.connection is not None
+            self.store,
+            live.channel,
+            live.buffer,
+            frame_bytes=live.frame_bytes,
+            is_attended=lambda: live.connection is not None,
         )
-        start = spec.resume.start_sample * BYTES_PER_SAMPLE
+        make_spec = partial(self._spec, live.id, live.buffer)
         try:
-            await process_audio_session(spec, live.buffer.follow(start), sink, self._tools)
+            await self._runner.run(JobKind.LIVE_SESSION, meeting, make_spec, live.buffer, sink)
             live.buffer.commit(live.buffer.received_bytes)
             await live.stopped.wait()
             if self._audio is None:
@@ -396,6 +389,7 @@ class LiveMeetings:
 
     async def _forget(self, live: LiveMeeting) -> None:
         self._live.pop(live.id, None)
+        await self._notes.drop(live.id)
         obs.live_sessions.set(len(self._live))
         if live.connection is not None:
             live.connection.taken_over.set()

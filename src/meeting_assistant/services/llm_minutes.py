@@ -1,60 +1,60 @@
-"""Minutes by a language model: in parts, held against what was said, merged without the model."""
+"""Minutes by a language model: in parts, held against what was said, joined without the model."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import TypeVar
 
-from pydantic import ValidationError
-from rapidfuzz import fuzz
+from pydantic import BaseModel, ValidationError
 
 from meeting_assistant.domain.errors import LlmError
+from meeting_assistant.domain.llm_calls import Purpose
 from meeting_assistant.domain.meeting import Meeting
-from meeting_assistant.domain.minutes import ActionItem, Item, Minutes, Provenance
+from meeting_assistant.domain.minutes import Item, Minutes
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
 from meeting_assistant.domain.transcript import Transcript, Utterance
 from meeting_assistant.observability import log_fields
-from meeting_assistant.services.grounding import Grounding, owner_of
 from meeting_assistant.services.llm_service import LLMService
+from meeting_assistant.services.minutes_draft import MAX_SUMMARY, Change, Draft, DueResolver, Judge
 from meeting_assistant.services.minutes_prompt import (
-    Action,
-    Extract,
-    Statement,
+    Condensed,
+    answer_model,
+    condense_prompt,
+    points_prompt,
     system_prompt,
-    tokens_in,
     user_prompt,
     wire_schema,
 )
+from meeting_assistant.services.tokens import tokens_in
 
 logger = logging.getLogger(__name__)
 
 ANSWER_TOKENS = 2000
-DEFAULT_CONTEXT = 8192
-"""Of a server that does not say: what the smallest models in use have."""
-PROMPT_TOKENS = 1500
-"""Instructions and the schema."""
+MARGIN = 0.95
+"""Of what an estimate says fits."""
+PART_TOKENS = 12_000
+"""More at once would fit many models, and they would overlook more."""
 LINES_BEFORE = 4
-MAX_DEPTH = 4
-"""How often a part is halved before it is given up."""
-MAX_SUMMARY = 10
-SAME = 85.0
-"""Two items that read so much alike and share a line are one."""
-T = TypeVar("T", bound=Item)
-DueResolver = Callable[[str, date | None], date | None]
+MOST_NOTED = 40
+"""Items that are told again with each part: the newest."""
+MAX_HALVINGS = 6
+POINTS_AT_ONCE = 60
+"""For a summary: about 3000 tokens."""
+Progress = Callable[[float], None]
 
 
-@dataclass(slots=True)
-class _Gathered:
-    """Everything that the parts gave, held against the transcript."""
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Of what, for whom and how the minutes are written."""
 
-    extracts: list[Extract] = field(default_factory=list)
-    replies: list[LlmReply] = field(default_factory=list)
-    read: set[int] = field(default_factory=set)
-    """Ids of utterances that a model has read: all of them in the end, or the minutes are not used."""
+    meeting: Meeting
+    day: date
+    is_local_only: bool = False
+    provider: str | None = None
+    """Asked first."""
 
 
 class LlmMinutes:
@@ -63,159 +63,185 @@ class LlmMinutes:
     def __init__(self, llm: LLMService, resolve_due: DueResolver) -> None:
         self._llm = llm
         self._resolve_due = resolve_due
-        self._context = DEFAULT_CONTEXT
 
-    async def write(self, meeting: Meeting, transcript: Transcript, *, day: date, language: str) -> Minutes:
-        """Raises LlmError when no model gave usable answers for every part."""
-        gathered = _Gathered()
-        for part, before in self._parts(transcript.utterances):
-            await self._read(part, before, meeting, transcript, day, language, gathered, depth=0)
-        missing = {u.utterance for u in transcript.utterances} - gathered.read
+    async def write(
+        self,
+        assignment: Assignment,
+        transcript: Transcript,
+        draft: Draft,
+        progress: Progress = lambda share: None,
+    ) -> Minutes:
+        """Read what the draft has not read, and sum up. Raises LlmError when no model gave usable answers for all."""
+        await self.read(assignment, transcript, draft, "minutes", progress)
+        missing = {u.utterance for u in transcript.utterances} - draft.read
         if missing:
             raise LlmError(f"{len(missing)} utterances were not read.", "Try again.", code="llm_bad_output")
-        # Holding items against a long transcript takes seconds: not on the event loop.
-        return await asyncio.to_thread(self._merge, gathered, meeting, transcript, day)
+        draft.points = await self._summary(assignment, transcript, draft)
+        return draft.minutes()
 
-    # --- reading
-
-    def _parts(self, utterances: Sequence[Utterance]) -> list[tuple[list[Utterance], list[Utterance]]]:
-        """Runs of whole utterances that fit, each with the last lines of the run before."""
-        room = int((self._context - ANSWER_TOKENS - PROMPT_TOKENS) * 0.9)
-        parts: list[list[Utterance]] = [[]]
-        used = 0
-        for utterance in utterances:
-            cost = tokens_in(utterance.text) + 8
-            if parts[-1] and used + cost > room:
-                parts.append([])
-                used = 0
-            parts[-1].append(utterance)
-            used += cost
-        befores: list[list[Utterance]] = [[], *(part[-LINES_BEFORE:] for part in parts[:-1])]
-        return [(part, before) for part, before in zip(parts, befores, strict=True) if part]
-
-    async def _read(
+    async def read(
         self,
-        part: list[Utterance],
-        before: list[Utterance],
-        meeting: Meeting,
+        assignment: Assignment,
         transcript: Transcript,
-        day: date,
-        language: str,
-        gathered: _Gathered,
-        *,
-        depth: int,
-    ) -> None:
-        request = LlmRequest(
-            system=system_prompt(language),
-            user=user_prompt(
+        draft: Draft,
+        purpose: Purpose,
+        progress: Progress = lambda share: None,
+    ) -> Change:
+        """Everything that the draft has not read yet, in parts that fit. Raises LlmError; what was read stays read."""
+        context = await self._llm.context_tokens(
+            prefer=assignment.provider, is_local_only=assignment.is_local_only
+        )
+        total = Change()
+        most = len(transcript.utterances)
+        halvings = 0
+        while unread := [u for u in transcript.utterances if u.utterance not in draft.read]:
+            request, part = self._next_part(assignment, transcript, draft, unread[:most], context, purpose)
+            try:
+                reply = await self._ask(request, assignment, answer_model(draft.template))
+            except LlmError as error:
+                too_much = {error.code, *error.causes} & {"llm_context_overflow", "llm_truncated"}
+                halvings += 1
+                if not too_much or len(part) == 1 or halvings > MAX_HALVINGS:
+                    raise
+                logger.info(
+                    "A part of a meeting was too long; it is halved.",
+                    extra=log_fields(meeting=assignment.meeting.id),
+                )
+                most = len(part) // 2
+                if error.context_limit is not None:
+                    context = min(context, error.context_limit)
+                continue
+            # Holding items against a long transcript takes seconds: not on the event loop.
+            change = await asyncio.to_thread(self._absorb, reply, assignment, transcript, draft)
+            draft.replies.append(reply)
+            draft.read |= {utterance.utterance for utterance in part}
+            total.items += change.items
+            total.withdrawn += change.withdrawn
+            progress(len(draft.read) / max(1, len(transcript.utterances)))
+        return total
+
+    def _next_part(
+        self,
+        assignment: Assignment,
+        transcript: Transcript,
+        draft: Draft,
+        unread: Sequence[Utterance],
+        context: int,
+        purpose: Purpose,
+    ) -> tuple[LlmRequest, list[Utterance]]:
+        """As many whole utterances as fit, after the last lines of the part before. At least one."""
+        first = transcript.utterances.index(unread[0])
+        before = transcript.utterances[max(0, first - LINES_BEFORE) : first]
+        meeting = assignment.meeting
+        system = system_prompt(draft.language, draft.template)
+        schema = wire_schema(answer_model(draft.template))
+
+        def user(part: Sequence[Utterance]) -> str:
+            return user_prompt(
                 part,
                 transcript,
                 title=meeting.title,
-                day=f"{day:%A, %d %B %Y}",
+                day=f"{assignment.day:%A, %d %B %Y}",
                 attendees=meeting.attendees,
                 before=before,
-            ),
-            schema=wire_schema(),
+                noted=draft.noted()[-MOST_NOTED:],
+            )
+
+        taken = tokens_in(system) + tokens_in(str(schema)) + tokens_in(user([]))
+        room = min(PART_TOKENS, int((context - ANSWER_TOKENS) * MARGIN) - taken)
+        part: list[Utterance] = []
+        for utterance in unread:
+            room -= tokens_in(utterance.text) + tokens_in(transcript.speaker_name(utterance.speaker)) + 6
+            if part and room < 0:
+                break
+            part.append(utterance)
+        request = LlmRequest(
+            system=system,
+            user=user(part),
+            schema=schema,
             schema_name="minutes",
             max_output_tokens=ANSWER_TOKENS,
+            purpose=purpose,
+            meeting_ids=(meeting.id,),
         )
-        try:
-            reply = await self._llm.complete(request, prefer=meeting.llm_provider, problem_of=problem_of)
-        except LlmError as error:
-            if error.context_limit is not None:
-                self._context = max(PROMPT_TOKENS + ANSWER_TOKENS + 500, error.context_limit)
-            causes = {error.code, *error.causes}
-            may_halve = (
-                causes & {"llm_context_overflow", "llm_truncated"} and len(part) > 1 and depth < MAX_DEPTH
-            )
-            if not may_halve:
-                raise
-            logger.info(
-                "A part of a meeting was too long; it is halved.", extra=log_fields(meeting=meeting.id)
-            )
-            middle = len(part) // 2
-            for half, lines in ((part[:middle], before), (part[middle:], part[:middle][-LINES_BEFORE:])):
-                await self._read(half, lines, meeting, transcript, day, language, gathered, depth=depth + 1)
-            return
-        gathered.extracts.append(Extract.model_validate_json(reply.text))
-        gathered.replies.append(reply)
-        gathered.read |= {utterance.utterance for utterance in part}
+        return request, part
 
-    # --- merging
+    def _absorb(
+        self, reply: LlmReply, assignment: Assignment, transcript: Transcript, draft: Draft
+    ) -> Change:
+        extract = answer_model(draft.template).model_validate_json(reply.text)
+        return draft.absorb(extract, self._judge(assignment, transcript, draft))
 
-    def _merge(self, gathered: _Gathered, meeting: Meeting, transcript: Transcript, day: date) -> Minutes:
-        grounding = Grounding(transcript, meeting.attendees)
-        dropped = 0
-        summary: list[Item] = []
-        for extract in gathered.extracts:
-            for point in extract.summary:
-                found = grounding.check_point(point.text, point.lines)
-                if found.evidence and found.is_exact:
-                    summary.append(Item(id="", text=point.text.strip(), evidence=list(found.evidence)))
-                else:
-                    dropped += 1
-        kinds: dict[str, list[Item]] = {"decisions": [], "open_questions": [], "risks": []}
-        actions: list[ActionItem] = []
-        soft: list[ActionItem] = []
-        for extract in gathered.extracts:
-            for kind, items in kinds.items():
-                statements: list[Statement] = getattr(extract, kind)
-                for statement in statements:
-                    found = grounding.check(statement.text, statement.lines, statement.quote)
-                    if found.evidence and found.is_exact:
-                        items.append(Item(id="", text=statement.text.strip(), evidence=list(found.evidence)))
-                    else:
-                        dropped += 1
-            for action in extract.action_items:
-                item = self._action(action, grounding, meeting, transcript, day)
-                if item is None:
-                    dropped += 1
-                elif item.support == "verified":
-                    actions.append(item)
-                else:
-                    soft.append(item)
-        replies = gathered.replies
-        return Minutes(
-            summary=_numbered("s", _once(summary)[:MAX_SUMMARY]),
-            topics=list(dict.fromkeys(topic.strip() for e in gathered.extracts for topic in e.topics))[:10],
-            decisions=_numbered("d", _once(kinds["decisions"])),
-            action_items=_numbered("a", _once(actions)),
-            open_questions=_numbered("q", _once(kinds["open_questions"])),
-            risks=_numbered("r", _once(kinds["risks"])),
-            possible_follow_ups=_numbered("f", _once(soft)),
-            provenance=Provenance(
-                provider=replies[-1].provider if replies else "none",
-                model=replies[-1].model if replies else None,
-                prompt_tokens=_sum(reply.prompt_tokens for reply in replies),
-                completion_tokens=_sum(reply.completion_tokens for reply in replies),
-                dropped_items=dropped,
-            ),
+    def _judge(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> Judge:
+        return Judge(
+            transcript,
+            assignment.meeting.attendees,
+            day=assignment.day,
+            language=assignment.meeting.language or draft.language,
+            resolve_due=self._resolve_due,
         )
 
-    def _action(
-        self, action: Action, grounding: Grounding, meeting: Meeting, transcript: Transcript, day: date
-    ) -> ActionItem | None:
-        found = grounding.check(action.text, action.lines, action.quote)
-        if not found.evidence:
-            return None
-        said = " ".join(u.text for u in transcript.utterances if u.utterance in set(action.lines))
-        phrase = action.due.strip()
-        is_said = bool(phrase) and fuzz.partial_ratio(phrase.casefold(), said.casefold()) >= 90
-        return ActionItem(
-            id="",
-            text=action.text.strip(),
-            evidence=list(found.evidence),
-            support="verified" if found.is_exact else "weak",
-            owner=owner_of(action.owner, transcript, meeting.attendees),
-            due=self._resolve_due(phrase.casefold(), day) if is_said else None,
-            due_phrase=phrase if is_said else None,
+    # --- the summary
+
+    async def join_points(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> None:
+        """While a meeting runs: so that its end has not all of its points to join. Raises LlmError."""
+        while len(draft.points) - draft.joined >= POINTS_AT_ONCE:
+            some = draft.points[draft.joined : draft.joined + POINTS_AT_ONCE]
+            joined = await self._condense(assignment, transcript, draft, some)
+            draft.points[draft.joined : draft.joined + POINTS_AT_ONCE] = joined
+            draft.joined += len(joined)
+
+    async def _summary(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> list[Item]:
+        """The points of all parts, joined until they are few; where that fails, some from all over the meeting."""
+        points = draft.points
+        while len(points) > MAX_SUMMARY:
+            groups = [points[n : n + POINTS_AT_ONCE] for n in range(0, len(points), POINTS_AT_ONCE)]
+            try:
+                shorter = [
+                    point
+                    for group in groups
+                    for point in await self._condense(assignment, transcript, draft, group)
+                ]
+            except LlmError:
+                return _spread(points, MAX_SUMMARY)
+            if not shorter or len(shorter) >= len(points):
+                return _spread(points, MAX_SUMMARY)
+            points = shorter
+        return points
+
+    async def _condense(
+        self, assignment: Assignment, transcript: Transcript, draft: Draft, points: Sequence[Item]
+    ) -> list[Item]:
+        request = LlmRequest(
+            system=condense_prompt(draft.language),
+            user=points_prompt(points, transcript),
+            schema=wire_schema(Condensed),
+            schema_name="summary",
+            max_output_tokens=ANSWER_TOKENS,
+            purpose="minutes",
+            meeting_ids=(assignment.meeting.id,),
+        )
+        reply = await self._ask(request, assignment, Condensed)
+        draft.replies.append(reply)
+        judge = self._judge(assignment, transcript, draft)
+        told = [judge.point(point) for point in Condensed.model_validate_json(reply.text).summary]
+        kept = [point for point in told if point is not None]
+        draft.dropped += len(told) - len(kept)
+        return kept
+
+    async def _ask(self, request: LlmRequest, assignment: Assignment, answer: type[BaseModel]) -> LlmReply:
+        return await self._llm.complete(
+            request,
+            prefer=assignment.provider,
+            is_local_only=assignment.is_local_only,
+            problem_of=lambda text: problem_of(answer, text),
         )
 
 
-def problem_of(text: str) -> str | None:
+def problem_of(answer: type[BaseModel], text: str) -> str | None:
     """What is wrong with an answer, in words for the model that gave it; None when it can be used."""
     try:
-        Extract.model_validate_json(text)
+        answer.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -223,26 +249,6 @@ def problem_of(text: str) -> str | None:
     return None
 
 
-def _once(items: Sequence[T]) -> list[T]:
-    """The same thing said in two parts, or twice in one, is one item; the first stays."""
-    kept: list[T] = []
-    for item in items:
-        lines = {evidence.utterance for evidence in item.evidence}
-        if not any(
-            lines & {e.utterance for e in other.evidence}
-            and fuzz.token_set_ratio(item.text, other.text) >= SAME
-            for other in kept
-        ):
-            kept.append(item)
-    return kept
-
-
-def _numbered(prefix: str, items: Sequence[T]) -> list[T]:
-    """In order of time, with ids that are stable in these minutes."""
-    ordered = sorted(items, key=lambda item: min(e.utterance for e in item.evidence))
-    return [item.model_copy(update={"id": f"{prefix}{n}"}) for n, item in enumerate(ordered, start=1)]
-
-
-def _sum(numbers: Iterable[int | None]) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known else None
+def _spread(items: Sequence[Item], most: int) -> list[Item]:
+    step = max(1.0, len(items) / most)
+    return [items[int(n * step)] for n in range(min(most, len(items)))]

@@ -99,12 +99,21 @@ class MeetingChannel:
 
     async def publish(self, store: Callable[[], Awaitable[StoredEvent]]) -> StoredEvent:
         """Make an event durable, then tell everybody. `store` does the first and returns the number."""
+
+        async def one() -> list[StoredEvent]:
+            return [await store()]
+
+        return (await self.publish_all(one))[0]
+
+    async def publish_all(self, store: Callable[[], Awaitable[list[StoredEvent]]]) -> list[StoredEvent]:
+        """The same for events that become durable together."""
         async with self._order:
-            event = await store()
-            if event.seq > self._last_seq:
-                self._last_seq = event.seq
-                self._tell(event.body, is_durable=True)
-            return event
+            events = await store()
+            for event in events:
+                if event.seq > self._last_seq:
+                    self._last_seq = event.seq
+                    self._tell(event.body, is_durable=True)
+            return events
 
     def show(self, event: PassingEvent) -> None:
         """Tell everybody something that is true now; who joins later is told the newest status."""

@@ -16,8 +16,10 @@ from meeting_assistant.domain.transcript import Transcript, Utterance
 class OffRecordSpans:
     """The spans of one meeting; the last one may be open."""
 
-    def __init__(self, spans: Iterable[OffRecord] = ()) -> None:
+    def __init__(self, spans: Iterable[OffRecord] = (), *, frame_bytes: int = BYTES_PER_SAMPLE) -> None:
+        """`frame_bytes`: of one sample of every channel."""
         self._spans = list(spans)
+        self._frame_bytes = frame_bytes
 
     @property
     def spans(self) -> tuple[OffRecord, ...]:
@@ -46,7 +48,8 @@ class OffRecordSpans:
 
     def silence(self, pcm: bytes, offset: int) -> bytes:
         """Canonical PCM that begins at `offset` bytes, with silence in the place of what lies in a span."""
-        pieces = [(start, end) for start, end in map(byte_range, self._spans) if start < offset + len(pcm)]
+        ranges = [byte_range(span, self._frame_bytes) for span in self._spans]
+        pieces = [(start, end) for start, end in ranges if start < offset + len(pcm)]
         if not any(end is None or end > offset for _, end in pieces):
             return pcm
         kept = bytearray(pcm)
@@ -58,10 +61,10 @@ class OffRecordSpans:
         return bytes(kept)
 
 
-def byte_range(span: OffRecord) -> tuple[int, int | None]:
+def byte_range(span: OffRecord, frame_bytes: int = BYTES_PER_SAMPLE) -> tuple[int, int | None]:
     """Where it lies in the canonical PCM."""
-    end = None if span.end_sample is None else span.end_sample * BYTES_PER_SAMPLE
-    return span.start_sample * BYTES_PER_SAMPLE, end
+    end = None if span.end_sample is None else span.end_sample * frame_bytes
+    return span.start_sample * frame_bytes, end
 
 
 def with_span(spans: Sequence[OffRecord], start_ms: int, end_ms: int) -> list[OffRecord]:
@@ -96,6 +99,7 @@ def without(transcript: Transcript, start_ms: int, end_ms: int) -> tuple[list[Ut
                     update={
                         "rev": utterance.rev + 1,
                         "words": kept,
+                        "echo": None,
                         "text": " ".join(word.text for word in kept),
                         "start_ms": kept[0].start_ms,
                         "end_ms": kept[-1].end_ms,

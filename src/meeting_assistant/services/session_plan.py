@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import uuid_utils
 
-from meeting_assistant.domain.errors import (
-    InputError,
-    NotYetError,
-)
-from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState, ResumePoint
+from meeting_assistant.domain.errors import InputError
+from meeting_assistant.domain.meeting import YOU, Meeting, MeetingOptions, MeetingState, ResumePoint
+from meeting_assistant.domain.ports import EngineInfo
 from meeting_assistant.domain.transcript import Transcript
-from meeting_assistant.services.audio_session import SessionSpec, SpeechTools
 from meeting_assistant.services.endpointing import EndpointOptions
+from meeting_assistant.services.session_speakers import KnownPerson
+from meeting_assistant.services.session_types import SessionSpec
 from meeting_assistant.services.voices import KnownVoice
 
 logger = logging.getLogger(__name__)
+
+
+PeopleOf = Callable[[str], Awaitable[Sequence[KnownPerson]]]
+"""The voices that an owner asked to be known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class LiveOptions:
     max_bytes: int = 8 * 3600 * 32_000
     check_space: Callable[[], None] = lambda: None
     """Raises StorageError when there is too little room for anything new."""
+    check_options: Callable[[MeetingOptions], None] = lambda options: None
+    """Raises InputError for wishes that nobody can fulfil."""
     grace_s: float = 600.0
     partial_interval_s: float = 0.5
     default_language: str | None = None
@@ -47,6 +52,7 @@ def new_meeting(
     utc_offset_minutes: int,
     engines: Mapping[str, str],
     owner: str = "",
+    channels: int = 1,
 ) -> Meeting:
     """A record for a meeting that begins now."""
     now = datetime.now(tz=UTC)
@@ -57,12 +63,17 @@ def new_meeting(
             "title": options.title.strip() or f"Meeting of {local:%d %B %Y, %H:%M}",
             "state": MeetingState.RECORDING if source == "live" else MeetingState.PROCESSING,
             "source": source,
+            "channels": channels,
             "created_at_ms": int(time.time() * 1000),
             "utc_offset_minutes": utc_offset_minutes,
             "language": options.language,
             "vocabulary": options.vocabulary,
             "attendees": options.attendees,
             "llm_provider": options.llm_provider,
+            "local_only": options.local_only,
+            "template": options.template,
+            "minutes_language": options.minutes_language,
+            "workflows": options.workflows,
             "owner": owner,
             "engines": dict(engines),
         }
@@ -77,6 +88,7 @@ def session_spec(
     *,
     is_live: bool,
     known_voices: Sequence[KnownVoice] = (),
+    known_people: Sequence[KnownPerson] = (),
 ) -> SessionSpec:
     """Where to begin and how, from what is stored."""
     return SessionSpec(
@@ -84,8 +96,11 @@ def session_spec(
         resume=resume,
         committed_sample=meeting.committed_sample,
         known_voices=tuple(known_voices),
+        known_people=tuple(known_people),
         next_utterance=max((u.utterance for u in said.utterances), default=0) + 1,
-        taken_labels=tuple(speaker.label for speaker in said.speakers),
+        # The first label belongs to the first channel, who may not have spoken yet.
+        taken_labels=(*(s.label for s in said.speakers), *((YOU,) if meeting.channels > 1 else ())),
+        channels=meeting.channels,
         language=meeting.language or options.default_language,
         hotwords=(*meeting.vocabulary, *meeting.attendees),
         is_live=is_live,
@@ -95,9 +110,8 @@ def session_spec(
     )
 
 
-def check_language(language: str | None, tools: SpeechTools) -> None:
+def check_language(language: str | None, info: EngineInfo) -> None:
     """Raises InputError when the engine does not know the language."""
-    info = tools.asr.info
     if language is None or not info.languages or language.partition("-")[0].lower() in info.languages:
         return
     raise InputError(
@@ -105,7 +119,3 @@ def check_language(language: str | None, tools: SpeechTools) -> None:
         f"Use one of: {', '.join(info.languages)}; or leave the language out.",
         code="language_unsupported",
     )
-
-
-def two_channels() -> NotYetError:
-    return NotYetError("Two channels are not in this version.", "Mix them to one and send `channels: 1`.")

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
-from meeting_assistant.domain.errors import StorageError
-from meeting_assistant.domain.events import GapFound, PartialTranscript, StorageChanged, UtteranceFinished
+from meeting_assistant.domain.errors import NotFoundError, StorageError
+from meeting_assistant.domain.events import (
+    GapFound,
+    PartialTranscript,
+    SpeakersChanged,
+    StorageChanged,
+    UtteranceFinished,
+)
 from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.observability import log_fields
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.audio_session import Reached
 from meeting_assistant.services.meeting_channel import MeetingChannel
+from meeting_assistant.services.session_types import Reached
 
 R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-MAY_PASS = frozenset({"disk_full", "read_only", "locked", "storage"})
+MAY_PASS = frozenset({"disk_full", "read_only", "locked", "storage", "unreachable"})
 """A database in this state may take words again; a damaged one does not."""
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
@@ -35,9 +42,12 @@ class StoreSink:
         store: MeetingStore,
         channel: MeetingChannel,
         buffer: SecureAudioBuffer,
+        *,
+        frame_bytes: int = BYTES_PER_SAMPLE,
         on_progress: Callable[[int], None] | None = None,
         is_attended: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._frame_bytes = frame_bytes
         self._is_attended = is_attended
         self._store = store
         self._channel = channel
@@ -56,28 +66,53 @@ class StoreSink:
 
     def received_sample(self) -> int:
         """Of everything accepted from the client."""
-        return self._buffer.received_bytes // BYTES_PER_SAMPLE
+        return self._buffer.received_bytes // self._frame_bytes
 
     def show_partial(self, partial: PartialTranscript) -> None:
         """To whoever watches."""
         self._channel.show(partial)
 
-    async def commit_utterance(self, utterance: Utterance, reached: Reached, *, takes_back: bool) -> None:
-        """Words, committed sample and event number change in one transaction."""
+    async def commit_utterances(
+        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+    ) -> None:
+        """Words, committed sample and event numbers change in one transaction."""
 
-        async def store() -> StoredEvent:
-            seq = await self._patiently(
-                lambda: self._store.commit_utterance(
+        async def store() -> list[StoredEvent]:
+            stored = await self._patiently(
+                lambda: self._store.commit_utterances(
                     self._channel.meeting_id,
-                    utterance,
+                    utterances,
                     reached.committed_sample,
                     resume=reached.resume,
                 )
             )
-            return StoredEvent(seq, UtteranceFinished(**utterance.model_dump(), takes_back=takes_back))
+            return [_with_verdict(event, takes_back) for event in stored]
 
-        await self._channel.publish(store)
+        await self._channel.publish_all(store)
         self._committed(reached)
+
+    async def relabel(self, speakers: Mapping[int, str | None]) -> None:
+        """One event for all of them."""
+
+        async def store() -> list[StoredEvent]:
+            event = await self._patiently(lambda: self._store.relabel(self._channel.meeting_id, speakers))
+            return [] if event is None else [event]
+
+        await self._channel.publish_all(store)
+
+    async def name_speaker(self, label: str, name: str) -> None:
+        """Unless somebody gave a name already."""
+
+        async def store() -> list[StoredEvent]:
+            if (await self._store.speaker_names(self._channel.meeting_id)).get(label):
+                return []
+            seq = await self._patiently(
+                lambda: self._store.rename_speaker(self._channel.meeting_id, label, name)
+            )
+            return [StoredEvent(seq, SpeakersChanged(names={label: name}))]
+
+        with contextlib.suppress(NotFoundError):  # a person joined it with another one
+            await self._channel.publish_all(store)
 
     async def commit_silence(self, reached: Reached) -> None:
         """Listened to, nothing said."""
@@ -122,6 +157,13 @@ class StoreSink:
 
     def _committed(self, reached: Reached) -> None:
         # In memory a client may forget only what nobody who takes over would have to hear again.
-        self._buffer.commit(reached.resume.start_sample * BYTES_PER_SAMPLE)
+        self._buffer.commit(reached.resume.start_sample * self._frame_bytes)
         if self._on_progress is not None:
             self._on_progress(reached.committed_sample)
+
+
+def _with_verdict(event: StoredEvent, takes_back: bool) -> StoredEvent:
+    body = event.body
+    if isinstance(body, UtteranceFinished):
+        body = body.model_copy(update={"takes_back": takes_back})
+    return StoredEvent(event.seq, body)

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import ConflictError, InputError, MeetingAssistantError, NotFoundError
-from meeting_assistant.domain.meeting import Meeting, MeetingState, OffRecord
+from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
 from meeting_assistant.services.finishing import coverage_of
 from meeting_assistant.services.meeting_channel import Channels
@@ -109,7 +109,7 @@ class Upkeep:
     async def _finish_forgetting(self, meeting_id: str) -> None:
         meeting = await self._store.get(meeting_id)
         if self._audio is not None and await self._on_disk(self._audio.exists, meeting_id):
-            await self._on_disk(self._audio.erase, meeting_id, _ended(meeting.off_record))
+            await self._on_disk(self._audio.erase, meeting_id, _ended(meeting))
         transcript = await self._store.transcript(meeting_id)
         minutes = (await self._minutes.write(meeting, transcript)).minutes
         coverage = coverage_of(meeting, transcript, has_minutes=True)
@@ -187,11 +187,11 @@ class Upkeep:
         return await asyncio.get_running_loop().run_in_executor(self._disk_threads, function, *args)
 
 
-def _ended(spans: Sequence[OffRecord]) -> list[tuple[int, int]]:
-    ranges = map(byte_range, spans)
+def _ended(meeting: Meeting) -> list[tuple[int, int]]:
+    ranges = [byte_range(span, meeting.frame_bytes) for span in meeting.off_record]
     return [(start, end) for start, end in ranges if end is not None]
 
 
 def is_over(meeting: Meeting) -> bool:
     """True when nothing will be added by itself."""
-    return meeting.state in (MeetingState.DONE, MeetingState.FAILED)
+    return meeting.state.is_over

@@ -11,18 +11,25 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import ConflictError, MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, StageError
 from meeting_assistant.domain.ports import AudioStore, DecodeLimits, MediaDecoder, MeetingStore
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.audio_session import SpeechTools, process_audio_session
 from meeting_assistant.services.meeting_channel import Channels, MeetingChannel
 from meeting_assistant.services.orchestrator import Orchestrator
-from meeting_assistant.services.session_plan import LiveOptions, check_language, new_meeting, session_spec
+from meeting_assistant.services.session_plan import (
+    LiveOptions,
+    PeopleOf,
+    check_language,
+    new_meeting,
+    session_spec,
+)
+from meeting_assistant.services.session_runner import SessionRunner
 from meeting_assistant.services.session_sink import StoreSink
+from meeting_assistant.services.session_types import SessionSpec
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +46,12 @@ class Uploads:
         store: MeetingStore,
         audio: AudioStore | None,
         channels: Channels,
-        tools: SpeechTools,
+        runner: SessionRunner,
         orchestrator: Orchestrator,
         decoder: MediaDecoder,
         disk_threads: Executor,
         directory: Path,
+        people_of: PeopleOf,
         engines: Mapping[str, str],
         options: LiveOptions,
         limits: DecodeLimits,
@@ -51,7 +59,7 @@ class Uploads:
         self._store = store
         self._audio = audio
         self._channels = channels
-        self._tools = tools
+        self._runner = runner
         self._orchestrator = orchestrator
         self._decoder = decoder
         self._disk_threads = disk_threads
@@ -59,6 +67,7 @@ class Uploads:
         self._engines = engines
         self._options = options
         self._limits = limits
+        self._people_of = people_of
 
     @property
     def incoming(self) -> Path:
@@ -78,7 +87,8 @@ class Uploads:
 
         When it raises, nothing is stored; the file is then the caller's to remove.
         """
-        check_language(options.language, self._tools)
+        check_language(options.language, self._runner.info)
+        self._options.check_options(options)
         self.check_space()
         await self._decoder.probe(file)
         meeting = new_meeting(
@@ -139,15 +149,19 @@ class Uploads:
 
         report(meeting.committed_sample)
         buffer = await self._new_buffer(meeting)
-        sink = StoreSink(self._store, channel, buffer, report)
-        said = await self._store.transcript(meeting.id)
-        resume = await self._store.resume_point(meeting.id)
-        spec = session_spec(meeting, said, resume, self._options, is_live=False)
-        start = spec.resume.start_sample * BYTES_PER_SAMPLE
+        sink = StoreSink(self._store, channel, buffer, frame_bytes=meeting.frame_bytes, on_progress=report)
+
+        async def make_spec() -> SessionSpec:
+            present = await self._store.get(meeting.id)
+            said = await self._store.transcript(meeting.id)
+            resume = await self._store.resume_point(meeting.id)
+            people = await self._people_of(meeting.owner) if self._options.has_speakers else ()
+            return session_spec(present, said, resume, self._options, is_live=False, known_people=people)
+
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(file, buffer))
-                await process_audio_session(spec, buffer.follow(start), sink, self._tools)
+                await self._runner.run(JobKind.TRANSCRIBE_FILE, meeting, make_spec, buffer, sink)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
         finally:

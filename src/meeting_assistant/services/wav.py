@@ -30,18 +30,19 @@ class WavRange:
     headers: dict[str, str]
 
 
-def wav_header(pcm_bytes: int) -> bytes:
-    """RIFF header of canonical mono PCM; a length beyond 4 GiB is cut, as players expect."""
+def wav_header(pcm_bytes: int, channels: int = 1) -> bytes:
+    """RIFF header of canonical PCM; a length beyond 4 GiB is cut, as players expect."""
     length = min(pcm_bytes, 0xFFFF_FFFF - HEADER_BYTES)
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF", length + HEADER_BYTES - 8, b"WAVE",
-        b"fmt ", 16, 1, 1, SAMPLE_RATE_HZ, BYTES_PER_SECOND, BYTES_PER_SAMPLE, 8 * BYTES_PER_SAMPLE,
+        b"fmt ", 16, 1, channels, SAMPLE_RATE_HZ, BYTES_PER_SECOND * channels,
+        BYTES_PER_SAMPLE * channels, 8 * BYTES_PER_SAMPLE,
         b"data", length,
     )  # fmt: skip
 
 
-def wav_range(pcm_bytes: int, range_header: str | None) -> WavRange:
+def wav_range(pcm_bytes: int, range_header: str | None, *, channels: int = 1) -> WavRange:
     """What a request for these bytes gets (RFC 9110, section 14; one range). Raises RangeNotSatisfiableError.
 
     A header that is not understood is ignored, as the RFC asks: all of the file is sent.
@@ -54,7 +55,7 @@ def wav_range(pcm_bytes: int, range_header: str | None) -> WavRange:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     return WavRange(
         status=206 if is_part else 200,
-        header=wav_header(pcm_bytes)[start:end],
+        header=wav_header(pcm_bytes, channels)[start:end],
         pcm_start=max(0, start - HEADER_BYTES),
         pcm_end=max(0, end - HEADER_BYTES),
         headers=headers,

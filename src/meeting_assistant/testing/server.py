@@ -24,7 +24,7 @@ class ServerProcess:
     """
 
     def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None, *, port: int = 0) -> None:
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._env = dict(env or {})
         self._port = port
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
@@ -59,18 +59,18 @@ class ServerProcess:
         """Start it, without waiting."""
         port = self._port or free_port()
         env = {
-            **{name: value for name, value in os.environ.items() if name in _INHERITED},
+            **inherited(),
             "HTTP_PORT": str(port),
-            "DATA_DIR": str(self._data_dir),
+            "DATA_DIR": str(self.data_dir),
             **self._env,
         }
         self.url = f"http://127.0.0.1:{port}"
-        self._data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self.program,
                 env=env,
-                cwd=self._data_dir.parent,
+                cwd=self.data_dir.parent,
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -96,12 +96,21 @@ class ServerProcess:
 
     def get(self, path: str) -> Any:
         """The JSON at a path."""
+        return json.loads(self.get_text(path))
+
+    def get_text(self, path: str) -> str:
+        """What is at a path."""
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-            return json.load(answer)
+            return str(answer.read().decode())
 
 
 _INHERITED = {"PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"}
 """Nothing else of the environment reaches the server: a developer's own settings must not decide a test."""
+
+
+def inherited() -> dict[str, str]:
+    """What a process that is started for a test sees of the environment."""
+    return {name: value for name, value in os.environ.items() if name in _INHERITED}
 
 
 def is_ready(url: str) -> bool:

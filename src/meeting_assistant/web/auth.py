@@ -7,6 +7,7 @@ ticket in its URL, or its token in its first message. What a caller may do is sa
 
 from __future__ import annotations
 
+import base64
 import re
 from http.cookies import CookieError, SimpleCookie
 from typing import Annotated
@@ -72,11 +73,22 @@ def tokens_of(headers: Headers) -> list[str]:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token.strip():
         return [token.strip()]
+    if kind.lower() == "basic":
+        return _password(token)
     try:
         cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
         return []
     return [cookies[name].value for name in (TOKEN_COOKIE, SHARE_COOKIE) if name in cookies]
+
+
+def _password(credentials: str) -> list[str]:
+    """Calendar programs know no bearer tokens: with them a token is the password of any user."""
+    try:
+        decoded = base64.b64decode(credentials.strip(), validate=True).decode()
+    except ValueError:
+        return []
+    return [token] if (token := decoded.partition(":")[2].strip()) else []
 
 
 def principal_of(connection: HTTPConnection) -> Principal | None:

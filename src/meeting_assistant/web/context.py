@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from meeting_assistant.domain.ports import LlmCallLog, PreferenceStore
+from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.access_service import AccessService
+from meeting_assistant.services.ask_service import AskService
 from meeting_assistant.services.meeting_service import MeetingService
+from meeting_assistant.services.minutes_editor import MinutesEditor
+from meeting_assistant.services.minutes_service import MinutesService
+from meeting_assistant.services.speakers import Speakers
 from meeting_assistant.services.upkeep import Upkeep
 
 
@@ -17,7 +23,8 @@ class ServerInfo:
     """What the server says about itself."""
 
     version: str
-    engines: Mapping[str, str]
+    engines: dict[str, str]
+    """What is in use, for each kind."""
     engine_reason: str
     """Why this speech engine was chosen."""
     storage: str
@@ -27,6 +34,8 @@ class ServerInfo:
     """Things an operator should know: a fallback, a generated key."""
     problems: Sequence[str] = ()
     """Things an operator should mend; `/health` says `degraded` while there are any."""
+    ask_for_problem: Callable[[], str | None] = lambda: None
+    """One that comes and goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,13 @@ class WebContext:
     meetings: MeetingService
     access: AccessService
     upkeep: Upkeep
+    minutes: MinutesService
+    editor: MinutesEditor
+    ask: AskService
+    calls: LlmCallLog
+    preferences: PreferenceStore
+    workflows: Workflows
+    speakers: Speakers
     info: ServerInfo
     limits: Limits
     waiting_for: set[str] = field(default_factory=set)

@@ -34,6 +34,7 @@ _STATUS: tuple[tuple[type[e.MeetingAssistantError], int], ...] = (
     (e.OverloadedError, 503),
     (e.StorageError, 507),
     (e.EngineError, 503),
+    (e.DeliveryError, 502),
 )
 
 CLOSE_NORMAL = 1000

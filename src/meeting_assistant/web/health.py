@@ -22,7 +22,12 @@ async def health(request: Request) -> dict[str, Any]:
     """Liveness: answers as long as the process works; `degraded` when something has to be mended."""
     context = context_of(request)
     info = context.info
-    problems = [*info.problems, *(part for part in sorted(context.waiting_for) if ": " in part)]
+    passing = info.ask_for_problem()
+    problems = [
+        *info.problems,
+        *([passing] if passing else []),
+        *(part for part in sorted(context.waiting_for) if ": " in part),
+    ]
     return {
         "status": "degraded" if problems else "ok",
         "problems": problems,
@@ -59,7 +64,9 @@ async def metrics(caller: Admin) -> Response:
 async def info(request: Request) -> dict[str, Any]:
     """What the web app needs to know about the server."""
     server = context_of(request).info
+    told = context_of(request).workflows.configured()
     return {
+        "tells_others": any(not one.description.is_local for one in told),
         "version": server.version,
         "protocol": PROTOCOL_VERSION,
         "engines": dict(server.engines),

@@ -62,10 +62,19 @@ async def record(socket: WebSocket) -> None:
     await _Recording(socket, context, connection, start, pace).run()
 
 
+MAX_SEQ = 2**53
+"""No meeting has so many events; larger numbers are none for a browser or a database."""
+
+
 @router.websocket("/ws/meetings/{meeting_id}/events")
 async def watch(socket: WebSocket, meeting_id: str, last_seq: int = 0) -> None:
-    """Send a meeting's events after `last_seq`, then what happens from now on; the client sends nothing."""
+    """Send a meeting's events after `last_seq`, then what happens from now on; the client sends nothing.
+
+    The socket ends with `final`. Who knows that one already (`last_seq` is its number, or any higher one) is told what
+    happens to a meeting that is over: that its minutes are written again.
+    """
     context = context_of(socket)
+    last_seq = min(max(0, last_seq), MAX_SEQ)
     await socket.accept()
     try:
         await context.access.require_read(caller_of(socket), meeting_id)
@@ -191,8 +200,7 @@ class _Recording:
             case protocol.Bookmark():
                 await self.connection.bookmark(message.note)
             case protocol.RenameSpeaker():
-                meetings = self.context.meetings.live
-                await meetings.rename_speaker(self.connection.meeting_id, message.speaker, message.name)
+                await self.context.speakers.rename(self.connection.meeting_id, message.speaker, message.name)
             case protocol.Ping():
                 await self._send(
                     protocol.Pong(seq=self.connection.channel.last_seq, meeting_id=self.connection.meeting_id)

@@ -61,13 +61,6 @@ class Span(BaseModel):
     end_ms: int = Field(gt=0, le=MAX_MS)
 
 
-class NameChange(BaseModel):
-    """A speaker's name; null takes it away."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: str | None = Field(max_length=100)
-
-
 @router.get("")
 async def list_meetings(
     context: Context,
@@ -91,6 +84,13 @@ async def upload(
     language: Annotated[str | None, Form(max_length=16)] = None,
     attendees: Annotated[str, Form(max_length=4000, description="Names, comma separated")] = "",
     utc_offset_minutes: Annotated[int, Form(ge=-960, le=960)] = 0,
+    local_only: Annotated[bool, Form(description="No provider outside your machines sees it")] = False,
+    template: Annotated[str | None, Form(max_length=32)] = None,
+    minutes_language: Annotated[str | None, Form(max_length=16)] = None,
+    llm_provider: Annotated[str | None, Form(max_length=32)] = None,
+    workflows: Annotated[
+        str | None, Form(max_length=4000, description="Integrations, comma separated; empty for none")
+    ] = None,
 ) -> Meeting:
     """Take a recording in; it is transcribed in the background (watch `/ws/meetings/{id}/events`)."""
     try:
@@ -98,6 +98,11 @@ async def upload(
             title=title or Path(file.filename or "").stem[:200],
             language=language or None,
             attendees=[name.strip() for name in attendees.split(",") if name.strip()],
+            local_only=local_only,
+            template=template or None,
+            minutes_language=minutes_language or None,
+            llm_provider=llm_provider or None,
+            workflows=None if workflows is None else [n.strip() for n in workflows.split(",") if n.strip()],
         )
     except ValidationError as error:
         raise InputError(f"The form could not be read: {describe_validation(error)}.", "See /docs.") from None
@@ -126,15 +131,6 @@ async def read_meeting(context: Context, meeting_id: ReadableMeeting) -> Meeting
 async def rename_meeting(context: Context, meeting_id: OwnMeeting, change: TitleChange) -> Meeting:
     """Give it another title."""
     return await context.meetings.rename(meeting_id, change.title)
-
-
-@router.patch("/{meeting_id}/speakers/{label}")
-async def rename_speaker(
-    context: Context, meeting_id: OwnMeeting, label: str, change: NameChange
-) -> Transcript:
-    """Name a speaker, everywhere at once."""
-    await context.meetings.live.rename_speaker(meeting_id, label, change.name)
-    return (await context.meetings.read(meeting_id)).transcript
 
 
 @router.post("/{meeting_id}/forget")
@@ -180,9 +176,10 @@ async def export_meeting(
 @router.get("/{meeting_id}/audio.wav")
 async def play_meeting(context: Context, request: Request, meeting_id: ReadableMeeting) -> Response:
     """The sound, for a player that seeks."""
+    channels = (await context.meetings.store.get(meeting_id)).channels
     journal = await context.meetings.open_sound(meeting_id)
     try:
-        wanted = wav_range(journal.durable_bytes, request.headers.get("range"))
+        wanted = wav_range(journal.durable_bytes, request.headers.get("range"), channels=channels)
     except InputError:
         journal.close()
         raise

@@ -96,12 +96,12 @@ class OpenAiTranscriptions:
         except httpx.HTTPError as error:
             raise EngineError(
                 f"The transcription server did not answer: {type(error).__name__}.",
-                "Check ASR_BASE_URL and that the server runs; the sound is kept.",
+                "Check ASR_SERVER__BASE_URL and that the server runs; the sound is kept.",
             ) from error
 
     def _read(self, response: httpx.Response, request: AsrRequest) -> AsrResult:
         if response.status_code in (401, 403):
-            raise EngineError("The transcription server refused the key.", "Check ASR_API_KEY.")
+            raise EngineError("The transcription server refused the key.", "Check ASR_SERVER__API_KEY.")
         if response.is_error:
             raise EngineError(
                 f"The transcription server answered {response.status_code}.",
@@ -112,7 +112,7 @@ class OpenAiTranscriptions:
         except (ValueError, KeyError, TypeError) as error:
             raise EngineError(
                 "The transcription server answered something else than a transcription.",
-                "Check that ASR_BASE_URL names a server with /v1/audio/transcriptions.",
+                "Check that ASR_SERVER__BASE_URL names a server with /v1/audio/transcriptions.",
             ) from error
 
 

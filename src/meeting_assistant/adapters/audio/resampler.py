@@ -15,24 +15,26 @@ if TYPE_CHECKING:
 class StreamResampler:
     """libswresample with its state kept over calls; at our own rate bytes pass through unchanged."""
 
-    def __init__(self, input_rate_hz: int) -> None:
+    def __init__(self, input_rate_hz: int, channels: int = 1) -> None:
         self._rate_hz = input_rate_hz
+        self._frame_bytes = BYTES_PER_SAMPLE * channels
+        self._layout = "mono" if channels == 1 else "stereo"
         self._odd = b""
         self._resampler: av.AudioResampler | None = None
         if input_rate_hz != SAMPLE_RATE_HZ:
             import av
 
-            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+            self._resampler = av.AudioResampler(format="s16", layout=self._layout, rate=SAMPLE_RATE_HZ)
 
     @property
     def has_odd_byte(self) -> bool:
-        """True when half a sample waits for its other half."""
+        """True when a part of a sample waits for the rest."""
         return bool(self._odd)
 
     def feed(self, pcm: bytes) -> bytes:
-        """s16le mono at the input rate in, any number of bytes; canonical PCM out."""
+        """s16le at the input rate in, channels interleaved, any number of bytes; canonical PCM out."""
         joined = self._odd + pcm
-        even = len(joined) - len(joined) % BYTES_PER_SAMPLE
+        even = len(joined) - len(joined) % self._frame_bytes
         self._odd = joined[even:]
         whole = joined[:even]
         if self._resampler is None or not whole:
@@ -40,7 +42,7 @@ class StreamResampler:
         import av
 
         samples = np.frombuffer(whole, dtype="<i2").reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=self._layout)
         frame.sample_rate = self._rate_hz
         return _bytes_of(self._resampler.resample(frame))
 

@@ -51,3 +51,21 @@ def require_text(name: str, text: object) -> str:
     if isinstance(text, str) and text.strip():
         return text
     raise LlmError(f"{name} gave an empty answer.", "Try again, or use another model.", code="llm_bad_output")
+
+
+_LIMITS = frozenset(
+    {"minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum", "uniqueItems", "default"}
+)
+
+
+def without_limits(schema: Mapping[str, object]) -> dict[str, object]:
+    """The schema for services whose decoders refuse limits of lengths and numbers; answers are checked here anyway."""
+
+    def plain(node: object) -> object:
+        if isinstance(node, list):
+            return [plain(part) for part in node]
+        if isinstance(node, Mapping):
+            return {name: plain(part) for name, part in node.items() if name not in _LIMITS}
+        return node
+
+    return {name: plain(part) for name, part in schema.items()}

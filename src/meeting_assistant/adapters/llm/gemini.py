@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 
 from meeting_assistant.adapters.llm.answers import check_finish, dig, number, require_text
 from meeting_assistant.adapters.llm.http import JsonHttp
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
+
+CONTEXT_TOKENS = 100_000
+"""All of its models read at least this much."""
 
 
 class GeminiGenerate:
@@ -22,31 +26,53 @@ class GeminiGenerate:
     async def complete(self, request: LlmRequest) -> LlmReply:
         """Ask once."""
         began = time.monotonic()
+        answer = await self._http.post(self._url, self._body(request))
+        self._check_finish(dig(answer, "candidates", 0, "finishReason"))
+        return self._reply(_text_of(answer), answer, began)
+
+    async def stream(self, request: LlmRequest) -> AsyncIterator[str | LlmReply]:
+        """Pieces of the answer, then the whole."""
+        began = time.monotonic()
+        pieces: list[str] = []
+        finish: object = None
+        last: object = None
+        url = self._url.replace(":generateContent", ":streamGenerateContent") + "?alt=sse"
+        async for event in self._http.events(url, self._body(request)):
+            last = event
+            finish = dig(event, "candidates", 0, "finishReason") or finish
+            if piece := _text_of(event):
+                pieces.append(piece)
+                yield piece
+        self._check_finish(finish)
+        yield self._reply("".join(pieces), last, began)
+
+    async def context_tokens(self) -> int | None:
+        """Known without asking."""
+        return CONTEXT_TOKENS
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.close()
+
+    def _body(self, request: LlmRequest) -> dict[str, object]:
         generation: dict[str, object] = {
             "maxOutputTokens": request.max_output_tokens,
             "temperature": request.temperature,
         }
         if request.schema is not None:
             generation |= {"responseMimeType": "application/json", "responseJsonSchema": request.schema}
-        answer = await self._http.post(
-            self._url,
-            {
-                "systemInstruction": {"parts": [{"text": request.system}]},
-                "contents": [{"role": "user", "parts": [{"text": request.user}]}],
-                "generationConfig": generation,
-            },
-        )
-        candidate = dig(answer, "candidates", 0)
-        check_finish(
-            self.name,
-            dig(candidate, "finishReason"),
-            complete=frozenset({"STOP"}),
-            truncated=frozenset({"MAX_TOKENS"}),
-        )
-        parts = dig(candidate, "content", "parts")
-        texts = [dig(p, "text") for p in parts if not dig(p, "thought")] if isinstance(parts, list) else []
+        return {
+            "systemInstruction": {"parts": [{"text": request.system}]},
+            "contents": [{"role": "user", "parts": [{"text": request.user}]}],
+            "generationConfig": generation,
+        }
+
+    def _check_finish(self, reason: object) -> None:
+        check_finish(self.name, reason, complete=frozenset({"STOP"}), truncated=frozenset({"MAX_TOKENS"}))
+
+    def _reply(self, text: str, answer: object, began: float) -> LlmReply:
         return LlmReply(
-            text=require_text(self.name, "".join(t for t in texts if isinstance(t, str))),
+            text=require_text(self.name, text),
             provider=self.name,
             model=str(dig(answer, "modelVersion") or self._model),
             prompt_tokens=number(answer, "usageMetadata", "promptTokenCount"),
@@ -54,6 +80,8 @@ class GeminiGenerate:
             seconds=time.monotonic() - began,
         )
 
-    async def close(self) -> None:
-        """Close its connections."""
-        await self._http.close()
+
+def _text_of(answer: object) -> str:
+    parts = dig(answer, "candidates", 0, "content", "parts")
+    texts = [dig(p, "text") for p in parts if not dig(p, "thought")] if isinstance(parts, list) else []
+    return "".join(text for text in texts if isinstance(text, str))

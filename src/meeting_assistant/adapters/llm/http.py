@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -53,6 +56,23 @@ class JsonHttp:
         """Fetch a JSON object. Raises LlmError."""
         return await self._send("GET", url, None)
 
+    async def events(self, url: str, body: Mapping[str, object]) -> AsyncIterator[Mapping[str, object]]:
+        """Send a JSON object, get objects as server-sent events to their end. Raises LlmError, half-way too."""
+        with self._named_errors():
+            async with self._open().stream("POST", url, json=body) as response:
+                if not response.is_success:
+                    content = await _read(response, self.name)
+                    raise self._refusal(response.status_code, response.headers, content)
+                async for line in response.aiter_lines():
+                    data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+                    if not data or data == "[DONE]":
+                        continue
+                    event = self._parse(data)
+                    if event.get("error"):
+                        # The status was sent before the failure.
+                        raise self._refusal(_status_of(event["error"]), response.headers, data)
+                    yield event
+
     async def close(self) -> None:
         """Idempotent."""
         if self._client is not None:
@@ -60,17 +80,28 @@ class JsonHttp:
             self._client = None
 
     async def _send(self, method: str, url: str, body: Mapping[str, object] | None) -> Mapping[str, object]:
+        with self._named_errors():
+            async with self._open().stream(method, url, json=body) as response:
+                content = await _read(response, self.name)
+        if response.is_success:
+            return self._parse(content)
+        raise self._refusal(response.status_code, response.headers, content)
+
+    def _open(self) -> httpx.AsyncClient:
         if self._client is None:
             # A proxy named in the environment has no business with a server on this machine.
             self._client = httpx.AsyncClient(
                 headers=self._headers, timeout=self._timeout, trust_env=not self.is_loopback
             )
+        return self._client
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
         try:
-            async with self._client.stream(method, url, json=body) as response:
-                content = await _read(response, self.name)
+            yield
+        except httpx.ConnectTimeout as error:
+            raise self._unreachable() from error
         except httpx.TimeoutException as error:
-            if isinstance(error, httpx.ConnectTimeout):
-                raise self._unreachable() from error
             raise LlmError(
                 f"{self.name} at {self.address} did not answer in time.",
                 "Raise LLM_TIMEOUT_SECONDS, or use a smaller model.",
@@ -78,9 +109,6 @@ class JsonHttp:
             ) from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable() from error
-        if response.is_success:
-            return self._parse(content)
-        raise self._refusal(response.status_code, response.headers, content)
 
     def _parse(self, content: str) -> Mapping[str, object]:
         try:
@@ -167,10 +195,22 @@ async def _read(response: httpx.Response, name: str) -> str:
 
 
 def _seconds(value: str | None) -> float | None:
+    """`Retry-After` is a number of seconds or a date (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return None
     try:
-        return None if value is None else max(0.0, float(value))
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
         return None
+
+
+def _status_of(error: object) -> int:
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
 def _address(url: str) -> str:

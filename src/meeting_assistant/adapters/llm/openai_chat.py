@@ -7,10 +7,17 @@ and the form that worked is remembered.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from meeting_assistant.adapters.llm.answers import check_finish, dig, number, require_text, with_schema
+from meeting_assistant.adapters.llm.answers import (
+    check_finish,
+    dig,
+    number,
+    require_text,
+    with_schema,
+    without_limits,
+)
 from meeting_assistant.adapters.llm.http import JsonHttp
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
@@ -30,10 +37,20 @@ class Dialect:
     """Clouds need `strict` to hold the model to the schema; local servers always do."""
     schema_in_prompt: bool = False
     """Small models write better JSON when they have read the schema as well."""
+    thinks_unless_told: bool = False
+    """Thinking shares the room of the answer, and a decoder that is held to a schema begins only after it."""
+    context_tokens: int | None = None
+    """Where the service does not say how much its models read: what all of them do."""
 
 
-CLOUD = Dialect()
-LOCAL = Dialect(max_tokens_field="max_tokens", sends_temperature=True, is_strict=False, schema_in_prompt=True)
+CLOUD = Dialect(context_tokens=100_000)
+LOCAL = Dialect(
+    max_tokens_field="max_tokens",
+    sends_temperature=True,
+    is_strict=False,
+    schema_in_prompt=True,
+    thinks_unless_told=True,
+)
 
 
 class OpenAiChat:
@@ -49,12 +66,16 @@ class OpenAiChat:
         dialect: Dialect,
         is_local: bool,
         models_url: str | None = None,
+        is_model_chosen: bool = True,
         is_shy: bool = False,
     ) -> None:
-        """`models_url`: where to look for the served model when nobody chose `model`; None when somebody did.
+        """`models_url`: where the server lists its models and how much they read; None where that is known.
 
+        `is_model_chosen`: False takes the model that is served in place of `model`.
         `is_shy`: nobody named this server; before anything that was said is sent, it has to list its models.
         """
+        self._is_model_chosen = is_model_chosen
+        self._context_tokens = dialect.context_tokens
         self._is_shy = is_shy
         self.name = name
         self.is_local = is_local
@@ -74,48 +95,97 @@ class OpenAiChat:
             raise LlmError(
                 f"{self.name} gave no choice.", "Try again, or use another model.", code="llm_bad_output"
             )
-        check_finish(
-            self.name,
-            dig(choice, "finish_reason"),
-            complete=frozenset({"stop"}),
-            truncated=frozenset({"length"}),
-        )
-        model = dig(answer, "model")
-        return LlmReply(
-            text=require_text(self.name, dig(choice, "message", "content")),
-            provider=self.name,
-            model=model if isinstance(model, str) else self._model,
-            prompt_tokens=number(answer, "usage", "prompt_tokens"),
-            completion_tokens=number(answer, "usage", "completion_tokens"),
-            seconds=time.monotonic() - began,
-        )
+        self._check_finish(dig(choice, "finish_reason"))
+        text = require_text(self.name, dig(choice, "message", "content"))
+        return self._reply(text, answer, answer, began)
+
+    async def stream(self, request: LlmRequest) -> AsyncIterator[str | LlmReply]:
+        """Pieces of the answer, then the whole."""
+        began = time.monotonic()
+        await self._greet()
+        pieces: list[str] = []
+        finish: object = None
+        last: Mapping[str, object] = {}
+        usage: Mapping[str, object] = {}
+        while not last:
+            try:
+                async for last in self._http.events(self._url, self._body(request, is_streaming=True)):
+                    piece = dig(last, "choices", 0, "delta", "content")
+                    finish = dig(last, "choices", 0, "finish_reason") or finish
+                    usage = last if last.get("usage") else usage
+                    if isinstance(piece, str) and piece:
+                        pieces.append(piece)
+                        yield piece
+            except LlmError as error:
+                if pieces or not await self._adapts_to(error, request):
+                    raise
+            else:
+                break
+        self._check_finish(finish)
+        yield self._reply(require_text(self.name, "".join(pieces)), last, usage, began)
+
+    async def context_tokens(self) -> int | None:
+        """From the list of models; asked for once."""
+        if self._context_tokens is None and self._models_url is not None:
+            for model in await self._models():
+                limit = number(model, "max_model_len") or number(model, "meta", "n_ctx")
+                if limit and dig(model, "id") == self._model:
+                    self._context_tokens = limit
+        return self._context_tokens
 
     async def close(self) -> None:
         """Close its connections."""
         await self._http.close()
 
+    def _check_finish(self, reason: object) -> None:
+        check_finish(self.name, reason, complete=frozenset({"stop"}), truncated=frozenset({"length"}))
+
+    def _reply(self, text: str, answer: object, usage: object, began: float) -> LlmReply:
+        model = dig(answer, "model")
+        return LlmReply(
+            text=text,
+            provider=self.name,
+            model=model if isinstance(model, str) else self._model,
+            prompt_tokens=number(usage, "usage", "prompt_tokens"),
+            completion_tokens=number(usage, "usage", "completion_tokens"),
+            seconds=time.monotonic() - began,
+        )
+
     async def _ask(self, request: LlmRequest) -> Mapping[str, object]:
-        if self._is_shy and self._models_url is not None:
-            self._model = await self._served_model()
-            self._models_url = None
+        await self._greet()
         while True:
             try:
                 return await self._http.post(self._url, self._body(request))
             except LlmError as error:
-                is_last_form = request.schema is None or self._form == len(FORMS) - 1
-                if error.code == "llm_format_unsupported" and not is_last_form:
-                    self._form += 1
-                elif error.code == "llm_model_missing" and self._models_url is not None:
-                    self._model = await self._served_model()
-                    self._models_url = None
-                else:
+                if not await self._adapts_to(error, request):
                     raise
+
+    async def _greet(self) -> None:
+        if self._is_shy:
+            self._model = await self._served_model()
+            self._is_shy, self._is_model_chosen = False, True
+
+    async def _adapts_to(self, error: LlmError, request: LlmRequest) -> bool:
+        """Another form of answer, or the model that is served: True when it is worth asking again."""
+        is_last_form = request.schema is None or self._form == len(FORMS) - 1
+        if error.code == "llm_format_unsupported" and not is_last_form:
+            self._form += 1
+            return True
+        if error.code == "llm_model_missing" and not self._is_model_chosen:
+            self._model = await self._served_model()
+            self._is_model_chosen = True
+            return True
+        return False
+
+    async def _models(self) -> list[object]:
+        if self._models_url is None:
+            return []
+        served = dig(await self._http.get(self._models_url), "data")
+        return served if isinstance(served, list) else []
 
     async def _served_model(self) -> str:
         """The name of the only model there. Raises LlmError when there is a choice to make."""
-        assert self._models_url is not None
-        served = dig(await self._http.get(self._models_url), "data")
-        names = [dig(m, "id") for m in served] if isinstance(served, list) else []
+        names = [dig(model, "id") for model in await self._models()]
         known = [name for name in names if isinstance(name, str)]
         if len(known) == 1:
             return known[0]
@@ -126,7 +196,7 @@ class OpenAiChat:
             code="llm_model_missing",
         )
 
-    def _body(self, request: LlmRequest) -> dict[str, object]:
+    def _body(self, request: LlmRequest, *, is_streaming: bool = False) -> dict[str, object]:
         form = FORMS[self._form]
         system = request.system
         if request.schema is not None and (self._dialect.schema_in_prompt or form != "json_schema"):
@@ -135,12 +205,17 @@ class OpenAiChat:
             "model": self._model,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": request.user}],
             self._dialect.max_tokens_field: request.max_output_tokens,
-            "stream": False,
+            "stream": is_streaming,
         }
+        if is_streaming:
+            body["stream_options"] = {"include_usage": True}
+        if self._dialect.thinks_unless_told:
+            body["chat_template_kwargs"] = {"enable_thinking": False}
         if self._dialect.sends_temperature:
             body["temperature"] = request.temperature
         if request.schema is not None and form == "json_schema":
-            described: dict[str, object] = {"name": request.schema_name, "schema": request.schema}
+            schema = without_limits(request.schema) if self._dialect.is_strict else request.schema
+            described: dict[str, object] = {"name": request.schema_name, "schema": schema}
             if self._dialect.is_strict:
                 described["strict"] = True
             body["response_format"] = {"type": "json_schema", "json_schema": described}

@@ -1,4 +1,7 @@
-"""Connections: one writer, several readers, the durable settings of SQLite, migrations at the start."""
+"""Connections: one writer and several readers of SQLite with its durable settings, or a pool of PostgreSQL's.
+
+Migrations run at the start.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from meeting_assistant.adapters.storage.search_schema import FORGET_DELETED
 from meeting_assistant.domain.errors import StorageError
 
 # FULL: a commit survives power loss. secure_delete: what is deleted is overwritten. See docs/decisions/0010-sqlite.md.
@@ -27,6 +32,8 @@ _PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
 )
 _READERS = 4
+_WRITERS = 8
+_MIGRATION_LOCK = 5_617_283_940
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -53,13 +60,23 @@ def runs_to_its_end(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, 
 
 
 class Database:
-    """An engine for writing with a single connection, and one for reading."""
+    """An engine for writing and one for reading. SQLite has a single writer; in PostgreSQL writers lock the row of the
+    meeting that they write about, whichever machine they are on."""
 
     def __init__(self, url: str) -> None:
+        """`sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`"""
         self._url = make_url(url)
-        self._writer = self._new_engine(pool_size=1, begin="BEGIN IMMEDIATE")
-        self._readers = self._new_engine(pool_size=_READERS, begin="BEGIN")
-        self._writing = asyncio.Lock()
+        self.is_shared = self._url.get_backend_name() != "sqlite"
+        """True when other machines may use it too."""
+        if self.is_shared:
+            self._writer = _postgres_engine(self._url, "READ COMMITTED")
+            self._readers = _postgres_engine(self._url, "REPEATABLE READ")
+        else:
+            self._writer = _sqlite_engine(self._url, pool_size=1, begin="BEGIN IMMEDIATE")
+            self._readers = _sqlite_engine(self._url, pool_size=_READERS, begin="BEGIN")
+        self._writing: contextlib.AbstractAsyncContextManager[object] = (
+            asyncio.Semaphore(_WRITERS) if self.is_shared else asyncio.Lock()
+        )
         self._refusal: StorageError | None = None
 
     async def open(self) -> None:
@@ -76,7 +93,7 @@ class Database:
 
     def _refuse_damaged(self) -> None:
         """Only to look into a damaged file, SQLite tidies up beside it, and its log may hold what is missing."""
-        if self._url.get_backend_name() != "sqlite" or not self._url.database:
+        if self.is_shared or not self._url.database:
             return
         path = Path(self._url.database)
         try:
@@ -99,7 +116,7 @@ class Database:
         with _named_errors():
             async with (
                 self._writing,
-                AsyncSession(self._writer, expire_on_commit=False) as session,
+                AsyncSession(self._writer, expire_on_commit=False, info={"is_writing": True}) as session,
                 session.begin(),
             ):
                 yield session
@@ -114,10 +131,12 @@ class Database:
 
     async def forget_deleted(self) -> None:
         """Take deleted contents out of the write-ahead log too."""
-        if self._url.get_backend_name() != "sqlite":
-            return
+        if self.is_shared:
+            return  # what is deleted there is overwritten by its own VACUUM
         with _named_errors():
             async with self._writing, self._writer.connect() as connection:
+                async with connection.begin():
+                    await connection.execute(text(FORGET_DELETED))
                 raw = await connection.get_raw_connection()
                 assert raw.driver_connection is not None
                 await (await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()
@@ -133,11 +152,18 @@ class Database:
         if value != 42:
             raise StorageError("The database gave back something else than was written.", "Check the disk.")
 
-    def _new_engine(self, *, pool_size: int, begin: str) -> AsyncEngine:
-        engine = create_async_engine(self._url, pool_size=pool_size, max_overflow=0)
-        if engine.dialect.name == "sqlite":
-            _prepare_sqlite(engine, begin)
-        return engine
+
+def _sqlite_engine(url: URL, *, pool_size: int, begin: str) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
+    _prepare_sqlite(engine, begin)
+    return engine
+
+
+def _postgres_engine(url: URL, isolation: IsolationLevel) -> AsyncEngine:
+    # A connection that the server closed meanwhile is replaced instead of failing the first one who gets it.
+    return create_async_engine(
+        url, pool_size=_WRITERS, max_overflow=0, pool_pre_ping=True, isolation_level=isolation
+    )
 
 
 def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
@@ -165,6 +191,9 @@ def _migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
+    if connection.dialect.name == "postgresql":
+        # Machines that start together bring the schema up to date one after the other.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     present = MigrationContext.configure(connection).get_current_revision()
     known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
     if present is not None and present not in known:
@@ -182,9 +211,21 @@ def _named_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        if error.connection_invalidated:
+            raise _unreachable() from error
         raise _name(str(error.orig)) from error
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise _name(str(error)) from error
+    except (OSError, TimeoutError) as error:
+        raise _unreachable() from error
+
+
+def _unreachable() -> StorageError:
+    return StorageError(
+        "The database server cannot be reached.",
+        "Start it, or check DATABASE_URL and the network; what is said is kept meanwhile.",
+        code="unreachable",
+    )
 
 
 def _name(driver_message: str) -> StorageError:
@@ -208,6 +249,30 @@ def _name(driver_message: str) -> StorageError:
             "damaged",
             "The database is damaged.",
             "Stop the server, keep all files, restore a backup.",
+        ),
+        (
+            "disk full",
+            "disk_full",
+            "The disk of the database is full.",
+            "Free some space; nothing stored is lost.",
+        ),
+        (
+            "No space left",
+            "disk_full",
+            "The disk of the database is full.",
+            "Free some space; nothing stored is lost.",
+        ),
+        (
+            "password authentication failed",
+            "cannot_open",
+            "The database server does not take this user or password.",
+            "Check DATABASE_URL.",
+        ),
+        (
+            "does not exist",
+            "cannot_open",
+            "There is no such database or table.",
+            "Create it: `createdb NAME`.",
         ),
         (
             "not a database",

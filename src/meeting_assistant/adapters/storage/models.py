@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -28,6 +28,7 @@ class MeetingRow(Base):
     title: Mapped[str]
     state: Mapped[str] = mapped_column(String(16))
     source: Mapped[str] = mapped_column(String(16))
+    channels: Mapped[int] = mapped_column(Integer)
     created_at_ms: Mapped[int]
     utc_offset_minutes: Mapped[int] = mapped_column(Integer)
     duration_ms: Mapped[int]
@@ -35,6 +36,10 @@ class MeetingRow(Base):
     vocabulary: Mapped[list[Any]]
     attendees: Mapped[list[Any]]
     llm_provider: Mapped[str | None] = mapped_column(String(32))
+    local_only: Mapped[bool]
+    template: Mapped[str | None] = mapped_column(String(32))
+    minutes_language: Mapped[str | None] = mapped_column(String(16))
+    workflows: Mapped[list[Any] | None]
     epoch: Mapped[int]
     received_bytes: Mapped[int]
     committed_sample: Mapped[int]
@@ -49,6 +54,8 @@ class MeetingRow(Base):
     bookmarks: Mapped[list[Any]]
     last_seq: Mapped[int]
     """Number of the newest durable event."""
+    gateway: Mapped[str] = mapped_column(String(64))
+    """The machine that records it, where several share the database."""
 
 
 class UtteranceRow(Base):
@@ -64,6 +71,9 @@ class UtteranceRow(Base):
     start_ms: Mapped[int]
     end_ms: Mapped[int]
     speaker: Mapped[str | None] = mapped_column(String(16))
+    is_assigned: Mapped[bool]
+    overlap: Mapped[bool]
+    echo: Mapped[str | None]
     text: Mapped[str]
     timing: Mapped[str] = mapped_column(String(16))
 
@@ -83,13 +93,29 @@ class WordRow(Base):
 
 
 class SpeakerRow(Base):
-    """A name given to a speaker."""
+    """What people said of a speaker: the name, and that it is the same one as another."""
 
     __tablename__ = "speakers"
 
     meeting_id: Mapped[str] = _meeting_key()
     label: Mapped[str] = mapped_column(String(16), primary_key=True)
     name: Mapped[str | None]
+    merged_into: Mapped[str | None] = mapped_column(String(16))
+
+
+class VoiceProfileRow(Base):
+    """A voice that somebody asked to be known again. The vector is encrypted."""
+
+    __tablename__ = "voice_profiles"
+    __table_args__ = (Index("ix_voice_profiles_owner", "owner"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str]
+    model: Mapped[str] = mapped_column(String(64))
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    spoken_ms: Mapped[int]
+    created_at_ms: Mapped[int]
 
 
 class MinutesRow(Base):
@@ -111,7 +137,7 @@ class EventRow(Base):
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     type: Mapped[str] = mapped_column(String(32))
     payload: Mapped[dict[str, Any]]
-    """`transcript`: the utterance's id; `speakers`: the labels; `final`: nothing; others: the body."""
+    """`transcript`: the utterance's id; `speakers`: labels and utterances' ids; `final`: nothing; others: the body."""
 
 
 class StepRow(Base):
@@ -136,3 +162,68 @@ class ShareRow(Base):
     digest: Mapped[str] = mapped_column(String(64))
     created_at_ms: Mapped[int]
     expires_at_ms: Mapped[int]
+
+
+class LlmCallRow(Base):
+    """One provider was asked about one meeting."""
+
+    __tablename__ = "llm_calls"
+
+    meeting_id: Mapped[str] = _meeting_key()
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    provider: Mapped[str] = mapped_column(String(32))
+    is_local: Mapped[bool]
+    at_ms: Mapped[int]
+    outcome: Mapped[str] = mapped_column(String(32))
+    model: Mapped[str | None]
+    seconds: Mapped[float | None]
+    prompt_tokens: Mapped[int | None]
+    completion_tokens: Mapped[int | None]
+
+
+class DeliveryRow(Base):
+    """One action of an integration on its way: the outbox."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index("ix_deliveries_id", "id", unique=True),
+        Index("ix_deliveries_meeting", "meeting_id"),
+        Index("ix_deliveries_due", "state", "next_at_ms"),
+    )
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """In the order in which they were planned."""
+    id: Mapped[str] = mapped_column(String(36))
+    meeting_id: Mapped[str] = mapped_column(String(36), ForeignKey("meetings.id", ondelete="CASCADE"))
+    integration: Mapped[str] = mapped_column(String(64))
+    action: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int]
+    next_at_ms: Mapped[int]
+    lease_until_ms: Mapped[int]
+    is_uncertain: Mapped[bool]
+    last_error: Mapped[str | None]
+    receipt: Mapped[dict[str, Any] | None]
+    created_at_ms: Mapped[int]
+    done_at_ms: Mapped[int | None]
+
+
+class PreferencesRow(Base):
+    """What one owner chose for all their meetings."""
+
+    __tablename__ = "preferences"
+
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
+    document: Mapped[dict[str, Any]]
+
+
+class SearchRow(Base):
+    """The number under which the full-text index knows an utterance."""
+
+    __tablename__ = "search_rows"
+    __table_args__ = (Index("ix_search_rows_utterance", "meeting_id", "utterance", unique=True),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    meeting_id: Mapped[str] = mapped_column(String(36), ForeignKey("meetings.id", ondelete="CASCADE"))
+    utterance: Mapped[int]

@@ -19,17 +19,26 @@ from meeting_assistant.domain.events import (
     NotesChanged,
     SpeakersChanged,
     UtteranceFinished,
+    UtteranceSpeaker,
 )
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.minutes import Minutes
-from meeting_assistant.domain.transcript import Gap, Speaker, Transcript, Utterance, Word
+from meeting_assistant.domain.transcript import (
+    PROVISIONAL,
+    Gap,
+    Speaker,
+    Transcript,
+    Utterance,
+    Word,
+    label_order,
+)
 
-_NOT_IN_DOMAIN = {"last_seq", "resume"}
+_NOT_IN_DOMAIN = {"last_seq", "resume", "gateway"}
 
 
-def row_of(meeting: Meeting) -> MeetingRow:
+def row_of(meeting: Meeting, gateway: str = "") -> MeetingRow:
     """A new row."""
-    return MeetingRow(**meeting.model_dump(mode="json"), last_seq=0, resume={})
+    return MeetingRow(**meeting.model_dump(mode="json"), last_seq=0, resume={}, gateway=gateway)
 
 
 def meeting_of(row: MeetingRow) -> Meeting:
@@ -65,7 +74,9 @@ def transcript_of(
         word = Word(text=row.text, start_ms=row.start_ms, end_ms=row.end_ms, confidence=row.confidence)
         by_utterance.setdefault(row.utterance, []).append(word)
     names = {row.label: row.name for row in speakers}
-    labels = sorted({row.speaker for row in utterances if row.speaker is not None}, key=_number_of)
+    labels = sorted(
+        {row.speaker for row in utterances if row.speaker not in (None, PROVISIONAL)}, key=label_order
+    )
     return Transcript(
         utterances=[_utterance(row, by_utterance.get(row.utterance, [])) for row in utterances],
         speakers=[Speaker(label=label, name=names.get(label)) for label in labels],
@@ -81,6 +92,9 @@ def _utterance(row: UtteranceRow, words: list[Word]) -> Utterance:
             "start_ms": row.start_ms,
             "end_ms": row.end_ms,
             "speaker": row.speaker,
+            "is_assigned": row.is_assigned,
+            "overlap": row.overlap,
+            "echo": row.echo,
             "text": row.text,
             "words": words,
             "timing": row.timing,
@@ -106,9 +120,16 @@ def body_of(
             return UtteranceFinished(**said[row.payload["utterance"]].model_dump())
         case "speakers":
             names = {speaker.label: speaker.name for speaker in transcript.speakers}
-            return SpeakersChanged(names={label: names.get(label) for label in row.payload["labels"]})
+            return SpeakersChanged(
+                names={label: names.get(label) for label in row.payload["labels"]},
+                utterances=[
+                    speaker_line(said[number])
+                    for number in row.payload.get("utterances", [])
+                    if number in said
+                ],
+            )
         case "notes":
-            return NotesChanged.model_validate(row.payload)
+            return NotesChanged.model_validate(row.payload).with_names(transcript.speaker_name)
         case "gap":
             return GapFound.model_validate(row.payload)
         case _:
@@ -121,5 +142,11 @@ def body_of(
             )
 
 
-def _number_of(label: str) -> tuple[int, str]:
-    return (int(label[1:]) if label[1:].isdigit() else 1 << 30, label)
+def speaker_line(utterance: Utterance) -> UtteranceSpeaker:
+    """One line of a relabelling."""
+    return UtteranceSpeaker(
+        utterance=utterance.utterance,
+        rev=utterance.rev,
+        speaker=utterance.speaker,
+        is_assigned=utterance.is_assigned,
+    )

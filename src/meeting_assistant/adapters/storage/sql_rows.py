@@ -20,7 +20,7 @@ from meeting_assistant.adapters.storage.rows import transcript_of
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
 from meeting_assistant.domain.meeting import MeetingState
 from meeting_assistant.domain.minutes import Minutes
-from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.domain.transcript import Transcript, display_name
 
 _MAY_MOVE = {
     MeetingState.RECORDING: {MeetingState.PROCESSING, MeetingState.FAILED},
@@ -31,7 +31,9 @@ _MAY_MOVE = {
 
 
 async def row_in(session: AsyncSession, meeting_id: str) -> MeetingRow:
-    row = await session.get(MeetingRow, meeting_id)
+    """In a transaction that writes, the row is locked until its end: numbers have no gap whoever else writes. (SQLite
+    has one writer anyway.)"""
+    row = await session.get(MeetingRow, meeting_id, with_for_update=bool(session.info.get("is_writing")))
     if row is None:
         raise NotFoundError("There is no such meeting.", "It may have been deleted.")
     return row
@@ -64,9 +66,30 @@ async def transcript_in(session: AsyncSession, meeting_id: str) -> Transcript:
 
 
 async def minutes_in(session: AsyncSession, meeting_id: str) -> Minutes | None:
+    """The newest version, as people read it."""
+    stored = await newest_minutes(session, meeting_id)
+    if stored is None:
+        return None
+    return named_minutes([stored], await _all(session, SpeakerRow, meeting_id))[0]
+
+
+async def minutes_versions_in(session: AsyncSession, meeting_id: str) -> list[Minutes]:
+    """All versions, as people read them."""
+    rows = await _all(session, MinutesRow, meeting_id, MinutesRow.version)
+    return named_minutes(rows, await _all(session, SpeakerRow, meeting_id))
+
+
+async def newest_minutes(session: AsyncSession, meeting_id: str) -> MinutesRow | None:
     of_meeting = select(MinutesRow).where(MinutesRow.meeting_id == meeting_id)
-    newest = (await session.scalars(of_meeting.order_by(MinutesRow.version.desc()).limit(1))).first()
-    return Minutes.model_validate(newest.document) if newest is not None else None
+    return (await session.scalars(of_meeting.order_by(MinutesRow.version.desc()).limit(1))).first()
+
+
+def named_minutes(rows: Sequence[MinutesRow], speakers: Sequence[SpeakerRow]) -> list[Minutes]:
+    names = {row.label: row.name for row in speakers}
+    return [
+        Minutes.model_validate(row.document).with_names(lambda label: display_name(label, names))
+        for row in rows
+    ]
 
 
 async def _all(session: AsyncSession, table: Any, meeting_id: str, *order: Any) -> Sequence[Any]:

@@ -1,8 +1,9 @@
-"""Meetings in SQL: implements `MeetingStore`, with `sql_upkeep.py` for what happens after a meeting."""
+"""Meetings in SQL: implements `MeetingStore`, with `sql_minutes.py`, `sql_speakers.py` for who said it, and
+`sql_upkeep.py` for what happens after a meeting."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select
 
@@ -12,22 +13,22 @@ from meeting_assistant.adapters.storage.models import (
     MeetingRow,
     MinutesRow,
     SpeakerRow,
-    UtteranceRow,
-    WordRow,
+    StepRow,
 )
 from meeting_assistant.adapters.storage.rows import (
     body_of,
     event_payload,
     meeting_of,
     row_of,
-    utterance_row,
-    word_rows,
 )
+from meeting_assistant.adapters.storage.search_schema import unindex
+from meeting_assistant.adapters.storage.sql_minutes import SqlMinutes
 from meeting_assistant.adapters.storage.sql_rows import minutes_in, move, number, row_in, transcript_in
+from meeting_assistant.adapters.storage.sql_speakers import SqlSpeakers, joined_labels, put_utterance
 from meeting_assistant.adapters.storage.sql_upkeep import SqlUpkeep
-from meeting_assistant.domain.errors import NotFoundError
 from meeting_assistant.domain.events import DurableEvent
 from meeting_assistant.domain.meeting import (
+    YOU,
     Bookmark,
     Coverage,
     Meeting,
@@ -38,13 +39,16 @@ from meeting_assistant.domain.meeting import (
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.transcript import Transcript, Utterance
+from meeting_assistant.domain.workflows import WORKFLOWS_STEP
 
 
-class SqlMeetingStore(SqlUpkeep):
+class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
     """One writer, several readers; what a method returned from is on the disk."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, gateway: str = "") -> None:
+        """`gateway`: of several machines with one database, this one. It looks after the meetings that it records."""
         self._database = database
+        self._gateway = gateway
 
     async def open(self) -> None:
         """Connect and bring the schema up to date."""
@@ -60,7 +64,10 @@ class SqlMeetingStore(SqlUpkeep):
     async def create(self, meeting: Meeting) -> None:
         """Store a new meeting."""
         async with self._database.writing() as session:
-            session.add(row_of(meeting))
+            session.add(row_of(meeting, self._gateway))
+            if meeting.channels > 1:
+                await session.flush()
+                session.add(SpeakerRow(meeting_id=meeting.id, label=YOU, name="You"))
 
     async def get(self, meeting_id: str) -> Meeting:
         """The record, without its transcript."""
@@ -82,7 +89,8 @@ class SqlMeetingStore(SqlUpkeep):
     async def unfinished(self) -> list[Meeting]:
         """Recording or processing, oldest first."""
         states = [MeetingState.RECORDING.value, MeetingState.PROCESSING.value]
-        query = select(MeetingRow).where(MeetingRow.state.in_(states)).order_by(MeetingRow.id)
+        query = select(MeetingRow).where(MeetingRow.state.in_(states), MeetingRow.gateway == self._gateway)
+        query = query.order_by(MeetingRow.id)
         async with self._database.reading() as session:
             return [meeting_of(row) for row in await session.scalars(query)]
 
@@ -91,6 +99,7 @@ class SqlMeetingStore(SqlUpkeep):
         """Rows of all tables go with the meeting's; then the write-ahead log is emptied."""
         async with self._database.writing() as session:
             await row_in(session, meeting_id)
+            await unindex(session, meeting_id)
             await session.execute(delete(MeetingRow).where(MeetingRow.id == meeting_id))
         await self._database.forget_deleted()
 
@@ -112,6 +121,13 @@ class SqlMeetingStore(SqlUpkeep):
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             row.errors = [*row.errors, error.model_dump()]
+
+    @runs_to_its_end
+    async def clear_errors(self, meeting_id: str, stage: str) -> None:
+        """Of one stage."""
+        async with self._database.writing() as session:
+            row = await row_in(session, meeting_id)
+            row.errors = [error for error in row.errors if error["stage"] != stage]
 
     @runs_to_its_end
     async def add_bookmark(self, meeting_id: str, bookmark: Bookmark) -> None:
@@ -138,28 +154,21 @@ class SqlMeetingStore(SqlUpkeep):
     # --- what was said
 
     @runs_to_its_end
-    async def commit_utterance(
+    async def commit_utterances(
         self,
         meeting_id: str,
-        utterance: Utterance,
+        utterances: Sequence[Utterance],
         committed_sample: int,
         *,
         resume: ResumePoint | None = None,
-    ) -> int:
-        """Utterance, committed sample and event number in one transaction; the same revision again changes nothing."""
+    ) -> list[StoredEvent]:
+        """Words, committed sample and event numbers in one transaction; the same revision again changes nothing."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
-            known = await session.get(UtteranceRow, (meeting_id, utterance.utterance))
-            if known is not None and known.rev >= utterance.rev:
-                return known.seq
-            seq = number(session, row, "transcript", {"utterance": utterance.utterance})
-            if known is not None:
-                of_it = (WordRow.meeting_id == meeting_id) & (WordRow.utterance == utterance.utterance)
-                await session.execute(delete(WordRow).where(of_it))
-            await session.merge(utterance_row(meeting_id, utterance, seq))
-            session.add_all(word_rows(meeting_id, utterance))
+            joined = await joined_labels(session, meeting_id)
+            stored = [await put_utterance(session, row, one, joined) for one in utterances]
             _reach(row, committed_sample, resume)
-            return seq
+            return stored
 
     @runs_to_its_end
     async def commit_sample(
@@ -174,21 +183,6 @@ class SqlMeetingStore(SqlUpkeep):
         """As it was stored with the last words."""
         async with self._database.reading() as session:
             return ResumePoint.model_validate((await row_in(session, meeting_id)).resume)
-
-    @runs_to_its_end
-    async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:
-        """Name a speaker that occurs in the transcript."""
-        async with self._database.writing() as session:
-            row = await row_in(session, meeting_id)
-            of_label = (UtteranceRow.meeting_id == meeting_id) & (UtteranceRow.speaker == label)
-            if (
-                await session.scalars(select(UtteranceRow.utterance).where(of_label).limit(1))
-            ).first() is None:
-                raise NotFoundError(
-                    f"Nobody in this meeting is called {label}.", "Use a label of the transcript."
-                )
-            await session.merge(SpeakerRow(meeting_id=meeting_id, label=label, name=name))
-            return number(session, row, "speakers", {"labels": [label]})
 
     @runs_to_its_end
     async def append_event(self, meeting_id: str, body: DurableEvent) -> int:
@@ -219,17 +213,16 @@ class SqlMeetingStore(SqlUpkeep):
             if minutes is not None:
                 document = minutes.model_dump(mode="json")
                 session.add(MinutesRow(meeting_id=meeting_id, version=minutes.version, document=document))
+            # That others are to be told stands in the same transaction: no crash leaves them without.
+            await session.merge(
+                StepRow(meeting_id=meeting_id, step=WORKFLOWS_STEP, attempts=0, is_done=False)
+            )
             return number(session, row, "final", {})
 
     async def transcript(self, meeting_id: str) -> Transcript:
         """All of it, in order of time."""
         async with self._database.reading() as session:
             return await transcript_in(session, meeting_id)
-
-    async def minutes(self, meeting_id: str) -> Minutes | None:
-        """The newest version."""
-        async with self._database.reading() as session:
-            return await minutes_in(session, meeting_id)
 
     # --- events
 

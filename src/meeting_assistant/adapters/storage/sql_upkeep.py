@@ -16,10 +16,11 @@ from meeting_assistant.adapters.storage.models import (
     WordRow,
 )
 from meeting_assistant.adapters.storage.rows import event_payload, utterance_row, word_rows
+from meeting_assistant.adapters.storage.search_schema import index_utterance, unindex
+from meeting_assistant.adapters.storage.sql_deliveries import forget_actions
 from meeting_assistant.adapters.storage.sql_rows import number, row_in
 from meeting_assistant.domain.events import off_record_gap
-from meeting_assistant.domain.meeting import Coverage, MeetingState, OffRecord
-from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.meeting import MeetingState, OffRecord
 from meeting_assistant.domain.transcript import Utterance
 
 
@@ -27,6 +28,7 @@ class SqlUpkeep:
     """The second half of `SqlMeetingStore`."""
 
     _database: Database
+    _gateway: str
 
     # --- steps
 
@@ -61,7 +63,10 @@ class SqlUpkeep:
 
     async def left_open(self, step: str) -> list[str]:
         """Begun and not ended."""
-        query = select(StepRow.meeting_id).where((StepRow.step == step) & StepRow.is_done.is_(False))
+        query = select(StepRow.meeting_id).join(MeetingRow, MeetingRow.id == StepRow.meeting_id)
+        query = query.where(
+            StepRow.step == step, StepRow.is_done.is_(False), MeetingRow.gateway == self._gateway
+        )
         async with self._database.reading() as session:
             return list(await session.scalars(query.order_by(StepRow.meeting_id)))
 
@@ -95,6 +100,8 @@ class SqlUpkeep:
                 if known is not None:
                     await session.merge(utterance_row(meeting_id, utterance, known.seq))
                     session.add_all(word_rows(meeting_id, utterance))
+                    await index_utterance(session, meeting_id, utterance.utterance, utterance.text)
+            await unindex(session, meeting_id, removed)
             events = select(EventRow).where(EventRow.meeting_id == meeting_id)
             for event in (await session.scalars(events.where(EventRow.type == "transcript"))).all():
                 if event.payload["utterance"] in set(removed):
@@ -105,26 +112,13 @@ class SqlUpkeep:
             for event in (await session.scalars(events.where(EventRow.type == "notes"))).all():
                 event.payload = {}
             await session.execute(delete(MinutesRow).where(MinutesRow.meeting_id == meeting_id))
+            await forget_actions(session, meeting_id)
             for span in spans:
                 if span.end_sample is not None and (span.start_sample, span.end_sample) not in before:
                     number(session, row, "gap", event_payload(off_record_gap(span)))
             last_seq = row.last_seq
         await self._database.forget_deleted()
         return last_seq
-
-    @runs_to_its_end
-    async def rewrite(self, meeting_id: str, *, minutes: Minutes | None, coverage: Coverage) -> None:
-        """The version after the newest one."""
-        async with self._database.writing() as session:
-            (await row_in(session, meeting_id)).coverage = coverage.model_dump()
-            if minutes is not None:
-                versions = select(MinutesRow.version).where(MinutesRow.meeting_id == meeting_id)
-                newest = (
-                    await session.scalars(versions.order_by(MinutesRow.version.desc()).limit(1))
-                ).first()
-                version = (newest or 0) + 1
-                document = minutes.model_copy(update={"version": version}).model_dump(mode="json")
-                session.add(MinutesRow(meeting_id=meeting_id, version=version, document=document))
 
     # --- retention
 
@@ -134,6 +128,7 @@ class SqlUpkeep:
             (MeetingRow.state == MeetingState.DONE.value)
             & MeetingRow.sound_deleted_at_ms.is_(None)
             & (MeetingRow.created_at_ms <= created_before_ms)
+            & (MeetingRow.gateway == self._gateway)
         )
         if only_with_minutes:
             query = query.where(MeetingRow.id.in_(select(MinutesRow.meeting_id)))

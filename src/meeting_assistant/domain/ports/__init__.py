@@ -7,15 +7,27 @@ public double and for every adapter.
 from __future__ import annotations
 
 from meeting_assistant.domain.ports.checks import CheckResult
+from meeting_assistant.domain.ports.fleet import (
+    EventKind,
+    FleetEvent,
+    GatewayLink,
+    HeldJob,
+    SoundPiece,
+    WorkerLink,
+    WorkerState,
+)
 from meeting_assistant.domain.ports.jobs import JobBackend, JobHandler
 from meeting_assistant.domain.ports.language import (
+    LlmCallLog,
     LlmProvider,
     LlmReply,
     LlmRequest,
     MinutesRequest,
     MinutesWriter,
+    PreferenceStore,
 )
 from meeting_assistant.domain.ports.meetings import MeetingStore, StoredEvent
+from meeting_assistant.domain.ports.search import QuestionReader, SearchHit, SearchIndex
 from meeting_assistant.domain.ports.shares import ShareStore
 from meeting_assistant.domain.ports.sound import (
     AudioJournal,
@@ -23,6 +35,12 @@ from meeting_assistant.domain.ports.sound import (
     DecodeLimits,
     MediaDecoder,
     MediaInfo,
+)
+from meeting_assistant.domain.ports.speakers import (
+    Diarizer,
+    SpeakerTurn,
+    VoiceProfile,
+    VoiceProfileStore,
 )
 from meeting_assistant.domain.ports.speech import (
     VAD_FRAME_SAMPLES,
@@ -36,6 +54,7 @@ from meeting_assistant.domain.ports.speech import (
     VoiceEmbedder,
     VoiceVector,
 )
+from meeting_assistant.domain.ports.workflows import DeliveryStore, Integration
 
 __all__ = [
     "VAD_FRAME_SAMPLES",
@@ -47,9 +66,17 @@ __all__ = [
     "CheckResult",
     "DecodeKind",
     "DecodeLimits",
+    "DeliveryStore",
+    "Diarizer",
     "EngineInfo",
+    "EventKind",
+    "FleetEvent",
+    "GatewayLink",
+    "HeldJob",
+    "Integration",
     "JobBackend",
     "JobHandler",
+    "LlmCallLog",
     "LlmProvider",
     "LlmReply",
     "LlmRequest",
@@ -58,10 +85,20 @@ __all__ = [
     "MeetingStore",
     "MinutesRequest",
     "MinutesWriter",
+    "PreferenceStore",
+    "QuestionReader",
+    "SearchHit",
+    "SearchIndex",
     "ShareStore",
+    "SoundPiece",
+    "SpeakerTurn",
     "StoredEvent",
     "Vad",
     "VadStream",
     "VoiceEmbedder",
+    "VoiceProfile",
+    "VoiceProfileStore",
     "VoiceVector",
+    "WorkerLink",
+    "WorkerState",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+from meeting_assistant.domain.llm_calls import LlmCall, LlmPreferences, Purpose
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Transcript
 
@@ -46,6 +47,9 @@ class LlmRequest:
     schema_name: str = "answer"
     max_output_tokens: int = 1500
     temperature: float = 0.0
+    purpose: Purpose = "probe"
+    meeting_ids: tuple[str, ...] = ()
+    """Meetings of which something stands in `user`: who saw them is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,42 @@ class LlmProvider(Protocol):
         """Ask once, without retries. Raises LlmError with the cause and the remedy."""
         ...
 
+    def stream(self, request: LlmRequest) -> AsyncIterator[str | LlmReply]:
+        """Ask once: pieces of the answer as they come, then the whole reply. Raises LlmError, also half-way."""
+        ...
+
+    async def context_tokens(self) -> int | None:
+        """How much the model reads and writes in all, in tokens; None where the server does not say."""
+        ...
+
     async def close(self) -> None:
         """Close its connections."""
+        ...
+
+
+class LlmCallLog(Protocol):
+    """Which provider saw which meeting."""
+
+    async def asked(self, call: LlmCall) -> None:
+        """Record a question before it is sent; durable when it returns. Raises StorageError."""
+        ...
+
+    async def answered(self, call: LlmCall) -> None:
+        """Record what came of it."""
+        ...
+
+    async def of_meeting(self, meeting_id: str) -> list[LlmCall]:
+        """Oldest first."""
+        ...
+
+
+class PreferenceStore(Protocol):
+    """What people chose for all their meetings."""
+
+    async def preferences(self, owner: str) -> LlmPreferences:
+        """Those of one owner; nothing chosen when there are none."""
+        ...
+
+    async def set_preferences(self, owner: str, preferences: LlmPreferences) -> None:
+        """Replace them."""
         ...

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from meeting_assistant.domain.events import DurableEvent
+from meeting_assistant.domain.events import DurableEvent, NotesChanged
 from meeting_assistant.domain.meeting import (
     Bookmark,
     Coverage,
@@ -106,8 +106,49 @@ class MeetingStore(Protocol):
         """
         ...
 
-    async def rewrite(self, meeting_id: str, *, minutes: Minutes | None, coverage: Coverage) -> None:
-        """Store another version of the minutes of a finished meeting, with its coverage."""
+    async def rewrite(self, meeting_id: str, *, minutes: Minutes | None, coverage: Coverage) -> int:
+        """Store another version of the minutes of a finished meeting, with its coverage. Returns the newest version;
+        0 when there is none.
+        """
+        ...
+
+    async def stored_minutes(self, meeting_id: str) -> Minutes | None:
+        """The newest version as it is stored: with marks in the place of speakers' names."""
+        ...
+
+    async def minutes_versions(self, meeting_id: str) -> list[Minutes]:
+        """All versions, oldest first."""
+        ...
+
+    async def change_minutes(
+        self, meeting_id: str, version: int, change: Callable[[Minutes], Minutes]
+    ) -> Minutes:
+        """Change the newest version in place. Raises ConflictError when `version` is not the newest, NotFoundError when
+        there are no minutes; what `change` raises leaves everything as it was.
+        """
+        ...
+
+    async def set_wishes(
+        self,
+        meeting_id: str,
+        *,
+        template: str | None = None,
+        minutes_language: str | None = None,
+        llm_provider: str | None = None,
+    ) -> None:
+        """How the minutes are to be written; None leaves a wish as it is."""
+        ...
+
+    async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:
+        """Which integrations may hear of it; None for all."""
+        ...
+
+    async def set_local_only(self, meeting_id: str) -> None:
+        """From now on no provider outside sees it; there is no way back."""
+        ...
+
+    async def notes(self, meeting_id: str) -> list[NotesChanged]:
+        """What was noted while it ran, oldest first."""
         ...
 
     async def with_sound_until(self, created_before_ms: int, *, only_with_minutes: bool) -> list[str]:
@@ -122,6 +163,10 @@ class MeetingStore(Protocol):
         """Append what went wrong."""
         ...
 
+    async def clear_errors(self, meeting_id: str, stage: str) -> None:
+        """What went wrong in that stage is mended."""
+        ...
+
     async def add_bookmark(self, meeting_id: str, bookmark: Bookmark) -> None:
         """Append a marked moment."""
         ...
@@ -134,18 +179,46 @@ class MeetingStore(Protocol):
         """Record how much sound is safe; never moves backwards."""
         ...
 
-    async def commit_utterance(
+    async def commit_utterances(
         self,
         meeting_id: str,
-        utterance: Utterance,
+        utterances: Sequence[Utterance],
         committed_sample: int,
         *,
         resume: ResumePoint | None = None,
-    ) -> int:
-        """Store an utterance (insert, or replace when its `rev` is higher), move the committed sample forward
-        and number the `transcript` event, all in one transaction. Returns the event's `seq`. `resume` is where a
-        session that takes over begins; at the committed sample when it is left out.
+    ) -> list[StoredEvent]:
+        """Store utterances (insert, or replace when `rev` is higher), move the committed sample forward and number
+        their `transcript` events, all in one transaction. Returns the events. A label that people joined with another
+        one is stored as that one. `resume` is where a session that takes over begins; at the committed sample when it
+        is left out.
         """
+        ...
+
+    async def relabel(
+        self, meeting_id: str, speakers: Mapping[int, str | None], *, by_person: bool = False
+    ) -> StoredEvent | None:
+        """Say anew who spoke, by utterance id: raises their `rev` and numbers one `speakers` event; None when nothing
+        changed. An engine's word does not change what a person assigned. What a person changes moves the action items
+        that rest on these utterances alone from the old speaker to the new one.
+        """
+        ...
+
+    async def split_utterances(
+        self, meeting_id: str, parts: Mapping[int, Sequence[Utterance]]
+    ) -> list[StoredEvent]:
+        """Put several utterances in the place of each one (by its id): the first keeps the id with a higher `rev`, the
+        others bring new ids. Numbers a `transcript` event for each, in one transaction.
+        """
+        ...
+
+    async def merge_speakers(self, meeting_id: str, label: str, into: str) -> StoredEvent:
+        """One label in the place of another: in the transcript, in all minutes and notes, and for what is still to
+        come. Numbers a `speakers` event. Raises NotFoundError when one of them does not occur.
+        """
+        ...
+
+    async def add_speaker(self, meeting_id: str, name: str | None) -> str:
+        """Make a label for somebody whom the engine did not tell apart; it occurs once utterances are assigned."""
         ...
 
     async def commit_sample(
@@ -165,6 +238,10 @@ class MeetingStore(Protocol):
         """
         ...
 
+    async def speaker_names(self, meeting_id: str) -> dict[str, str | None]:
+        """Names that were given, by label."""
+        ...
+
     async def append_event(self, meeting_id: str, body: DurableEvent) -> int:
         """Number and store a `gap` or `notes` event. Returns its `seq`."""
         ...
@@ -178,7 +255,8 @@ class MeetingStore(Protocol):
         duration_ms: int,
         engines: Mapping[str, str],
     ) -> int:
-        """Store the minutes, mark the meeting done and number the `final` event, in one transaction.
+        """Store the minutes, mark the meeting done, open the step of its workflows and number the `final` event, in
+        one transaction.
 
         Returns the event's `seq`. A second call for a meeting that is done stores nothing and returns the
         `seq` of the existing `final`.

@@ -168,7 +168,7 @@ def _same_matter(a: Draft, b: Draft) -> bool:
 
 def is_label(owner: str) -> bool:
     """`S2`, not a name."""
-    return bool(re.fullmatch(r"S\d+", owner))
+    return bool(re.fullmatch(r"[SP]\d+", owner))
 
 
 _LIGHT = frozenset(

@@ -21,7 +21,8 @@ def upgrade() -> None:
     op.add_column("meetings", sa.Column("resume", sa.JSON(), nullable=False, server_default="{}"))
     # Meetings that are being recorded now go on at what is committed.
     point = "'{\"start_sample\": ' || committed_sample || ', \"resume_sample\": ' || committed_sample || '}'"
-    op.execute(f"UPDATE meetings SET resume = {point}")  # noqa: S608 - constants
+    value = f"CAST({point} AS JSON)" if op.get_bind().dialect.name == "postgresql" else point
+    op.execute(f"UPDATE meetings SET resume = {value}")  # noqa: S608 - constants
     op.add_column("meetings", sa.Column("off_record", sa.JSON(), nullable=False, server_default="[]"))
     op.add_column("meetings", sa.Column("sound_deleted_at_ms", sa.BigInteger(), nullable=True))
     op.create_index("ix_meetings_owner", "meetings", ["owner"])

@@ -1,0 +1,237 @@
+"""Who said it, in SQL: names, what engines and people change, one label for two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from meeting_assistant.adapters.storage.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.models import (
+    EventRow,
+    MeetingRow,
+    MinutesRow,
+    SpeakerRow,
+    UtteranceRow,
+    WordRow,
+)
+from meeting_assistant.adapters.storage.rows import utterance_row, word_rows
+from meeting_assistant.adapters.storage.search_schema import index_utterance
+from meeting_assistant.adapters.storage.sql_rows import number, row_in
+from meeting_assistant.domain.errors import ConflictError, NotFoundError
+from meeting_assistant.domain.events import SpeakersChanged, UtteranceFinished, UtteranceSpeaker
+from meeting_assistant.domain.minutes import speaker_mark
+from meeting_assistant.domain.ports import StoredEvent
+from meeting_assistant.domain.transcript import PERSON_PREFIX, PROVISIONAL, Utterance
+
+
+class SqlSpeakers:
+    """A part of `SqlMeetingStore`."""
+
+    _database: Database
+
+    @runs_to_its_end
+    async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:
+        """Name a speaker that occurs in the transcript."""
+        async with self._database.writing() as session:
+            row = await row_in(session, meeting_id)
+            await _check_label(session, meeting_id, label)
+            await _speaker(session, meeting_id, label, name=name)
+            return number(session, row, "speakers", {"labels": [label]})
+
+    @runs_to_its_end
+    async def add_speaker(self, meeting_id: str, name: str | None) -> str:
+        """The next label that no engine gives."""
+        async with self._database.writing() as session:
+            await row_in(session, meeting_id)
+            of_people = (SpeakerRow.meeting_id == meeting_id) & SpeakerRow.label.startswith(PERSON_PREFIX)
+            taken = [
+                int(label[1:]) for label in await session.scalars(select(SpeakerRow.label).where(of_people))
+            ]
+            label = f"{PERSON_PREFIX}{max(taken, default=0) + 1}"
+            await _speaker(session, meeting_id, label, name=name)
+            return label
+
+    @runs_to_its_end
+    async def relabel(
+        self, meeting_id: str, speakers: Mapping[int, str | None], *, by_person: bool = False
+    ) -> StoredEvent | None:
+        """One transaction, one event."""
+        async with self._database.writing() as session:
+            row = await row_in(session, meeting_id)
+            joined = await joined_labels(session, meeting_id)
+            changed: list[UtteranceRow] = []
+            moves: dict[tuple[str, str | None], set[int]] = {}
+            for said in await _utterances(session, meeting_id, speakers):
+                wanted = speakers[said.utterance]
+                speaker = joined.get(wanted, wanted) if wanted is not None else None
+                if by_person:
+                    if said.speaker is not None and said.speaker != speaker:
+                        moves.setdefault((said.speaker, speaker), set()).add(said.utterance)
+                elif said.is_assigned or said.speaker == speaker:
+                    continue
+                said.speaker, said.rev, said.is_assigned = (
+                    speaker,
+                    said.rev + 1,
+                    by_person or said.is_assigned,
+                )
+                changed.append(said)
+            if not changed:
+                return None
+            for (old, new), numbers in moves.items():
+                await _move_items(session, meeting_id, old, new, numbers)
+            return await _tell(session, row, changed)
+
+    @runs_to_its_end
+    async def merge_speakers(self, meeting_id: str, label: str, into: str) -> StoredEvent:
+        """Nothing of the first label is left but the note where it went."""
+        if label == into:
+            raise ConflictError("A speaker cannot be joined with itself.", "Choose another one.")
+        async with self._database.writing() as session:
+            row = await row_in(session, meeting_id)
+            for one in (label, into):
+                await _check_label(session, meeting_id, one)
+            gone = await _speaker(session, meeting_id, label)
+            kept = await _speaker(session, meeting_id, into)
+            kept.name = kept.name or gone.name
+            gone.merged_into = into
+            earlier = (SpeakerRow.meeting_id == meeting_id) & (SpeakerRow.merged_into == label)
+            for other in await session.scalars(select(SpeakerRow).where(earlier)):
+                other.merged_into = into
+            of_label = (UtteranceRow.meeting_id == meeting_id) & (UtteranceRow.speaker == label)
+            changed = list(await session.scalars(select(UtteranceRow).where(of_label)))
+            for said in changed:
+                said.speaker, said.rev = into, said.rev + 1
+            await _rewrite_items(session, meeting_id, lambda document: _with_label(document, label, into))
+            return await _tell(session, row, changed, named=into)
+
+    @runs_to_its_end
+    async def split_utterances(
+        self, meeting_id: str, parts: Mapping[int, Sequence[Utterance]]
+    ) -> list[StoredEvent]:
+        """An utterance that a person assigned, or that is gone, stays as it is."""
+        stored: list[StoredEvent] = []
+        async with self._database.writing() as session:
+            row = await row_in(session, meeting_id)
+            joined = await joined_labels(session, meeting_id)
+            for present in await _utterances(session, meeting_id, parts):
+                if present.is_assigned:
+                    continue
+                stored += [
+                    await put_utterance(session, row, part, joined) for part in parts[present.utterance]
+                ]
+        return stored
+
+
+async def joined_labels(session: AsyncSession, meeting_id: str) -> dict[str, str]:
+    """Labels that people joined with another one."""
+    joined = (SpeakerRow.meeting_id == meeting_id) & SpeakerRow.merged_into.is_not(None)
+    rows = (await session.scalars(select(SpeakerRow).where(joined))).all()
+    return {row.label: row.merged_into for row in rows if row.merged_into is not None}
+
+
+async def put_utterance(
+    session: AsyncSession, row: MeetingRow, utterance: Utterance, joined: Mapping[str, str]
+) -> StoredEvent:
+    """Insert or replace, index its words, number its event; the same revision again changes nothing."""
+    if utterance.speaker is not None and utterance.speaker in joined:
+        utterance = utterance.model_copy(update={"speaker": joined[utterance.speaker]})
+    known = await session.get(UtteranceRow, (row.id, utterance.utterance))
+    if known is not None and known.rev >= utterance.rev:
+        return StoredEvent(known.seq, UtteranceFinished(**utterance.model_dump()))
+    seq = number(session, row, "transcript", {"utterance": utterance.utterance})
+    if known is not None:
+        of_it = (WordRow.meeting_id == row.id) & (WordRow.utterance == utterance.utterance)
+        await session.execute(delete(WordRow).where(of_it))
+    await session.merge(utterance_row(row.id, utterance, seq))
+    session.add_all(word_rows(row.id, utterance))
+    await index_utterance(session, row.id, utterance.utterance, utterance.text)
+    return StoredEvent(seq, UtteranceFinished(**utterance.model_dump()))
+
+
+async def _utterances(
+    session: AsyncSession, meeting_id: str, numbers: Mapping[int, object]
+) -> Sequence[UtteranceRow]:
+    rows = await session.scalars(
+        select(UtteranceRow).where(UtteranceRow.meeting_id == meeting_id).order_by(UtteranceRow.utterance)
+    )
+    return [row for row in rows if row.utterance in numbers]
+
+
+async def _check_label(session: AsyncSession, meeting_id: str, label: str) -> None:
+    of_label = (UtteranceRow.meeting_id == meeting_id) & (UtteranceRow.speaker == label)
+    found = (await session.scalars(select(UtteranceRow.utterance).where(of_label).limit(1))).first()
+    if found is None or label == PROVISIONAL:
+        raise NotFoundError(f"Nobody in this meeting is called {label}.", "Use a label of the transcript.")
+
+
+async def _speaker(session: AsyncSession, meeting_id: str, label: str, **values: str | None) -> SpeakerRow:
+    row = await session.get(SpeakerRow, (meeting_id, label))
+    if row is None:
+        row = SpeakerRow(meeting_id=meeting_id, label=label)
+        session.add(row)
+    for key, value in values.items():
+        setattr(row, key, value)
+    return row
+
+
+async def _tell(
+    session: AsyncSession, row: MeetingRow, changed: Sequence[UtteranceRow], *, named: str | None = None
+) -> StoredEvent:
+    payload = {"labels": [named] if named else [], "utterances": [said.utterance for said in changed]}
+    lines = [
+        UtteranceSpeaker(utterance=s.utterance, rev=s.rev, speaker=s.speaker, is_assigned=s.is_assigned)
+        for s in changed
+    ]
+    names = {}
+    if named is not None:
+        known = await session.get(SpeakerRow, (row.id, named))
+        names = {named: known.name if known is not None else None}
+    return StoredEvent(
+        number(session, row, "speakers", payload), SpeakersChanged(utterances=lines, names=names)
+    )
+
+
+# --- what minutes and notes say of speakers
+
+
+async def _move_items(
+    session: AsyncSession, meeting_id: str, old: str, new: str | None, numbers: set[int]
+) -> None:
+    """Items that rest on these utterances alone: what they say of the old speaker is true of the new one."""
+
+    def change(document: Any) -> Any:
+        if isinstance(document, list):
+            return [change(one) for one in document]
+        if not isinstance(document, dict):
+            return document
+        cited = {evidence["utterance"] for evidence in document.get("evidence") or ()}
+        if cited and cited <= numbers:
+            return _with_label(document, old, new)
+        return {key: change(value) for key, value in document.items()}
+
+    await _rewrite_items(session, meeting_id, change)
+
+
+async def _rewrite_items(session: AsyncSession, meeting_id: str, change: Any) -> None:
+    for minutes in await session.scalars(select(MinutesRow).where(MinutesRow.meeting_id == meeting_id)):
+        minutes.document = change(minutes.document)
+    notes = (EventRow.meeting_id == meeting_id) & (EventRow.type == "notes")
+    for event in await session.scalars(select(EventRow).where(notes)):
+        event.payload = change(event.payload)
+
+
+def _with_label(document: Any, old: str, new: str | None) -> Any:
+    """With another speaker: as the owner, and as the mark in texts."""
+    if isinstance(document, dict):
+        changed = {key: _with_label(value, old, new) for key, value in document.items()}
+        if changed.get("owner") == old:
+            changed["owner"] = new
+        return changed
+    if isinstance(document, list):
+        return [_with_label(one, old, new) for one in document]
+    if isinstance(document, str) and new is not None:
+        return document.replace(speaker_mark(old), speaker_mark(new))
+    return document

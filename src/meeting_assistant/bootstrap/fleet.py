@@ -1,0 +1,85 @@
+"""The parts of a fleet: gateways that hold meetings, workers that hear them."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from meeting_assistant.bootstrap.speakers import build_diarization
+from meeting_assistant.bootstrap.speech import choose_engine
+from meeting_assistant.config import Settings
+from meeting_assistant.domain.errors import ConfigurationError
+from meeting_assistant.domain.ports import EngineInfo, Vad
+from meeting_assistant.services.asr_service import AsrService
+from meeting_assistant.services.diarization_service import DiarizationService
+from meeting_assistant.services.remote_sessions import RemoteSessions
+from meeting_assistant.services.session_types import SpeechTools
+from meeting_assistant.services.worker_service import Worker
+
+
+def machine_name(settings: Settings) -> str:
+    """In logs, metrics and the record of meetings."""
+    return (settings.fleet.name or socket.gethostname())[:64]
+
+
+def redis_url(settings: Settings) -> str:
+    """Raises ConfigurationError."""
+    if settings.redis_url is None:
+        raise ConfigurationError(
+            "ORCHESTRATOR_BACKEND=redis needs REDIS_URL.", "Set it, for example to redis://127.0.0.1:6379/0."
+        )
+    return settings.redis_url.get_secret_value()
+
+
+def build_remote_sessions(
+    settings: Settings, info: EngineInfo, on_engines: Callable[[dict[str, str]], None]
+) -> RemoteSessions:
+    """A gateway's side. Raises ConfigurationError."""
+    from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink
+
+    name = machine_name(settings)
+    return RemoteSessions(RedisGatewayLink(redis_url(settings), name), name, info, on_engines=on_engines)
+
+
+@dataclass(slots=True)
+class WorkerParts:
+    """Everything of a worker, wired together and not yet started."""
+
+    worker: Worker
+    asr: AsrService
+    vad: Vad
+    diarization: DiarizationService
+    threads: ThreadPoolExecutor
+    reason: str
+    """Why this engine recognises speech."""
+
+
+def build_worker(settings: Settings) -> WorkerParts:
+    """Raises ConfigurationError."""
+    from meeting_assistant.adapters.jobs.redis_fleet import RedisWorkerLink
+    from meeting_assistant.adapters.vad.silero import SileroVad
+
+    engine, reason = choose_engine(settings)
+    asr = AsrService(engine, batch_size=settings.inference_batch_size)
+    vad, diarization = SileroVad(), build_diarization(settings)
+    threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
+    name = machine_name(settings)
+    link = RedisWorkerLink(
+        redis_url(settings),
+        # Two lives of one machine must not be taken for one another.
+        f"{name}-{secrets.token_hex(4)}",
+        lease_s=settings.fleet.lease_seconds,
+        max_deliveries=settings.fleet.max_deliveries,
+    )
+    worker = Worker(
+        link,
+        SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization),
+        name=name,
+        slots=settings.fleet.slots,
+        lease_s=settings.fleet.lease_seconds,
+        engines={"asr": engine.info.model, "vad": vad.name, "diarization": "embedded"},
+    )
+    return WorkerParts(worker, asr, vad, diarization, threads, reason)

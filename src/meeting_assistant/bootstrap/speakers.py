@@ -1,0 +1,40 @@
+"""Who tells voices apart, and where those are kept that are known again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meeting_assistant.config import Settings
+from meeting_assistant.domain.ports import Diarizer, VoiceProfileStore
+from meeting_assistant.services.diarization_service import DiarizationService, choose_diarization
+
+if TYPE_CHECKING:
+    from meeting_assistant.adapters.storage.database import Database
+
+
+def build_diarization(settings: Settings) -> DiarizationService:
+    """Live, the embedded engine; after the meeting the wished one, or what stands in for it."""
+    from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
+    from meeting_assistant.adapters.diarization.nemo import NemoDiarizer
+    from meeting_assistant.adapters.diarization.pyannote import PyannoteDiarizer
+
+    choice = choose_diarization(settings.diarization_engine, is_nemo_wanted=settings.nemo_diarization_enabled)
+    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+    engines: dict[str, Diarizer] = {
+        "nemo": NemoDiarizer(),
+        "pyannote": PyannoteDiarizer(settings.diarization_model_id, token),
+    }
+    return DiarizationService(
+        EmbeddedVoices() if "embedded" in choice.chain else None,
+        [engines[name] for name in choice.chain if name in engines],
+    )
+
+
+def build_voice_profiles(settings: Settings, database: Database) -> VoiceProfileStore:
+    """Encrypted as the recordings are, also where these are kept in memory only."""
+    from meeting_assistant.adapters.diarization.embedded import MODEL_SHA256
+    from meeting_assistant.adapters.storage.keys import load_or_create_keyring
+    from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
+
+    keyring = load_or_create_keyring(settings.audio_encryption_keys(), settings.data_dir)
+    return SqlVoiceProfiles(database, keyring, f"embedded-{MODEL_SHA256[:12]}")

@@ -1,0 +1,114 @@
+"""`workflows list | test | deliveries | preview | retry`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from meeting_assistant.bootstrap import database_url, prepare_data_dir
+from meeting_assistant.bootstrap.workflows import build_integrations, build_workflows
+from meeting_assistant.config import load_settings
+from meeting_assistant.domain.errors import InputError
+from meeting_assistant.domain.workflows import Delivery, DeliveryState
+from meeting_assistant.integrations.workflows import Workflows
+
+R = TypeVar("R")
+
+
+def list_integrations() -> None:
+    """Those that are configured."""
+    settings = load_settings()
+    table = Table("Name", "Delivers to", "How", title="Integrations", title_justify="left")
+    for name, integration in build_integrations(settings).items():
+        about = integration.describe()
+        how = "by itself" if name in settings.workflow_auto_approve else "after a click"
+        table.add_row(name, about.target, how)
+    if not table.row_count:
+        Console().print("None is configured; docs/workflows.md says how.")
+        return
+    Console().print(table)
+
+
+def test_integration(name: str) -> None:
+    """Raises ConfigurationError, InputError, DeliveryError."""
+
+    async def run() -> str:
+        integrations = build_integrations(load_settings())
+        if name not in integrations:
+            there = ", ".join(integrations) or "none"
+            raise InputError(f"{name} is not configured.", f"Configured: {there}. See docs/workflows.md.")
+        try:
+            return await integrations[name].test()
+        finally:
+            await integrations[name].close()
+
+    sys.stdout.write(asyncio.run(run()) + "\n")
+
+
+def show_deliveries(states: list[DeliveryState], *, is_json: bool) -> None:
+    """The newest in these states; all when none is named."""
+    found = _with_workflows(lambda workflows: workflows.recent(states or list(DeliveryState)))
+    if is_json:
+        json.dump([delivery.model_dump(mode="json") for delivery in found], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return
+    _print(found)
+
+
+def show_preview(meeting_id: str) -> None:
+    """Exactly what would be sent now, as JSON: nothing is sent."""
+    planned = _with_workflows(lambda workflows: workflows.preview(meeting_id))
+    shown = [
+        {
+            "id": delivery.id,
+            "integration": delivery.integration,
+            "state": known.state.value if known else "new",
+            **delivery.action.model_dump(mode="json"),
+        }
+        for delivery, known in planned
+    ]
+    json.dump(shown, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def retry_delivery(delivery_id: str) -> None:
+    """A running server takes it up within half a minute, else the next start does. Raises NotFoundError."""
+    _with_workflows(lambda workflows: workflows.retry(delivery_id))
+    sys.stdout.write("It is tried again by the server, within half a minute when one is running.\n")
+
+
+def _with_workflows(use: Callable[[Workflows], Awaitable[R]]) -> R:
+    from meeting_assistant.adapters.storage.database import Database
+    from meeting_assistant.adapters.storage.sql_deliveries import SqlDeliveryStore
+    from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+
+    settings = load_settings()
+    prepare_data_dir(settings.data_dir)
+
+    async def run() -> R:
+        database = Database(database_url(settings))
+        store = SqlMeetingStore(database)
+        await store.open()
+        try:
+            workflows, _ = build_workflows(settings, store, SqlDeliveryStore(database))
+            return await use(workflows)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def _print(deliveries: list[Delivery]) -> None:
+    table = Table("Id", "Integration", "State", "Attempts", "Reference or reason", title_justify="left")
+    for one in deliveries:
+        reference = one.receipt.reference if one.receipt else None
+        table.add_row(
+            one.id, one.integration, one.state, str(one.attempts), reference or one.last_error or ""
+        )
+    Console().print(table)

@@ -1,0 +1,137 @@
+"""Carrying work between the gateways that hold meetings and the workers that hear them.
+
+Whatever carries it may forget everything at any time: what has to be kept is in the database and in the recordings of
+the gateway. Methods that say so raise CarrierError when nothing can be carried for now; the caller tries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from meeting_assistant.domain.jobs import InferenceJob
+
+EventKind = Literal[
+    "hello", "partial", "words", "silence", "gap", "relabel", "name", "done", "failed", "dead"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetEvent:
+    """What a worker tells a gateway about one meeting."""
+
+    meeting_id: str
+    attempt: str
+    """One worker's hold on the meeting; what an earlier one still says counts no more."""
+    number: int
+    """From 1 within the attempt, without a gap; 0 for what may be lost (`partial`) and for `dead`."""
+    kind: EventKind
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SoundPiece:
+    """What a worker is given to hear."""
+
+    pcm: bytes
+    offset: int
+    """Bytes that were handed over before it: what comes twice or is missing is noticed by it."""
+    is_watched: bool
+    is_attended: bool
+    received_sample: int
+    is_end: bool = False
+    spec: dict[str, Any] | None = None
+    """First of all: how the session is run."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What a worker says of itself."""
+
+    name: str
+    slots: int
+    busy: int
+    engines: dict[str, str]
+
+
+class GatewayLink(Protocol):
+    """A gateway's side."""
+
+    async def submit(self, job: InferenceJob) -> None:
+        """Offer a job to the workers; a key that is offered already is not offered again. Raises CarrierError."""
+        ...
+
+    async def is_offered(self, job: InferenceJob) -> bool:
+        """True while a worker has it or may take it. Raises CarrierError."""
+        ...
+
+    async def withdraw(self, job: InferenceJob) -> None:
+        """Nobody needs it any more; what fails is forgotten by itself later."""
+        ...
+
+    async def feed(self, attempt: str, piece: SoundPiece) -> None:
+        """Hand sound to an attempt, in order; waits while it is far behind. Raises CarrierError."""
+        ...
+
+    async def drop_feed(self, attempt: str) -> None:
+        """Nobody hears it any more."""
+        ...
+
+    def events(self) -> AsyncIterator[FleetEvent]:
+        """Everything that workers tell this gateway, until cancelled; trouble with the carrier is waited out."""
+        ...
+
+    async def workers(self) -> Sequence[WorkerState]:
+        """Those that were alive a moment ago. Raises CarrierError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; idempotent."""
+        ...
+
+
+class HeldJob(Protocol):
+    """A job that this worker has, as long as its lease is renewed."""
+
+    @property
+    def job(self) -> InferenceJob:
+        """What to do."""
+        ...
+
+    async def keep(self) -> bool:
+        """Renew the lease; False when somebody else has it, or nobody knows it any more. Raises CarrierError."""
+        ...
+
+    async def done(self) -> bool:
+        """Take it off the list, if it is still ours; False when it is not. Raises CarrierError."""
+        ...
+
+    async def give_back(self) -> None:
+        """Another worker may have it at once. Raises CarrierError."""
+        ...
+
+
+class WorkerLink(Protocol):
+    """A worker's side."""
+
+    async def take(self, timeout_s: float) -> HeldJob | None:
+        """The next job: abandoned ones first. One that was begun too often is put aside and its gateway told. Raises
+        CarrierError."""
+        ...
+
+    async def tell(self, gateway: str, event: FleetEvent) -> None:
+        """To the gateway that holds the meeting. Raises CarrierError."""
+        ...
+
+    def sound(self, attempt: str) -> AsyncIterator[SoundPiece]:
+        """What the gateway feeds, from the beginning, up to the end; trouble with the carrier is waited out."""
+        ...
+
+    async def announce(self, state: WorkerState) -> None:
+        """Be counted for a few seconds. Raises CarrierError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; idempotent."""
+        ...

@@ -1,0 +1,78 @@
+"""Mattermost: a post in a channel, by an incoming webhook.
+
+A post may have 16383 characters of Markdown; what was said is escaped, and a zero-width space behind each @ keeps
+it from calling anybody. A webhook has no idempotency key: an attempt that is cut short may be posted twice.
+"""
+
+from __future__ import annotations
+
+from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
+from meeting_assistant.integrations.http import HttpTarget
+from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
+from meeting_assistant.integrations.texts import cut, headline, markdown, packed, parts_of
+
+MAX_TEXT = 16_000
+MAX_ITEM = 2000
+
+
+class MattermostOptions(IntegrationOptions):
+    """Of an incoming webhook."""
+
+    webhook_url: SecretAddress
+    """Its address."""
+
+
+class MattermostIntegration:
+    """Implements `Integration`."""
+
+    name = "mattermost"
+    Options = MattermostOptions
+
+    def __init__(self, options: MattermostOptions) -> None:
+        self._url = options.webhook_url.get_secret_value()
+        self._http = HttpTarget("Mattermost")
+
+    def describe(self) -> Description:
+        """The channel is known to Mattermost only."""
+        return Description("Mattermost", "the channel of the webhook")
+
+    def plan(self, outcome: MeetingOutcome) -> list[Action]:
+        """One post, or several when it is too long for one."""
+        if not outcome.has_something_to_tell:
+            return []
+        texts = list(packed(_lines(outcome), MAX_TEXT))
+        return [
+            Action(
+                key="minutes" if number == 1 else f"minutes-{number}",
+                title="Minutes to the channel" + (f" ({number} of {len(texts)})" if len(texts) > 1 else ""),
+                payload={"text": text},
+            )
+            for number, text in enumerate(texts, start=1)
+        ]
+
+    async def deliver(self, delivery: Delivery) -> Receipt:
+        """Mattermost answers `ok` and nothing more."""
+        await self._http.send("POST", self._url, body=delivery.action.payload)
+        return Receipt()
+
+    async def test(self) -> str:
+        """Posts a line."""
+        await self._http.send("POST", self._url, body={"text": "Meeting Assistant can post here."})
+        return "A line was posted to the channel."
+
+    async def close(self) -> None:
+        """Idempotent."""
+        await self._http.close()
+
+
+def _lines(outcome: MeetingOutcome) -> list[str]:
+    lines = [
+        f"#### {markdown(cut(outcome.title, 200))}",
+        f"{markdown(headline(outcome))} · [Transcript and evidence]({outcome.link})",
+    ]
+    for part in parts_of(outcome):
+        lines.append(f"\n**{markdown(part.title)}**")
+        for line in part.lines:
+            detail = f" — **{markdown(cut(line.detail, MAX_ITEM))}**" if line.detail else ""
+            lines.append(f"* {markdown(cut(line.text, MAX_ITEM))}{detail} [▸]({line.link})")
+    return lines

@@ -1,0 +1,75 @@
+"""Which integrations there are, and which of them are configured.
+
+Those of this package stand in a table; a package outside adds its own by an entry point of the group
+`meeting_assistant.integrations` whose name is the integration's and which leads to its class. See `docs/extending.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from meeting_assistant.domain.errors import ConfigurationError
+from meeting_assistant.domain.ports import Integration
+from meeting_assistant.integrations.options import IntegrationOptions, read_options
+
+GROUP = "meeting_assistant.integrations"
+_OWN = {
+    "slack": "slack:SlackIntegration",
+    "teams": "teams:TeamsIntegration",
+    "mattermost": "mattermost:MattermostIntegration",
+    "email": "mail:MailIntegration",
+    "webhook": "webhook:WebhookIntegration",
+    "jira": "jira:JiraIntegration",
+    "linear": "linear:LinearIntegration",
+    "github": "github:GitHubIntegration",
+    "caldav": "caldav:CaldavIntegration",
+    "markdown": "markdown_notes:MarkdownIntegration",
+    "log": "audit_log:AuditLogIntegration",
+}
+"""In the order in which they are shown."""
+
+
+class IntegrationClass(Protocol):
+    """What a name leads to."""
+
+    name: str
+    Options: type[IntegrationOptions]
+
+    def __call__(self, options: Any) -> Integration:
+        """Make one."""
+        ...
+
+
+def names() -> list[str]:
+    """All that there are, ours first."""
+    return [*_OWN, *sorted(point.name for point in entry_points(group=GROUP) if point.name not in _OWN)]
+
+
+def class_of(name: str) -> IntegrationClass:
+    """Imported only now: one that is not configured costs nothing. Raises ConfigurationError."""
+    if name in _OWN:
+        module, _, kind = _OWN[name].partition(":")
+        found: IntegrationClass = getattr(import_module(f"meeting_assistant.integrations.{module}"), kind)
+        return found
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            loaded: IntegrationClass = point.load()
+            return loaded
+    raise ConfigurationError(
+        f"There is no integration called {name}.", f"There are: {', '.join(names())}. See docs/workflows.md."
+    )
+
+
+def build(configured: Mapping[str, Mapping[str, str]]) -> dict[str, Integration]:
+    """The integrations for which there are options, in the order of `names`. Raises ConfigurationError."""
+    for name in configured:
+        class_of(name)
+    built: dict[str, Integration] = {}
+    for name in names():
+        if name in configured:
+            kind = class_of(name)
+            built[name] = kind(read_options(name, kind.Options, configured[name]))
+    return built

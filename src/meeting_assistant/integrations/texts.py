@@ -1,0 +1,100 @@
+"""What messages and tickets say about a meeting, before each target writes it in its own way. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from meeting_assistant.domain.minutes import ActionItem, Item
+from meeting_assistant.domain.workflows import MeetingOutcome, kinds_of_items
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_MENTION = re.compile(r"@(?=\w)")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~!&])")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One item, ready to be written."""
+
+    text: str
+    detail: str
+    """Who and when, for an action item; else empty."""
+    link: str
+    """To the moment at which it was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section of the minutes."""
+
+    title: str
+    lines: Sequence[Line]
+
+
+def parts_of(outcome: MeetingOutcome) -> list[Part]:
+    """What a message about the meeting tells, in order. Soft cues are not told: nobody agreed to them."""
+    if outcome.minutes is None:
+        return []
+    return [
+        Part(title, [line_of(outcome, item) for item in items])
+        for title, items in kinds_of_items(outcome.minutes)
+    ]
+
+
+def line_of(outcome: MeetingOutcome, item: Item) -> Line:
+    """An item with who is to do it and when."""
+    detail = ""
+    if isinstance(item, ActionItem):
+        owner = outcome.owner_name(item) or "nobody named"
+        detail = ", ".join(filter(None, (one_line(owner), when(item))))
+    return Line(one_line(item.text), detail, outcome.link_to(item))
+
+
+def when(item: ActionItem) -> str:
+    """`by Friday (27 November 2026)`, as far as it is known."""
+    day = f"{item.due:%d %B %Y}".lstrip("0") if item.due else ""
+    phrase = one_line(item.due_phrase or "")
+    return f"{phrase} ({day})" if phrase and day else phrase or day
+
+
+def headline(outcome: MeetingOutcome) -> str:
+    """When and how long: `24 November 2026, 10:00, 32 min, 3 people`."""
+    minutes = max(1, round(outcome.meeting.duration_ms / 60_000))
+    people = len(outcome.transcript.speakers)
+    who = f", {people} {'person' if people == 1 else 'people'}" if people else ""
+    return f"{outcome.began:%d %B %Y, %H:%M}".lstrip("0") + f", {minutes} min{who}"
+
+
+def one_line(text: str) -> str:
+    """Without control characters, line ends and characters that turn the direction of writing around."""
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def cut(text: str, limit: int) -> str:
+    """At most so many characters."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def unmentioned(text: str) -> str:
+    """With nobody notified: what was said must not call people."""
+    return _MENTION.sub("@\u200b", text)
+
+
+def markdown(text: str) -> str:
+    """Shown as it was said: nothing in it becomes a heading, a link, an image, HTML or a mention."""
+    return unmentioned(_MARKDOWN.sub(r"\\\1", one_line(text)))
+
+
+def packed(pieces: Sequence[str], limit: int, joint: str = "\n") -> Iterator[str]:
+    """Pieces joined to texts of at most `limit` characters, in order; a longer piece is cut."""
+    text = ""
+    for piece in (cut(piece, limit) for piece in pieces):
+        if text and len(text) + len(joint) + len(piece) > limit:
+            yield text
+            text = piece
+        else:
+            text = f"{text}{joint}{piece}" if text else piece
+    if text:
+        yield text

@@ -1,0 +1,290 @@
+"""After the meeting: what is to be delivered is planned into the outbox, shown, approved, retried."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from meeting_assistant import observability as obs
+from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
+from meeting_assistant.domain.jobs import InferenceJob
+from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
+from meeting_assistant.domain.ports import DeliveryStore, Integration, MeetingStore
+from meeting_assistant.domain.workflows import (
+    WORKFLOWS_STEP,
+    Action,
+    Delivery,
+    DeliveryState,
+    Description,
+    MeetingOutcome,
+    delivery_id,
+)
+from meeting_assistant.integrations.calendar_events import CalendarEntry, entries_of, to_ics
+from meeting_assistant.integrations.dispatcher import Dispatcher
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 5
+"""Of planning; they are counted before they are made."""
+MEETINGS_IN_FEED = 200
+
+ReadOutcome = Callable[[str], Awaitable[MeetingOutcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """An integration that is configured."""
+
+    name: str
+    description: Description
+    is_automatic: bool
+    """It delivers without being asked; else it proposes."""
+
+
+class Workflows:
+    """What people, jobs and the outbox's dispatcher meet in."""
+
+    def __init__(
+        self,
+        integrations: Mapping[str, Integration],
+        *,
+        meetings: MeetingStore,
+        deliveries: DeliveryStore,
+        dispatcher: Dispatcher,
+        read_outcome: ReadOutcome,
+        approved: Collection[str],
+        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+    ) -> None:
+        """`approved`: integrations that need no click."""
+        self._integrations = integrations
+        self._meetings = meetings
+        self._deliveries = deliveries
+        self._dispatcher = dispatcher
+        self._read_outcome = read_outcome
+        self._approved = frozenset(approved)
+        self._now_ms = now_ms
+
+    # --- the job
+
+    async def handle(self, job: InferenceJob) -> None:
+        """The handler of `workflows` jobs."""
+        try:
+            attempts = await self._meetings.begin_step(job.meeting_id, WORKFLOWS_STEP)
+            if attempts > MAX_ATTEMPTS:
+                await self._give_up(job.meeting_id)
+            elif attempts:
+                await run_post_meeting_workflows(await self._meetings.get(job.meeting_id), self)
+        except NotFoundError:
+            return  # deleted meanwhile
+
+    async def left_open(self) -> list[str]:
+        """Meetings whose deliveries are not in the outbox yet."""
+        return await self._meetings.left_open(WORKFLOWS_STEP)
+
+    async def _give_up(self, meeting_id: str) -> None:
+        failure = StageError(
+            stage="workflows",
+            code="needs_attention",
+            message=f"Planning what follows from this meeting was begun {MAX_ATTEMPTS} times and never ended.",
+            remedy="Its minutes are stored. See the server's log, then send it from the meeting's page.",
+        )
+        await self._meetings.add_error(meeting_id, failure)
+        await self._meetings.end_step(meeting_id, WORKFLOWS_STEP)
+
+    # --- planning
+
+    async def plan(self, meeting: Meeting) -> list[Delivery]:
+        """What every integration that may hear of the meeting would do now, whether it is in the outbox or not.
+
+        An integration that fails is left out, and an error of the meeting says so.
+        """
+        outcome = await self._read_outcome(meeting.id)
+        planned: list[Delivery] = []
+        for name, integration in self._integrations.items():
+            if meeting.workflows is not None and name not in meeting.workflows:
+                continue
+            try:
+                actions = integration.plan(outcome)
+            except Exception as error:
+                logger.exception(
+                    "An integration could not plan.",
+                    extra=obs.log_fields(meeting=meeting.id, integration=name),
+                )
+                await self._note_failed_plan(meeting.id, name, error)
+                continue
+            planned += [self._delivery(meeting, name, integration, action) for action in actions]
+        return planned
+
+    async def run(self, meeting: Meeting) -> list[Delivery]:
+        """Put what is planned into the outbox; what is there already is left as it is. Returns what is new."""
+        added = await self._deliveries.plan(meeting.id, await self.plan(meeting), WORKFLOWS_STEP)
+        self._dispatcher.wake()
+        logger.info("Workflows planned.", extra=obs.log_fields(meeting=meeting.id, deliveries=len(added)))
+        return added
+
+    def _delivery(self, meeting: Meeting, name: str, integration: Integration, action: Action) -> Delivery:
+        # What must not leave the house leaves it only when somebody says so for this very thing.
+        may_go = name in self._approved and (integration.describe().is_local or not meeting.local_only)
+        return Delivery(
+            id=delivery_id(meeting.id, name, action.key),
+            meeting_id=meeting.id,
+            integration=name,
+            action=action,
+            state=DeliveryState.PENDING if may_go else DeliveryState.PROPOSED,
+            created_at_ms=self._now_ms(),
+        )
+
+    async def _note_failed_plan(self, meeting_id: str, name: str, error: Exception) -> None:
+        failure = StageError(
+            stage="workflows",
+            code="integration_failed",
+            message=f"{name} could not plan what to deliver ({type(error).__name__}).",
+            remedy="The minutes are stored. See the server's log, and report it to whoever wrote the integration.",
+        )
+        await self._meetings.add_error(meeting_id, failure)
+
+    # --- what people do
+
+    def configured(self) -> list[Configured]:
+        """In the order in which they are shown."""
+        return [
+            Configured(name, integration.describe(), name in self._approved)
+            for name, integration in self._integrations.items()
+        ]
+
+    async def of_meeting(self, meeting_id: str) -> list[Delivery]:
+        """In the order in which they were planned; what is not decided yet as it would be delivered now."""
+        fresh = {}
+        deliveries = await self._deliveries.of_meeting(meeting_id)
+        if any(delivery.state is DeliveryState.PROPOSED for delivery in deliveries):
+            fresh = {one.id: one.action for one in await self.plan(await self._meetings.get(meeting_id))}
+        return [
+            one.model_copy(update={"action": fresh.get(one.id, one.action)})
+            if one.state is DeliveryState.PROPOSED
+            else one
+            for one in deliveries
+        ]
+
+    async def preview(self, meeting_id: str) -> list[tuple[Delivery, Delivery | None]]:
+        """A dry run: everything that would be delivered now, each with what is in the outbox under its id."""
+        meeting = await self._over(meeting_id)
+        known = {delivery.id: delivery for delivery in await self._deliveries.of_meeting(meeting_id)}
+        return [(planned, known.get(planned.id)) for planned in await self.plan(meeting)]
+
+    async def choose(self, meeting_id: str, names: Sequence[str] | None) -> None:
+        """Which integrations may hear of a meeting; None for all. Raises InputError, NotFoundError."""
+        self.check_names(names)
+        await self._meetings.set_workflows(meeting_id, names)
+
+    def check_names(self, names: Sequence[str] | None) -> None:
+        """Raises InputError for one that is not configured."""
+        unknown = sorted(set(names or ()) - set(self._integrations))
+        if unknown:
+            there = ", ".join(self._integrations) or "none"
+            raise InputError(
+                f"There is no integration called {', '.join(unknown)} on this server.",
+                f"Configured: {there}.",
+            )
+
+    async def run_again(self, meeting_id: str) -> list[Delivery]:
+        """After the minutes, or the choice, have changed: what is new goes into the outbox."""
+        return await run_post_meeting_workflows(await self._over(meeting_id), self)
+
+    async def approve(self, meeting_id: str, wanted: str) -> Delivery:
+        """Deliver what was proposed, with the words that the minutes have now. Raises NotFoundError, ConflictError."""
+        delivery = await self._of(meeting_id, wanted)
+        if delivery.state is not DeliveryState.PROPOSED:
+            raise ConflictError("This does not wait for anybody.", "Read its state.")
+        meeting = await self._meetings.get(meeting_id)
+        fresh = next((one for one in await self.plan(meeting) if one.id == wanted), None)
+        if fresh is None:
+            raise ConflictError(
+                "The minutes do not hold this any more, or it may no longer go there.",
+                "Dismiss it, or add the item again.",
+            )
+        return await self._decide(
+            delivery.model_copy(update={"action": fresh.action}),
+            DeliveryState.PENDING,
+            DeliveryState.PROPOSED,
+        )
+
+    async def dismiss(self, meeting_id: str, wanted: str) -> Delivery:
+        """It is not wanted. Raises NotFoundError, ConflictError when it is done or on its way."""
+        delivery = await self._of(meeting_id, wanted)
+        if delivery.state not in (DeliveryState.PROPOSED, DeliveryState.PARKED, DeliveryState.PENDING):
+            raise ConflictError("This is done, decided or on its way.", "Read its state.")
+        return await self._decide(delivery, DeliveryState.DISMISSED, delivery.state)
+
+    async def retry(self, wanted: str, meeting_id: str | None = None) -> Delivery:
+        """Try again what was given up or dismissed, from the first attempt. Raises NotFoundError, ConflictError."""
+        delivery = await self._of(meeting_id, wanted)
+        if delivery.state not in (DeliveryState.PARKED, DeliveryState.DISMISSED):
+            raise ConflictError("This was not given up.", "Read its state.")
+        return await self._decide(delivery, DeliveryState.PENDING, delivery.state)
+
+    async def recent(self, states: Collection[DeliveryState], owner: str | None = None) -> list[Delivery]:
+        """Of all meetings of an owner, or of all; newest first."""
+        return await self._deliveries.recent(states=states, owner=owner)
+
+    async def test(self, name: str) -> str:
+        """Prove that an integration works. Raises NotFoundError, DeliveryError."""
+        if name not in self._integrations:
+            there = ", ".join(self._integrations) or "none"
+            raise NotFoundError(f"{name} is not configured.", f"Configured: {there}. See docs/workflows.md.")
+        return await self._integrations[name].test()
+
+    async def calendar(self, meeting_id: str) -> bytes:
+        """What follows from a meeting, as an iCalendar file."""
+        outcome = await self._read_outcome((await self._over(meeting_id)).id)
+        return to_ics(entries_of(outcome), outcome.title)
+
+    async def feed(self, owner: str | None) -> bytes:
+        """What follows from the newest meetings of an owner, or of all."""
+        entries: list[CalendarEntry] = []
+        for meeting in await self._meetings.recent(limit=MEETINGS_IN_FEED, owner=owner):
+            if meeting.state is MeetingState.DONE:
+                entries += entries_of(await self._read_outcome(meeting.id))
+        return to_ics(entries)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        for integration in self._integrations.values():
+            await integration.close()
+
+    async def _over(self, meeting_id: str) -> Meeting:
+        meeting = await self._meetings.get(meeting_id)
+        if meeting.state is not MeetingState.DONE:
+            raise ConflictError("This meeting is not over.", "Wait until its minutes are written.")
+        return meeting
+
+    async def _of(self, meeting_id: str | None, wanted: str) -> Delivery:
+        delivery = await self._deliveries.get(wanted)
+        if meeting_id is not None and delivery.meeting_id != meeting_id:
+            raise NotFoundError("There is no such delivery.", "See those of the meeting.")
+        return delivery
+
+    async def _decide(self, delivery: Delivery, state: DeliveryState, before: DeliveryState) -> Delivery:
+        """Only from the state in which it was read: of two people who click, one is told that it is decided."""
+        decided = delivery.model_copy(
+            update={
+                "state": state,
+                "attempts": 0,
+                "next_at_ms": self._now_ms(),
+                "done_at_ms": self._now_ms() if state is DeliveryState.DISMISSED else None,
+            }
+        )
+        others = [other for other in DeliveryState if other is not before]
+        if not await self._deliveries.update(decided, unless=others):
+            raise ConflictError("Somebody else decided this meanwhile.", "Read its state.")
+        self._dispatcher.wake()
+        return decided
+
+
+async def run_post_meeting_workflows(meeting: Meeting, workflows: Workflows) -> list[Delivery]:
+    """Plan everything that is to follow from a finished meeting into the outbox, from which it is delivered.
+
+    Calling it again adds only what is new. Returns what was added.
+    """
+    return await workflows.run(meeting)

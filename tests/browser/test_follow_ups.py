@@ -1,0 +1,108 @@
+"""What follows from a meeting, on its page: proposed, approved, delivered, given up, tried again."""
+
+from __future__ import annotations
+
+import io
+import re
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, expect
+
+from meeting_assistant.testing.after_meeting import BEGAN_MS, LINES, MINUTES
+from meeting_assistant.testing.seed import Held, seed
+from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.testing.targets import GitHub, TargetServer, slack
+
+OpenBrowser = Callable[..., BrowserContext]
+
+
+class Told:
+    """A server with a finished meeting, a repository and a channel that is archived at first."""
+
+    def __init__(
+        self, server: ServerProcess, meeting_id: str, repository: GitHub, channel: TargetServer
+    ) -> None:
+        self.server, self.meeting_id, self.repository, self.channel = server, meeting_id, repository, channel
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    held = Held(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
+    (meeting_id,) = seed(tmp_path / "data", held)
+    repository = GitHub()
+    with (
+        TargetServer(repository) as tracker,
+        TargetServer(slack).fail_with(410, "channel_is_archived") as channel,
+    ):
+        env = {
+            "MEETING_SLACK_WEBHOOK_URL": f"{channel.url}/services/secret",
+            "WORKFLOWS__GITHUB__REPOSITORY": "acme/plans",
+            "WORKFLOWS__GITHUB__TOKEN": "github-token",
+            "WORKFLOWS__GITHUB__API_URL": tracker.url,
+        }
+        with ServerProcess(tmp_path / "data", env) as server:
+            yield Told(server, meeting_id, repository, channel)
+
+
+def test_tickets_are_approved_and_a_channel_is_tried_again(told: Told, open_browser: OpenBrowser) -> None:
+    page = open_browser().new_page()
+    page.goto(f"{told.server.url}/#/meetings/{told.meeting_id}/2")
+    expect(page.locator("#utterance-2")).to_have_class(re.compile(r"\bmarked\b"))
+    rows = page.get_by_test_id("delivery")
+
+    def named(title: str) -> Locator:
+        return rows.filter(has=page.locator(".what", has_text=title))
+
+    expect(rows).to_have_count(3)
+    parked = named("Minutes to the channel")
+    expect(parked).to_contain_text("gone for good (HTTP 410, channel_is_archived)")
+    first = named("Send the release notes.")
+    first.get_by_text("What is sent").click()
+    expect(first.locator("pre")).to_contain_text('"title": "Send the release notes."')
+    second = named("<!channel>")
+    second.get_by_test_id("dismiss").click()
+    expect(second).to_contain_text("dismissed")
+    assert told.repository.issues == []
+    first.get_by_test_id("approve").click()
+    expect(first.get_by_role("link", name="acme/plans#1")).to_have_attribute(
+        "href", "https://github.example/acme/plans/issues/1"
+    )
+    expect(first).to_contain_text("delivered")
+    parked.get_by_test_id("retry-delivery").click()
+    expect(parked).to_have_attribute("data-state", "done")
+    assert [issue["title"] for issue in told.repository.issues] == ["Send the release notes."]
+
+
+def test_an_integration_is_tested_and_a_meeting_may_do_without_it(
+    told: Told, open_browser: OpenBrowser
+) -> None:
+    page = open_browser().new_page()
+    page.goto(told.server.url)
+    page.get_by_text("Title, names and special words").click()
+    page.get_by_test_id("integrations").click()
+    expect(page.get_by_test_id("integration")).to_have_count(2)
+    page.get_by_test_id("test-github").click()
+    expect(page.get_by_text("Issues can be made in acme/plans.")).to_be_visible()
+    page.get_by_test_id("test-slack").click()
+    expect(page.get_by_text("A line was posted to the channel.")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_test_id("wants-slack").uncheck()
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(32_000))
+    page.get_by_test_id("upload-input").set_input_files(
+        {"name": "quiet.wav", "mimeType": "audio/wav", "buffer": sound.getvalue()}
+    )
+    expect(page.get_by_test_id("delete-meeting")).to_be_visible()
+    assert told.server.get("/api/meetings")["meetings"][0]["workflows"] == ["github"]
+    page.goto(told.server.url)
+    page.get_by_test_id("try-sample").click()
+    expect(page.get_by_test_id("status")).to_contain_text("Listening")
+    newest = told.server.get("/api/meetings")["meetings"][0]
+    assert (newest["title"], newest["workflows"]) == ("Sample meeting", [])

@@ -1,0 +1,99 @@
+"""What the full-text index promises, on every database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import uuid_utils
+
+from meeting_assistant.adapters.storage.database import Database
+from meeting_assistant.adapters.storage.sql_search import SqlSearchIndex
+from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+from meeting_assistant.domain.meeting import Meeting, MeetingState
+from meeting_assistant.domain.transcript import Utterance
+
+LINES = (
+    "We are shipping the release on Friday.",
+    "Friday is too early, the releases need a test.",
+    "Das Müsli ist fertig.",
+    "会議は金曜日です",
+    'A "quoted" phrase & an operator | nothing more.',
+)
+
+
+class Library:
+    def __init__(self, url: str) -> None:
+        database = Database(url)
+        self.store, self.index = SqlMeetingStore(database), SqlSearchIndex(database)
+
+    async def hold(self, *lines: str, owner: str = "ana") -> str:
+        meeting = Meeting(
+            id=str(uuid_utils.uuid7()),
+            title="",
+            state=MeetingState.RECORDING,
+            source="live",
+            created_at_ms=0,
+            owner=owner,
+        )
+        await self.store.create(meeting)
+        said = [
+            Utterance(utterance=n, start_ms=n * 1000, end_ms=n * 1000 + 900, text=line)
+            for n, line in enumerate(lines, start=1)
+        ]
+        await self.store.commit_utterances(meeting.id, said, 16_000)
+        return meeting.id
+
+    async def find(self, *words: str, **options: object) -> list[int]:
+        hits = await self.index.search(words, **options)  # type: ignore[arg-type]
+        return [hit.utterance.utterance for hit in hits]
+
+
+@pytest.fixture
+async def library(database_url: str) -> AsyncIterator[Library]:
+    library = Library(database_url)
+    await library.store.open()
+    yield library
+    await library.store.close()
+
+
+async def test_words_are_found_by_their_stem_and_without_accents(library: Library) -> None:
+    await library.hold(*LINES)
+    assert set(await library.find("release")) == {1, 2}
+    assert await library.find("ship") == [1]
+    assert await library.find("musli") == [3]
+    assert await library.find("Müsli") == [3]
+    assert await library.find("金曜") == [4], "a part of a run of characters"
+
+
+async def test_more_of_the_words_come_first_and_all_can_be_asked_for(library: Library) -> None:
+    await library.hold(*LINES)
+    assert (await library.find("Friday", "early", "test"))[0] == 2
+    assert await library.find("Friday", "shipping", has_all=True) == [1]
+    assert await library.find("Friday", "nowhere", has_all=True) == []
+
+
+@pytest.mark.parametrize(
+    "words", [('"',), ("&",), ("' OR 1=1 --",), ("|",), ("",), ("(",), (":*",), ("quoted",)]
+)
+async def test_nothing_that_is_asked_for_is_an_operator(library: Library, words: tuple[str, ...]) -> None:
+    await library.hold(*LINES)
+    assert set(await library.find(*words)) <= {5}
+
+
+async def test_everybody_finds_their_own(library: Library) -> None:
+    mine = await library.hold("The budget is fixed.")
+    theirs = await library.hold("The budget is secret.", owner="eve")
+    assert [h.meeting_id for h in await library.index.search(["budget"], owner="ana")] == [mine]
+    assert [h.meeting_id for h in await library.index.search(["budget"], meeting_id=theirs)] == [theirs]
+    assert len(await library.index.search(["budget"])) == 2
+
+
+async def test_the_index_follows_what_was_said(library: Library) -> None:
+    meeting_id = await library.hold("We meet on Monday.")
+    changed = Utterance(utterance=1, rev=2, start_ms=1000, end_ms=1900, text="We meet on Tuesday.")
+    await library.store.commit_utterances(meeting_id, [changed], 16_000)
+    assert await library.find("Monday") == []
+    assert await library.find("Tuesday") == [1]
+    await library.store.delete(meeting_id)
+    assert await library.find("Tuesday") == []

@@ -1,0 +1,51 @@
+"""A fleet that the tests of a file share: what one of them breaks it mends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from meeting_assistant.testing.fleet import Fleet, RedisProcess
+
+GATEWAYS, WORKERS = 2, 3
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With PostgreSQL those run that have to do with what is stored; all of them in `make chaos`."""
+    if "CHAOS_CYCLES" not in os.environ:
+        items[:] = [
+            item
+            for item in items
+            if "[postgresql]" not in item.nodeid
+            or "distributed/" not in item.nodeid
+            or item.get_closest_marker("storage")
+        ]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_fleet(
+    request: pytest.FixtureRequest, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """Gateways with a database each, or with one in PostgreSQL for both."""
+    folder = tmp_path_factory.mktemp("fleet")
+    carrier = RedisProcess(redis_server, folder / "redis")
+    carrier.start()
+    env = {}
+    if request.param == "postgresql":
+        env["DATABASE_URL"] = request.getfixturevalue("postgres").create("fleet")
+    fleet = Fleet(folder, carrier, env)
+    fleet.add_gateways(GATEWAYS)
+    fleet.add_workers(WORKERS)
+    yield fleet
+    fleet.close()
+    carrier.close()
+
+
+@pytest.fixture
+def fleet(shared_fleet: Fleet) -> Iterator[Fleet]:
+    """With all of its workers; afterwards nothing is left in Redis."""
+    shared_fleet.mend(WORKERS)
+    yield shared_fleet
+    shared_fleet.wait_until_empty()
