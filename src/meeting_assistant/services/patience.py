@@ -26,7 +26,10 @@ async def with_patience(audio: AsyncIterator[bytes], patience_s: float | None) -
     try:
         while True:
             try:
-                piece = await asyncio.wait_for(pieces.get(), patience_s)
+                # Not `wait_for`: in Python 3.11 it hands over a piece that came at the same moment as a cancellation,
+                # and the cancellation is lost.
+                async with asyncio.timeout(patience_s):
+                    piece = await pieces.get()
             except TimeoutError:
                 yield None
                 continue
