@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -45,8 +44,8 @@ async def test_whoever_is_cancelled_in_the_middle_of_a_command_stops(links: Link
                 await worker.tell("gateway", FleetEvent("meeting", attempt, 0, "partial", {}))
             else:
                 await gateway.feed(attempt, PIECE)
-                async with aclosing(worker.sound(attempt)) as pieces:
-                    await anext(pieces)
+                async for _ in worker.sound(attempt):
+                    break
 
     for number in range(100):
         task = asyncio.create_task(work(f"{what}-{number}"))
