@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink, RedisWorkerLink
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import FleetEvent, SoundPiece
 from meeting_assistant.testing.fleet import RedisProcess
 
 Links = tuple[RedisGatewayLink, RedisWorkerLink]
+JOB = InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id="meeting", gateway="gateway")
 PIECE = SoundPiece(bytes(1600), 0, is_watched=True, is_attended=True, received_sample=0)
 
 
@@ -41,7 +43,7 @@ async def test_whoever_is_cancelled_in_the_middle_of_a_command_stops(links: Link
                 await gateway.feed(attempt, PIECE)
                 await gateway.drop_feed(attempt)
             elif what == "tell":
-                await worker.tell("gateway", FleetEvent("meeting", attempt, 0, "partial", {}))
+                await worker.tell(JOB, FleetEvent("meeting", attempt, 0, "partial", {}))
             else:
                 await gateway.feed(attempt, PIECE)
                 async for _ in worker.sound(attempt):

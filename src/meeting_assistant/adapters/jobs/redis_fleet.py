@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -26,7 +27,7 @@ from meeting_assistant import observability as obs
 from meeting_assistant.adapters.jobs.redis_lease import Lease
 from meeting_assistant.domain.errors import CarrierError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.ports import FleetEvent, HeldJob, SoundPiece, WorkerState
+from meeting_assistant.domain.ports import FleetEvent, HeldJob, ResultChannel, SoundPiece, WorkerState
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ ANSWER_SECONDS = 10.0
 Ours, because redis-py keeps its own (`socket_timeout`) with `asyncio.wait_for`, which in Python 3.11 loses a
 cancellation that comes at the same moment as the answer: a worker that was asked to stop would go on."""
 GONE_MS = 3_600_000
+REST_SECONDS = 10.0
+"""So long a gateway's own address is left alone after it did not answer."""
 
 
 @contextlib.asynccontextmanager
@@ -205,9 +208,21 @@ class RedisGatewayLink(_Link):
 class RedisWorkerLink(_Link):
     """A worker's side."""
 
-    def __init__(self, url: str, name: str, *, lease_s: float, max_deliveries: int) -> None:
-        """`name` must be that of one process only, and of one life of it."""
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        lease_s: float,
+        max_deliveries: int,
+        callbacks: ResultChannel | None = None,
+    ) -> None:
+        """`name` must be that of one process only, and of one life of it. `callbacks`: for gateways that want results
+        at their own address; without, or while it cannot reach them, results go to their inboxes all the same."""
         super().__init__(url)
+        self._callbacks = callbacks
+        self._resting: dict[str, float] = {}
+        """Addresses that did not answer, and until when they are left alone."""
         self._name = name
         self._max_deliveries = max_deliveries
         lease_ms = int(lease_s * 1000)
@@ -262,17 +277,35 @@ class RedisWorkerLink(_Link):
                     extra=obs.log_fields(meeting=job.meeting_id),
                 )
                 await lease.bury(f"{stream}.dead", f"delivered {count - 1} times and never done")
-                await self.tell(job.gateway, FleetEvent(job.meeting_id, "", 0, "dead", {}))
+                await self.tell(job, FleetEvent(job.meeting_id, "", 0, "dead", {}))
                 return None
         logger.info("A meeting was taken.", extra=obs.log_fields(meeting=job.meeting_id, deliveries=count))
         return RedisHeldJob(job, lease)
 
-    async def tell(self, gateway: str, event: FleetEvent) -> None:
+    async def tell(self, job: InferenceJob, event: FleetEvent) -> None:
         """Raises CarrierError."""
+        if job.reply and await self._call_back(job.reply, event):
+            return
         async with carried(), self._client.pipeline(transaction=False) as pipe:
-            pipe.xadd(_inbox_of(gateway), {"event": json.dumps(asdict(event))})
-            pipe.expire(_inbox_of(gateway), KEEP_SECONDS)
+            pipe.xadd(_inbox_of(job.gateway), {"event": json.dumps(asdict(event))})
+            pipe.expire(_inbox_of(job.gateway), KEEP_SECONDS)
             await pipe.execute()
+        obs.fleet_results_total.labels("redis").inc()
+
+    async def _call_back(self, address: str, event: FleetEvent) -> bool:
+        """False when the inbox has to do. Numbers and attempts make it safe to say something twice."""
+        if self._callbacks is None or self._resting.get(address, 0.0) > time.monotonic():
+            return False
+        try:
+            await self._callbacks.tell(address, event)
+        except CarrierError as error:
+            self._resting[address] = time.monotonic() + REST_SECONDS
+            logger.warning(
+                "A gateway does not answer at its own address; results go to its inbox.",
+                extra=obs.log_fields(code=error.code),
+            )
+            return False
+        return True
 
     async def sound(self, attempt: str) -> AsyncIterator[SoundPiece]:
         """Up to the end."""
@@ -291,6 +324,8 @@ class RedisWorkerLink(_Link):
 
     async def close(self) -> None:
         """Not counted any more, at once."""
+        if self._callbacks is not None:
+            await self._callbacks.close()
         with contextlib.suppress(CarrierError):
             async with carried():
                 await self._client.delete(f"{PREFIX}worker:{self._name}")
