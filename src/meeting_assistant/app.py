@@ -158,6 +158,8 @@ async def _load_speech(services: Services) -> None:
     """Here, or on the machines of the fleet."""
     if services.remote is not None:
         await services.remote.start()
+        if services.relay is not None:
+            services.relay.start()
     else:
         await asyncio.gather(services.asr.start(), asyncio.to_thread(services.vad.load))
 
@@ -172,6 +174,8 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     await services.orchestrator.drain(services.settings.shutdown_grace_seconds / 2)
     await services.dispatcher.drain(services.settings.shutdown_grace_seconds / 2)
     services.channels.close()
+    if services.relay is not None:
+        await services.relay.close()
     if services.remote is not None:
         await services.remote.close()
     await services.asr.close()

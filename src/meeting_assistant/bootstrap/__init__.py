@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from meeting_assistant import __version__
-from meeting_assistant.bootstrap.fleet import build_remote_sessions, machine_name
+from meeting_assistant.bootstrap.fleet import build_relay, build_remote_sessions, machine_name
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.bootstrap.speakers import build_diarization, build_voice_profiles
 from meeting_assistant.bootstrap.speech import choose_engine
@@ -41,6 +41,7 @@ from meeting_assistant.services.ask_service import AskService
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.endpointing import EndpointOptions
+from meeting_assistant.services.event_relay import EventRelay
 from meeting_assistant.services.finishing import MeetingFinisher
 from meeting_assistant.services.live_meetings import LiveMeetings
 from meeting_assistant.services.live_notes import LiveNotes
@@ -96,6 +97,7 @@ class Services:
     speakers: Speakers
     settling: SpeakerSettling
     remote: RemoteSessions | None
+    relay: EventRelay | None
     """Where speech is recognised by a fleet; None where it is recognised here."""
     dispatcher: Dispatcher
     access: AccessService
@@ -266,6 +268,7 @@ def build(settings: Settings) -> Services:
         speakers=speakers,
         settling=settling,
         remote=remote,
+        relay=build_relay(settings, channels),
         dispatcher=dispatcher,
         access=access,
         meetings=meetings,
