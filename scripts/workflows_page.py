@@ -68,7 +68,7 @@ written anew then; messages and tickets are only proposed.
 | `webhook` | once, for a receiver that remembers `webhook-id` | `meeting.finished`, signed |
 | `jira` | once (found again by a label, after Jira's search has caught up) | one issue for each action item |
 | `linear` | once (the issue's id is ours) | one issue for each action item |
-| `github` | once (found again by a mark in the issue's text, among all since it was planned) | one issue for each action item |
+| `github` | once (found again by a mark in the issue's text) | one issue for each action item |
 | `caldav` | once (`If-None-Match`) | due days, and the next meeting that was agreed |
 | `markdown` | once | a note for each meeting; never over one that a person edited |
 | `log` | once (a reader keeps the last line of an id) | a line for each meeting and each delivery |
