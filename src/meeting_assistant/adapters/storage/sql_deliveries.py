@@ -118,14 +118,14 @@ class SqlDeliveryStore:
     ) -> bool:
         """As it is now; the lease ends."""
         async with self._database.writing() as session:
+            # The meeting first, as whoever changes its choice does: two that wait for each other's row never end.
+            meeting = await session.get(MeetingRow, delivery.meeting_id, with_for_update=True)
             row = await _row(session, delivery.id)
-            if row is None or row.state in unless:
+            if meeting is None or row is None or row.state in unless:
                 return False
             for name, value in _values(delivery).items():
                 setattr(row, name, value)
-            if row.state == DeliveryState.PENDING and not _is_chosen(
-                await row_in(session, row.meeting_id), row.integration
-            ):
+            if row.state == DeliveryState.PENDING and not _is_chosen(meeting, row.integration):
                 row.state = DeliveryState.PROPOSED.value  # chosen while it was tried in vain
             row.lease_until_ms = 0
             row.is_noted = not is_to_note
