@@ -61,8 +61,8 @@ def told(tmp_path: Path) -> Iterator[Told]:
         }
         with ServerProcess(tmp_path / "data", env) as server:
             told = Told(server, of_ana, of_ben, repository, channel, env)
-            for token, meeting_id in ((ANA, of_ana), (BEN, of_ben)):
-                wait_for(lambda t=token, m=meeting_id: "parked" in states(told.deliveries(t, m)))
+            wait_for(lambda: "parked" in states(told.deliveries(ANA, of_ana)))
+            wait_for(lambda: "parked" in states(told.deliveries(BEN, of_ben)))
             yield told
 
 

@@ -206,7 +206,7 @@ def _is_card_element(element: Any) -> bool:
 def _is_text_run(run: Any) -> bool:
     match run:
         case {"type": "TextRun", "text": str(text), **looks} if text:
-            return all(value in _RUN_LOOKS.get(name, ()) for name, value in looks.items())
+            return all(value in _RUN_LOOKS.get(str(name), set()) for name, value in looks.items())
     return False
 
 
