@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -207,6 +207,8 @@ class DeliveryRow(Base):
     receipt: Mapped[dict[str, Any] | None]
     created_at_ms: Mapped[int]
     done_at_ms: Mapped[int | None]
+    is_noted: Mapped[bool] = mapped_column(server_default=true())
+    """What became of it stands in the audit log, or need not."""
 
 
 class PreferencesRow(Base):
