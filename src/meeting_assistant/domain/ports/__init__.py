@@ -35,6 +35,7 @@ from meeting_assistant.domain.ports.sound import (
     DecodeLimits,
     MediaDecoder,
     MediaInfo,
+    RecordingMover,
 )
 from meeting_assistant.domain.ports.speakers import (
     Diarizer,
@@ -87,6 +88,7 @@ __all__ = [
     "MinutesWriter",
     "PreferenceStore",
     "QuestionReader",
+    "RecordingMover",
     "SearchHit",
     "SearchIndex",
     "ShareStore",
