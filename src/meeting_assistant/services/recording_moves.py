@@ -62,6 +62,7 @@ class RecordingMoves:
 
     async def run(self) -> None:
         """Until cancelled."""
+        await self._on_threads(self._mover.begin)
         self._failures = 1  # so that a wrong address is said at the start and not after the first meeting
         while True:
             self._has_work.clear()

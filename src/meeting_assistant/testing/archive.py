@@ -57,6 +57,7 @@ class Machine:
     async def open(self) -> Machine:
         """Bring its database up to date."""
         await self.database.open()
+        await self.call(self.audio.begin)
         return self
 
     async def close(self) -> None:

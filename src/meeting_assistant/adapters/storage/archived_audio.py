@@ -74,15 +74,13 @@ class ArchivedAudioStore:
         """From where it is; one in the object store is fetched as a whole and only read."""
         self._local.path_of(meeting_id)
         recording = self._find(meeting_id)
-        if recording is None:
-            return self._local.open(meeting_id, durable_bytes=durable_bytes)
         try:
-            return self._open_fetched(recording, durable_bytes)
-        except StorageError as error:
-            again = self._find(meeting_id) if error.code == "store_object_missing" else None
-            if again is None or again.object_name == recording.object_name:
+            return self._open_in(recording, meeting_id, durable_bytes)
+        except MeetingAssistantError:
+            again = self._find(meeting_id)
+            if again is None or again == recording:
                 raise
-            return self._open_fetched(again, durable_bytes)  # it was written anew at that moment
+            return self._open_in(again, meeting_id, durable_bytes)  # it was moved or erased at that moment
 
     def exists(self, meeting_id: str) -> bool:
         """In either place. Raises ConflictError while it is on the disk of another machine."""
@@ -142,6 +140,10 @@ class ArchivedAudioStore:
             self._try_to_clean_up()
 
     # --- RecordingMover
+
+    def begin(self) -> None:
+        """After a start, and before anything else uses this disk."""
+        self._cache.tidy()
 
     def kept_here(self) -> list[str]:
         """Ids of meetings whose recording is on this machine's disk."""
@@ -228,6 +230,11 @@ class ArchivedAudioStore:
             return journal.is_sealed and journal.damage is None
         finally:
             journal.close()
+
+    def _open_in(self, recording: RemoteRecording | None, meeting_id: str, durable_bytes: int) -> FileJournal:
+        if recording is None:
+            return self._local.open(meeting_id, durable_bytes=durable_bytes)
+        return self._open_fetched(recording, durable_bytes)
 
     def _open_fetched(self, recording: RemoteRecording, durable_bytes: int) -> FileJournal:
         data_key = self._keyring.unwrap(recording.key)  # first: nothing is fetched that cannot be opened

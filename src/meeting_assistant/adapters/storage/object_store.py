@@ -23,7 +23,7 @@ from meeting_assistant.domain.store_address import StoreAddress
 PIECE_BYTES = 1 << 20
 _PART_BYTES = 8 << 20
 """What is held in memory while an object is sent: one part of it."""
-_CONNECT_S, _ANSWER_S, _ATTEMPTS = 5, 20, 2
+_CONNECT_S, _ANSWER_S, _ATTEMPTS = 5, 20, 3
 """A store that is away is noticed soon: everything is tried again later anyway."""
 
 
@@ -184,7 +184,7 @@ def _file_system(address: StoreAddress) -> Any:
         config_kwargs={
             "connect_timeout": _CONNECT_S,
             "read_timeout": _ANSWER_S,
-            "retries": {"max_attempts": _ATTEMPTS},
+            "retries": {"max_attempts": 0},  # s3fs has attempts of its own
         },
         default_cache_type="readahead",
         use_listings_cache=False,

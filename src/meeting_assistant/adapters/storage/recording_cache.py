@@ -41,7 +41,10 @@ class RecordingCache:
         self._max_bytes = max_bytes
         self._check_space = check_space
         self._locks = Locks()
-        for file in folder.glob("*.part"):
+
+    def tidy(self) -> None:
+        """After a start: what a crash left unfinished."""
+        for file in self._folder.glob("*.part"):
             shred(file)
 
     def fetch(self, name: str, size_bytes: int, sha256: str, read: Callable[[str], Iterator[bytes]]) -> Path:
