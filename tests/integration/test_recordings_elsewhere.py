@@ -330,7 +330,7 @@ async def test_an_erasure_that_is_killed_between_any_two_steps_can_be_done_again
     await after.moves.work_off()
     assert await after.sound_of(meeting) == SILENCE + SOUND * 99
     assert len(inside(objects)) == 1
-    assert [path.suffix for path in cached(after)] == [".maj"]
+    assert {path.suffix for path in cached(after)} == {".maj"}
     await after.close()
 
 
@@ -350,7 +350,7 @@ async def test_deleting_does_not_wait_for_a_copy_that_runs(small: Place) -> None
 
         write(name, held())  # type: ignore[arg-type]
 
-    machine.objects.write = slow  # type: ignore[method-assign,assignment]
+    machine.objects.write = slow  # type: ignore[method-assign]
     moving_on = asyncio.create_task(machine.moves.work_off())
     await begun.wait()
     deleting = asyncio.create_task(machine.call(machine.audio.delete, meeting))
@@ -387,7 +387,7 @@ async def test_the_file_stays_when_the_object_is_not_what_was_sent(small: Place)
     def lossy(name: str, pieces: object) -> None:
         write(name, list(pieces)[:-1])  # type: ignore[call-overload]
 
-    machine.objects.write = lossy  # type: ignore[method-assign,assignment]
+    machine.objects.write = lossy  # type: ignore[method-assign]
     await machine.moves.work_off()
     assert machine.local.exists(meeting)
     assert "not what was stored" in str(machine.moves.problem)

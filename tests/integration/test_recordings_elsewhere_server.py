@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +181,26 @@ def test_doctor_tries_the_store(moved: tuple[Path, dict[str, str], str], tmp_pat
     [check] = [check for check in checks if check["name"] == "Object store"]
     assert not check["ok"]
     assert "does not exist" in check["detail"]
+
+
+def test_a_meeting_that_failed_is_tried_again_from_its_recording_elsewhere(
+    tmp_path: Path, hello: bytes
+) -> None:
+    (tmp_path / "objects").mkdir()
+    env = {"AUDIO_STORE_URL": f"file://{tmp_path / 'objects'}"}
+    with ServerProcess(tmp_path / "data", env) as server:
+        meeting = hold(server, hello)
+        wait_until(lambda: not files(server), "the recording moved")
+    with contextlib.closing(sqlite3.connect(tmp_path / "data/meetings.db")) as database, database:
+        for table in ("words", "utterances", "minutes", "steps", "events"):
+            database.execute(f"DELETE FROM {table}")
+        database.execute("UPDATE meetings SET state = 'failed', committed_sample = 0, resume = '{}'")
+    with ServerProcess(tmp_path / "data", env) as server:
+        path = f"/api/meetings/{meeting}"
+        assert httpx.post(f"{server.url}{path}/retry").status_code == 202
+        wait_until(lambda: server.get(path)["meeting"]["state"] == "done", "it is finished")
+        assert "Monday" in json.dumps(server.get(path)["transcript"])
+        assert sound_of(server, meeting) == hello
 
 
 def test_settings_that_contradict_each_other_stop_the_start(tmp_path: Path) -> None:

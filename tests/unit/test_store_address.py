@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from meeting_assistant.adapters.storage import object_store
 from meeting_assistant.adapters.storage.object_store import ObjectStore
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.errors import ConfigurationError, StorageError
@@ -62,7 +63,7 @@ def test_what_is_wrong_is_said_without_repeating_it(
 
 
 def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_store.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"meeting-assistant\[s3\]"):
         ObjectStore(StoreAddress("s3", "bucket"))
     ObjectStore(StoreAddress("file", "/tmp"))
@@ -71,7 +72,13 @@ def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     """A disk that is not mounted: what is written in its place would be on another one."""
     store = ObjectStore(StoreAddress("file", str(tmp_path / "mnt")))
-    for attempt in (store.check, lambda: store.write("x", [b"y"]), lambda: store.size("x")):
+    attempts: list[Callable[[], object]] = [
+        store.check,
+        partial(store.write, "x", [b"y"]),
+        partial(store.size, "x"),
+        partial(store.remove, "x"),
+    ]
+    for attempt in attempts:
         with pytest.raises(StorageError, match="folder of AUDIO_STORE_URL does not exist") as refused:
             attempt()
         assert refused.value.code == "store_missing"
@@ -81,11 +88,14 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 class Refusing(BaseHTTPRequestHandler):
     """Answers like a store that does not know this key."""
 
+    protocol_version = "HTTP/1.1"
+
     def refuse(self) -> None:
         answer = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(403)
         self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer)
@@ -98,7 +108,8 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def refusing() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -108,13 +119,14 @@ def refusing() -> Iterator[str]:
 
 def refusals(endpoint: str) -> Iterator[StorageError]:
     store = ObjectStore(parse_store_address(f"s3://AKIA:{QUOTED}@bucket/p?endpoint={endpoint}&region=r"))
-    for attempt in (
+    attempts: list[Callable[[], object]] = [
         store.check,
-        lambda: store.write("x", [b"y"]),
+        partial(store.write, "x", [b"y"]),
         lambda: list(store.read("x")),
-        lambda: store.size("x"),
-        lambda: store.remove("x"),
-    ):
+        partial(store.size, "x"),
+        partial(store.remove, "x"),
+    ]
+    for attempt in attempts:
         with pytest.raises(StorageError) as refused:
             attempt()
         yield refused.value
