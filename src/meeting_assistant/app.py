@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from meeting_assistant import __version__
 from meeting_assistant.bootstrap import Services, build
+from meeting_assistant.bootstrap.fleet import callback_keys
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
@@ -24,6 +25,7 @@ from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import (
     ask,
     errors,
+    fleet,
     health,
     live,
     meetings,
@@ -34,7 +36,7 @@ from meeting_assistant.web import (
     workflows,
 )
 from meeting_assistant.web.auth import AccessGate
-from meeting_assistant.web.context import Limits, WebContext
+from meeting_assistant.web.context import FleetEntrance, Limits, WebContext
 from meeting_assistant.web.limits import BodyLimit
 from meeting_assistant.web.security import BrowserGuard
 
@@ -70,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         BrowserGuard, allowed_origins=settings.allowed_origins, is_loopback=settings.http_host in LOOPBACK
     )
     errors.install(app)
-    for module in (health, session, workflows, speakers, meetings, minutes, ask, sample, live):
+    for module in (health, session, workflows, speakers, meetings, minutes, ask, sample, live, fleet):
         app.include_router(module.router)
     _mount_page(app, Path(str(files("meeting_assistant") / "static")))
     return app
@@ -94,8 +96,15 @@ def new_context(services: Services) -> WebContext:
             max_live_speed=services.settings.client_limits.live_speed,
             idle_s=services.settings.client_limits.idle_seconds,
         ),
+        fleet_entrance=_fleet_entrance(services),
         waiting_for={"engines"},
     )
+
+
+def _fleet_entrance(services: Services) -> FleetEntrance | None:
+    if services.remote is None or services.settings.fleet.callback_url is None:
+        return None
+    return FleetEntrance(callback_keys(services.settings), services.remote.hear)
 
 
 async def start(services: Services, context: WebContext) -> list[asyncio.Task[None]]:

@@ -101,6 +101,9 @@ fleet_takeovers_total = Counter(
 fleet_fenced_total = Counter(
     "meeting_assistant_fleet_fenced_total", "Results of workers that did not have the meeting any more."
 )
+fleet_results_total = Counter(
+    "meeting_assistant_fleet_results_total", "Results that this worker brought to gateways.", ["channel"]
+)
 fleet_leases_lost_total = Counter(
     "meeting_assistant_fleet_leases_lost_total", "Meetings that this worker lost to another one."
 )

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from meeting_assistant.bootstrap.speakers import build_diarization
 from meeting_assistant.bootstrap.speech import choose_engine
 from meeting_assistant.config import Settings
+from meeting_assistant.config.values import split_keys
 from meeting_assistant.domain.errors import ConfigurationError
-from meeting_assistant.domain.ports import EngineInfo, Vad
+from meeting_assistant.domain.ports import EngineInfo, ResultChannel, Vad
+from meeting_assistant.domain.signatures import key_of
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.remote_sessions import RemoteSessions
@@ -41,7 +43,26 @@ def build_remote_sessions(
     from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink
 
     name = machine_name(settings)
-    return RemoteSessions(RedisGatewayLink(redis_url(settings), name), name, info, on_engines=on_engines)
+    return RemoteSessions(
+        RedisGatewayLink(redis_url(settings), name),
+        name,
+        info,
+        on_engines=on_engines,
+        reply=settings.fleet.callback_url or "",
+    )
+
+
+def callback_keys(settings: Settings) -> list[bytes]:
+    """What results are signed with; the first signs, all are believed."""
+    return [key_of(secret) for secret in split_keys(settings.fleet.callback_secret)]
+
+
+def build_callbacks(settings: Settings) -> ResultChannel | None:
+    """None without a secret: results then go to the gateways' inboxes."""
+    from meeting_assistant.adapters.jobs.callbacks import Callbacks
+
+    keys = callback_keys(settings)
+    return Callbacks(keys) if keys else None
 
 
 @dataclass(slots=True)
@@ -73,6 +94,7 @@ def build_worker(settings: Settings) -> WorkerParts:
         f"{name}-{secrets.token_hex(4)}",
         lease_s=settings.fleet.lease_seconds,
         max_deliveries=settings.fleet.max_deliveries,
+        callbacks=build_callbacks(settings),
     )
     worker = Worker(
         link,

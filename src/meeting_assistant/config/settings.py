@@ -220,7 +220,10 @@ class Settings(BaseSettings):
     """How a fleet works together. `FLEET__LEASE_SECONDS=3`: a worker that is silent for so long has lost its jobs to
     another one. `FLEET__MAX_DELIVERIES=3`: a job that was begun so often and never ended is put aside.
     `FLEET__SLOTS=8`: live meetings that one worker holds at the same time. `FLEET__NAME`: what this machine is called
-    in logs and metrics (unset: its host name)."""
+    in logs and metrics (unset: its host name). `FLEET__CALLBACK_URL`: this gateway's address as workers reach it,
+    such as `http://gateway-1:8000` or `ws://gateway-1:8000`: results come there by signed POST or WebSocket instead of
+    through Redis. `FLEET__CALLBACK_SECRET`: signs them, the same on all machines (`whsec_` and base64; several, comma
+    separated, while it is changed: the first signs)."""
     redis_url: RedisUrl | None = None
     """Redis for `ORCHESTRATOR_BACKEND=redis`: `redis://:password@host:6379/0` (treated as a secret). It only carries
     work; what has to be kept is in the database and in the recordings."""

@@ -12,10 +12,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import NoDecode
 
 from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
+from meeting_assistant.domain.signatures import key_of
 from meeting_assistant.domain.store_address import parse_store_address
 
 ProviderName = Literal["vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded"]
@@ -193,6 +203,13 @@ class AsrServer(BaseModel):
     api_key: SecretStr | None = None
 
 
+def _callback_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ValueError("CALLBACK_URL does not begin with http(s):// or ws(s)://")
+    return value.rstrip("/")
+
+
 class Fleet(BaseModel):
     """How a fleet works together."""
 
@@ -202,6 +219,21 @@ class Fleet(BaseModel):
     max_deliveries: int = Field(default=3, ge=1, le=100)
     slots: int = Field(default=8, ge=1, le=1000)
     name: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    callback_url: Annotated[str, AfterValidator(_callback_url)] | None = None
+    callback_secret: SecretStr | None = None
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _is_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        for one in split_keys(secret):
+            key_of(one)
+        return secret
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> Fleet:
+        if self.callback_url is not None and self.callback_secret is None:
+            raise ValueError("CALLBACK_URL needs a CALLBACK_SECRET")
+        return self
 
 
 def _database_url(url: SecretStr) -> SecretStr:
@@ -261,8 +293,9 @@ AsrServerOptions = Annotated[
 FleetOptions = Annotated[
     Fleet,
     Allowed(
-        "FLEET__LEASE_SECONDS (0.3 to 300), __MAX_DELIVERIES (1 to 100), __SLOTS (1 to 1000) and __NAME (letters, "
-        "digits, dots and dashes)"
+        "FLEET__LEASE_SECONDS (0.3 to 300), __MAX_DELIVERIES (1 to 100), __SLOTS (1 to 1000), __NAME (letters, "
+        "digits, dots and dashes), __CALLBACK_URL (http(s):// or ws(s)://) and __CALLBACK_SECRET (whsec_ and 24 to 64 "
+        "bytes in base64; several, comma separated)"
     ),
 ]
 DatabaseUrl = Annotated[

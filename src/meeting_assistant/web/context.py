@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from meeting_assistant.domain.ports import LlmCallLog, PreferenceStore
+from meeting_assistant.domain.ports import FleetEvent, LlmCallLog, PreferenceStore
 from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.access_service import AccessService
 from meeting_assistant.services.ask_service import AskService
@@ -47,6 +47,15 @@ class Limits:
     idle_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class FleetEntrance:
+    """Where workers bring results."""
+
+    keys: Sequence[bytes]
+    """One of them signs each message."""
+    hear: Callable[[FleetEvent], None]
+
+
 @dataclass(slots=True)
 class WebContext:
     """One per app."""
@@ -63,6 +72,8 @@ class WebContext:
     speakers: Speakers
     info: ServerInfo
     limits: Limits
+    fleet_entrance: FleetEntrance | None = None
+    """None: results of workers come through Redis only."""
     waiting_for: set[str] = field(default_factory=set)
     """Parts that are still loading; empty when the server is ready."""
     is_closing: bool = False

@@ -91,6 +91,18 @@ class GatewayLink(Protocol):
         ...
 
 
+class ResultChannel(Protocol):
+    """A way for results that leaves the carrier of work alone."""
+
+    async def tell(self, address: str, event: FleetEvent) -> None:
+        """Taken by whoever is at that address when it returns. Raises CarrierError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; idempotent."""
+        ...
+
+
 class HeldJob(Protocol):
     """A job that this worker has, as long as its lease is renewed."""
 
@@ -120,8 +132,8 @@ class WorkerLink(Protocol):
         CarrierError."""
         ...
 
-    async def tell(self, gateway: str, event: FleetEvent) -> None:
-        """To the gateway that holds the meeting. Raises CarrierError."""
+    async def tell(self, job: InferenceJob, event: FleetEvent) -> None:
+        """To the gateway that holds the meeting of this job. Raises CarrierError."""
         ...
 
     def sound(self, attempt: str) -> AsyncIterator[SoundPiece]:
