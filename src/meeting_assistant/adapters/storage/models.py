@@ -58,6 +58,27 @@ class MeetingRow(Base):
     """The machine that records it, where several share the database."""
 
 
+class RemoteRecordingRow(Base):
+    """An object in the object store, or one that is being written or removed. It may outlive its meeting: what was
+    deleted while the store was away still has to be removed there."""
+
+    __tablename__ = "remote_recordings"
+    __table_args__ = (Index("ix_remote_recordings_meeting", "meeting_id"),)
+
+    object_name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    meeting_id: Mapped[str] = mapped_column(String(36))
+    state: Mapped[str] = mapped_column(String(16))
+    """`copying`, `stored`, `doomed`, or `order`: no object, but a recording on the disk of `gateway` to destroy."""
+    gateway: Mapped[str] = mapped_column(String(64))
+    """The machine that wrote it."""
+    size_bytes: Mapped[int]
+    """0 until it is stored."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    key_fingerprint: Mapped[str | None] = mapped_column(String(16))
+    wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The data key, wrapped by the operator's: the object holds none. Null once it is doomed."""
+
+
 class UtteranceRow(Base):
     """One finished utterance, in its newest revision."""
 

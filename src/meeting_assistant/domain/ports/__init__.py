@@ -37,6 +37,7 @@ from meeting_assistant.domain.ports.sound import (
     DecodeLimits,
     MediaDecoder,
     MediaInfo,
+    RecordingMover,
 )
 from meeting_assistant.domain.ports.speakers import (
     Diarizer,
@@ -89,6 +90,7 @@ __all__ = [
     "MinutesWriter",
     "PreferenceStore",
     "QuestionReader",
+    "RecordingMover",
     "RelayLink",
     "ResultChannel",
     "SearchHit",
