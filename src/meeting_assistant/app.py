@@ -24,6 +24,7 @@ from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import (
     ask,
     errors,
+    figures,
     health,
     live,
     meetings,
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         BrowserGuard, allowed_origins=settings.allowed_origins, is_loopback=settings.http_host in LOOPBACK
     )
     errors.install(app)
-    for module in (health, session, workflows, speakers, meetings, minutes, ask, sample, live):
+    for module in (health, figures, session, workflows, speakers, meetings, minutes, ask, sample, live):
         app.include_router(module.router)
     _mount_page(app, Path(str(files("meeting_assistant") / "static")))
     return app
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def new_context(services: Services) -> WebContext:
     """What the routes need."""
+    remote = services.remote
     return WebContext(
         meetings=services.meetings,
         access=services.access,
@@ -94,6 +96,7 @@ def new_context(services: Services) -> WebContext:
             max_live_speed=services.settings.client_limits.live_speed,
             idle_s=services.settings.client_limits.idle_seconds,
         ),
+        ask_for_workers=None if remote is None else lambda: remote.workers,
         waiting_for={"engines"},
     )
 
