@@ -377,4 +377,5 @@ async def test_a_shutdown_does_not_wait_for_a_recording_that_is_being_heard(
     meeting = ending(stage, timeout_s=0)
     await meeting.begin(*TALK)
     await meeting.finish()
-    await asyncio.wait_for(meeting.settling.close(), 5)
+    async with asyncio.timeout(5):
+        await meeting.settling.close()
