@@ -82,7 +82,7 @@ def test_what_needs_attention_is_said_in_words_and_not_by_colour_alone(
     answer_with(page, go_wrong)
     page.goto(f"{page_server.url}/#/figures")
     verdict = page.get_by_test_id("figures-verdict")
-    expect(verdict).to_contain_text("Given up: `meeting-assistant workflows deliveries` says why")
+    expect(verdict).to_contain_text("Deliveries given up: meeting-assistant workflows deliveries says why")
     expect(tile(page, "parked")).to_contain_text("needs attention")
     # What happened before the page was opened is no news; what happens now is.
     expect(tile(page, "gaps")).not_to_contain_text("needs attention")

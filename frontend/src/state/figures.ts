@@ -14,6 +14,8 @@ export interface Recent {
   spanMs: number;
   /** Of a counter, or the observations of a histogram. */
   increase: number;
+  /** Of the observations of a histogram. */
+  mean: number | null;
   p50: number | null;
   p95: number | null;
   p99: number | null;
@@ -57,6 +59,7 @@ function between(oldest: FiguresAnswer, newest: FiguresAnswer, key: string): Rec
   return {
     spanMs: newest.at_ms - oldest.at_ms,
     increase: isCounted ? count : (now.value ?? 0) - (before?.value ?? 0),
+    mean: isCounted && count > 0 ? ((now.value ?? 0) - (before?.value ?? 0)) / count : null,
     p50: quantile(buckets, count, 0.5),
     p95: quantile(buckets, count, 0.95),
     p99: quantile(buckets, count, 0.99),
@@ -93,6 +96,12 @@ export function growth(history: History, key: string): number | null {
   const [before, now] = [history.at(-2), history.at(-1)];
   const step = before && now ? between(before, now, key) : null;
   return step === null ? null : perSecond(step);
+}
+
+/** What a line spans: the last five minutes, or as long as this page has been looking. */
+export function shownSpan(history: History): number {
+  const watched = (history.at(-1)?.at_ms ?? 0) - (history[0]?.at_ms ?? 0);
+  return Math.min(SHOWN_MS, Math.max(60_000, watched));
 }
 
 /** A point for each answer of the last minutes: the value of a gauge, and what a counter or a histogram did since the

@@ -47,8 +47,11 @@ function distribution(figure: Figure, history: History): { value: string; notes:
   const told = isRecent ? lately : figure;
   if (told.p50 === null || told.p95 === null) return { value: "–", notes: ["nothing yet"] };
   const [share, upper] = figure.alert?.measure === "p99" ? [99, told.p99 ?? told.p95] : [95, told.p95];
+  // How many were recognised together is a whole number: in between there is nothing to tell, but there is a mean.
+  const mean = isRecent ? lately.mean : (figure.value ?? 0) / (figure.count ?? 1);
+  const usual = figure.unit === "windows" && mean !== null ? mean : told.p50;
   return {
-    value: inUnit(told.p50, figure.unit),
+    value: inUnit(usual, figure.unit),
     notes: [
       `${share} % ${figure.unit === "windows" ? "at most" : "within"} ${inUnit(upper, figure.unit)}`,
       isRecent

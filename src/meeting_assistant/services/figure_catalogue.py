@@ -200,17 +200,17 @@ CATALOGUE: Sequence[GroupDefinition] = (
         (
             Definition(
                 "queue",
-                "Waiting",
+                "Jobs that wait",
                 f"{P}inference_queue_depth",
                 "gauge",
                 "",
                 "Jobs that nobody has taken up yet.",
                 alert=Alert("QueueGrows", "value", 5, 5 * MINUTE, "Add workers, or see why they are slow."),
             ),
-            Definition("jobs", "Taken up", f"{P}inference_jobs_total", "counter", parts_by="kind"),
+            Definition("jobs", "Jobs taken up", f"{P}inference_jobs_total", "counter", parts_by="kind"),
             Definition(
                 "failures",
-                "Failed",
+                "Jobs that failed",
                 f"{P}inference_failures_total",
                 "counter",
                 "",
@@ -246,7 +246,7 @@ CATALOGUE: Sequence[GroupDefinition] = (
             ),
             Definition(
                 "parked",
-                "Given up",
+                "Deliveries given up",
                 f"{P}outbox_pending",
                 "gauge",
                 "",
@@ -260,7 +260,9 @@ CATALOGUE: Sequence[GroupDefinition] = (
                     "`meeting-assistant workflows deliveries` says why; mend it and retry.",
                 ),
             ),
-            Definition("deliveries", "Attempts", f"{P}deliveries_total", "counter", parts_by="outcome"),
+            Definition(
+                "deliveries", "Attempts to deliver", f"{P}deliveries_total", "counter", parts_by="outcome"
+            ),
         ),
     ),
     GroupDefinition(
@@ -300,7 +302,7 @@ CATALOGUE: Sequence[GroupDefinition] = (
             ),
             Definition(
                 "given_up",
-                "Put aside",
+                "Meetings put aside",
                 f"{P}fleet_given_up_total",
                 "counter",
                 "",
