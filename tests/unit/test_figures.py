@@ -77,7 +77,10 @@ def test_with_a_fleet_its_figures_are_told_and_not_those_of_the_idle_engine(
 ) -> None:
     Counter("meeting_assistant_fleet_takeovers_total", "", registry=registry)
     Histogram("meeting_assistant_batch_size", "", registry=registry)
-    keys = lambda has_fleet: [g.key for g in figures_of(registry.collect(), has_fleet=has_fleet)]  # noqa: E731
+
+    def keys(has_fleet: bool) -> list[str]:
+        return [group.key for group in figures_of(registry.collect(), has_fleet=has_fleet)]
+
     assert keys(True) == ["fleet"]
     assert keys(False) == ["recognition"]
 
