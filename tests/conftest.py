@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import wave
 import zipfile
 from collections.abc import Callable, Iterator
@@ -107,6 +108,13 @@ def espeak() -> str:
 def ffmpeg() -> str:
     """Path of ffmpeg."""
     return need("ffmpeg", "tests make files of many formats with it")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Path of promtool, which `make test` unpacks beside the interpreter."""
+    beside = Path(sys.executable).with_name("promtool")
+    return str(beside) if beside.exists() else need("promtool", "checks of the alert rules")
 
 
 @pytest.fixture(scope="session")

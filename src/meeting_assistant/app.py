@@ -25,6 +25,7 @@ from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import (
     ask,
     errors,
+    figures,
     fleet,
     health,
     live,
@@ -72,7 +73,19 @@ def create_app(settings: Settings) -> FastAPI:
         BrowserGuard, allowed_origins=settings.allowed_origins, is_loopback=settings.http_host in LOOPBACK
     )
     errors.install(app)
-    for module in (health, session, workflows, speakers, meetings, minutes, ask, sample, live, fleet):
+    for module in (
+        health,
+        figures,
+        session,
+        workflows,
+        speakers,
+        meetings,
+        minutes,
+        ask,
+        sample,
+        live,
+        fleet,
+    ):
         app.include_router(module.router)
     _mount_page(app, Path(str(files("meeting_assistant") / "static")))
     return app
@@ -80,6 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def new_context(services: Services) -> WebContext:
     """What the routes need."""
+    remote = services.remote
     return WebContext(
         meetings=services.meetings,
         access=services.access,
@@ -97,6 +111,7 @@ def new_context(services: Services) -> WebContext:
             idle_s=services.settings.client_limits.idle_seconds,
         ),
         fleet_entrance=_fleet_entrance(services),
+        ask_for_workers=None if remote is None else lambda: remote.workers,
         waiting_for={"engines"},
     )
 

@@ -52,6 +52,11 @@ caption_lag_seconds = Histogram(
     "Sound received minus sound reflected in the caption, when a caption is sent.",
     buckets=_LATENCY_BUCKETS,
 )
+word_commit_seconds = Histogram(
+    "meeting_assistant_word_commit_seconds",
+    "From the end of a word to its place in text that is not taken back, in sound received.",
+    buckets=_LATENCY_BUCKETS,
+)
 batch_size = Histogram(
     "meeting_assistant_batch_size", "Windows decoded together.", buckets=(1, 2, 4, 8, 16, 32, 64)
 )
@@ -109,6 +114,9 @@ fleet_leases_lost_total = Counter(
 )
 fleet_dead_total = Counter(
     "meeting_assistant_fleet_dead_total", "Jobs that were put aside because nobody could do them."
+)
+fleet_given_up_total = Counter(
+    "meeting_assistant_fleet_given_up_total", "Meetings of this gateway that workers died of."
 )
 event_loop_stall_seconds = Histogram(
     "meeting_assistant_event_loop_stall_seconds",

@@ -5,6 +5,7 @@ import type {
   AnswerEnd,
   AnswerSentence,
   Delivery,
+  FiguresAnswer,
   Integration,
   Meeting,
   MeetingDocument,
@@ -70,6 +71,9 @@ export const forgetStretch = (id: string, start_ms: number, end_ms: number): Pro
 export const retryMeeting = (id: string): Promise<Meeting> => json(`${meetingPath(id)}/retry`, { method: "POST" });
 
 export const getInfo = (): Promise<ServerInfo> => json("/api/info");
+
+/** What the server's operator watches; for administrators. */
+export const getFigures = (): Promise<FiguresAnswer> => json("/api/figures");
 
 export function listMeetings(before: string | null, limit = 25): Promise<MeetingPage> {
   const query = new URLSearchParams({ limit: String(limit) });

@@ -247,3 +247,47 @@ export interface AnswerEnd {
   dropped: number;
   trouble: string | null;
 }
+
+/** From where on somebody has to act: a rule of deploy/prometheus/alerts.yml. */
+export interface FigureAlert {
+  name: string;
+  measure: "value" | "increase" | "p95" | "p99";
+  above: number;
+  window_s: number;
+  action: string;
+}
+
+/** One number or distribution, since the server's process started. */
+export interface Figure {
+  key: string;
+  label: string;
+  hint: string;
+  /** Its name in `/metrics`; empty where it is not from there. */
+  metric: string;
+  kind: "gauge" | "counter" | "histogram" | "rate";
+  unit: "" | "s" | "bytes" | "cores" | "windows";
+  value: number | null;
+  count: number | null;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+  /** Upper bounds, and how many were at most that. */
+  buckets: [bound: number, count: number][];
+  parts: Record<string, number>;
+  alert: FigureAlert | null;
+}
+
+export interface FigureGroup {
+  key: string;
+  title: string;
+  figures: Figure[];
+}
+
+export interface FiguresAnswer {
+  at_ms: number;
+  started_at_ms: number | null;
+  groups: FigureGroup[];
+  room: { live: number; total: number; more: number };
+  /** Null where the server recognises speech itself. */
+  workers: { name: string; slots: number; busy: number }[] | null;
+}

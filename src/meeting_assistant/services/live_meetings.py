@@ -358,6 +358,7 @@ class LiveMeetings:
             live.buffer,
             frame_bytes=live.frame_bytes,
             is_attended=lambda: live.connection is not None,
+            is_live=True,
         )
         make_spec = partial(self._spec, live.id, live.buffer)
         try:

@@ -76,6 +76,11 @@ class RemoteSessions:
         """Never told: see `level`."""
 
     @property
+    def workers(self) -> Sequence[WorkerState]:
+        """Those that were alive a moment ago."""
+        return self._workers
+
+    @property
     def problem(self) -> str | None:
         """What an operator should mend; None when workers are there."""
         if self._trouble is not None:
@@ -230,6 +235,7 @@ class _Remote:
                     self._attempt = None
                     continue  # the reconciler offers it again
                 self.is_over = True
+                obs.fleet_given_up_total.inc()
                 raise EngineError(
                     "Every worker that took this meeting died of it.",
                     "See the logs of the workers; the sound is stored: try again from the meeting's page.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from meeting_assistant.domain.ports import FleetEvent, LlmCallLog, PreferenceStore
+from meeting_assistant.domain.ports import FleetEvent, LlmCallLog, PreferenceStore, WorkerState
 from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.access_service import AccessService
 from meeting_assistant.services.ask_service import AskService
@@ -74,6 +74,8 @@ class WebContext:
     limits: Limits
     fleet_entrance: FleetEntrance | None = None
     """None: results of workers come through Redis only."""
+    ask_for_workers: Callable[[], Sequence[WorkerState]] | None = None
+    """Those that hear meetings for this server; None where it hears them itself."""
     waiting_for: set[str] = field(default_factory=set)
     """Parts that are still loading; empty when the server is ready."""
     is_closing: bool = False
