@@ -224,8 +224,8 @@ async def _move_items(
     *,
     by_person: bool,
 ) -> None:
-    """What an item says of a speaker is true of another one when all that this speaker said of what it rests on was said
-    by that one. An item that a person wrote follows only a person."""
+    """What an item says of a speaker is true of another one when all that this speaker said of what it rests on was
+    said by that one. An item that a person wrote follows only a person."""
 
     def change(document: Any) -> Any:
         if isinstance(document, list):
