@@ -28,7 +28,7 @@ class DaemonThread(Executor):
         done: Future[R] = Future()
 
         def run() -> None:
-            self._waiting.discard(done)  # type: ignore[arg-type]
+            self._waiting.discard(done)
             if not done.set_running_or_notify_cancel():
                 return
             try:
