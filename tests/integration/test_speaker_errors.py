@@ -16,12 +16,14 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
+from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
 from meeting_assistant.adapters.vad.silero import SileroVad
-from meeting_assistant.demo import load_demo
-from meeting_assistant.domain.audio import Samples
+from meeting_assistant.demo import demo_audio_path, load_demo
+from meeting_assistant.domain.audio import Samples, pcm_to_samples
 from meeting_assistant.domain.events import PartialTranscript
-from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
+from meeting_assistant.domain.ports import AsrEngine, AsrRequest, AsrResult, EngineInfo
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.audio_session import process_audio_session
@@ -121,8 +123,13 @@ def meeting(espeak: str, speakers: int, seed: int) -> tuple[Samples, np.ndarray]
     return np.concatenate(sound), np.array(who)
 
 
-async def hear(sound: Samples) -> Record:
-    asr, vad, diarization = AsrService(SameWords()), SileroVad(), DiarizationService(EmbeddedVoices())
+async def hear(sound: Samples, engine: AsrEngine | None = None) -> Record:
+    """`sound`, shape `(n,)` or `(n, 2)`."""
+    asr, vad, diarization = (
+        AsrService(engine or SameWords()),
+        SileroVad(),
+        DiarizationService(EmbeddedVoices()),
+    )
     await asr.start()
     vad.load()
     await diarization.start()
@@ -132,10 +139,12 @@ async def hear(sound: Samples) -> Record:
         for start in range(0, len(pcm), 16_000):
             yield pcm[start : start + 16_000]
 
+    channels = 1 if sound.ndim == 1 else sound.shape[1]
+    spec = SessionSpec("made", is_live=False, channels=channels, taken_labels=("S1",) if channels > 1 else ())
     record = Record()
     with ThreadPoolExecutor(1) as threads:
         tools = SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
-        await process_audio_session(SessionSpec("made", is_live=False), pieces(), record, tools)
+        await process_audio_session(spec, pieces(), record, tools)
     diarization.close()
     await asr.close()
     return record
@@ -164,3 +173,34 @@ async def test_made_meetings_are_told_apart(espeak: str, speakers: int, seed: in
     labels = {u.speaker for u in record.said.values()} - {None}
     assert len(labels) == speakers
     assert wrong_share(record, who) <= 0.02
+
+
+# --- a loudspeaker that the microphone hears
+
+
+async def test_the_echo_of_two_voices_among_your_own_words_is_taken_out() -> None:
+    """The sample meeting without its pauses, so that what you say and what you hear is one stretch of sound."""
+    talk = pcm_to_samples(read_pcm(demo_audio_path()))
+    pause, delay = 4000, 1600
+    pieces: list[Samples] = [np.zeros((8000, 2), np.int16)]
+    turns: list[tuple[int, int, bool]] = []
+    for line in load_demo().utterances[:6]:
+        said = talk[line.start_ms * 16 : line.end_ms * 16]
+        both = np.zeros((len(said) + pause, 2), np.int16)
+        both[: len(said), 0 if line.speaker == "S1" else 1] = said
+        start_ms = sum(map(len, pieces)) // 16
+        turns.append((start_ms, start_ms + len(said) // 16, line.speaker == "S1"))
+        pieces.append(both)
+    sound = np.concatenate([*pieces, np.zeros((16_000, 2), np.int16)])
+    assert sum(not is_you for _, _, is_you in turns) >= 3
+    sound[delay:, 0] += (sound[:-delay, 1] * 0.5).astype(np.int16)
+    record = await hear(sound, MoonshineEngine())
+    for utterance in record.said.values():
+        middle = (utterance.start_ms + utterance.end_ms) // 2
+        said_by_you = min(turns, key=lambda turn: max(turn[0] - middle, middle - turn[1]))[2]
+        assert (utterance.speaker == "S1") == said_by_you, utterance.text
+        assert bool(utterance.echo) != said_by_you, "what was removed can be looked up"
+        assert not utterance.overlap, "nobody interrupted anybody"
+    words = " ".join(u.text for u in record.said.values()).casefold()
+    for word in ("planning", "lovely", "garden", "shop", "customers", "solutions"):
+        assert words.count(word) == 1, f"{word} is there, and once"

@@ -7,7 +7,7 @@ however many voices said it, and is taken out of the channel in which it is quie
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,7 +98,8 @@ def without_echo(parts: Sequence[SaidPart], loudness: Loudness) -> list[SaidPart
         channel = parts[said[0].part].channel or 0
         return loudness.between(channel, said[0].start_sample, said[-1].end_sample)
 
-    gone: set[tuple[int, int]] = set()
+    gone: dict[int, dict[int, _Heard]] = defaultdict(dict)
+    """Words that go, by part and position, each with the word that it is the echo of."""
     repeated: dict[int, list[_Heard]] = defaultdict(list)
     for run in runs:
         sides = [[streams[side][at] for at in span] for side, span in enumerate((run.first, run.second))]
@@ -106,14 +107,14 @@ def without_echo(parts: Sequence[SaidPart], loudness: Loudness) -> list[SaidPart
         limit = LOUDER * energy(sides[quiet])
         beside = [word for word in _leftovers(run, quiet, streams, matched) if energy([word]) <= limit]
         for word in (*sides[quiet], *beside):
-            gone.add((word.part, word.position))
             nearest = min(sides[1 - quiet], key=lambda said: abs(said.start_sample - word.start_sample))
+            gone[word.part][word.position] = nearest
             repeated[nearest.part].append(word)
     kept: list[SaidPart] = []
     for number, part in enumerate(parts):
         said_again = sorted(repeated[number], key=lambda word: word.start_sample)
         echo = " ".join(word.text for word in said_again) or part.echo
-        kept += _cut_around(replace(part, echo=echo), words[number], {at for of, at in gone if of == number})
+        kept += _cut_around(replace(part, echo=echo), words[number], gone[number])
     return kept
 
 
@@ -248,7 +249,7 @@ def _leftovers(
 # --- what is left
 
 
-def _cut_around(part: SaidPart, words: Sequence[_Heard], gone: set[int]) -> list[SaidPart]:
+def _cut_around(part: SaidPart, words: Sequence[_Heard], gone: Mapping[int, _Heard]) -> list[SaidPart]:
     """The part without these words: as it is, in pieces, or not at all."""
     if not gone:
         return [part]
@@ -260,16 +261,24 @@ def _cut_around(part: SaidPart, words: Sequence[_Heard], gone: set[int]) -> list
             pieces[-1].append(at)
         else:
             pieces.append([at])
-    return [_piece(part, words, piece[0], piece[-1] + 1) for piece in pieces]
+    return [_piece(part, words, gone, piece[0], piece[-1] + 1) for piece in pieces]
 
 
-def _piece(part: SaidPart, words: Sequence[_Heard], first: int, last: int) -> SaidPart:
+def _piece(
+    part: SaidPart, words: Sequence[_Heard], gone: Mapping[int, _Heard], first: int, last: int
+) -> SaidPart:
     span, result = part.span, part.result
-    start = 0 if first == 0 else words[first - 1].end_sample - span.start_sample
-    length = span.end_sample - span.start_sample
-    end = length if last == len(words) else words[last].start_sample - span.start_sample
-    start = max(0, min(start, length))
-    end = max(start, min(end, length))
+    start, end = span.start_sample, span.end_sample
+    # Where the echo began and ended its source knows better, which was loud and most often spoken alone. At least half
+    # of the words at the edges stay inside.
+    if first > 0:
+        echo_ends = max(words[first - 1].end_sample, gone[first - 1].end_sample)
+        start = min(echo_ends, (words[first].start_sample + words[first].end_sample) // 2)
+    if last < len(words):
+        echo_begins = min(words[last].start_sample, gone[last].start_sample)
+        end = max(echo_begins, (words[last - 1].start_sample + words[last - 1].end_sample) // 2)
+    start = min(max(start - span.start_sample, 0), span.end_sample - span.start_sample)
+    end = max(start, min(end, span.end_sample) - span.start_sample)
     timed = result.words
     if timed is not None:
         shift_ms = samples_to_ms(start)
