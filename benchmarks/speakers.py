@@ -7,8 +7,8 @@
 Meetings run through the product's own `process_audio_session`. `live` is what was told when an utterance was finished,
 `final` what stands when the meeting is over. Nothing is forgiven: no collar, overlapping speech counts. Those turns of
 one speaker in a row that have less than two seconds between them are one turn, in the reference as in what was heard.
-Errors are told apart into missed speech, false alarms (nobody spoke) and confusion (somebody else did). cpWER pairs speakers so that the
-words fit best (Watanabe et al. 2020). Writes `benchmarks/results/speakers-<date>.json`.
+Errors are told apart into missed speech, false alarms (nobody spoke) and confusion (somebody else did). cpWER pairs
+speakers so that the words fit best (Watanabe et al. 2020). Writes `benchmarks/results/speakers-<date>.json`.
 """
 
 from __future__ import annotations
