@@ -173,6 +173,7 @@ async def _load(services: Services, context: WebContext) -> None:
     )
     for meeting_id in await services.workflows.left_open():
         await services.orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
+    await services.settling.finish_what_was_begun()
     # After that: writing minutes anew may wait for a language model, and nobody else has to wait for it.
     await services.editor.finish_what_was_begun()
     await services.upkeep.finish_what_was_begun()

@@ -17,7 +17,11 @@ from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.bootstrap.recordings import Recordings, build_recordings, check_free_space
 from meeting_assistant.bootstrap.recordings import audio_directory as audio_directory
 from meeting_assistant.bootstrap.recordings import store_address as store_address
-from meeting_assistant.bootstrap.speakers import build_diarization, build_voice_profiles
+from meeting_assistant.bootstrap.speakers import (
+    build_diarization,
+    build_voice_profiles,
+    notes_on_speakers,
+)
 from meeting_assistant.bootstrap.speech import choose_engine
 from meeting_assistant.bootstrap.workflows import build_workflows
 from meeting_assistant.config import Settings
@@ -130,6 +134,7 @@ def build(settings: Settings) -> Services:
     asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)
     vad = SileroVad()
     diarization = build_diarization(settings)
+    notes += notes_on_speakers(settings)
     vad_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
     tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=diarization)

@@ -96,7 +96,7 @@ def build_worker(settings: Settings) -> WorkerParts:
 
     engine, reason = choose_engine(settings)
     asr = AsrService(engine, batch_size=settings.inference_batch_size)
-    vad, diarization = SileroVad(), build_diarization(settings)
+    vad, diarization = SileroVad(), build_diarization(settings, has_final_pass=False)
     threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     name = machine_name(settings)
     link = RedisWorkerLink(

@@ -195,17 +195,19 @@ class Settings(BaseSettings):
     """Who tells voices apart. While people talk the embedded engine always does; with `pyannote` or `nemo` that one
     hears the whole recording after the meeting and has the last word. Both are extras to install; what is missing is
     named in `/health` and in every meeting's errors, and the next best one stands in (`nemo`, `pyannote`, `embedded`).
-    `off` leaves all utterances without a speaker."""
+    Only these two mark where people speak at once in one channel. `off` leaves all utterances without a speaker."""
     diarization_model_id: str = Field(
         default="pyannote/speaker-diarization-community-1", min_length=1, max_length=400
     )
     """Pyannote's pipeline: an id on the model hub, or a folder that holds it, which needs no token and no network."""
     diarization_timeout_seconds: float = Field(default=120, ge=0, le=86_400)
-    """Minutes wait for speakers no longer than this; labels that come later are told then."""
+    """Minutes wait for speakers no longer than this; labels that come later are told then, also after a restart."""
     hf_token: SecretStr | None = None
-    """Hugging Face token for pyannote's model, whose terms have to be accepted on its page once."""
+    """Hugging Face token for pyannote's model, whose terms have to be accepted on its page once. By itself it changes
+    nothing: set `DIARIZATION_ENGINE=pyannote`."""
     nemo_diarization_enabled: bool = False
-    """Asks for NVIDIA NeMo (streaming Sortformer, up to four speakers), as `DIARIZATION_ENGINE=nemo` does."""
+    """Asks for NVIDIA NeMo (streaming Sortformer, up to four speakers), as `DIARIZATION_ENGINE=nemo` does. Where more
+    were heard while people talked, the labels of the embedded engine stay."""
 
     # --- Work off the hot path ----------------------------------------------------------------------------
 

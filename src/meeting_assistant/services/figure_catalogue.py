@@ -13,7 +13,9 @@ Kind = Literal["gauge", "counter", "histogram", "rate"]
 """`rate`: a counter that is read as how fast it grows."""
 Unit = Literal["", "s", "bytes", "cores", "windows"]
 Measure = Literal["value", "increase", "p95", "p99"]
-GroupKey = Literal["meetings", "captions", "recognition", "work", "deliveries", "fleet", "process"]
+GroupKey = Literal[
+    "meetings", "captions", "recognition", "work", "deliveries", "recordings", "fleet", "process"
+]
 
 MINUTE = 60
 

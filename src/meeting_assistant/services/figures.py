@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from prometheus_client.core import Metric
 
-from meeting_assistant.services.figure_catalogue import CATALOGUE, Alert, Definition, Kind, Unit
+from meeting_assistant.services.figure_catalogue import CATALOGUE, Alert, Definition, GroupKey, Kind, Unit
 
 MAX_PARTS = 12
 """Values of one label that are told; the rest is in `/metrics`."""
@@ -51,7 +50,7 @@ class Figure:
 class FigureGroup:
     """What belongs together."""
 
-    key: Literal["meetings", "captions", "recognition", "work", "deliveries", "fleet", "process"]
+    key: GroupKey
     title: str
     figures: Sequence[Figure]
 

@@ -22,10 +22,10 @@ from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import AudioJournal, AudioStore, MeetingStore
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.exports import ExportedFile, export
-from meeting_assistant.services.finishing import MAX_ATTEMPTS
 from meeting_assistant.services.live_meetings import LiveMeetings
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.orchestrator import Orchestrator
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.services.uploads import Uploads
 
 R = TypeVar("R")

@@ -15,12 +15,13 @@ from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
 from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes, Section
 from meeting_assistant.domain.ports import MeetingStore
-from meeting_assistant.services.finishing import MAX_ATTEMPTS, coverage_of, stage_error, tell_progress
+from meeting_assistant.services.finishing import coverage_of, tell_progress
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.minutes_draft import PREFIXES
 from meeting_assistant.services.minutes_service import MinutesService
 from meeting_assistant.services.orchestrator import Orchestrator
 from meeting_assistant.services.revisions import next_id
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS, stage_error
 from meeting_assistant.services.templates import TEMPLATES
 
 logger = logging.getLogger(__name__)

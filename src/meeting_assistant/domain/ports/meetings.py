@@ -200,16 +200,24 @@ class MeetingStore(Protocol):
         self, meeting_id: str, speakers: Mapping[int, str | None], *, by_person: bool = False
     ) -> StoredEvent | None:
         """Say anew who spoke, by utterance id: raises their `rev` and numbers one `speakers` event; None when nothing
-        changed. An engine's word does not change what a person assigned. What a person changes moves the action items
-        that rest on these utterances alone from the old speaker to the new one.
+        changed. An engine's word does not change what a person assigned. Items of minutes and notes go from the old
+        speaker to the new one when all that the old one said of what they rest on has changed; those that a person
+        edited only when a person says who spoke.
         """
         ...
 
     async def split_utterances(
         self, meeting_id: str, parts: Mapping[int, Sequence[Utterance]]
     ) -> list[StoredEvent]:
-        """Put several utterances in the place of each one (by its id): the first keeps the id with a higher `rev`, the
-        others bring new ids. Numbers a `transcript` event for each, in one transaction.
+        """Put several utterances in the place of each one (by its id): the first keeps the id with the next `rev`, the
+        others get the next free ids. Numbers a `transcript` event for each, in one transaction. One that has another
+        `rev` by now, or that a person assigned, stays as it is.
+        """
+        ...
+
+    async def mark_overlap(self, meeting_id: str, utterances: Collection[int]) -> list[StoredEvent]:
+        """Somebody else speaks during a part of each of these. Raises the `rev` of those that were not marked and
+        numbers a `transcript` event for each, in one transaction.
         """
         ...
 
