@@ -112,7 +112,7 @@ class LlmMinutes:
                     context = min(context, error.context_limit)
                 continue
             # Holding items against a long transcript takes seconds: not on the event loop.
-            change = await asyncio.to_thread(self._absorb, reply, assignment, transcript, draft)
+            change = await asyncio.to_thread(self._absorb, reply, assignment, transcript, draft, part)
             draft.replies.append(reply)
             draft.read |= {utterance.utterance for utterance in part}
             total.items += change.items
@@ -167,17 +167,24 @@ class LlmMinutes:
         return request, part
 
     def _absorb(
-        self, reply: LlmReply, assignment: Assignment, transcript: Transcript, draft: Draft
+        self,
+        reply: LlmReply,
+        assignment: Assignment,
+        transcript: Transcript,
+        draft: Draft,
+        part: Sequence[Utterance],
     ) -> Change:
         extract = answer_model(draft.template).model_validate_json(reply.text)
-        return draft.absorb(extract, self._judge(assignment, transcript, draft))
+        judge = self._judge(assignment, transcript, draft)
+        return draft.absorb(extract, judge, [utterance.utterance for utterance in part])
 
     def _judge(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> Judge:
         return Judge(
             transcript,
             assignment.meeting.attendees,
             day=assignment.day,
-            language=assignment.meeting.language or draft.language,
+            language=assignment.meeting.language or "en",
+            written=draft.language,
             resolve_due=self._resolve_due,
         )
 
