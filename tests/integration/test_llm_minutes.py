@@ -74,7 +74,7 @@ async def write(server: LlmServer, transcript: Transcript | None = None, **setti
 
 def cited_lines(user: str) -> list[int]:
     """Numbers of the lines that may be cited."""
-    return [int(number) for number in re.findall(r"^(\d+)\|", user[user.index("<<<") :], re.MULTILINE)]
+    return [int(number) for number in re.findall(r"^(\d+)\|", user[user.rindex("<<<") :], re.MULTILINE)]
 
 
 ANSWER = {

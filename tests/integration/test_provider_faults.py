@@ -78,9 +78,22 @@ FAULTS: dict[str, tuple[Spoil, str, int]] = {
     "dropped at once": (lambda s: s.drop(), "llm_unavailable", 3),
     "dropped half-way": (lambda s: s.drop(40, GOOD), "llm_unavailable", 3),
     "not JSON over HTTP": (lambda s: s.answer_with_status(200, "<html>sign in</html>"), "llm_bad_output", 1),
-    "malformed JSON": (lambda s: s.answer_with('{"decisions": [}'), "llm_bad_output", 1),
+    "malformed JSON": (lambda s: s.answer_with('{"decisions": [}'), "llm_bad_output", 2),
     "truncated JSON": (lambda s: s.answer_with('{"decisions": ["sh', finish="length"), "llm_truncated", 1),
     "refusal": (lambda s: s.answer_with("", finish="refusal"), "llm_refused", 1),
+    "filtered": (lambda s: s.answer_with("", finish="filtered"), "llm_refused", 1),
+    "filtered before it is read": (
+        lambda s: s.answer_with_status(400, {"error": {"code": "content_filter", "message": "no"}}),
+        "llm_refused",
+        1,
+    ),
+    "packed in a way that cannot be unpacked": (
+        lambda s: s.answer_with_status(200, "{}", Content_Encoding="gzip"),
+        "llm_bad_output",
+        1,
+    ),
+    "nested without end": (lambda s: s.answer_with_status(200, "[" * 100_000), "llm_bad_output", 1),
+    "dribbling": (lambda s: s.dribble(), "llm_timeout", 3),
 }
 """Name to what the server does, how the failure is called, and how often one provider is asked in all."""
 
@@ -100,7 +113,7 @@ async def test_a_provider_that_fails_is_tried_again_if_that_may_help_and_then_le
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["vllm", "anthropic", "gemini"])
+@pytest.mark.parametrize("name", SETTINGS)
 async def test_a_failure_has_its_name_a_remedy_and_nothing_of_what_was_said(name: str, fault: str) -> None:
     spoil, code, _ = FAULTS[fault]
     with LlmServer() as bad:

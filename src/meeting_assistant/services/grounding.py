@@ -122,7 +122,7 @@ class Grounding:
         cited = " ".join(self._said[line].text for line in known)
         if not known:
             return Grounded((), is_exact=False)
-        if self._spoken == self._written and fuzz.token_set_ratio(_plain(text), _plain(cited)) < 45:
+        if self._spoken == self._written and fuzz.token_set_ratio(plain(text), plain(cited)) < 45:
             return Grounded((), is_exact=False)
         evidence = tuple(Evidence(utterance=line, quote=self._said[line].text) for line in known[:3])
         return Grounded(evidence, is_exact=self._carries(text, cited) and not self._opposes(text, known))
@@ -135,11 +135,11 @@ class Grounding:
         if self._spoken != self._written:
             return True
         if _WRITES_WITHOUT_SPACES.search(topic):
-            return fuzz.partial_ratio(_plain(topic), _plain(cited)) >= NEARLY_SAID
-        stems = {stem_of(word) for word in _plain(cited).split()}
-        words = [word for word in _plain(topic).split() if len(word) > _SHORT_WORD or word.isupper()]
+            return fuzz.partial_ratio(plain(topic), plain(cited)) >= NEARLY_SAID
+        stems = {stem_of(word) for word in plain(cited).split()}
+        words = [word for word in plain(topic).split() if len(word) > _SHORT_WORD or word.isupper()]
         known = sum(stem_of(word) in stems for word in words)
-        return known >= len(words) - known if words else _plain(topic) in _plain(cited)
+        return known >= len(words) - known if words else plain(topic) in plain(cited)
 
     def said_phrase(self, phrase: str, lines: Sequence[int]) -> bool:
         """True when exactly these words, numbers in words or digits, stand in one of the lines."""
@@ -167,14 +167,12 @@ class Grounding:
         said = [sentence for line in lines for sentence in sentences_of(self._said[line].text)]
         if self._spoken != self._written and len(said) > 1:
             return False
-        best = max(
-            said, key=lambda sentence: fuzz.token_set_ratio(_plain(text), _plain(sentence)), default=""
-        )
+        best = max(said, key=lambda sentence: fuzz.token_set_ratio(plain(text), plain(sentence)), default="")
         return not best.endswith("?") and contradicts(text, self._written, best, self._spoken)
 
     def _locate(self, quote: str, lines: Sequence[int]) -> tuple[Evidence, ...] | None:
-        wanted = _plain(quote)
-        if len(wanted) < _MIN_QUOTE and wanted not in {_plain(self._said[line].text) for line in lines}:
+        wanted = plain(quote)
+        if len(wanted) < _MIN_QUOTE and wanted not in {plain(self._said[line].text) for line in lines}:
             return None
         near = dict.fromkeys(n for line in lines for n in self._around(line))
         best = max(((self._score(wanted, n), -i, n) for i, n in enumerate(near)), default=None)
@@ -191,7 +189,7 @@ class Grounding:
     def _across(self, wanted: str, lines: Sequence[int]) -> tuple[Evidence, ...] | None:
         """A quote that runs over two lines."""
         for first, second in pairwise(lines):
-            both = _plain(f"{self._said[first].text} {self._said[second].text}")
+            both = plain(f"{self._said[first].text} {self._said[second].text}")
             if fuzz.partial_ratio(wanted, both) >= NEARLY_SAID:
                 return tuple(Evidence(utterance=n, quote=self._said[n].text) for n in (first, second))
         return None
@@ -201,7 +199,7 @@ class Grounding:
         return [line, *self._order[max(0, at - 1) : at], *self._order[at + 1 : at + 2]]
 
     def _score(self, wanted: str, line: int) -> float:
-        said = _plain(self._said[line].text)
+        said = plain(self._said[line].text)
         # A quote longer than the line can hold only part of it: the shorter one must not win by being short.
         if len(said) < 0.6 * len(wanted):
             return 0.0
@@ -211,13 +209,13 @@ class Grounding:
         """The words that were said there, whole words, as they stand in the transcript."""
         text = self._said[line].text
         words = list(_WORD.finditer(text))
-        plain = [_plain(word.group()) for word in words]
-        said = " ".join(plain)
+        spoken = [plain(word.group()) for word in words]
+        said = " ".join(spoken)
         alignment = fuzz.partial_ratio_alignment(wanted, said)
         if alignment is None or not words:
             return Evidence(utterance=line, quote=text)
         position, first, last = 0, None, 0
-        for index, word in enumerate(plain):
+        for index, word in enumerate(spoken):
             if position < alignment.dest_end and position + len(word) > alignment.dest_start:
                 first = index if first is None else first
                 last = index
@@ -248,24 +246,25 @@ class Grounding:
 
 
 def _forms(word: str) -> list[str]:
-    plain = word.casefold()
-    return [plain, plain.removesuffix("'s").removesuffix("\u2019s"), *re.split("[-'\u2019]", plain)]
+    lower = word.casefold()
+    return [lower, lower.removesuffix("'s").removesuffix("\u2019s"), *re.split("[-'\u2019]", lower)]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Its words in lower case, without punctuation."""
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def owner_of(owner: str, transcript: Transcript, attendees: Collection[str]) -> str | None:
     """The label of a speaker, the name of somebody invited or a name that was literally said; else nobody."""
-    wanted = _plain(owner)
+    wanted = plain(owner)
     if not wanted:
         return None
     for speaker in transcript.speakers:
-        if wanted in (_plain(speaker.label), _plain(transcript.speaker_name(speaker.label))):
+        if wanted in (plain(speaker.label), plain(transcript.speaker_name(speaker.label))):
             return speaker.label
     for name in attendees:
-        if wanted == _plain(name) or wanted in _plain(name).split():
+        if wanted == plain(name) or wanted in plain(name).split():
             return name
     if wanted.split()[0] in _NOBODY:
         return None

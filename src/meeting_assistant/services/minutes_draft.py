@@ -137,8 +137,9 @@ class Draft:
 
     template: Template = GENERAL
     language: str = "en"
-    read: set[int] = field(default_factory=set)
-    """Ids of utterances that a model has read: all of them in the end, or the minutes are not used."""
+    read: dict[int, tuple[str | None, str]] = field(default_factory=dict)
+    """Utterances that a model has read, with their speaker and words then: all of them in the end, or the minutes are
+    not used."""
     points: list[Item] = field(default_factory=list)
     """For the summary; the first `joined` of them were joined from others."""
     joined: int = 0
@@ -197,6 +198,7 @@ class Draft:
             sections=[Section(key=s.key, title=s.title, items=of(s.key)) for s in self.template.sections],
             provenance=Provenance(
                 provider=replies[-1].provider if replies else "none",
+                others=_others(replies),
                 model=replies[-1].model if replies else None,
                 prompt_tokens=_sum(reply.prompt_tokens for reply in replies),
                 completion_tokens=_sum(reply.completion_tokens for reply in replies),
@@ -286,6 +288,11 @@ def _speaker_marks(transcript: Transcript) -> list[tuple[re.Pattern[str], str]]:
         for name, mark in sorted(called, key=lambda pair: -len(pair[0]))
         if names[name] == 1 and len(name) > 1
     ]
+
+
+def _others(replies: Sequence[LlmReply]) -> list[str]:
+    """Who wrote parts, beside the one who wrote the last."""
+    return sorted({reply.provider for reply in replies} - {reply.provider for reply in replies[-1:]})
 
 
 def _sum(numbers: Iterable[int | None]) -> int | None:

@@ -15,7 +15,8 @@ from typing import Any, Literal, Self
 
 from meeting_assistant.testing.llm_wire import complete_answer, is_streaming, problems_of, streamed_answer
 
-Finish = Literal["complete", "length", "refusal"]
+Finish = Literal["complete", "length", "refusal", "filtered"]
+"""`refusal` by the model, `filtered` by the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Answer:
     """The text is the whole body, not what a model said."""
     drops_after: int | None = None
     """Bytes of the body after which the connection is cut."""
+    is_dribbled: bool = False
+    """A byte now and then, without end."""
 
 
 AnswerTo = Callable[[SeenRequest], Answer]
@@ -106,6 +109,10 @@ class LlmServer:
 
         return self.answer_by(wait)
 
+    def dribble(self) -> Self:
+        """Answer a byte at a time, for as long as the client reads and the server lives."""
+        return self.answer_by(lambda request: Answer(is_dribbled=True))
+
     def forget(self) -> Self:
         """Nothing was asked, and nothing is to be answered."""
         self._answers.clear()
@@ -155,10 +162,21 @@ class LlmServer:
                 body = json.loads(self.rfile.read(length))
                 request = SeenRequest("POST", self.path, self._names(), body)
                 answer = outer._answer(request)
-                if answer.is_raw or not is_streaming(self.path, body):
+                if answer.is_dribbled:
+                    self._dribble()
+                elif answer.is_raw or not is_streaming(self.path, body):
                     self._send_whole(request, answer)
                 else:
                     self._send_pieces(request, answer)
+
+            def _dribble(self) -> None:
+                self._head(200, {}, 1 << 30)
+                self.close_connection = True
+                try:
+                    while not outer._let_go.wait(0.02):
+                        self.wfile.write(b" ")
+                except OSError:
+                    return  # the client has had enough
 
             def _send_whole(self, request: SeenRequest, answer: Answer) -> None:
                 said = answer.text
@@ -214,16 +232,18 @@ def user_text(request: SeenRequest) -> str:
 
 
 def lines_of(request: SeenRequest) -> Iterator[tuple[int, str]]:
-    """Numbers and words of the lines that a question shows between its marks."""
+    """Numbers and words of the lines that a question is about: those between its last marks."""
     inside = False
+    lines: list[tuple[int, str]] = []
     for line in user_text(request).splitlines():
         if line.startswith("<<<"):
-            inside = True
+            inside, lines = True, []
         elif line.endswith(">>>"):
             inside = False
         elif inside and line[:1].isdigit():
             number, _, rest = line.partition("|")
-            yield int(number.split(",")[0]), rest
+            lines.append((int(number.split(",")[0]), rest))
+    yield from lines
 
 
 def _text(content: object) -> str:
