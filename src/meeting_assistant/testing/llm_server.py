@@ -65,6 +65,9 @@ class LlmServer:
         """What clients looked up: lists of models."""
         self.is_stuck = threading.Event()
         """Set when a question came that is not answered."""
+        self.all_gone = threading.Event()
+        """Set when the last client has closed its connection."""
+        self._connections = 0
         self._answers: deque[AnswerTo] = deque()
         self._models: dict[str, object] | None = None
         self._let_go = threading.Event()
@@ -75,6 +78,11 @@ class LlmServer:
     def url(self) -> str:
         """`http://127.0.0.1:PORT`"""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def is_connected(self) -> bool:
+        """True while a client keeps a connection open."""
+        return self._connections > 0
 
     # --- what it does with questions
 
@@ -119,10 +127,10 @@ class LlmServer:
         self.requests.clear()
         return self
 
-    def serving(self, model: str, *, context_tokens: int = 8192) -> Self:
-        """List one model, as vLLM does; without this there is no list."""
-        listed = {"id": model, "object": "model", "max_model_len": context_tokens}
-        self._models = {"object": "list", "data": [listed]}
+    def serving(self, *models: str, context_tokens: int = 8192) -> Self:
+        """List models, as vLLM does; without this there is no list."""
+        listed = [{"id": model, "object": "model", "max_model_len": context_tokens} for model in models]
+        self._models = {"object": "list", "data": listed}
         return self
 
     def __enter__(self) -> Self:
@@ -149,6 +157,17 @@ class LlmServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                outer._connections += 1
+                outer.all_gone.clear()
+
+            def finish(self) -> None:
+                super().finish()
+                outer._connections -= 1
+                if not outer._connections:
+                    outer.all_gone.set()
 
             def do_GET(self) -> None:
                 outer.looks.append(SeenRequest("GET", self.path, self._names(), None))
