@@ -55,7 +55,7 @@ WITHOUT_END = ("slow", "dribbling")
 
 
 def patience(name: str, fault: str) -> dict[str, object]:
-    return {"llm_options": {name: {"timeout_seconds": 0.3}}} if fault in WITHOUT_END else {}
+    return {"llm_options": {name: {"timeout_seconds": 1.0}}} if fault in WITHOUT_END else {}
 
 
 def service(first: str, server: LlmServer, second: LlmServer | None = None, /, **more: object) -> LLMService:
