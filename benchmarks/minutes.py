@@ -5,7 +5,8 @@
 Our own scripted meetings (`benchmarks/meetings.json`, and the sample meeting) have references: an item counts as found
 when all keywords of one stand in its text or quotes. FOLDER holds real transcripts with reference summaries (AMI,
 QMSum), where there are some: for ROUGE-1 against the answer to "summarise the meeting", cut at 115 words and as it is,
-beside as many of the first words of the meeting. Evidence is checked on all: every quote has to stand in the utterance it cites.
+beside as many of the first words of the meeting. Evidence is checked on all: every quote has to stand in the utterance
+it cites.
 """
 
 from __future__ import annotations
