@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -23,6 +24,10 @@ from meeting_assistant.testing.server import ServerProcess
 
 if TYPE_CHECKING:
     from meeting_assistant.testing.object_store import S3Server
+
+# How long an example takes says nothing here: time belongs in benchmarks/.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 Speak = Callable[..., Waveform]
 

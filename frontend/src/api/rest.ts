@@ -13,6 +13,8 @@ import type {
   MeetingPage,
   Minutes,
   MinutesVersion,
+  ModelCall,
+  Preferences,
   Problem,
   ServerInfo,
   Session,
@@ -110,6 +112,17 @@ export const listVoices = async (): Promise<KnownVoice[]> => (await json<{ voice
 export async function forgetVoice(id: string): Promise<void> {
   await request(`/api/voices/${encodeURIComponent(id)}`, { method: "DELETE" });
 }
+
+/** For good: no language model outside the operator's machines sees it any more. */
+export const keepLocal = (id: string): Promise<Meeting> =>
+  json(`${meetingPath(id)}/local-only`, jsonBody("POST", { local_only: true }));
+
+export const listModelCalls = (id: string): Promise<ModelCall[]> => json(`${meetingPath(id)}/llm-calls`);
+
+export const getPreferences = (): Promise<Preferences> => json("/api/preferences");
+
+export const setPreferences = (chosen: Preferences): Promise<Preferences> =>
+  json("/api/preferences", jsonBody("PUT", chosen));
 
 export const getWritingOptions = (): Promise<WritingOptions> => json("/api/minutes-options");
 

@@ -150,7 +150,7 @@ export interface Minutes {
   open_questions: Item[];
   risks: Item[];
   possible_follow_ups: ActionItem[];
-  provenance: { provider: string; model: string | null; seconds: number; dropped_items: number };
+  provenance: { provider: string; others?: string[]; model: string | null; seconds: number; dropped_items: number };
 }
 
 export interface MeetingDocument {
@@ -223,6 +223,24 @@ export interface MinutesVersion {
   model: string | null;
   written_at_ms: number;
   edited_items: number;
+}
+
+/** One question to one language model about a meeting. */
+export interface ModelCall {
+  id: string;
+  purpose: string;
+  provider: string;
+  is_local: boolean;
+  at_ms: number;
+  outcome: string;
+}
+
+/** What a person chose for all of their meetings. */
+export interface Preferences {
+  local_only: boolean;
+  llm_provider: string | null;
+  template: string | null;
+  minutes_language: string | null;
 }
 
 export interface Citation {

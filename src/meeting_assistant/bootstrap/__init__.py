@@ -145,7 +145,7 @@ def build(settings: Settings) -> Services:
     )
     runner: SessionRunner = remote or LocalSessions(tools)
     calls, preferences = SqlLlmCalls(database), SqlPreferences(database)
-    llm = build_llm_service(settings, calls)
+    llm = build_llm_service(settings, calls, preferences.keeps_local)
     minutes = MinutesService(EmbeddedWriter(), llm, LlmMinutes(llm, resolve_due), preferences)
     # Jobs that need the sound or tell watchers stay here; what a fleet does for them goes through `runner`.
     orchestrator = Orchestrator(LocalJobBackend(settings.inference_workers), is_alone=not database.is_shared)

@@ -246,7 +246,10 @@ class Settings(BaseSettings):
     llm_options: LlmOptions = Field(default_factory=dict)
     """What differs from provider to provider: `LLM_OPTIONS__VLLM__TIMEOUT_SECONDS=30` is how long one of its answers
     may take (unset: `LLM_TIMEOUT_SECONDS`); `LLM_OPTIONS__VLLM__CONTEXT_TOKENS=8192` is how much its model reads and
-    writes in all (unset: what the server says, else 8192)."""
+    writes in all (unset: what the server says, else 8192); `LLM_OPTIONS__OPENAI__EFFORT=low` is how long a model that
+    thinks may think, in the words of OpenAI, Azure, xAI, Gemini or of a vLLM whose model thinks always (unset: vLLM is
+    told not to think, the others decide); `LLM_OPTIONS__VLLM__IS_LOCAL=true` says that a vLLM runs on your own machines
+    although its address is not one of this machine or of a private network."""
     llm_local_only: bool = False
     """Forbids every provider outside your own machines, whatever else is configured. A person (in the preferences) and
     a meeting can forbid it for themselves too; nobody can allow what this forbids."""

@@ -172,6 +172,10 @@ class ProviderOptions(BaseModel):
     """How long one answer may take."""
     context_tokens: int | None = Field(default=None, ge=2048, le=10_000_000)
     """How much its model reads and writes in all."""
+    effort: str | None = Field(default=None, pattern=r"^[a-z]{2,16}$")
+    """How long a model that thinks may think, in the words of the service: `low`."""
+    is_local: bool | None = None
+    """Of vLLM: that it runs on your own machines, or does not, whatever its address looks like."""
 
 
 class Endpointing(BaseModel):
@@ -271,8 +275,8 @@ Names = Annotated[CommaList, Allowed("names, comma separated")]
 LlmOptions = Annotated[
     dict[ProviderName, ProviderOptions],
     Allowed(
-        f"LLM_OPTIONS__PROVIDER__TIMEOUT_SECONDS (above 0 and up to 3600) and __CONTEXT_TOKENS (from 2048), where "
-        f"PROVIDER is one of {', '.join(PROVIDERS)}"
+        f"LLM_OPTIONS__PROVIDER__TIMEOUT_SECONDS (above 0 and up to 3600), __CONTEXT_TOKENS (from 2048), __EFFORT (a "
+        f"word such as low) and __IS_LOCAL (true or false), where PROVIDER is one of {', '.join(PROVIDERS)}"
     ),
 ]
 EndpointingOptions = Annotated[

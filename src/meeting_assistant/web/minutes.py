@@ -46,6 +46,7 @@ class Rewriting(BaseModel):
     template: str | None = Field(default=None, max_length=32)
     language: str | None = Field(default=None, max_length=16, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
     llm_provider: str | None = Field(default=None, max_length=32)
+    """`auto`: the first one that answers, whatever was chosen before."""
 
 
 class ComingVersion(BaseModel):

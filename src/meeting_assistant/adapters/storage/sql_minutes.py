@@ -32,11 +32,14 @@ class SqlMinutes:
         async with self._database.reading() as session:
             return await minutes_in(session, meeting_id)
 
-    async def stored_minutes(self, meeting_id: str) -> Minutes | None:
-        """The newest version, with marks for speakers."""
+    async def stored_minutes(self, meeting_id: str, version: int | None = None) -> Minutes | None:
+        """A version, or the newest one, with marks for speakers."""
         async with self._database.reading() as session:
-            newest = await newest_minutes(session, meeting_id)
-            return Minutes.model_validate(newest.document) if newest is not None else None
+            if version is None:
+                found = await newest_minutes(session, meeting_id)
+            else:
+                found = await session.get(MinutesRow, (meeting_id, version))
+            return Minutes.model_validate(found.document) if found is not None else None
 
     async def minutes_versions(self, meeting_id: str) -> list[Minutes]:
         """Oldest first."""
@@ -86,12 +89,12 @@ class SqlMinutes:
         minutes_language: str | None = None,
         llm_provider: str | None = None,
     ) -> None:
-        """None leaves a wish as it is."""
+        """None leaves a wish as it is; the provider `auto` takes it back."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             row.template = template or row.template
             row.minutes_language = minutes_language or row.minutes_language
-            row.llm_provider = llm_provider or row.llm_provider
+            row.llm_provider = None if llm_provider == "auto" else llm_provider or row.llm_provider
 
     @runs_to_its_end
     async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:

@@ -112,8 +112,8 @@ class MeetingStore(Protocol):
         """
         ...
 
-    async def stored_minutes(self, meeting_id: str) -> Minutes | None:
-        """The newest version as it is stored: with marks in the place of speakers' names."""
+    async def stored_minutes(self, meeting_id: str, version: int | None = None) -> Minutes | None:
+        """A version (None: the newest one) as it is stored: with marks in the place of speakers' names."""
         ...
 
     async def minutes_versions(self, meeting_id: str) -> list[Minutes]:
@@ -136,7 +136,7 @@ class MeetingStore(Protocol):
         minutes_language: str | None = None,
         llm_provider: str | None = None,
     ) -> None:
-        """How the minutes are to be written; None leaves a wish as it is."""
+        """How the minutes are to be written; None leaves a wish as it is, the provider `auto` takes it back."""
         ...
 
     async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:
