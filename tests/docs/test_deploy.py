@@ -14,15 +14,17 @@ import yaml
 from prometheus_client import REGISTRY
 
 from meeting_assistant import observability
+from meeting_assistant.adapters.jobs.redis_figures import counted_by_faststream
 from meeting_assistant.config import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-METRIC = re.compile(r"meeting_assistant_[a-z_]+")
+METRIC = re.compile(r"\b(?:meeting_assistant|process|python)_[a-z_]+")
 NOT_OURS = {"PATH", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "PIP_NO_CACHE_DIR", "HF_HOME"}
 
 
 def known_metrics() -> set[str]:
     assert observability.queue_depth
+    assert counted_by_faststream()
     return {sample.name for family in REGISTRY.collect() for sample in family.samples} | {
         f"{family.name}{suffix}"
         for family in REGISTRY.collect()

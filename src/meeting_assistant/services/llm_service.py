@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import uuid_utils
 
+from meeting_assistant import tracing
 from meeting_assistant.domain.errors import LlmError, StorageError
 from meeting_assistant.domain.llm_calls import LlmCall
 from meeting_assistant.domain.ports import CheckResult, LlmCallLog, LlmProvider, LlmReply, LlmRequest
@@ -266,6 +267,9 @@ class LLMService:
         if is_recorded and not is_maybe_there:
             await self._record_question(call)
         outcome = "cancelled"
+        # Of a question about several meetings nobody could say whose it is.
+        meeting = request.meeting_ids[0] if len(request.meeting_ids) == 1 else None
+        span = tracing.begin("llm", meeting=meeting, purpose=request.purpose, provider=provider.name)
         try:
             yield replies
             outcome = "ok"
@@ -275,8 +279,9 @@ class LLMService:
         finally:
             seconds = time.monotonic() - began
             self._on_attempt(Attempt(provider.name, outcome, seconds))
+            reply = replies[-1] if replies else None
+            end_span(span, outcome, reply)
             if is_recorded and not (is_maybe_there and outcome == "llm_unavailable"):
-                reply = replies[-1] if replies else None
                 await self._record_outcome(
                     call.model_copy(
                         update={
@@ -323,6 +328,20 @@ class LLMService:
             )
         place = "on your own machines" if provider.is_local else "outside your machines"
         return CheckResult(name, True, f"{reply.model} answered, {place}", seconds=time.monotonic() - began)
+
+
+def end_span(span: tracing.Span, outcome: str, reply: LlmReply | None) -> None:
+    """With the names that OpenTelemetry has for language models."""
+    span.set(outcome=outcome)
+    if reply is not None:
+        span.set(
+            **{
+                "gen_ai.response.model": reply.model,
+                "gen_ai.usage.input_tokens": reply.prompt_tokens,
+                "gen_ai.usage.output_tokens": reply.completion_tokens,
+            }
+        )
+    span.end(failed=None if outcome in ("ok", "cancelled") else outcome)
 
 
 def _all_failed(failures: Sequence[LlmError]) -> LlmError:
