@@ -69,7 +69,6 @@ class InferenceJob(_Envelope):
     """Whoever takes it later drops it (Unix, milliseconds, by the carrier's clock); null: it is never too late."""
     traceparent: str | None = None
     """What caused it, as W3C Trace Context writes it; null where nothing is traced."""
-
     reply: str = ""
     """The gateway's own address for results (`http(s)://` or `ws(s)://`); empty: its inbox in Redis."""
 
