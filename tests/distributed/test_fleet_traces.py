@@ -26,7 +26,8 @@ def traced_fleet(redis_server: str, tmp_path: Path, receiver: TraceReceiver) -> 
     carrier.start()
     fleet = Fleet(tmp_path, carrier, {**receiver.env, "LOG_FORMAT": "json"})
     fleet.add_gateways(1)
-    fleet.add_workers(1)
+    with (tmp_path / "worker.log").open("wb") as log:
+        fleet.add_workers(1, log=log)
     yield fleet
     fleet.close()
     carrier.close()
@@ -81,12 +82,12 @@ def chain(span: ReceivedSpan, above: dict[str, ReceivedSpan]) -> list[str]:
 
 
 async def test_lines_of_a_workers_log_name_the_meeting_and_its_trace(
-    capfd: pytest.CaptureFixture[str], traced_fleet: Fleet
+    traced_fleet: Fleet, tmp_path: Path
 ) -> None:
-    """`capfd` comes first: the worker writes to the standard error that there is when it is started."""
     final = await traced_fleet.hold(0, [8], is_fast=True)
     meeting_id = final["meeting"]["id"]
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line[:1] == "{"]
+    written = (tmp_path / "worker.log").read_text().splitlines()
+    lines = [json.loads(line) for line in written if line[:1] == "{"]
     (taken,) = [line for line in lines if line["message"] == "A meeting was taken."]
     assert taken["meeting"] == meeting_id
     assert taken["trace_id"] == meeting_id.replace("-", "")

@@ -86,7 +86,6 @@ def test_one_trace_from_the_socket_to_the_minutes_and_what_follows(tmp_path: Pat
         'meeting_assistant_delivery_seconds_count{integration="log"}',
         'meeting_assistant_llm_latency_seconds_count{provider="vllm"}',
         'meeting_assistant_diarization_latency_seconds_count{engine="embedded"}',
-        "meeting_assistant_caption_lag_seconds_count",
         "process_resident_memory_bytes",
         "process_cpu_seconds_total",
         'python_gc_collections_total{generation="0"}',
