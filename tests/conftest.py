@@ -11,6 +11,7 @@ import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ import pytest
 from meeting_assistant.domain.audio import Waveform
 from meeting_assistant.testing.postgres import PostgresServer, find_postgres
 from meeting_assistant.testing.server import ServerProcess
+
+if TYPE_CHECKING:
+    from meeting_assistant.testing.object_store import S3Server
 
 Speak = Callable[..., Waveform]
 
@@ -76,6 +80,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.create(f"t{secrets.token_hex(8)}").replace("postgresql://", "postgresql+asyncpg://")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server that speaks S3; each test has a prefix of its own in its bucket."""
+    from meeting_assistant.testing.object_store import S3Server
+
+    with S3Server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

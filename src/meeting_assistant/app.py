@@ -19,7 +19,7 @@ from meeting_assistant import __version__
 from meeting_assistant.bootstrap import Services, build
 from meeting_assistant.bootstrap.fleet import callback_keys
 from meeting_assistant.config import Settings
-from meeting_assistant.domain.errors import StorageError
+from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import (
@@ -124,7 +124,17 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
         context.waiting_for = {f"database: {error}"}
         logger.error("The database cannot be used.", extra=log_fields(code=error.code))  # noqa: TRY400
         return []
+    try:
+        problem = await services.recordings.problem()
+    except MeetingAssistantError as error:  # STRICT_KEYS
+        context.waiting_for = {f"recordings: {error}"}
+        logger.error("Recordings cannot be used.", extra=log_fields(code=error.code))  # noqa: TRY400
+        return []
+    if problem is not None:
+        services.info.problems = [*services.info.problems, problem]
+    moves = services.recordings.moves
     return [
+        *([asyncio.create_task(moves.run(), name="recording-moves")] if moves is not None else []),
         asyncio.create_task(watch_event_loop(), name="loop-watch"),
         asyncio.create_task(_load(services, context), name="load-engines"),
         asyncio.create_task(services.dispatcher.run(is_alone=services.orchestrator.is_alone), name="outbox"),
@@ -166,6 +176,8 @@ async def _load_speech(services: Services) -> None:
     """Here, or on the machines of the fleet."""
     if services.remote is not None:
         await services.remote.start()
+        if services.relay is not None:
+            services.relay.start()
     else:
         await asyncio.gather(services.asr.start(), asyncio.to_thread(services.vad.load))
 
@@ -173,6 +185,7 @@ async def _load_speech(services: Services) -> None:
 async def stop(services: Services, context: WebContext, running: list[asyncio.Task[None]]) -> None:
     """Take nothing new, let jobs finish within the grace time, keep what is live for the next start."""
     context.is_closing = True
+    await services.recordings.close()
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
@@ -180,6 +193,8 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     await services.orchestrator.drain(services.settings.shutdown_grace_seconds / 2)
     await services.dispatcher.drain(services.settings.shutdown_grace_seconds / 2)
     services.channels.close()
+    if services.relay is not None:
+        await services.relay.close()
     if services.remote is not None:
         await services.remote.close()
     await services.asr.close()
@@ -188,9 +203,11 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     await services.llm.close()
     await services.workflows.close()
     services.minutes.close()
+    # Threads that ask the database do so on this loop: they end before it does.
+    await asyncio.to_thread(services.disk_threads.shutdown)
+    await services.recordings.end_threads(services.settings.shutdown_grace_seconds / 4)
     await services.store.close()
     services.vad_threads.shutdown()
-    services.disk_threads.shutdown()
     logger.info("Stopped.")
 
 

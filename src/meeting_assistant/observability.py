@@ -86,6 +86,16 @@ deliveries_total = Counter(
 delivery_seconds = Histogram(
     "meeting_assistant_delivery_seconds", "Time an attempt took.", ["integration"], buckets=_JOB_BUCKETS
 )
+audio_store_pending = Gauge(
+    "meeting_assistant_audio_store_pending",
+    "Finished recordings that wait to be moved to the object store, and objects that wait to be removed there.",
+    ["work"],
+)
+audio_store_moves_total = Counter(
+    "meeting_assistant_audio_store_moves_total",
+    "Attempts to move a recording to the object store.",
+    ["outcome"],
+)
 fleet_reoffered_total = Counter(
     "meeting_assistant_fleet_reoffered_total", "Jobs that Redis had forgotten and that were offered again."
 )
@@ -185,6 +195,9 @@ def configure_logging(level: str, style: LogFormat) -> None:
     logging.getLogger("httpx").setLevel(max(logging.WARNING, root.level))
     # A receiver of traces that is not there is told once for each batch, and not for each attempt.
     logging.getLogger("opentelemetry").setLevel(max(logging.ERROR, root.level))
+    # At `debug` these write requests with their signatures down.
+    for name in ("botocore", "aiobotocore", "s3fs", "fsspec"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
 def _without_queries(record: logging.LogRecord) -> bool:

@@ -247,15 +247,22 @@ async def test_too_little_that_is_new_is_not_worth_a_question(new_talk: MakeTalk
 def test_a_meeting_without_any_model_has_notes_too(tmp_path: Path) -> None:
     """With real speech, the real recogniser and the embedded writer."""
     notes: list[Mapping[str, Any]] = []
+    noted_something = asyncio.Event()
 
     def keep(message: Mapping[str, Any]) -> None:
         if message["type"] == "notes":
             notes.append(message)
+            noted_something.set()
+
+    async def until_noted(sound: bytes) -> AsyncIterator[bytes]:
+        async for piece in paced(sound, speed=8):
+            yield piece
+        async with asyncio.timeout(60):
+            await noted_something.wait()
 
     with ServerProcess(tmp_path / "data", {"NOTES_INTERVAL_SECONDS": "0.5"}) as server:
         sound = read_pcm(demo_audio_path())[13 * 32_000 : 75 * 32_000]
-        final = asyncio.run(LiveClient(server.ws_url, on_message=keep).stream(paced(sound, speed=8)))
-    assert notes, "something was noted before the end"
+        final = asyncio.run(LiveClient(server.ws_url, on_message=keep).stream(until_noted(sound)))
     noted = {item["id"]: item for note in notes for item in note["action_items"]}
     kept = {item["id"]: item for item in final["minutes"]["action_items"]}
     assert noted.keys() & kept.keys()

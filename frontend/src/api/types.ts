@@ -193,6 +193,8 @@ export interface Delivery {
   action: { key: string; title: string; payload: Record<string, unknown> };
   state: "proposed" | "pending" | "sending" | "done" | "parked" | "dismissed";
   attempts: number;
+  /** An attempt was cut short, so that the target may have it already; of one that is done: perhaps twice. */
+  is_uncertain: boolean;
   last_error: string | null;
   receipt: { reference: string | null; url: string | null } | null;
 }

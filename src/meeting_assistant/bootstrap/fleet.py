@@ -17,6 +17,8 @@ from meeting_assistant.domain.ports import EngineInfo, ResultChannel, Vad
 from meeting_assistant.domain.signatures import key_of
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.diarization_service import DiarizationService
+from meeting_assistant.services.event_relay import EventRelay
+from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.remote_sessions import RemoteSessions
 from meeting_assistant.services.session_types import SpeechTools
 from meeting_assistant.services.worker_service import Worker
@@ -50,6 +52,15 @@ def build_remote_sessions(
         on_engines=on_engines,
         reply=settings.fleet.callback_url or "",
     )
+
+
+def build_relay(settings: Settings, channels: Channels) -> EventRelay | None:
+    """For servers that share a database; None for one that has its own: nobody else knows its meetings."""
+    if settings.orchestrator_backend != "redis" or settings.database_url is None:
+        return None
+    from meeting_assistant.adapters.jobs.redis_relay import RedisRelayLink
+
+    return EventRelay(RedisRelayLink(redis_url(settings)), channels)
 
 
 def callback_keys(settings: Settings) -> list[bytes]:

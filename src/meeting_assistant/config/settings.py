@@ -17,6 +17,7 @@ from meeting_assistant.config.values import (
     ApiTokens,
     AsrServer,
     AsrServerOptions,
+    AudioStoreUrl,
     ClientLimitOptions,
     ClientLimits,
     DatabaseUrl,
@@ -138,6 +139,12 @@ class Settings(BaseSettings):
     """Keys that protect recordings: the first encrypts, all decrypt, which is how keys are changed. Without
     any, one is generated into `DATA_DIR`; keep a copy of it elsewhere. `meeting-assistant keygen` makes one,
     `keys status` says which recordings need which key, `keys rotate` moves them to the first one."""
+    audio_store_url: AudioStoreUrl | None = None
+    """Where the recordings of finished meetings go, so that they outlive this machine's disk and every gateway can play
+    them: `s3://bucket/prefix` (Amazon's, or `s3://KEY:SECRET@bucket/prefix?endpoint=https://minio:9000&region=…`;
+    without a key that of the environment or of the machine's role) or `file:///folder` on a disk that is shared. They
+    stay encrypted; all gateways need the same `AUDIO_ENCRYPTION_KEY`. Treated as a secret. S3 needs
+    `meeting-assistant[s3]`. Unset: recordings stay in `DATA_DIR`."""
     strict_keys: bool = False
     """Refuse to start when a stored recording needs a key that is not configured. By default the server starts, new
     meetings work, and old ones answer `Audio decryption failed`."""

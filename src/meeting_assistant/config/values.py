@@ -26,6 +26,7 @@ from pydantic_settings import NoDecode
 
 from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
 from meeting_assistant.domain.signatures import key_of
+from meeting_assistant.domain.store_address import parse_store_address
 
 ProviderName = Literal["vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded"]
 PROVIDERS: tuple[ProviderName, ...] = ("vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded")
@@ -243,6 +244,11 @@ def _database_url(url: SecretStr) -> SecretStr:
     return SecretStr(f"postgresql+asyncpg://{rest}")
 
 
+def _audio_store_url(url: SecretStr) -> SecretStr:
+    parse_store_address(url.get_secret_value())
+    return url
+
+
 def _redis_url(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("it does not begin with redis://, rediss:// or unix://")
@@ -296,6 +302,11 @@ FleetOptions = Annotated[
 ]
 DatabaseUrl = Annotated[
     SecretStr, AfterValidator(_database_url), Allowed("an address that begins with postgresql://")
+]
+AudioStoreUrl = Annotated[
+    SecretStr,
+    AfterValidator(_audio_store_url),
+    Allowed("s3://bucket/prefix or file:///folder"),
 ]
 RedisUrl = Annotated[
     SecretStr, AfterValidator(_redis_url), Allowed("an address that begins with redis:// or rediss://")

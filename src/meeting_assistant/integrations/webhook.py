@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue, SecretStr, field_validator
 
+from meeting_assistant.domain.errors import DeliveryError
 from meeting_assistant.domain.minutes import ActionItem, Item
 from meeting_assistant.domain.signatures import key_of, signature
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
@@ -74,8 +75,13 @@ class WebhookIntegration:
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Any 2xx is a yes."""
         url = self._urls.get(delivery.action.key.removeprefix("event-"))
-        if url is not None:
-            await self._post(url, delivery.id, delivery.action.payload)
+        if url is None:
+            raise DeliveryError(
+                "This address is not among WORKFLOWS__WEBHOOK__URLS any more.",
+                "Put it back and try again, or dismiss this.",
+                code="delivery_missing",
+            )
+        await self._post(url, delivery.id, delivery.action.payload)
         return Receipt()
 
     async def test(self) -> str:

@@ -214,7 +214,9 @@ class LiveMeetings:
                 if is_new
                 else partial(audio.open, meeting.id, durable_bytes=meeting.received_bytes)
             )
-            journal = await loop.run_in_executor(self._disk_threads, open_journal)
+            # What may have to be fetched from elsewhere does not hold up those that write.
+            threads = self._disk_threads if is_new else None
+            journal = await loop.run_in_executor(threads, open_journal)
             received = journal.durable_bytes
 
         async def on_safe(safe_bytes: int) -> None:

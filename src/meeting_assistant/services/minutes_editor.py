@@ -117,9 +117,10 @@ class MinutesEditor:
         meeting_id = job.meeting_id
         try:
             await self._write(await self._store.get(meeting_id))
-            await self._store.end_step(meeting_id, REWRITE)
             if self._when_written is not None:
                 await self._when_written(meeting_id)
+            # Only now: a crash before it makes the next start do all of it.
+            await self._store.end_step(meeting_id, REWRITE)
         except NotFoundError:
             return  # deleted meanwhile
         except asyncio.CancelledError:

@@ -34,8 +34,8 @@ class ServerInfo:
     """Things an operator should know: a fallback, a generated key."""
     problems: Sequence[str] = ()
     """Things an operator should mend; `/health` says `degraded` while there are any."""
-    ask_for_problem: Callable[[], str | None] = lambda: None
-    """One that comes and goes."""
+    ask_for_problems: Callable[[], Sequence[str]] = tuple
+    """Those that come and go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ async def remove_item(context: Context, meeting_id: OwnMeeting, item_id: ItemId,
 @router.post("/meetings/{meeting_id}/local-only")
 async def keep_local(context: Context, meeting_id: OwnMeeting, tightening: Tightening) -> Meeting:
     """From now on no provider outside the operator's machines sees this meeting. Cannot be taken back."""
-    await context.meetings.store.set_local_only(meeting_id)
+    await context.workflows.keep_local(meeting_id)
     return await context.meetings.store.get(meeting_id)
 
 

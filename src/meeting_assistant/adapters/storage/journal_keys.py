@@ -31,9 +31,12 @@ class KeyUse:
         return asdict(self)
 
 
-def uses_of_keys(directory: Path, ring: KeyRing | None) -> list[KeyUse]:
-    """Configured keys in their order, then those that recordings need and nobody configured."""
-    needed: Counter[str] = Counter()
+def uses_of_keys(
+    directory: Path, ring: KeyRing | None, elsewhere: Counter[str] | None = None
+) -> list[KeyUse]:
+    """Configured keys in their order, then those that recordings need and nobody configured. `elsewhere`: how many
+    recordings that are not in the directory need which key."""
+    needed = Counter(elsewhere or {})
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         header = _header_of(path)
         if header is not None and header.wrapped_key is not None:

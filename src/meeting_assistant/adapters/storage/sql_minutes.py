@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sqlalchemy import select
 
 from meeting_assistant.adapters.storage.database import Database, runs_to_its_end
 from meeting_assistant.adapters.storage.models import EventRow, MinutesRow, SpeakerRow
+from meeting_assistant.adapters.storage.sql_deliveries import hold_back
 from meeting_assistant.adapters.storage.sql_rows import (
     minutes_in,
     minutes_versions_in,
@@ -97,12 +98,15 @@ class SqlMinutes:
         """None for all."""
         async with self._database.writing() as session:
             (await row_in(session, meeting_id)).workflows = list(names) if names is not None else None
+            if names is not None:
+                await hold_back(session, meeting_id, names)
 
     @runs_to_its_end
-    async def set_local_only(self, meeting_id: str) -> None:
+    async def set_local_only(self, meeting_id: str, may_go: Collection[str] = ()) -> None:
         """For good."""
         async with self._database.writing() as session:
             (await row_in(session, meeting_id)).local_only = True
+            await hold_back(session, meeting_id, may_go)
 
     async def notes(self, meeting_id: str) -> list[NotesChanged]:
         """Oldest first."""

@@ -12,6 +12,7 @@ from meeting_assistant.domain.ports.fleet import (
     FleetEvent,
     GatewayLink,
     HeldJob,
+    RelayLink,
     ResultChannel,
     SoundPiece,
     WorkerLink,
@@ -36,6 +37,7 @@ from meeting_assistant.domain.ports.sound import (
     DecodeLimits,
     MediaDecoder,
     MediaInfo,
+    RecordingMover,
 )
 from meeting_assistant.domain.ports.speakers import (
     Diarizer,
@@ -88,6 +90,8 @@ __all__ = [
     "MinutesWriter",
     "PreferenceStore",
     "QuestionReader",
+    "RecordingMover",
+    "RelayLink",
     "ResultChannel",
     "SearchHit",
     "SearchIndex",

@@ -6,7 +6,7 @@ the gateway. Methods that say so raise CarrierError when nothing can be carried 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -96,6 +96,30 @@ class ResultChannel(Protocol):
 
     async def tell(self, address: str, event: FleetEvent) -> None:
         """Taken by whoever is at that address when it returns. Raises CarrierError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; idempotent."""
+        ...
+
+
+class RelayLink(Protocol):
+    """Between servers whose people watch each other's meetings. What goes over it may be lost."""
+
+    async def publish(self, meeting_id: str, message: str) -> None:
+        """To those who watch. Raises CarrierError."""
+        ...
+
+    async def watch(self, meeting_ids: Collection[str]) -> None:
+        """Hear of these meetings from now on, and of no others. Raises CarrierError."""
+        ...
+
+    async def watched_elsewhere(self, meeting_ids: Collection[str]) -> set[str]:
+        """Which of these another server watches. Raises CarrierError."""
+        ...
+
+    def heard(self) -> AsyncIterator[tuple[str, str]]:
+        """Meeting and message, until cancelled; trouble with the carrier is waited out."""
         ...
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -140,11 +140,13 @@ class MeetingStore(Protocol):
         ...
 
     async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:
-        """Which integrations may hear of it; None for all."""
+        """Which integrations may hear of it; None for all. What waits for another in the outbox is only proposed from
+        then on."""
         ...
 
-    async def set_local_only(self, meeting_id: str) -> None:
-        """From now on no provider outside sees it; there is no way back."""
+    async def set_local_only(self, meeting_id: str, may_go: Collection[str] = ()) -> None:
+        """From now on no provider outside sees it; there is no way back. What waits in the outbox is only proposed from
+        then on, but for the integrations in `may_go`."""
         ...
 
     async def notes(self, meeting_id: str) -> list[NotesChanged]:
