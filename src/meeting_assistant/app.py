@@ -64,6 +64,14 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description="Live captions with speakers, and minutes that prove themselves.",
         lifespan=lifespan,
+        # The framework's own would send addresses, and the words of errors.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     app.state.context = context
     app.state.services = services

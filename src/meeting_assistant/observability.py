@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram
+
+from meeting_assistant import tracing
 
 _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 _JOB_BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -112,6 +116,29 @@ fleet_results_total = Counter(
 fleet_leases_lost_total = Counter(
     "meeting_assistant_fleet_leases_lost_total", "Meetings that this worker lost to another one."
 )
+fleet_expired_total = Counter(
+    "meeting_assistant_fleet_expired_total", "Jobs that were dropped because their offer was too old."
+)
+fleet_foreign_total = Counter(
+    "meeting_assistant_fleet_foreign_total", "Jobs of another version that were left to other workers."
+)
+fleet_stream_lag = Gauge(
+    "meeting_assistant_fleet_stream_lag", "Jobs that no worker has taken yet, by stream.", ["stream"]
+)
+fleet_waiting_oldest_seconds = Gauge(
+    "meeting_assistant_fleet_waiting_oldest_seconds",
+    "How long the first of the jobs that no worker has taken has waited.",
+    ["stream"],
+)
+fleet_pending_oldest_seconds = Gauge(
+    "meeting_assistant_fleet_pending_oldest_seconds",
+    "Of the jobs that workers have: the longest time since a lease was renewed.",
+    ["stream"],
+)
+fleet_slots = Gauge(
+    "meeting_assistant_fleet_slots", "Places for meetings on all workers, as a gateway sees them.", ["state"]
+)
+worker_slots = Gauge("meeting_assistant_worker_slots", "Places for meetings on this worker.", ["state"])
 fleet_dead_total = Counter(
     "meeting_assistant_fleet_dead_total", "Jobs that were put aside because nobody could do them."
 )
@@ -139,12 +166,23 @@ async def watch_event_loop() -> None:
 
 LogFormat = Literal["console", "json"]
 _FIELDS = "meeting_fields"
+_about: ContextVar[str | None] = ContextVar("about", default=None)
 _QUERY = re.compile(r"\?[^\s\"]*")
 
 
 def log_fields(**fields: str | float | bool | None) -> Mapping[str, object]:
     """`logger.info("static message", extra=log_fields(meeting=id, seconds=2.5))`."""
     return {_FIELDS: fields}
+
+
+@contextlib.contextmanager
+def about(meeting_id: str) -> Iterator[None]:
+    """Every line that is logged within it, also by tasks that are made within it, names the meeting."""
+    token = _about.set(meeting_id)
+    try:
+        yield
+    finally:
+        _about.reset(token)
 
 
 def configure_logging(level: str, style: LogFormat) -> None:
@@ -163,6 +201,8 @@ def configure_logging(level: str, style: LogFormat) -> None:
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("alembic").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("httpx").setLevel(max(logging.WARNING, root.level))
+    # A receiver of traces that is not there is told once for each batch, and not for each attempt.
+    logging.getLogger("opentelemetry").setLevel(max(logging.ERROR, root.level))
     # At `debug` these write requests with their signatures down.
     for name in ("botocore", "aiobotocore", "s3fs", "fsspec"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
@@ -179,7 +219,9 @@ def _without_queries(record: logging.LogRecord) -> bool:
 
 
 def _fields_of(record: logging.LogRecord) -> dict[str, object]:
-    return dict(getattr(record, _FIELDS, {}))
+    fields = dict(getattr(record, _FIELDS, {}))
+    meeting = _about.get()
+    return fields if meeting is None or "meeting" in fields else {"meeting": meeting, **fields}
 
 
 class _ConsoleFormatter(logging.Formatter):
@@ -193,12 +235,15 @@ class _ConsoleFormatter(logging.Formatter):
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        fields = _fields_of(record)
+        meeting = fields.get("meeting")
         entry: dict[str, object] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **_fields_of(record),
+            **fields,
+            **tracing.ids(meeting if isinstance(meeting, str) else None),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

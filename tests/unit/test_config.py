@@ -324,6 +324,12 @@ def test_an_unheard_of_variable_with_a_prefix_of_ours_is_noticed() -> None:
     assert unknown_variables({"INFERENCE_QUANTUM_MODE": "on"}) == ["INFERENCE_QUANTUM_MODE is not a setting."]
 
 
+def test_a_setting_that_has_moved_is_noticed_with_its_new_name() -> None:
+    assert unknown_variables({"MAX_SESSIONS_PER_OWNER": "2"}) == [
+        "MAX_SESSIONS_PER_OWNER is not a setting. It is called CLIENT_LIMITS__SESSIONS_PER_OWNER now."
+    ]
+
+
 @pytest.mark.parametrize(
     "foreign", ["HTTP_PROXY", "OPENAI_ORG_ID", "VLLM_USE_V1", "HF_HOME", "PATH", "DATA_ROOT"]
 )

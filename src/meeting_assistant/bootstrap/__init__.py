@@ -338,7 +338,7 @@ def live_options(settings: Settings, check_options: Callable[[MeetingOptions], N
     """How live meetings are run."""
     return LiveOptions(
         max_sessions=settings.max_sessions,
-        max_sessions_per_owner=settings.max_sessions_per_owner,
+        max_sessions_per_owner=settings.client_limits.sessions_per_owner,
         check_options=check_options,
         check_space=partial(check_free_space, settings.data_dir, settings.min_free_disk_bytes),
         max_bytes=int(settings.max_meeting_hours * 3600) * 32_000,

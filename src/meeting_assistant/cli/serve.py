@@ -15,6 +15,7 @@ from rich.console import Console
 
 from meeting_assistant import __version__
 from meeting_assistant.app import LOOPBACK, create_app
+from meeting_assistant.bootstrap.traces import traced
 from meeting_assistant.cli.http_protocol import PunctualHttp
 from meeting_assistant.config import Settings, load_settings, unknown_variables
 from meeting_assistant.domain.errors import ConfigurationError
@@ -30,7 +31,7 @@ def run_server() -> int:
     check_access(settings)
     _leave_no_core_dump()
     configure_logging(settings.log_level, settings.log_format)
-    with _bound(settings) as listener:
+    with _bound(settings) as listener, traced(settings, "server"):
         app = create_app(settings)
         server = uvicorn.Server(server_config(app, settings))
         # uvicorn raises the signal once more after its clean stop; its own handler then has nothing left to do,
@@ -47,7 +48,8 @@ def run_fleet_worker(*, metrics_port: int | None) -> int:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     _leave_no_core_dump()
-    asyncio.run(run_worker(settings, metrics_port=metrics_port))
+    with traced(settings, "worker"):
+        asyncio.run(run_worker(settings, metrics_port=metrics_port))
     return 0
 
 

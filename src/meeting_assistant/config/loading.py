@@ -47,6 +47,8 @@ _OWN_PREFIXES = (
 """Nobody else's variables begin like this: one that is not a setting is a mistake."""
 _SHARED_PREFIXES = ("ANTHROPIC_", "DATA_", "HF_", "HTTP_", "LOG_", "OPENAI_", "REDIS_", "VLLM_", "XAI_")
 """Other programs' variables begin like this too: only a near miss of ours is a mistake."""
+_MOVED = {"MAX_SESSIONS_PER_OWNER": "CLIENT_LIMITS__SESSIONS_PER_OWNER"}
+"""Names that settings had before."""
 _NESTED = "__"
 _NEAR_MISS = 0.85
 _NAMESAKE = 0.75
@@ -91,6 +93,8 @@ def _suspicion(name: str, known: list[str]) -> str | None:
     """The hint to give about a variable, or None when it is one of ours or none of our business."""
     if name.partition(_NESTED)[0] in known:
         return None  # what stands behind the two underscores is checked by reading it
+    if name in _MOVED:
+        return f" It is called {_MOVED[name]} now."
     is_ours = name.startswith(_OWN_PREFIXES)
     if not is_ours and not name.startswith(_SHARED_PREFIXES):
         return None

@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     """Least severe log message that is written. Logs go to standard error and never hold what was said."""
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for log collectors (one object a line)."""
+    otel_exporter_otlp_endpoint: Url | None = None
+    """Where traces of meetings go: an OpenTelemetry receiver over HTTP, without `/v1/traces`, for example
+    `http://localhost:4318`. Needs the extra `otel`; OpenTelemetry's other variables (`OTEL_EXPORTER_OTLP_HEADERS`,
+    `OTEL_TRACES_SAMPLER`…) count when they are in the environment. Unset: no traces."""
     shutdown_grace_seconds: float = Field(default=20, gt=0, le=600)
     """After SIGTERM: how long running work may take to finish before the process ends."""
     session_grace_seconds: float = Field(default=600, ge=0, le=86_400)
@@ -112,14 +116,13 @@ class Settings(BaseSettings):
     max_sessions: int | None = Field(default=None, ge=1, le=10_000)
     """Live meetings at the same time; further ones are refused with the advice to try later. Unset: as many as
     this machine was measured to hold (see `/api/capacity`)."""
-    max_sessions_per_owner: int | None = Field(default=None, ge=1, le=10_000)
-    """Live meetings of one token's name at the same time. Unset: no limit of its own."""
     client_limits: ClientLimitOptions = Field(default_factory=ClientLimits)
     """What clients may do. `CLIENT_LIMITS__CONNECTIONS=400`: connections, sockets included, at the same time; further
     ones are answered with 503. `CLIENT_LIMITS__LIVE_SPEED=16`: how many times faster than speech a live client may
     send, beyond a burst of a minute; the server reads no faster, and nothing is refused or lost.
     `CLIENT_LIMITS__IDLE_SECONDS=120`: a recording socket over which nothing came for so long, no sound and no `ping`,
-    is closed; its meeting waits for it `SESSION_GRACE_SECONDS`."""
+    is closed; its meeting waits for it `SESSION_GRACE_SECONDS`. `CLIENT_LIMITS__SESSIONS_PER_OWNER`: live meetings of
+    one token's name at the same time (unset: no limit of its own)."""
     max_upload_bytes: Annotated[ByteSize, Allowed("bytes above 0, or a size such as 500MB or 2GiB")] = Field(
         default=ByteSize(2 * 1024**3), gt=0
     )

@@ -196,6 +196,7 @@ class ClientLimits(BaseModel):
     connections: int = Field(default=400, ge=10, le=100_000)
     live_speed: float = Field(default=16, ge=1, le=1000)
     idle_seconds: float = Field(default=120, ge=1, le=86_400)
+    sessions_per_owner: int | None = Field(default=None, ge=1, le=10_000)
 
 
 class AsrServer(BaseModel):
@@ -288,7 +289,8 @@ EndpointingOptions = Annotated[
 ClientLimitOptions = Annotated[
     ClientLimits,
     Allowed(
-        "CLIENT_LIMITS__CONNECTIONS (10 to 100000), __LIVE_SPEED (1 to 1000) and __IDLE_SECONDS (1 to 86400)"
+        "CLIENT_LIMITS__CONNECTIONS (10 to 100000), __LIVE_SPEED (1 to 1000), __IDLE_SECONDS (1 to 86400) and "
+        "__SESSIONS_PER_OWNER (1 to 10000)"
     ),
 ]
 AsrServerOptions = Annotated[

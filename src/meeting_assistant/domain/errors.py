@@ -14,6 +14,7 @@
     ├── OverloadedError             refused so that what runs keeps its promise; try again
     ├── EngineError                 a speech engine failed
     │   └── EngineNotInstalledError its package is missing
+    ├── JobError                    a job that this machine must not do
     ├── LlmError                    a language model did not give a usable answer
     ├── DeliveryError               a target after the meeting did not take what it was given
     ├── AudioDecryptionError        no key opens this recording
@@ -38,6 +39,7 @@ __all__ = [
     "EngineNotInstalledError",
     "ForbiddenError",
     "InputError",
+    "JobError",
     "LlmError",
     "MeetingAssistantError",
     "NotFoundError",
@@ -164,6 +166,12 @@ class CarrierError(MeetingAssistantError):
 
     code = "carrier"
     retryable = True
+
+
+class JobError(MeetingAssistantError):
+    """A job that this machine must not do: `job_foreign` (made by another version), `job_expired` (too late)."""
+
+    code = "job_foreign"
 
 
 class LlmError(MeetingAssistantError):

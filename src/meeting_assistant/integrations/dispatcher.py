@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from meeting_assistant import observability as obs
+from meeting_assistant import tracing
 from meeting_assistant.domain.errors import DeliveryError, MeetingAssistantError
 from meeting_assistant.domain.ports import DeliveryStore, Integration
 from meeting_assistant.domain.workflows import Delivery, DeliveryState, Receipt
@@ -150,7 +151,7 @@ class Dispatcher:
         started = time.monotonic()
         outcome = "cut_short"
         try:
-            settled = await self._attempt(delivery)
+            settled = await self._observed_attempt(delivery)
             outcome = settled.state.value if settled.state is not DeliveryState.PENDING else "failed"
             is_to_note = self._on_settled is not None and settled.state is not DeliveryState.PENDING
             if not await self._deliveries.update(
@@ -167,6 +168,24 @@ class Dispatcher:
             obs.deliveries_total.labels(delivery.integration, outcome).inc()
             obs.delivery_seconds.labels(delivery.integration).observe(time.monotonic() - started)
             self.wake()
+
+    async def _observed_attempt(self, delivery: Delivery) -> Delivery:
+        with (
+            obs.about(delivery.meeting_id),
+            tracing.span(
+                "delivery",
+                parent=tracing.traceparent_of(delivery.meeting_id),
+                meeting=delivery.meeting_id,
+                delivery=delivery.id,
+                integration=delivery.integration,
+                attempt=delivery.attempts,
+            ) as span,
+        ):
+            settled = await self._attempt(delivery)
+            span.set(outcome=settled.state.value)
+            if settled.last_error is not None:
+                span.end(failed=settled.state.value)
+            return settled
 
     async def _tell_settled(self) -> None:
         """That it is to be told stands in the outbox: neither a crash nor a full disk loses it."""

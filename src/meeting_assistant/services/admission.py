@@ -36,6 +36,6 @@ def check_room(owners: Sequence[str], *, owner: str, has_room: bool, max_of_owne
     if max_of_owner is not None and own >= max_of_owner:
         raise OverloadedError(
             f"{own} of your meetings are recording, which is the limit.",
-            "Stop one of them, or raise MAX_SESSIONS_PER_OWNER.",
+            "Stop one of them, or raise CLIENT_LIMITS__SESSIONS_PER_OWNER.",
             retry_after_s=BUSY_RETRY_S,
         )

@@ -316,7 +316,7 @@ class AsrService:
         ticket, _ = bound[0]
         logger.warning(
             "The speech engine failed on a window.",
-            extra=obs.log_fields(session=ticket.session, kind=ticket.kind.name, error=type(error).__name__),
+            extra=obs.log_fields(meeting=ticket.session, kind=ticket.kind.name, error=type(error).__name__),
         )
         self._fail(ticket, error)
 

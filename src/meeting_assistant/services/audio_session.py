@@ -18,6 +18,7 @@ from itertools import zip_longest
 import numpy as np
 
 from meeting_assistant import observability as obs
+from meeting_assistant import tracing
 from meeting_assistant.domain.audio import (
     SAMPLE_RATE_HZ,
     Samples,
@@ -231,10 +232,22 @@ class _Session:
             usual_language=self._language.usual,
             hotwords=self._spec.hotwords,
         )
-        decode = asyncio.create_task(self._listener.hear_out(ended, sound, request))
+        decode = asyncio.create_task(self._hear_out(utterance.id, ended, sound, request))
         self._decodes.add(decode)
         decode.add_done_callback(self._decodes.discard)
         await self._waiting.put(_Waiting(self._reached(ended.end_sample), utterance, ended, decode))
+
+    async def _hear_out(
+        self, number: int, ended: SpeechEnded, sound: Samples, request: AsrRequest
+    ) -> list[SaidPart]:
+        seconds = samples_to_ms(ended.end_sample - ended.start_sample) / 1000
+        engine = self._tools.asr.info.name
+        with tracing.span(
+            "utterance", meeting=self._spec.meeting_id, utterance=number, seconds=seconds, engine=engine
+        ) as span:
+            heard = await self._listener.hear_out(ended, sound, request)
+            span.set(parts=len(heard))
+            return heard
 
     async def commit_in_order(self) -> None:
         """Take decodes in the order of speech and make them durable."""

@@ -294,6 +294,38 @@ CATALOGUE: Sequence[GroupDefinition] = (
         "The fleet",
         (
             Definition(
+                "waiting",
+                "A live meeting waits for a worker",
+                f"{P}fleet_waiting_oldest_seconds",
+                "gauge",
+                "s",
+                "The first of those that no worker has taken. Its sound is stored.",
+                only={"stream": frozenset({"live"})},
+                alert=Alert(
+                    "LiveMeetingsWait",
+                    "value",
+                    10,
+                    MINUTE,
+                    "Add workers, or see why those that are there take nothing.",
+                ),
+            ),
+            Definition(
+                "pending",
+                "A lease was not renewed for",
+                f"{P}fleet_pending_oldest_seconds",
+                "gauge",
+                "s",
+                "Longer than FLEET__LEASE_SECONDS: its worker is gone, and another takes the job over.",
+                split_by="stream",
+                alert=Alert(
+                    "LeasesAreNotRenewed",
+                    "value",
+                    30,
+                    MINUTE,
+                    "See whether any worker is there, has a free place (FLEET__SLOTS) and is of the same version.",
+                ),
+            ),
+            Definition(
                 "takeovers",
                 "Meetings that changed worker",
                 f"{P}fleet_takeovers_total",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
 from meeting_assistant import observability as obs
+from meeting_assistant import tracing
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import NotFoundError
 from meeting_assistant.domain.events import StatusChanged
@@ -70,10 +71,13 @@ class MeetingFinisher:
         channel = await self._channels.get(meeting.id)
         self._channels.pin(meeting.id)
         if self._speakers is not None:
-            await self._speakers.settle(meeting, channel)
+            with tracing.span("speakers", meeting=meeting.id):
+                await self._speakers.settle(meeting, channel)
         channel.show(StatusChanged(status="Writing minutes"))
         transcript = await self._store.transcript(meeting.id)
-        minutes = await self._write_minutes(meeting, transcript, channel)
+        with tracing.span("minutes", meeting=meeting.id, utterances=len(transcript.utterances)) as span:
+            minutes = await self._write_minutes(meeting, transcript, channel)
+            span.set(provider=minutes.provenance.provider if minutes else "failed")
 
         async def store() -> StoredEvent:
             seq = await self._store.finish(
@@ -86,6 +90,14 @@ class MeetingFinisher:
             return (await self._store.events_after(meeting.id, seq - 1))[0]
 
         await channel.publish(store)
+        tracing.tell_meeting(
+            meeting.id,
+            began_ms=meeting.created_at_ms,
+            source=meeting.source,
+            channels=meeting.channels,
+            seconds=duration_ms_of(meeting) / 1000,
+            utterances=len(transcript.utterances),
+        )
         await self._store.end_step(meeting.id, FINISH)
         channel.show(StatusChanged(status="Done", progress=1.0))
         self._channels.unpin(meeting.id)
@@ -112,6 +124,9 @@ class MeetingFinisher:
         )
         await self._store.add_error(meeting.id, failure)
         await self._store.set_state(meeting.id, MeetingState.FAILED)
+        tracing.tell_meeting(
+            meeting.id, began_ms=meeting.created_at_ms, failed=failure.code, source=meeting.source
+        )
         self._channels.unpin(meeting.id)
 
     async def _write_minutes(

@@ -70,6 +70,7 @@ class LiveMeeting:
     def __init__(self, meeting: Meeting, buffer: SecureAudioBuffer, channel: MeetingChannel) -> None:
         self.id = meeting.id
         self.owner = meeting.owner
+        self.began_ms = meeting.created_at_ms
         self.epoch = meeting.epoch
         self.channels = meeting.channels
         self.frame_bytes = meeting.frame_bytes

@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 from meeting_assistant import observability as obs
+from meeting_assistant import tracing
 from meeting_assistant.domain.errors import (
     AudioFormatError,
     ConflictError,
@@ -149,8 +150,12 @@ class LiveMeetings:
             owner=owner,
             channels=channels,
         )
-        await self.store.create(meeting)
-        live = await self._open(meeting, is_new=True)
+        cause = tracing.traceparent_of(meeting.id)
+        with tracing.span(
+            "start", parent=cause, meeting=meeting.id, sample_rate=sample_rate, channels=channels
+        ):
+            await self.store.create(meeting)
+            live = await self._open(meeting, is_new=True)
         return self._connect(live, sample_rate)
 
     async def take_up(
@@ -192,6 +197,10 @@ class LiveMeetings:
         await self.stop(live)
 
     async def _open(self, meeting: Meeting, *, is_new: bool) -> LiveMeeting:
+        with obs.about(meeting.id):
+            return await self._open_quietly(meeting, is_new=is_new)
+
+    async def _open_quietly(self, meeting: Meeting, *, is_new: bool) -> LiveMeeting:
         channel = await self._channels.get(meeting.id)
         self._channels.pin(meeting.id)
         loop = asyncio.get_running_loop()
@@ -362,7 +371,9 @@ class LiveMeetings:
         )
         make_spec = partial(self._spec, live.id, live.buffer)
         try:
-            await self._runner.run(JobKind.LIVE_SESSION, meeting, make_spec, live.buffer, sink)
+            cause = tracing.traceparent_of(live.id)
+            with tracing.span("session", parent=cause, meeting=live.id, kind=JobKind.LIVE_SESSION):
+                await self._runner.run(JobKind.LIVE_SESSION, meeting, make_spec, live.buffer, sink)
             live.buffer.commit(live.buffer.received_bytes)
             await live.stopped.wait()
             if self._audio is None:
@@ -384,6 +395,7 @@ class LiveMeetings:
             stage="transcription", code=error.code, message=error.message, remedy=error.remedy
         )
         await self._forget(live)
+        tracing.tell_meeting(live.id, began_ms=live.began_ms, failed=error.code, source="live")
         try:
             await self.store.add_error(live.id, failure)
             await self.store.set_state(live.id, MeetingState.FAILED)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import uuid_utils
 
+from meeting_assistant import tracing
 from meeting_assistant.domain.errors import LlmError, StorageError
 from meeting_assistant.domain.llm_calls import LlmCall
 from meeting_assistant.domain.ports import LlmCallLog, LlmProvider, LlmReply, LlmRequest
@@ -66,6 +67,9 @@ class LlmRecords:
         if is_recorded:
             await self._asked(call)
         outcome, was_sent = "cancelled", True
+        # Of a question about several meetings nobody could say whose it is.
+        meeting = request.meeting_ids[0] if len(request.meeting_ids) == 1 else None
+        span = tracing.begin("llm", meeting=meeting, purpose=request.purpose, provider=provider.name)
         try:
             yield replies
             outcome = "ok"
@@ -75,8 +79,9 @@ class LlmRecords:
         finally:
             seconds = time.monotonic() - began
             self._on_attempt(Attempt(provider.name, outcome, seconds))
+            reply = replies[-1] if replies else None
+            end_span(span, outcome, reply)
             if is_recorded:
-                reply = replies[-1] if replies else None
                 ended = {
                     "outcome": outcome,
                     "seconds": round(seconds, 3),
@@ -120,6 +125,20 @@ class LlmRecords:
                 "What came of a question to a language model could not be recorded.",
                 extra=log_fields(provider=call.provider),
             )
+
+
+def end_span(span: tracing.Span, outcome: str, reply: LlmReply | None) -> None:
+    """With the names that OpenTelemetry has for language models."""
+    span.set(outcome=outcome)
+    if reply is not None:
+        span.set(
+            **{
+                "gen_ai.response.model": reply.model,
+                "gen_ai.usage.input_tokens": reply.prompt_tokens,
+                "gen_ai.usage.output_tokens": reply.completion_tokens,
+            }
+        )
+    span.end(failed=None if outcome in ("ok", "cancelled") else outcome)
 
 
 def _not_asked(call: LlmCall, why: str, error: StorageError) -> LlmError:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 
 from meeting_assistant import observability as obs
+from meeting_assistant import tracing
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import JobBackend, JobHandler
 from meeting_assistant.services.audio_session import process_audio_session
@@ -41,8 +42,9 @@ class Orchestrator:
         self._handlers[kind] = handler
 
     async def submit(self, job: InferenceJob) -> None:
-        """Queue a job; a key that is queued or running is not queued again."""
-        await self._backend.submit(job)
+        """Queue a job, as a part of its meeting's trace; a key that is queued or running is not queued again."""
+        cause = job.traceparent or tracing.traceparent_of(job.meeting_id)
+        await self._backend.submit(job.model_copy(update={"traceparent": cause}))
         self._report_depth()
 
     def start(self) -> None:
@@ -62,6 +64,13 @@ class Orchestrator:
 
     def _measured(self, handler: JobHandler) -> JobHandler:
         async def run(job: InferenceJob) -> None:
+            with (
+                obs.about(job.meeting_id),
+                tracing.span(f"job.{job.kind}", parent=job.traceparent, meeting=job.meeting_id, key=job.key),
+            ):
+                await measured(job)
+
+        async def measured(job: InferenceJob) -> None:
             self._report_depth()
             obs.jobs_total.labels(job.kind).inc()
             started = time.monotonic()

@@ -14,10 +14,11 @@ import logging
 from collections.abc import Callable, Sequence
 
 from meeting_assistant import observability as obs
+from meeting_assistant import tracing
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
 from meeting_assistant.domain.errors import CarrierError, EngineError, MeetingAssistantError
 from meeting_assistant.domain.events import PartialTranscript
-from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.ports import EngineInfo, FleetEvent, GatewayLink, SoundPiece, WorkerState
 from meeting_assistant.domain.transcript import Gap, Utterance
@@ -135,7 +136,14 @@ class RemoteSessions:
         sink: SessionSink,
     ) -> None:
         """Until some worker has heard it out. Raises EngineError when none can."""
-        job = InferenceJob(kind=kind, meeting_id=meeting.id, gateway=self._gateway, reply=self._reply)
+        job = InferenceJob(
+            kind=kind,
+            meeting_id=meeting.id,
+            gateway=self._gateway,
+            reply=self._reply,
+            sound=SoundReference(channels=meeting.channels),
+            traceparent=tracing.traceparent(),
+        )
         remote = _Remote(job, meeting, make_spec, buffer, sink, self._link)
         self._running[meeting.id] = remote
         with contextlib.suppress(CarrierError):

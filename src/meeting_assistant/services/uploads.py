@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from meeting_assistant import observability as obs
+from meeting_assistant import tracing
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import ConflictError, MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.events import StatusChanged
@@ -161,7 +162,8 @@ class Uploads:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(file, buffer))
-                await self._runner.run(JobKind.TRANSCRIBE_FILE, meeting, make_spec, buffer, sink)
+                with tracing.span("session", meeting=meeting.id, kind=JobKind.TRANSCRIBE_FILE):
+                    await self._runner.run(JobKind.TRANSCRIBE_FILE, meeting, make_spec, buffer, sink)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
         finally:

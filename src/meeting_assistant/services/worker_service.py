@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from meeting_assistant import observability as obs
+from meeting_assistant import tracing
 from meeting_assistant.domain.errors import CarrierError, EngineError, MeetingAssistantError
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.jobs import InferenceJob
@@ -90,13 +91,15 @@ class Worker:
                 await asyncio.wait({draining}, timeout=RETRY_SECONDS)
                 continue
             if held is not None:
-                session = asyncio.create_task(self._hold(held), name=f"session-{held.job.meeting_id}")
+                session = asyncio.create_task(self._observed(held), name=f"session-{held.job.meeting_id}")
                 self._sessions.add(session)
                 session.add_done_callback(self._sessions.discard)
         draining.cancel()
 
     async def _announce(self) -> None:
         while True:
+            obs.worker_slots.labels("taken").set(len(self._sessions))
+            obs.worker_slots.labels("free").set(max(0, self._slots - len(self._sessions)))
             with contextlib.suppress(CarrierError):
                 await self._link.announce(
                     WorkerState(self._name, self._slots, len(self._sessions), self._engines)
@@ -104,6 +107,20 @@ class Worker:
             await asyncio.sleep(ANNOUNCE_SECONDS)
 
     # --- one session
+
+    async def _observed(self, held: HeldJob) -> None:
+        job = held.job
+        with (
+            obs.about(job.meeting_id),
+            tracing.span(
+                "session.worker",
+                parent=job.traceparent,
+                meeting=job.meeting_id,
+                kind=job.kind,
+                worker=self._name,
+            ),
+        ):
+            await self._hold(held)
 
     async def _hold(self, held: HeldJob) -> None:
         """Hear the meeting while the lease is renewed; whoever loses the lease stops at once."""

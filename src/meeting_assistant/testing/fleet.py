@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import redis
 
@@ -66,13 +66,14 @@ class RedisProcess:
 
 
 class WorkerProcess:
-    def __init__(self, name: str, env: dict[str, str], decode_s: float) -> None:
+    def __init__(self, name: str, env: dict[str, str], decode_s: float, log: IO[bytes] | None = None) -> None:
         self.name = name
         command = [sys.executable, "-m", "meeting_assistant.testing.hearing", str(decode_s)]
         self._process = subprocess.Popen(
             command,
             env={**inherited(), **env, "FLEET__NAME": name},
             stdout=subprocess.PIPE,
+            stderr=log,
             text=True,
         )
 
@@ -184,9 +185,12 @@ class Fleet:
             server.start()
             self.gateways.append(server)
 
-    def add_workers(self, count: int, decode_s: float = 0.03) -> list[WorkerProcess]:
+    def add_workers(
+        self, count: int, decode_s: float = 0.03, log: IO[bytes] | None = None
+    ) -> list[WorkerProcess]:
+        """`log`: for what they write to standard error, if it is not to be seen."""
         added = [
-            WorkerProcess(f"worker{len(self.workers) + n}-{secrets.token_hex(2)}", self.env, decode_s)
+            WorkerProcess(f"worker{len(self.workers) + n}-{secrets.token_hex(2)}", self.env, decode_s, log)
             for n in range(count)
         ]
         for worker in added:

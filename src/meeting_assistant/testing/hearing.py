@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from meeting_assistant.adapters.jobs.redis_fleet import RedisWorkerLink
 from meeting_assistant.bootstrap.fleet import build_callbacks, redis_url
+from meeting_assistant.bootstrap.traces import traced
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.audio import Samples, Waveform
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult, EngineInfo, VoiceVector
@@ -138,7 +139,7 @@ async def main(decode_s: float) -> None:
         max_deliveries=settings.fleet.max_deliveries,
         callbacks=build_callbacks(settings),
     )
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(2) as threads, traced(settings, "worker"):
         tools = SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
         worker = Worker(
             link, tools, name=name, slots=settings.fleet.slots, lease_s=lease_s, engines={"asr": "numbers"}

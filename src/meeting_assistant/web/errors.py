@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -112,7 +114,7 @@ def install(app: FastAPI) -> None:
         status = status_of(error)
         headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, e.OverloadedError) else None
         if status >= 500 and not isinstance(error, e.NotYetError | e.OverloadedError):
-            logger.warning("A request failed.", extra=log_fields(code=error.code, route=_route(request)))
+            logger.warning("A request failed.", extra=log_fields(code=error.code, **_place(request)))
         return JSONResponse(error_body(error.code, error.message, error.remedy), status, headers)
 
     @app.exception_handler(RequestValidationError)
@@ -130,7 +132,7 @@ def install(app: FastAPI) -> None:
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         logger.error(
             "A request failed unexpectedly.",
-            extra=log_fields(route=_route(request), error=type(error).__name__),
+            extra=log_fields(error=type(error).__name__, **_place(request)),
         )
         return JSONResponse(
             error_body("internal_error", "The server made a mistake.", "See its log, and please report it."),
@@ -138,7 +140,10 @@ def install(app: FastAPI) -> None:
         )
 
 
-def _route(request: Request) -> str:
-    """The pattern of the route, never the ids in it."""
+def _place(request: Request) -> dict[str, str]:
+    """The pattern of the route, and the meeting in it if it can be one: a client may send anything."""
     route = request.scope.get("route")
-    return str(getattr(route, "path", "unknown"))
+    place = {"route": str(getattr(route, "path", "unknown"))}
+    with contextlib.suppress(KeyError, ValueError):
+        place["meeting"] = str(UUID(request.path_params["meeting_id"]))
+    return place

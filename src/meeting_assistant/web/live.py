@@ -23,7 +23,7 @@ from meeting_assistant.domain.errors import (
     ProtocolViolationError,
 )
 from meeting_assistant.domain.meeting import MeetingOptions
-from meeting_assistant.observability import log_fields
+from meeting_assistant.observability import about, log_fields
 from meeting_assistant.services.live_connection import LiveConnection, StoppedConnection
 from meeting_assistant.services.meeting_channel import MeetingChannel, Watcher, WatcherTooSlowError
 from meeting_assistant.services.pacing import Pace
@@ -59,7 +59,8 @@ async def record(socket: WebSocket) -> None:
         await _refuse(socket, error)
         return
     pace = Pace(context.limits.max_live_speed, time.monotonic())
-    await _Recording(socket, context, connection, start, pace).run()
+    with about(connection.meeting_id):
+        await _Recording(socket, context, connection, start, pace).run()
 
 
 MAX_SEQ = 2**53

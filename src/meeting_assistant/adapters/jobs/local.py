@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from meeting_assistant.domain.errors import ConflictError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import JobHandler
+from meeting_assistant.observability import log_fields
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ class LocalJobBackend:
         except Exception as error:
             # Handlers record their own failures where users see them; this is the last net.
             logger.exception(
-                "A job failed.", extra={"meeting_fields": {"job": job.key, "error": type(error).__name__}}
+                "A job failed.",
+                extra=log_fields(meeting=job.meeting_id, job=job.key, error=type(error).__name__),
             )
         finally:
             self._keys.discard(job.key)

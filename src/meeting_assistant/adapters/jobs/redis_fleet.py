@@ -24,9 +24,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from meeting_assistant import observability as obs
+from meeting_assistant.adapters.jobs.redis_figures import count_slots, counted_by_faststream, measure
 from meeting_assistant.adapters.jobs.redis_lease import Lease
-from meeting_assistant.domain.errors import CarrierError
-from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.errors import CarrierError, JobError
+from meeting_assistant.domain.jobs import InferenceJob, JobKind, read_envelope
 from meeting_assistant.domain.ports import FleetEvent, HeldJob, ResultChannel, SoundPiece, WorkerState
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ PREFIX = "meeting-assistant:"
 GROUP = "workers"
 STREAMS = {JobKind.LIVE_SESSION: f"{PREFIX}jobs.live", JobKind.TRANSCRIBE_FILE: f"{PREFIX}jobs.file"}
 """In the order in which workers look: a live meeting does not wait behind files."""
+FIGURES = {"live": STREAMS[JobKind.LIVE_SESSION], "file": STREAMS[JobKind.TRANSCRIBE_FILE]}
 MAX_BEHIND = 480
 """Pieces of sound that wait for a worker before the gateway waits too."""
 KEEP_SECONDS = 600
@@ -85,7 +87,11 @@ class _Link:
             url, max_connections=1000, health_check_interval=10, socket_timeout=None
         )
         self._broker = RedisBroker(
-            url, socket_timeout=None, logger=logging.getLogger("faststream"), log_level=logging.DEBUG
+            url,
+            socket_timeout=None,
+            logger=logging.getLogger("faststream"),
+            log_level=logging.DEBUG,
+            middlewares=[counted_by_faststream()],
         )
         self._has_broker = False
 
@@ -106,6 +112,11 @@ class _Link:
         with contextlib.suppress(CarrierError):
             async with carried():
                 await self._client.aclose()
+
+    async def _now_ms(self) -> int:
+        """By Redis' clock, which is the same for everybody."""
+        seconds, microseconds = await self._client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def _follow(self, stream: str) -> AsyncIterator[dict[bytes, bytes]]:
         """Entries of a stream that has one reader, who removes what was read."""
@@ -143,7 +154,8 @@ class RedisGatewayLink(_Link):
             broker = await self._started()
             await make_groups(self._client)
             async with carried():
-                entry = await broker.publish(job, stream=STREAMS[job.kind])
+                offer = job.offered_at(await self._now_ms())
+                entry = await broker.publish(offer, stream=STREAMS[job.kind])
                 assert isinstance(entry, bytes)
                 await self._client.set(_offer_of(job), entry, ex=24 * 3600)
 
@@ -197,12 +209,10 @@ class RedisGatewayLink(_Link):
             await make_groups(self._client)
             names = [name async for name in self._client.scan_iter(match=f"{PREFIX}worker:*", count=1000)]
             found = await self._client.mget(names) if names else []
-            depth = 0
-            for stream in STREAMS.values():
-                for group in await self._client.xinfo_groups(stream):
-                    depth += int(group.get("lag") or 0)
-        obs.queue_depth.labels("redis").set(depth)
-        return [WorkerState(**json.loads(state)) for state in found if state]
+            await measure(self._client, GROUP, FIGURES, await self._now_ms())
+        workers = [WorkerState(**json.loads(state)) for state in found if state]
+        count_slots(workers)
+        return workers
 
 
 class RedisWorkerLink(_Link):
@@ -225,6 +235,8 @@ class RedisWorkerLink(_Link):
         """Addresses that did not answer, and until when they are left alone."""
         self._name = name
         self._max_deliveries = max_deliveries
+        self._left: set[str] = set()
+        """Entries that are for others."""
         lease_ms = int(lease_s * 1000)
         self._sources = [
             (stream, self._broker.subscriber(stream=self._sub(stream, idle), ack_policy=AckPolicy.MANUAL))
@@ -264,7 +276,11 @@ class RedisWorkerLink(_Link):
             if count == 0:
                 return None
             try:
-                job = InferenceJob.model_validate(await message.decode())
+                job = read_envelope(await message.decode())
+                job.check_deadline(await self._now_ms())
+            except JobError as error:
+                await self._refuse(lease, count, error)
+                return None
             except ValueError:
                 obs.fleet_dead_total.inc()
                 logger.warning("A job that nobody can read was put aside.")
@@ -281,6 +297,23 @@ class RedisWorkerLink(_Link):
                 return None
         logger.info("A meeting was taken.", extra=obs.log_fields(meeting=job.meeting_id, deliveries=count))
         return RedisHeldJob(job, lease)
+
+    async def _refuse(self, lease: Lease, count: int, error: JobError) -> None:
+        if error.code == "job_expired":
+            obs.fleet_expired_total.inc()
+            logger.warning(
+                "A job was offered too long ago and is dropped.", extra=obs.log_fields(code=error.code)
+            )
+            await lease.end()
+            return
+        if lease.entry not in self._left:
+            self._left.add(lease.entry)
+            obs.fleet_foreign_total.inc()
+            logger.error(
+                "A job of another version is left to other workers.",
+                extra=obs.log_fields(code=error.code, problem=error.message),
+            )
+        await lease.leave(count - 1)
 
     async def tell(self, job: InferenceJob, event: FleetEvent) -> None:
         """Raises CarrierError."""

@@ -22,6 +22,11 @@ _RELEASE = (
     _OWNED
     + "redis.call('XCLAIM', KEYS[1], ARGV[1], 'released', 0, ARGV[2], 'IDLE', 86400000, 'JUSTID') return 1"
 )
+_LEAVE = (
+    _OWNED
+    + "redis.call('XCLAIM', KEYS[1], ARGV[1], 'released', 0, ARGV[2], 'IDLE', 0, 'RETRYCOUNT', ARGV[4], 'JUSTID') "
+    "return 1"
+)
 _BURY = (
     _OWNED
     + """
@@ -63,6 +68,11 @@ class Lease:
     async def release(self) -> bool:
         """To whoever claims next, at once."""
         return await self._run(_RELEASE)
+
+    async def leave(self, deliveries: int) -> bool:
+        """To whoever claims next, after the time of a lease: this one is in no hurry to have it again. `deliveries`:
+        how often it was delivered to somebody who could do it."""
+        return await self._run(_LEAVE, arguments=(str(deliveries),))
 
     async def bury(self, dead: str, reason: str) -> bool:
         """Move it to the stream of those that nobody can do."""

@@ -1,0 +1,93 @@
+"""A meeting that a worker hears: what the worker did is in the meeting's own trace, and its log names the meeting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meeting_assistant.testing.fleet import Fleet, RedisProcess, check
+from meeting_assistant.testing.traces import ReceivedSpan, TraceReceiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[TraceReceiver]:
+    with TraceReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def traced_fleet(redis_server: str, tmp_path: Path, receiver: TraceReceiver) -> Iterator[Fleet]:
+    carrier = RedisProcess(redis_server, tmp_path / "redis")
+    carrier.start()
+    fleet = Fleet(tmp_path, carrier, {**receiver.env, "LOG_FORMAT": "json"})
+    fleet.add_gateways(1)
+    with (tmp_path / "worker.log").open("wb") as log:
+        fleet.add_workers(1, log=log)
+    yield fleet
+    fleet.close()
+    carrier.close()
+
+
+async def test_what_a_worker_does_is_in_the_trace_of_the_meeting(
+    traced_fleet: Fleet, receiver: TraceReceiver
+) -> None:
+    final = await traced_fleet.hold(0, [3, 4], is_fast=True)
+    check([3, 4], final)
+    meeting_id = final["meeting"]["id"]
+    spans = await asyncio.to_thread(receiver.wait_for, meeting_id, "meeting", "session.worker", "session")
+    assert {one.trace_id for one in receiver.all()} == {meeting_id.replace("-", "")}
+    (of_worker,) = [one for one in spans if one.name == "session.worker"]
+    assert of_worker.service == "meeting-assistant-worker"
+    above = {one.span_id: one for one in spans}
+    heard = [one for one in spans if one.name == "utterance"]
+    assert len(heard) == 2
+    for one in heard:
+        assert one.service == "meeting-assistant-worker"
+        assert chain(one, above) == ["utterance", "session.worker", "session", "meeting"]
+        assert one.attributes["meeting_assistant.engine"] == "numbers"
+
+
+async def test_a_worker_that_takes_over_is_in_the_same_trace(
+    traced_fleet: Fleet, receiver: TraceReceiver
+) -> None:
+    (first,) = traced_fleet.workers
+    meeting = asyncio.create_task(traced_fleet.hold(0, [5, 6, 7]))
+    await asyncio.sleep(4)
+    first.signal(signal.SIGTERM)
+    await asyncio.to_thread(first.wait)
+    await asyncio.to_thread(traced_fleet.mend, 1)
+    final = await meeting
+    check([5, 6, 7], final)
+    meeting_id = final["meeting"]["id"]
+    names = ("meeting", "session", "session.worker", "session.worker")
+    spans = await asyncio.to_thread(receiver.wait_for, meeting_id, *names)
+    workers = [one for one in spans if one.name == "session.worker"]
+    above = {one.span_id: one for one in spans}
+    assert len({one.attributes["meeting_assistant.worker"] for one in workers}) == len(workers) == 2
+    assert all(chain(one, above) == ["session.worker", "session", "meeting"] for one in workers)
+
+
+def chain(span: ReceivedSpan, above: dict[str, ReceivedSpan]) -> list[str]:
+    """Names from a span up to the top."""
+    names = [span.name]
+    while span.parent_id:
+        span = above[span.parent_id]
+        names.append(span.name)
+    return names
+
+
+async def test_lines_of_a_workers_log_name_the_meeting_and_its_trace(
+    traced_fleet: Fleet, tmp_path: Path
+) -> None:
+    final = await traced_fleet.hold(0, [8], is_fast=True)
+    meeting_id = final["meeting"]["id"]
+    written = (tmp_path / "worker.log").read_text().splitlines()
+    lines = [json.loads(line) for line in written if line[:1] == "{"]
+    (taken,) = [line for line in lines if line["message"] == "A meeting was taken."]
+    assert taken["meeting"] == meeting_id
+    assert taken["trace_id"] == meeting_id.replace("-", "")

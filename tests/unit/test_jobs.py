@@ -1,0 +1,62 @@
+"""The envelope in which a job travels."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from meeting_assistant.domain.errors import JobError
+from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference, read_envelope
+
+JOB = InferenceJob(
+    kind=JobKind.TRANSCRIBE_FILE,
+    meeting_id="m",
+    gateway="north",
+    sound=SoundReference(channels=2),
+    traceparent="00-01932d3c7a107cc39d5e5c3f0e8a1b2c-00f067aa0ba902b7-01",
+)
+
+
+def test_everything_that_a_worker_has_to_know_is_in_the_json() -> None:
+    assert json.loads(JOB.offered_at(1_000).model_dump_json()) == {
+        "schema_version": 1,
+        "kind": "transcribe_file",
+        "meeting_id": "m",
+        "payload": {},
+        "gateway": "north",
+        "reply": "",
+        "sound": {"encoding": "s16le", "rate_hz": 16000, "channels": 2},
+        "deadline_ms": 3_601_000,
+        "traceparent": "00-01932d3c7a107cc39d5e5c3f0e8a1b2c-00f067aa0ba902b7-01",
+        "key": "transcribe_file:m",
+    }
+
+
+def test_what_is_written_is_read() -> None:
+    assert read_envelope(json.loads(JOB.model_dump_json())) == JOB
+
+
+@pytest.mark.parametrize("wire", [b"no job", "no job", None, 7, [], {}, {"kind": "live_session"}])
+def test_what_is_no_job_is_none(wire: object) -> None:
+    with pytest.raises(ValueError):
+        read_envelope(wire)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"schema_version": 2, "kind": "a kind that is not known here"}, {"sound": {"rate_hz": 8000}}]
+)
+def test_what_another_version_made_is_for_others(changed: dict[str, object]) -> None:
+    with pytest.raises(JobError) as refused:
+        read_envelope({**json.loads(JOB.model_dump_json()), **changed})
+    assert refused.value.code == "job_foreign"
+
+
+def test_the_offer_of_a_file_stands_for_an_hour_and_that_of_a_live_meeting_for_ever() -> None:
+    file = JOB.offered_at(0)
+    file.check_deadline(3_600_000)
+    with pytest.raises(JobError) as late:
+        file.check_deadline(3_600_001)
+    assert late.value.code == "job_expired"
+    live = InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id="m").offered_at(0)
+    live.check_deadline(10**15)
