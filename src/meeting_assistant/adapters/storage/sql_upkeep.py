@@ -57,9 +57,10 @@ class SqlUpkeep:
 
     @runs_to_its_end
     async def reset_steps(self, meeting_id: str) -> None:
-        """Forget all attempts."""
+        """Forget all attempts at what is not done."""
+        of_it = (StepRow.meeting_id == meeting_id) & StepRow.is_done.is_(False)
         async with self._database.writing() as session:
-            await session.execute(delete(StepRow).where(StepRow.meeting_id == meeting_id))
+            await session.execute(delete(StepRow).where(of_it))
 
     async def left_open(self, step: str) -> list[str]:
         """Begun and not ended."""
