@@ -67,7 +67,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(AccessGate, access=services.access)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(
-        BrowserGuard, allowed_origins=settings.allowed_origins, is_loopback=settings.http_host in LOOPBACK
+        BrowserGuard,
+        allowed_origins=settings.allowed_origins,
+        is_loopback=settings.http_host in LOOPBACK,
+        is_open=services.access.is_open,
     )
     errors.install(app)
     for module in (health, session, workflows, speakers, meetings, minutes, ask, sample, live):

@@ -45,6 +45,17 @@ def sound_of(folder: Path, keys: list[str], meeting_id: str) -> bytes:
         journal.close()
 
 
+def use(key: str, *, recordings: int, is_first: bool, voices: int = 0) -> dict[str, object]:
+    """As `keys status --json` tells it."""
+    return {
+        "fingerprint": fingerprint_of(key),
+        "recordings": recordings,
+        "is_configured": True,
+        "is_first": is_first,
+        "voices": voices,
+    }
+
+
 def test_a_generated_key_is_one_that_the_server_takes(tmp_path: Path) -> None:
     made = run_cli("keygen", cwd=tmp_path)
     assert KeyRing([made.stdout.strip()]).fingerprint
@@ -57,8 +68,8 @@ def test_status_counts_recordings_by_key_and_names_what_is_missing(tmp_path: Pat
     whole = run_cli("keys", "status", "--json", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}")
     assert whole.returncode == 0
     assert json.loads(whole.stdout) == [
-        {"fingerprint": fingerprint_of(NEW), "recordings": 1, "is_configured": True, "is_first": True},
-        {"fingerprint": fingerprint_of(OLD), "recordings": 2, "is_configured": True, "is_first": False},
+        use(NEW, recordings=1, is_first=True),
+        use(OLD, recordings=2, is_first=False),
     ]
     missing = run_cli("keys", "status", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=NEW)
     assert missing.returncode == 1
@@ -90,6 +101,12 @@ async def test_voices_that_are_known_again_move_with_the_recordings(tmp_path: Pa
     await SqlVoiceProfiles(database, KeyRing([OLD]), "m").keep_voice(profile)
     assert await SqlVoiceProfiles(database, KeyRing([NEW]), "m").voices("ana") == [], "its key is not there"
     await database.close()
+    before = run_cli(
+        "keys", "status", "--json", cwd=tmp_path, DATA_DIR=str(tmp_path), AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}"
+    )
+    assert json.loads(before.stdout)[1] == use(OLD, recordings=1, is_first=False, voices=1)
+    without = run_cli("keys", "status", cwd=tmp_path, DATA_DIR=str(tmp_path), AUDIO_ENCRYPTION_KEY=NEW)
+    assert without.returncode == 1
     done = run_cli(
         "keys", "rotate", cwd=tmp_path, DATA_DIR=str(tmp_path), AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}"
     )

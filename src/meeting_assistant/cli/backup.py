@@ -8,7 +8,6 @@ from rich.console import Console
 
 from meeting_assistant.adapters.storage.backup import Report, make_backup, restore, verify
 from meeting_assistant.adapters.storage.keys import load_keyring
-from meeting_assistant.bootstrap import audio_directory, database_path
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.domain.errors import InputError, StorageError
 
@@ -18,7 +17,7 @@ def run_backup(target: Path) -> None:
     settings = load_settings()
     _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)
-    make_backup(database_path(settings.data_dir), audio_directory(settings.data_dir), target)
+    make_backup(settings.data_dir, target)
     report = verify(target, load_keyring(settings.audio_encryption_keys(), settings.data_dir))
     _tell(report, console)
     console.print(
@@ -55,6 +54,12 @@ def _tell(report: Report, console: Console) -> None:
         f"{report.meetings} meetings, {report.recordings} recordings opened ({report.seconds / 60:.1f} minutes).",
         markup=False,
     )
+    if report.without_sound:
+        console.print(
+            f"{report.without_sound} finished meetings have words and no sound: they were recorded in memory, or "
+            "their recordings are gone.",
+            markup=False,
+        )
 
 
 def _raise_problems(report: Report) -> None:

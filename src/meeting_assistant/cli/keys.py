@@ -45,28 +45,30 @@ def print_new_token(name: str, scopes: str) -> None:
 
 
 def show_key_status(*, is_json: bool) -> int:
-    """0 when every recording can be opened."""
+    """0 when every recording and every voice can be opened."""
     settings = load_settings()
     ring = load_keyring(settings.audio_encryption_keys(), settings.data_dir)
-    uses = uses_of_keys(audio_directory(settings.data_dir), ring)
+    voices = asyncio.run(_voices(settings, ring)) if ring is not None else {}
+    uses = uses_of_keys(audio_directory(settings.data_dir), ring, voices)
     if is_json:
         json.dump([use.as_dict() for use in uses], sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         _print_uses(uses)
-    return 1 if any(use.recordings and not use.is_configured for use in uses) else 0
+    return 1 if any((use.recordings or use.voices) and not use.is_configured for use in uses) else 0
 
 
 def _print_uses(uses: list[KeyUse]) -> None:
-    table = Table("Key", "Recordings", "", title="Keys of recordings", title_justify="left")
+    table = Table("Key", "Recordings", "Voices", "", title="Keys of recordings", title_justify="left")
     for use in uses:
         if not use.is_configured:
             note = "MISSING: put it back into AUDIO_ENCRYPTION_KEY"
         elif use.is_first:
             note = "encrypts new recordings"
         else:
-            note = "still needed; `keys rotate` moves them" if use.recordings else "no longer needed"
-        table.add_row(use.fingerprint, str(use.recordings), note)
+            is_needed = use.recordings or use.voices
+            note = "still needed; `keys rotate` moves them" if is_needed else "no longer needed"
+        table.add_row(use.fingerprint, str(use.recordings), str(use.voices), note)
     Console().print(table)
 
 
@@ -89,6 +91,18 @@ def rotate_keys() -> int:
     if unopened:
         console.print(f"{unopened} voices that are known again could not be moved.", markup=False)
     return 1 if failed or unopened else 0
+
+
+async def _voices(settings: Settings, ring: KeyRing) -> dict[str, int]:
+    """How many voices need each key."""
+    if settings.database_url is None and not database_path(settings.data_dir).exists():
+        return {}
+    database = Database(database_url(settings))
+    try:
+        await database.open()
+        return await SqlVoiceProfiles(database, ring, "").uses_of_keys()
+    finally:
+        await database.close()
 
 
 async def _rotate_voices(settings: Settings, ring: KeyRing) -> int:

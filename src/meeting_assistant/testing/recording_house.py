@@ -137,6 +137,7 @@ class RecordingHouse:
 
     def __init__(self, folder: Path, *keys: str, grace_s: float = 600, retention: str = "keep") -> None:
         """Without keys sound is kept in memory only."""
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}"))
         self.audio: AudioStore | None = FileAudioStore(folder / "audio", KeyRing(keys)) if keys else None

@@ -139,9 +139,7 @@ class SqlUpkeep:
             query = query.where(MeetingRow.id.in_(select(MinutesRow.meeting_id)))
             query = query.where(MeetingRow.id.not_in(select(EventRow.meeting_id).where(wanting)))
             sample_bytes = BYTES_PER_SAMPLE * MeetingRow.channels
-            query = query.where(
-                (MeetingRow.committed_sample + 1) * sample_bytes > MeetingRow.received_bytes
-            )
+            query = query.where((MeetingRow.committed_sample + 1) * sample_bytes > MeetingRow.received_bytes)
         async with self._database.reading() as session:
             return list(await session.scalars(query.order_by(MeetingRow.id)))
 
