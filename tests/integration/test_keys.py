@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import uuid_utils
 from cryptography.fernet import Fernet
@@ -17,6 +19,7 @@ from meeting_assistant.adapters.storage.journal_files import FileAudioStore
 from meeting_assistant.adapters.storage.journal_keys import rotate_all, uses_of_keys
 from meeting_assistant.adapters.storage.keys import KeyRing, fingerprint_of
 from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
+from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.domain.errors import AudioDecryptionError
 from meeting_assistant.domain.ports import VoiceProfile
 from meeting_assistant.testing.command import run_cli
@@ -189,6 +192,24 @@ def test_a_wrong_or_vanished_key_starts_degraded_and_names_both_fingerprints(tmp
     assert "AUDIO_ENCRYPTION_KEY" in health["problems"][0]
     assert "Audio decryption failed" in server.log_path.read_text()
     assert (folder / f"{meeting}.maj").read_bytes() == before
+
+
+def test_under_a_new_key_old_recordings_answer_409_and_new_meetings_work(
+    tmp_path: Path, hello: bytes
+) -> None:
+    with ServerProcess(tmp_path / "data", {"AUDIO_ENCRYPTION_KEY": OLD}) as server:
+        old = asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))["meeting"]["id"]
+    with ServerProcess(tmp_path / "data", {"AUDIO_ENCRYPTION_KEY": NEW}) as server:
+        refused = httpx.get(f"{server.url}/api/meetings/{old}/audio.wav")
+        assert refused.status_code == 409
+        error = refused.json()["error"]
+        assert error["message"].startswith("Audio decryption failed")
+        assert fingerprint_of(OLD) in error["message"] + error["remedy"]
+        assert httpx.get(f"{server.url}/api/meetings/{old}").status_code == 200, "its words can be read"
+        new = asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))["meeting"]["id"]
+        assert httpx.get(f"{server.url}/api/meetings/{new}/audio.wav").content[44:] == hello
+    uses = {use.fingerprint: use.recordings for use in uses_of_keys(tmp_path / "data/audio", KeyRing([NEW]))}
+    assert uses == {fingerprint_of(NEW): 1, fingerprint_of(OLD): 1}
 
 
 def test_strict_keys_refuse_to_start(tmp_path: Path) -> None:
