@@ -32,7 +32,7 @@ def _check_sqlite(settings: Settings) -> None:
     if settings.database_url is not None:
         raise InputError(
             "`backup` and `restore` know SQLite; the meetings of this server are in PostgreSQL.",
-            "Use pg_dump or your provider's backups, and copy the recordings (DATA_DIR/audio of every gateway).",
+            "Use pg_dump or your provider's backups, and copy DATA_DIR/audio and DATA_DIR/uploads of every gateway.",
         )
 
 
