@@ -182,7 +182,7 @@ def test_a_body_that_never_ends_is_cut_off_wherever_strangers_may_send_one(targe
             await asyncio.gather(dripping, return_exceptions=True)
             writer.close()
 
-    async def dawdle_everywhere() -> list[bytes]:
+    async def dawdle_everywhere() -> tuple[bytes, ...]:
         form = "multipart/form-data; boundary=x"
         file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
         return await asyncio.gather(

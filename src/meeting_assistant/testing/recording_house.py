@@ -108,7 +108,7 @@ class PlainDecoder:
             channels=1,
         )
 
-    async def decode(self, path: Path, limits: DecodeLimits) -> AsyncIterator[bytes]:
+    async def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
         """In pieces of a second."""
         sound = await asyncio.to_thread(path.read_bytes)
         for start in range(0, len(sound), 32_000):
