@@ -36,6 +36,7 @@ class UploadFiles:
     def keep(self, file: Path, meeting_id: str) -> None:
         """Move a complete file to its place; it is durable there when this returns."""
         try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             with file.open("rb") as content:
                 os.fsync(content.fileno())
             file.replace(self.path(meeting_id))

@@ -187,9 +187,12 @@ class Uploads:
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
 
     async def _fail(self, meeting: Meeting, error: Exception) -> None:
-        """The file stays, for whoever tries again."""
-        await self._store.add_error(meeting.id, stage_error("transcription", error))
+        """The file stays, for whoever tries again; who watches is told why nothing more comes."""
+        failure = stage_error("transcription", error)
+        await self._store.add_error(meeting.id, failure)
         await self._store.set_state(meeting.id, MeetingState.FAILED)
+        channel = await self._channels.get(meeting.id)
+        channel.show(StatusChanged(status="Processing audio", detail=f"{failure.message} {failure.remedy}"))
         self._channels.unpin(meeting.id)
 
     async def _transcribe(self, meeting: Meeting, channel: MeetingChannel) -> None:
