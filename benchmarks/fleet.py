@@ -12,9 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
-import heapq
 import json
-import random
 import shutil
 import statistics
 import tempfile
@@ -23,18 +21,16 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
+from fleet_simulation import Costs, Scenario, Simulation, fitted, slots_that_keep_pace
+from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink, RedisWorkerLink
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.ports import FleetEvent
 from meeting_assistant.testing.fleet import LEASE_S, Fleet, RedisProcess, check
 
 RESULTS = Path(__file__).parent / "results"
 DECODE_S = 0.4
 ITEMS = 6
 SESSIONS = (10, 100, 1000, 10_000)
-FINAL_EVERY_S = 4.0
-PARTIAL_EVERY_S = 0.5
-MTBF_S = 24 * 3600.0
-"""Of one worker."""
-REPLAY_FACTOR = 10.0
-"""How many times faster than speech a worker hears what it has to hear again."""
 
 
 async def throughput(folder: Path, workers: int) -> float:
@@ -100,58 +96,63 @@ def cpu_of(info: Any) -> float:
     return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
 
-# --- simulation
+async def taking(folder: Path, jobs: int = 200) -> float:
+    """Seconds that a worker needs to take one job and to say hello, with Redis to itself."""
+    carrier, _ = new_fleet(folder / "taking")
+    gateway = RedisGatewayLink(carrier.url, "gateway")
+    worker = RedisWorkerLink(carrier.url, "worker", lease_s=LEASE_S, max_deliveries=3)
+    try:
+        offered = [
+            InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id=f"m{n}", gateway="gateway")
+            for n in range(jobs)
+        ]
+        for job in offered:
+            await gateway.submit(job)
+        took = []
+        for _ in offered:
+            began = time.perf_counter()
+            held = await worker.take(1)
+            assert held is not None
+            await worker.tell(held.job, FleetEvent(held.job.meeting_id, "attempt", 0, "hello", {}))
+            took.append(time.perf_counter() - began)
+            await held.done()
+        return statistics.median(took)
+    finally:
+        await worker.close()
+        await gateway.close()
+        carrier.close()
 
 
-def simulate(
-    sessions: int,
-    *,
-    slots: int = 24,
-    a_ms: float = 60.0,
-    b_ms: float = 12.0,
-    lease_s: float = 3.0,
-    hours: float = 2.0,
-) -> dict[str, float]:
-    """Virtual time, one event at a time: workers of `slots` meetings with batches that take a + b n milliseconds,
-    spare room for one worker, and workers that die. How long a meeting rests after that, and how busy workers are."""
-    draw = random.Random(sessions)
-    workers = -(-sessions // slots) + 1
-    load = [0] * workers
-    for session in range(sessions):
-        load[session % (workers - 1)] += 1
-    deaths = [(draw.expovariate(1 / MTBF_S), worker) for worker in range(workers)]
-    heapq.heapify(deaths)
-    stalls: list[float] = []
-    died = 0
-    while deaths and deaths[0][0] < hours * 3600:
-        at, dead = heapq.heappop(deaths)
-        moved, load[dead] = load[dead], 0
-        died += 1
-        # Every free slot pulls; what was not committed is heard again, several meetings of a worker at the same time.
-        for place in range(moved):
-            target = min((w for w in range(workers) if w != dead), key=lambda w: load[w])
-            load[target] += 1
-            together = 1 + place // max(1, workers - 1)
-            heard_again_s = draw.uniform(0, FINAL_EVERY_S)
-            stalls.append(lease_s + draw.uniform(0, 0.3) + heard_again_s / REPLAY_FACTOR * together)
-        heapq.heappush(deaths, (at + draw.expovariate(1 / MTBF_S), dead))
-    windows_per_s = max(load) * (0.75 / PARTIAL_EVERY_S + 1 / FINAL_EVERY_S)
-    batch = min(16.0, max(1.0, windows_per_s * (a_ms + 8 * b_ms) / 1000))
-    return {
-        "sessions": sessions,
-        "workers": workers,
-        "deaths": died,
-        "stall_p50_s": round(statistics.median(stalls), 2) if stalls else 0.0,
-        "stall_max_s": round(max(stalls), 2) if stalls else 0.0,
-        "fullest_worker_busy": round(windows_per_s / batch * (a_ms + b_ms * batch) / 1000, 2),
-    }
+def simulated(found: dict[str, Any]) -> dict[str, Any]:
+    """For thousands, from what was measured: here, and of batches by `whisper_batches.py`."""
+    curves = json.loads((RESULTS / "whisper-batches-tiny-whisper-cpu.json").read_text())
+    a_ms, b_ms = fitted([row for row in curves["table"] if row["kind"] == "caption"])
+    # As measured, and with a device ten times as fast: the shape of the curve is kept.
+    runs = []
+    for speed in (1, 10):
+        costs = Costs(
+            a_ms / speed,
+            b_ms / speed,
+            take_s=found["take_s"],
+            redis_core_percent=min(one["redis_core_percent_per_session"] for one in found["carrying"]),
+        )
+        slots = slots_that_keep_pace(costs)
+        runs += [
+            {"times_the_measured_device": speed, "slots": slots}
+            | Simulation(Scenario(sessions, slots), costs).run()
+            for sessions in SESSIONS
+        ]
+    return {"batch_ms": {"a": round(a_ms, 1), "b": round(b_ms, 1)}, "runs": runs}
 
 
 async def measure() -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="fleet-"))
     try:
-        found = {"utterances_per_s": {str(n): round(await throughput(folder, n), 2) for n in (1, 2, 4)}}
-        found["carrying"] = [await carrying(folder, n) for n in (10, 20)]  # type: ignore[assignment]
+        found: dict[str, Any] = {
+            "utterances_per_s": {str(n): round(await throughput(folder, n), 2) for n in (1, 2, 4)}
+        }
+        found["carrying"] = [await carrying(folder, n) for n in (10, 20)]
+        found["take_s"] = round(await taking(folder), 5)
         return found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -165,7 +166,7 @@ def main() -> None:
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     if not only_simulate:
         found |= asyncio.run(measure())
-    found["simulated"] = [simulate(sessions) for sessions in SESSIONS]
+    found["simulated"] = simulated(found)
     per_session = [one["redis_core_percent_per_session"] for one in found.get("carrying", [])]
     if per_session:
         found["sessions_per_redis_core"] = int(100 / min(per_session))

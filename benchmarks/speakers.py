@@ -5,9 +5,10 @@
     python benchmarks/speakers.py --engine pyannote    the same, heard out by that engine at the end (needs its extra)
 
 Meetings run through the product's own `process_audio_session`. `live` is what was told when an utterance was finished,
-`final` what stands when the meeting is over. Nothing is forgiven: no collar, overlapping speech counts. Turns are
-utterances; those of one speaker with less than two seconds between them are one turn. cpWER pairs speakers so that the
-words fit best (Watanabe et al. 2020). Writes `benchmarks/results/speakers-<date>.json`.
+`final` what stands when the meeting is over. Nothing is forgiven: no collar, overlapping speech counts. Those turns of
+one speaker in a row that have less than two seconds between them are one turn, in the reference as in what was heard.
+Errors are told apart into missed speech, false alarms (nobody spoke) and confusion (somebody else did). cpWER pairs
+speakers so that the words fit best (Watanabe et al. 2020). Writes `benchmarks/results/speakers-<date>.json`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import subprocess
 import time
 import wave
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,14 +225,13 @@ def apply(record: Record, turns: Sequence[Any]) -> None:
 
 
 def score(spoken: Spoken, told: Mapping[int, Utterance]) -> dict[str, float | int]:
-    """DER and cpWER in percent."""
-    reference, heard = Annotation(), Annotation()
-    for at, turn in enumerate(spoken.turns):
-        reference[Segment(turn.start_s, turn.end_s), at] = turn.speaker
-    for at, (start_s, end_s, speaker) in enumerate(joined(told)):
-        heard[Segment(start_s, end_s), at] = speaker
+    """DER with its parts, in percent of the spoken time, and cpWER in percent."""
+    reference = annotated((turn.start_s, turn.end_s, turn.speaker) for turn in spoken.turns)
+    heard = annotated(
+        (u.start_ms / 1000, u.end_ms / 1000, u.speaker or f"nobody {u.utterance}") for u in told.values()
+    )
     whole = Timeline([Segment(0, len(spoken.sound) / 16_000)])
-    der = DiarizationErrorRate(collar=0.0, skip_overlap=False)(reference, heard, uem=whole)
+    parts = DiarizationErrorRate(collar=0.0, skip_overlap=False)(reference, heard, uem=whole, detailed=True)
     named = {u.speaker for u in told.values() if u.speaker not in (None, PROVISIONAL)}
     words: dict[str, list[str]] = defaultdict(list)
     for turn in spoken.turns:
@@ -243,22 +243,27 @@ def score(spoken: Spoken, told: Mapping[int, Utterance]) -> dict[str, float | in
         {k: " ".join(v) for k, v in words.items()}, {k: " ".join(v) for k, v in said.items()}
     )
     return {
-        "der": round(100 * der, 1),
+        "der": round(100 * parts["diarization error rate"], 1),
+        "missed": round(100 * parts["missed detection"] / parts["total"], 1),
+        "false_alarm": round(100 * parts["false alarm"] / parts["total"], 1),
+        "confusion": round(100 * parts["confusion"] / parts["total"], 1),
         "speaker_count_error": len(named) - len(reference.labels()),
         "cpwer": round(100 * rate.error_rate, 1),
     }
 
 
-def joined(told: Mapping[int, Utterance]) -> list[tuple[float, float, str]]:
-    turns: list[tuple[float, float, str]] = []
-    for utterance in sorted(told.values(), key=lambda u: u.start_ms):
-        speaker = utterance.speaker or f"nobody {utterance.utterance}"
-        start_s, end_s = utterance.start_ms / 1000, utterance.end_ms / 1000
-        if turns and turns[-1][2] == speaker and start_s - turns[-1][1] < JOINED_S:
-            turns[-1] = (turns[-1][0], max(end_s, turns[-1][1]), speaker)
+def annotated(turns: Iterable[tuple[float, float, str]]) -> Annotation:
+    """Turns of one speaker in a row with less than two seconds between them are one turn."""
+    joined: list[tuple[float, float, str]] = []
+    for start_s, end_s, speaker in sorted(turns):
+        if joined and joined[-1][2] == speaker and start_s - joined[-1][1] < JOINED_S:
+            joined[-1] = (joined[-1][0], max(end_s, joined[-1][1]), speaker)
         else:
-            turns.append((start_s, end_s, speaker))
-    return turns
+            joined.append((start_s, end_s, speaker))
+    found = Annotation()
+    for at, (start_s, end_s, speaker) in enumerate(joined):
+        found[Segment(start_s, end_s), at] = speaker
+    return found
 
 
 def plain(text: str) -> str:

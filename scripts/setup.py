@@ -21,6 +21,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,6 +41,11 @@ TEST_TOOLS = {
     "initdb": ("postgresql", "tests of meetings in PostgreSQL"),
 }
 """Program to its Debian package and the tests that need it."""
+UNPACKED_TOOLS = {
+    "promtool": ("prometheus", "usr/bin/promtool", "checks of the alert rules"),
+}
+"""Program to its Debian package, its place in it, and the tests that need it. Only the program is taken out of the
+package: installing it would start a server."""
 LOCKS = {
     "requirements.txt": ["pyproject.toml"],
     "requirements-dev.txt": ["pyproject.toml", "--extra", "dev", "-c", "requirements.txt"],
@@ -110,9 +116,29 @@ def tools() -> None:
             attempt("apt-get", "update", "-qq", env=environment)
             install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
             attempt(*install, env=environment)
+    make_environment()
+    unpack_tools()
     for name in missing:
         if find_tool(name) is None:
             say(f"{name} is not installed: {TEST_TOOLS[name][1]} are skipped.")
+
+
+def unpack_tools() -> None:
+    """Take single programs out of Debian packages, into .venv."""
+    for name, (package, place, tests) in UNPACKED_TOOLS.items():
+        if shutil.which(name) or (BIN / name).exists():
+            continue
+        if shutil.which("apt-get") and shutil.which("dpkg-deb"):
+            with timed(f"Fetching {name}"), tempfile.TemporaryDirectory() as folder:
+                download = ("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package)
+                if not attempt(*download, cwd=Path(folder)) and attempt("apt-get", "update", "-qq"):
+                    attempt(*download, cwd=Path(folder))
+                for archive in Path(folder).glob("*.deb"):
+                    attempt("dpkg-deb", "--extract", str(archive), folder)
+                if (Path(folder) / place).is_file():
+                    shutil.copy2(Path(folder) / place, BIN / name)
+        if not (BIN / name).exists():
+            say(f"{name} is not installed: {tests} are skipped.")
 
 
 def find_tool(name: str) -> str | None:

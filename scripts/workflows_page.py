@@ -32,30 +32,39 @@ a line; a tracker and a calendar are only looked at. Slack and the audit log als
 `ALLOWED_ORIGINS`: links lead there.
 
 **What is sent** is shown before: `meeting-assistant workflows preview MEETING` and `GET
-/api/meetings/ID/deliveries/preview` print it to the letter and send nothing. A meeting may choose which integrations
-hear of it (`workflows` in `start` and in an upload, `PUT /api/meetings/ID/workflows` later). A *local only* meeting
-leaves your machines only by a click for that very thing.
+/api/meetings/ID/deliveries/preview` print it to the letter and send nothing, the marks by which tickets are found
+again included. Linear alone differs: team and assignee are shown by key and e-mail address, and their ids are looked
+up when it is delivered. A meeting may choose which integrations hear of it (`workflows` in `start` and in an upload,
+`PUT /api/meetings/ID/workflows` later). A *local only* meeting leaves your machines only by a click for that very
+thing. Either choice also counts for what waits for its next attempt: it becomes a proposal. What is being sent at
+that moment may arrive.
 
-**Delivery** goes through an outbox in the database. An attempt is counted before it is made; a failure that may pass is
-tried again after 5 s, 25 s, 2 min… up to 10 h, with jitter, or when the target asks for it (`Retry-After`), ten
-times in all, about a day and a half; then the delivery is *parked*. A refusal that will not pass is parked at once. The
-reason stands beside it, and it can be tried again from the page, by `POST
-/api/meetings/ID/deliveries/DELIVERY/retry` or `meeting-assistant workflows retry DELIVERY`.
+**Delivery** goes through an outbox in the database. An attempt is counted before it is made; a failure that may pass
+is tried again after 5 s, 25 s, 2 min… up to 10 h, with jitter, or when the target asks for it (`Retry-After`, or the
+headers of a rate limit), ten times in all, about a day and a half; then the delivery is *parked*. A refusal that will
+not pass is parked at once. The reason stands beside it, and it can be tried again from the page, by `POST
+/api/meetings/ID/deliveries/DELIVERY/retry` or `meeting-assistant workflows retry DELIVERY`: with the words that the
+minutes have then, and not when they no longer hold the item. Up to eight deliveries are made at a time, of one target
+as many as it likes (four tickets in Jira and Linear, one in GitHub); each ticket is a request of its own.
 
-**Once or twice?** An item is delivered to a target once, under one id, however often the server is killed, wherever the
-target can recognise that id; the table says where. Elsewhere an attempt that was cut short is repeated once, and when
-that is cut short too, it is parked with the words "It may have arrived".
+**Once or twice?** An item is delivered to a target once, under one id, however often the server is killed, wherever
+the target can recognise that id; the table says where. Elsewhere an attempt that was cut short is repeated once, and
+is shown as "perhaps twice" from then on (`is_uncertain`); when that is cut short too, it is parked with the words "It
+may have arrived".
 
-**Changed minutes.** What is proposed shows, and is delivered with, the words that the minutes have at the click.
-Writing the minutes again proposes new items and delivers nothing twice. What is taken off the record leaves the
-outbox; of what was delivered stays only that it was.
+**Changed minutes.** What is proposed shows, and is delivered with, the words that the minutes have at the click. Once
+something of a meeting has been planned for an integration, whatever comes later is proposed, also where no approval
+is needed: minutes that are written again may say the same in other words, and only a person can tell. *Look again* on
+the meeting's page proposes what was added by hand or came back with an older version. What is taken off the record
+leaves the outbox; of what was delivered, or may have been, stays only that it was. What stands in your own notes is
+written anew then; messages and tickets are only proposed.
 
 | name | once | delivers |
 | --- | --- | --- |
 | `slack` | may be twice | minutes to a channel |
 | `teams` | may be twice | minutes to a channel |
 | `mattermost` | may be twice | minutes to a channel |
-| `email` | may be twice, with the same `Message-ID` | minutes as text and HTML, due days as a calendar file |
+| `email` | may be twice, with the same `Message-ID` | minutes and due days, each recipient by itself |
 | `webhook` | once, for a receiver that remembers `webhook-id` | `meeting.finished`, signed |
 | `jira` | once (found again by a label, after Jira's search has caught up) | one issue for each action item |
 | `linear` | once (the issue's id is ours) | one issue for each action item |
@@ -72,10 +81,12 @@ _AUDIT = """
 ### Lines of the audit log
 
 Each is a JSON object with `type` (`meeting`, `delivery`, `test`), `at` (ISO 8601, UTC) and `id`. No line holds a
-title, a name or words of a meeting. `meeting`: `meeting`, `owner`, `source`, `began_at`, `duration_ms`, `utterances`,
-`speakers`, `items` (how many of each kind), `minutes_by`, `minutes_model`, `local_only`, `engines`, `coverage`
-(seconds), `errors` (codes). `delivery`: `meeting`, `integration`, `state` (`done`, `parked`), `attempts`, `reference`
-and `url` at the target. A line that was torn by a crash is followed by a whole one; a reader skips what is no JSON.
+title, a name or words of a meeting (so `reference` is null for notes, whose file name is the title). `meeting`:
+`meeting`, `owner`, `source`, `began_at`, `duration_ms`, `utterances`, `speakers`, `items` (how many of each kind),
+`minutes_by`, `minutes_model`, `local_only`, `engines`, `coverage` (seconds), `errors` (codes). `delivery`: `meeting`,
+`integration`, `state` (`done`, `parked`), `attempts`, `is_uncertain`, `reference` and `url` at the target. A line
+that a crash or a full disk kept back is written later, within half a minute of when it can be. A line that was torn
+by a crash is followed by a whole one; a reader skips what is no JSON.
 """
 
 

@@ -7,17 +7,27 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 
 from meeting_assistant.domain.audio import Waveform
 from meeting_assistant.testing.postgres import PostgresServer, find_postgres
 from meeting_assistant.testing.server import ServerProcess
+
+if TYPE_CHECKING:
+    from meeting_assistant.testing.object_store import S3Server
+
+# How long an example takes says nothing here: time belongs in benchmarks/.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 Speak = Callable[..., Waveform]
 
@@ -79,6 +89,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server that speaks S3; each test has a prefix of its own in its bucket."""
+    from meeting_assistant.testing.object_store import S3Server
+
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> str:
     """Path of redis-server."""
     return need("redis-server", "tests of a fleet")
@@ -94,6 +113,13 @@ def espeak() -> str:
 def ffmpeg() -> str:
     """Path of ffmpeg."""
     return need("ffmpeg", "tests make files of many formats with it")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Path of promtool, which `make test` unpacks beside the interpreter."""
+    beside = Path(sys.executable).with_name("promtool")
+    return str(beside) if beside.exists() else need("promtool", "checks of the alert rules")
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,15 @@
-// The address names the page: `#/`, `#/live`, `#/meetings/ID`, `#/meetings/ID/UTTERANCE`, `#/shared/ID/TOKEN` (what follows # is never sent).
+// The address names the page: `#/`, `#/live`, `#/figures`, `#/meetings/ID`, `#/meetings/ID/UTTERANCE`, `#/shared/ID/TOKEN` (what follows # is never sent).
 
 export type Route =
   | { page: "home" }
   | { page: "live" }
+  | { page: "figures" }
   | { page: "meeting"; id: string; utterance?: number }
   | { page: "shared"; id: string; token: string };
 
 export function parseRoute(hash: string): Route {
   const [, page, id, token] = hash.replace(/^#/, "").split("/");
-  if (page === "live") return { page: "live" };
+  if (page === "live" || page === "figures") return { page };
   if (page === "meetings" && id) {
     const said = /^\d+$/.test(token ?? "") ? { utterance: Number(token) } : {};
     return { page: "meeting", id: decodeURIComponent(id), ...said };

@@ -17,13 +17,16 @@ from starlette.responses import Response
 
 from meeting_assistant import __version__
 from meeting_assistant.bootstrap import Services, build
+from meeting_assistant.bootstrap.fleet import callback_keys
 from meeting_assistant.config import Settings
-from meeting_assistant.domain.errors import StorageError
+from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import (
     ask,
     errors,
+    figures,
+    fleet,
     health,
     live,
     meetings,
@@ -34,7 +37,7 @@ from meeting_assistant.web import (
     workflows,
 )
 from meeting_assistant.web.auth import AccessGate
-from meeting_assistant.web.context import Limits, WebContext
+from meeting_assistant.web.context import FleetEntrance, Limits, WebContext
 from meeting_assistant.web.limits import BodyLimit
 from meeting_assistant.web.security import BrowserGuard
 
@@ -73,7 +76,19 @@ def create_app(settings: Settings) -> FastAPI:
         is_open=services.access.is_open,
     )
     errors.install(app)
-    for module in (health, session, workflows, speakers, meetings, minutes, ask, sample, live):
+    for module in (
+        health,
+        figures,
+        session,
+        workflows,
+        speakers,
+        meetings,
+        minutes,
+        ask,
+        sample,
+        live,
+        fleet,
+    ):
         app.include_router(module.router)
     _mount_page(app, Path(str(files("meeting_assistant") / "static")))
     return app
@@ -81,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def new_context(services: Services) -> WebContext:
     """What the routes need."""
+    remote = services.remote
     return WebContext(
         meetings=services.meetings,
         access=services.access,
@@ -97,8 +113,16 @@ def new_context(services: Services) -> WebContext:
             max_live_speed=services.settings.client_limits.live_speed,
             idle_s=services.settings.client_limits.idle_seconds,
         ),
+        fleet_entrance=_fleet_entrance(services),
+        ask_for_workers=None if remote is None else lambda: remote.workers,
         waiting_for={"engines"},
     )
+
+
+def _fleet_entrance(services: Services) -> FleetEntrance | None:
+    if services.remote is None or services.settings.fleet.callback_url is None:
+        return None
+    return FleetEntrance(callback_keys(services.settings), services.remote.hear)
 
 
 async def start(services: Services, context: WebContext) -> list[asyncio.Task[None]]:
@@ -111,7 +135,17 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
         logger.error("The database cannot be used.", extra=log_fields(code=error.code))  # noqa: TRY400
         return []
     await services.uploads.sweep()
+    try:
+        problem = await services.recordings.problem()
+    except MeetingAssistantError as error:  # STRICT_KEYS
+        context.waiting_for = {f"recordings: {error}"}
+        logger.error("Recordings cannot be used.", extra=log_fields(code=error.code))  # noqa: TRY400
+        return []
+    if problem is not None:
+        services.info.problems = [*services.info.problems, problem]
+    moves = services.recordings.moves
     return [
+        *([asyncio.create_task(moves.run(), name="recording-moves")] if moves is not None else []),
         asyncio.create_task(watch_event_loop(), name="loop-watch"),
         asyncio.create_task(_load(services, context), name="load-engines"),
         asyncio.create_task(services.dispatcher.run(is_alone=services.orchestrator.is_alone), name="outbox"),
@@ -148,6 +182,7 @@ async def _finish_what_was_begun(services: Services) -> None:
     try:
         for meeting_id in await services.workflows.left_open():
             await services.orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
+        await services.settling.finish_what_was_begun()
         # After that: writing minutes anew may wait for a language model, and nobody else has to wait for it.
         await services.editor.finish_what_was_begun()
         await services.upkeep.finish_what_was_begun()
@@ -160,6 +195,8 @@ async def _load_speech(services: Services) -> None:
     """Here, or on the machines of the fleet."""
     if services.remote is not None:
         await services.remote.start()
+        if services.relay is not None:
+            services.relay.start()
     else:
         await asyncio.gather(services.asr.start(), asyncio.to_thread(services.vad.load))
 
@@ -167,6 +204,7 @@ async def _load_speech(services: Services) -> None:
 async def stop(services: Services, context: WebContext, running: list[asyncio.Task[None]]) -> None:
     """Take nothing new, let jobs finish within the grace time, keep what is live for the next start."""
     context.is_closing = True
+    await services.recordings.close()
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
@@ -174,6 +212,8 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     await services.orchestrator.drain(services.settings.shutdown_grace_seconds / 2)
     await services.dispatcher.drain(services.settings.shutdown_grace_seconds / 2)
     services.channels.close()
+    if services.relay is not None:
+        await services.relay.close()
     if services.remote is not None:
         await services.remote.close()
     await services.asr.close()
@@ -182,9 +222,11 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     await services.llm.close()
     await services.workflows.close()
     services.minutes.close()
+    # Threads that ask the database do so on this loop: they end before it does.
+    await asyncio.to_thread(services.disk_threads.shutdown)
+    await services.recordings.end_threads(services.settings.shutdown_grace_seconds / 4)
     await services.store.close()
     services.vad_threads.shutdown()
-    services.disk_threads.shutdown()
     logger.info("Stopped.")
 
 

@@ -52,6 +52,11 @@ caption_lag_seconds = Histogram(
     "Sound received minus sound reflected in the caption, when a caption is sent.",
     buckets=_LATENCY_BUCKETS,
 )
+word_commit_seconds = Histogram(
+    "meeting_assistant_word_commit_seconds",
+    "From the end of a word to its place in text that is not taken back, in sound received.",
+    buckets=_LATENCY_BUCKETS,
+)
 batch_size = Histogram(
     "meeting_assistant_batch_size", "Windows decoded together.", buckets=(1, 2, 4, 8, 16, 32, 64)
 )
@@ -82,6 +87,16 @@ deliveries_total = Counter(
 delivery_seconds = Histogram(
     "meeting_assistant_delivery_seconds", "Time an attempt took.", ["integration"], buckets=_JOB_BUCKETS
 )
+audio_store_pending = Gauge(
+    "meeting_assistant_audio_store_pending",
+    "Finished recordings that wait to be moved to the object store, and objects that wait to be removed there.",
+    ["work"],
+)
+audio_store_moves_total = Counter(
+    "meeting_assistant_audio_store_moves_total",
+    "Attempts to move a recording to the object store.",
+    ["outcome"],
+)
 fleet_reoffered_total = Counter(
     "meeting_assistant_fleet_reoffered_total", "Jobs that Redis had forgotten and that were offered again."
 )
@@ -91,11 +106,17 @@ fleet_takeovers_total = Counter(
 fleet_fenced_total = Counter(
     "meeting_assistant_fleet_fenced_total", "Results of workers that did not have the meeting any more."
 )
+fleet_results_total = Counter(
+    "meeting_assistant_fleet_results_total", "Results that this worker brought to gateways.", ["channel"]
+)
 fleet_leases_lost_total = Counter(
     "meeting_assistant_fleet_leases_lost_total", "Meetings that this worker lost to another one."
 )
 fleet_dead_total = Counter(
     "meeting_assistant_fleet_dead_total", "Jobs that were put aside because nobody could do them."
+)
+fleet_given_up_total = Counter(
+    "meeting_assistant_fleet_given_up_total", "Meetings of this gateway that workers died of."
 )
 event_loop_stall_seconds = Histogram(
     "meeting_assistant_event_loop_stall_seconds",
@@ -142,6 +163,9 @@ def configure_logging(level: str, style: LogFormat) -> None:
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("alembic").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("httpx").setLevel(max(logging.WARNING, root.level))
+    # At `debug` these write requests with their signatures down.
+    for name in ("botocore", "aiobotocore", "s3fs", "fsspec"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
 def _without_queries(record: logging.LogRecord) -> bool:

@@ -36,6 +36,8 @@ METRICS = [
     "llm_latency_seconds",
     "live_sessions",
     "caption_lag_seconds",
+    "word_commit_seconds",
+    "degradation_level",
     "batch_size",
     "tickets_coalesced_total",
     "gaps_total",

@@ -43,7 +43,12 @@ def test_httpx_is_imported_in_one_file_of_each_part_that_talks_to_others() -> No
         for path in SOURCES
         if re.search(r"^\s*(import httpx|from httpx)", path.read_text(), re.MULTILINE)
     ]
-    assert sorted(users) == ["asr/openai_transcriptions.py", "integrations/http.py", "llm/http.py"]
+    assert sorted(users) == [
+        "asr/openai_transcriptions.py",
+        "integrations/http.py",
+        "jobs/callbacks.py",
+        "llm/http.py",
+    ]
 
 
 def test_the_page_renders_text_as_text() -> None:

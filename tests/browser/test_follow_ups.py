@@ -8,6 +8,7 @@ import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Locator, expect
 
@@ -74,6 +75,39 @@ def test_tickets_are_approved_and_a_channel_is_tried_again(told: Told, open_brow
     parked.get_by_test_id("retry-delivery").click()
     expect(parked).to_have_attribute("data-state", "done")
     assert [issue["title"] for issue in told.repository.issues] == ["Send the release notes."]
+
+
+def test_what_somebody_else_decided_meanwhile_stops_no_other_approval(
+    told: Told, open_browser: OpenBrowser
+) -> None:
+    page = open_browser().new_page()
+    page.goto(f"{told.server.url}/#/meetings/{told.meeting_id}")
+    rows = page.get_by_test_id("delivery")
+    expect(rows).to_have_count(3)
+    of_it = f"{told.server.url}/api/meetings/{told.meeting_id}"
+    first = next(one for one in httpx.get(f"{of_it}/deliveries").json() if one["state"] == "proposed")
+    httpx.post(f"{of_it}/deliveries/{first['id']}/dismiss").raise_for_status()
+    page.get_by_test_id("approve-all").click()
+    expect(page.get_by_text("This does not wait for anybody.")).to_be_visible()
+    expect(rows.and_(page.locator("[data-state=dismissed]"))).to_have_count(1)
+    expect(rows.and_(page.locator("[data-state=done]"))).to_have_count(1)
+    assert len(told.repository.issues) == 1
+
+
+def test_an_item_that_was_added_by_hand_is_proposed_when_somebody_looks_again(
+    told: Told, open_browser: OpenBrowser
+) -> None:
+    page = open_browser().new_page()
+    page.goto(f"{told.server.url}/#/meetings/{told.meeting_id}")
+    rows = page.get_by_test_id("delivery")
+    expect(rows).to_have_count(3)
+    added = {"kind": "action_items", "text": "Book a room."}
+    version = told.server.get(f"/api/meetings/{told.meeting_id}/minutes")[-1]["version"]
+    url = f"{told.server.url}/api/meetings/{told.meeting_id}/minutes/items"
+    httpx.post(url, params={"version": version}, json=added).raise_for_status()
+    page.get_by_test_id("look-again").click()
+    expect(rows).to_have_count(4)
+    expect(rows.filter(has=page.locator(".what", has_text="Book a room."))).to_contain_text("waits for you")
 
 
 def test_an_integration_is_tested_and_a_meeting_may_do_without_it(

@@ -132,3 +132,42 @@ def test_who_said_it_is_corrected_for_one_utterance_and_for_a_whole_speaker(
     page.reload()
     expect(said.nth(1)).to_contain_text("Ben")
     expect(page.get_by_text("Speaker 2")).to_have_count(0)
+
+
+def test_who_saw_a_meeting_is_told_and_it_can_be_kept_at_home_from_then_on(
+    tmp_path: Path, open_browser: OpenBrowser
+) -> None:
+    (meeting_id,) = seed(tmp_path / "data", Held(LINES, title="Stand-up"))
+    with LlmServer().answer_by(helpful) as model:
+        elsewhere = model.url.replace("127.0.0.1", "127.1")
+        env = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": elsewhere, "LLM_PROVIDER_ORDER": "openai"}
+        with ServerProcess(tmp_path / "data", env) as server:
+            page = open_browser().new_page()
+            page.goto(f"{server.url}/#/meetings/{meeting_id}")
+            page.get_by_test_id("who-saw").click()
+            expect(page.get_by_test_id("seen-by-nobody")).to_be_visible()
+            page.get_by_role("button", name="Close").click()
+            page.get_by_test_id("rewrite").click()
+            page.get_by_test_id("template").select_option("standup")
+            page.get_by_test_id("rewrite-begin").click()
+            expect(page.get_by_test_id("section-done")).to_be_visible(timeout=20_000)
+            page.get_by_test_id("who-saw").click()
+            expect(page.get_by_test_id("seen-by")).to_contain_text("openai outside minutes, once")
+            page.get_by_test_id("keep-local").click()
+            expect(page.get_by_test_id("is-local")).to_be_visible()
+            meeting = httpx.get(f"{server.url}/api/meetings/{meeting_id}").json()["meeting"]
+    assert meeting["local_only"] is True
+
+
+def test_a_person_keeps_all_of_their_meetings_at_home(
+    held: tuple[ServerProcess, str], open_browser: OpenBrowser
+) -> None:
+    server, _ = held
+    page = open_browser().new_page()
+    page.goto(server.url)
+    page.get_by_text("Title, names and special words").click()
+    page.get_by_test_id("all-local").check()
+    page.reload()
+    page.get_by_text("Title, names and special words").click()
+    expect(page.get_by_test_id("all-local")).to_be_checked()
+    assert httpx.get(f"{server.url}/api/preferences").json()["local_only"] is True

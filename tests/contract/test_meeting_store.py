@@ -340,6 +340,67 @@ async def test_an_utterance_is_split_in_its_place(store: MeetingStore, meeting: 
     ]
 
 
+async def test_a_split_that_was_thought_out_before_somebody_changed_the_utterance_is_left(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await talk(store, meeting, "S1", "S2")
+    whole = (await store.transcript(meeting.id)).utterances[0]
+    parts = [
+        whole.model_copy(update={"rev": 2, "text": "Sentence"}),
+        whole.model_copy(update={"utterance": 3, "text": "1."}),
+    ]
+    await store.merge_speakers(meeting.id, "S1", "S2")
+    assert await store.split_utterances(meeting.id, {1: parts}) == []
+    assert [u.text for u in (await store.transcript(meeting.id)).utterances] == ["Sentence 1.", "Sentence 2."]
+
+
+async def test_parts_get_ids_that_are_free_when_they_are_stored(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await talk(store, meeting, "S1", "S1")
+    whole = (await store.transcript(meeting.id)).utterances[0]
+    parts = [
+        whole.model_copy(update={"rev": 2, "text": "Sentence"}),
+        whole.model_copy(update={"utterance": 2, "text": "1."}),
+    ]
+    await store.split_utterances(meeting.id, {1: parts})
+    found = {u.utterance: u.text for u in (await store.transcript(meeting.id)).utterances}
+    assert found == {1: "Sentence", 2: "Sentence 2.", 3: "1."}
+
+
+async def test_where_two_speak_at_once_is_marked_in_place(store: MeetingStore, meeting: Meeting) -> None:
+    await talk(store, meeting, "S1", "S2")
+    events = await store.mark_overlap(meeting.id, [2, 9])
+    assert [event.seq for event in events] == [3]
+    assert await store.events_after(meeting.id, 2) == events
+    assert [(u.rev, u.overlap) for u in (await store.transcript(meeting.id)).utterances] == [
+        (1, False),
+        (2, True),
+    ]
+    assert await store.mark_overlap(meeting.id, [2]) == [], "it is marked already"
+
+
+async def test_owners_follow_an_engine_that_finds_out_later_who_spoke(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await talk(store, meeting, "S1", "S2", "S2", "S2")
+    await store.set_state(meeting.id, MeetingState.PROCESSING)
+    asked_and_answered = task("S2", 2).model_copy(
+        update={"evidence": [Evidence(utterance=n, quote="Sentence") for n in (1, 2)]}
+    )
+    by_hand = task("S2", 3).model_copy(update={"is_edited": True})
+    said_twice = task("S2", 4).model_copy(
+        update={"evidence": [Evidence(utterance=n, quote="Sentence") for n in (3, 4)]}
+    )
+    minutes = Minutes(action_items=[asked_and_answered, by_hand, said_twice])
+    await store.finish(meeting.id, minutes=minutes, coverage=Coverage(), duration_ms=0, engines=ENGINES)
+    await store.relabel(meeting.id, {2: "S3", 3: "S3"})
+    written = await store.minutes(meeting.id)
+    assert written is not None
+    assert [item.owner for item in written.action_items] == ["S3", "S2", "S2"]
+    assert written.action_items[0].text == "Speaker 3 sends the plan."
+
+
 async def test_the_first_of_two_channels_is_you(store: MeetingStore) -> None:
     meeting = Meeting(
         id=str(uuid_utils.uuid7()),

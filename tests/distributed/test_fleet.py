@@ -116,6 +116,7 @@ async def test_a_meeting_that_kills_its_workers_is_put_aside_and_the_others_go_o
     failed = fleet.gateways[0].get("/api/meetings?limit=1")["meetings"][0]
     assert failed["state"] == "failed"
     assert [error["code"] for error in failed["errors"]] == ["needs_attention"]
+    assert fleet.metric("fleet_given_up_total") == 1
     numbers, meeting = (await fleet.hold_many(1, ITEMS))[0]
     check(numbers, await meeting)
     fleet.carrier.client().delete(f"{JOBS}.dead")

@@ -1,4 +1,4 @@
-"""What `deploy/` says is true of the code: metrics, settings, commands."""
+"""What `deploy/` says is true of the code, and those who read such files take them. No container engine is needed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,47 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 from prometheus_client import REGISTRY
 
 from meeting_assistant import observability
+from meeting_assistant.cli import app
 from meeting_assistant.config import Settings
+from meeting_assistant.config.loading import load_settings
+from meeting_assistant.services.figure_catalogue import CATALOGUE, Definition
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+PROGRAMS = Path(sys.executable).parent
 METRIC = re.compile(r"meeting_assistant_[a-z_]+")
-NOT_OURS = {"PATH", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "PIP_NO_CACHE_DIR", "HF_HOME"}
+UNITS = sorted(path.name for path in (DEPLOY / "systemd").glob("*.service"))
+OURS = "meeting-assistant:"
+"""How the names of our own images begin."""
+
+
+def checked(*command: str, cwd: Path = ROOT) -> str:
+    """Run a checker; what it says is the failure."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def read(file: str) -> Any:
+    return yaml.safe_load((DEPLOY / file).read_text())
+
+
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = read("compose.yaml")["services"]
+    return found
+
+
+# --- Prometheus and Grafana -------------------------------------------------------------------------------
 
 
 def known_metrics() -> set[str]:
@@ -37,54 +65,229 @@ def test_every_metric_that_is_named_exists(file: str) -> None:
     assert named <= known_metrics()
 
 
-def test_alert_rules_are_what_prometheus_takes() -> None:
-    rules = [
-        rule
-        for group in yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
-        for rule in group["rules"]
-    ]
-    assert all({"alert", "expr", "annotations"} <= rule.keys() for rule in rules)
-    promtool = shutil.which("promtool")
-    if (
-        promtool is not None
-    ):  # Debian has it in a package that brings a service along: not installed for a test
-        subprocess.run(
-            [promtool, "check", "rules", str(DEPLOY / "prometheus/alerts.yml")],
-            check=True,
-            capture_output=True,
-        )
+def test_prometheus_takes_its_configuration_and_the_rules(promtool: str, tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY / "prometheus", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "token").write_text("a token")
+    # In its container the folder is /etc/prometheus.
+    config = (tmp_path / "prometheus.yml").read_text().replace("/etc/prometheus", str(tmp_path))
+    (tmp_path / "prometheus.yml").write_text(config)
+    assert "alerts.yml" in checked(promtool, "check", "config", "prometheus.yml", cwd=tmp_path)
 
 
-def test_the_dashboard_is_whole() -> None:
-    panels = json.loads((DEPLOY / "grafana/meeting-assistant.json").read_text())["panels"]
+def test_alerts_fire_when_they_should_and_only_then(promtool: str) -> None:
+    checked(promtool, "test", "rules", "tests/docs/alerts.test.yaml")
+
+
+def rules() -> dict[str, dict[str, Any]]:
+    (group,) = read("prometheus/alerts.yml")["groups"]
+    return {rule["alert"]: rule for rule in group["rules"]}
+
+
+def test_every_alert_says_what_happened_and_what_to_do() -> None:
+    for name, rule in rules().items():
+        assert rule["annotations"].keys() == {"summary", "action"}, name
+        assert rule["labels"]["severity"] in {"warning", "critical"}, name
+
+
+WARNED = [one for group in CATALOGUE for one in group.definitions if one.alert is not None]
+
+
+@pytest.mark.parametrize("definition", WARNED, ids=lambda one: one.key)
+def test_the_page_of_figures_warns_where_the_alerts_do(definition: Definition) -> None:
+    alert = definition.alert
+    assert alert is not None
+    rule = rules()[f"MeetingAssistant{alert.name}"]
+    expression = rule["expr"].splitlines()[0]
+    assert definition.metric in expression
+    assert float(expression.rpartition("> ")[2]) == alert.above
+    measures = {"increase": "increase(", "p95": "histogram_quantile(0.95,", "p99": "histogram_quantile(0.99,"}
+    expected = measures.get(alert.measure)
+    if expected is None:
+        assert not any(measure in expression for measure in measures.values())
+    else:
+        assert expected in expression
+    minutes = f"{alert.window_s // 60}m"
+    assert f"[{minutes}]" in expression or rule.get("for") == minutes
+
+
+def test_every_alert_is_on_the_page_but_those_it_cannot_see() -> None:
+    shown = {f"MeetingAssistant{one.alert.name}" for one in WARNED if one.alert is not None}
+    # A server that does not answer has no page; what workers put aside is in their own figures.
+    assert rules().keys() - shown == {"MeetingAssistantUnreachable", "MeetingAssistantDeadJobs"}
+
+
+def test_the_dashboard_is_whole_and_finds_its_data() -> None:
+    dashboard = json.loads((DEPLOY / "grafana/meeting-assistant.json").read_text())
+    panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
     assert len(set(places)) == len(places)
+    for panel in panels:
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters), panel["title"]
+    (source,) = read("grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    assert source["isDefault"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = read("grafana/provisioning/dashboards/meeting-assistant.yml")["providers"]
+    mounts = [volume.split(":") for volume in services()["grafana"]["volumes"]]
+    (place,) = [inside for outside, inside, *_ in mounts if outside.endswith("meeting-assistant.json")]
+    assert place == f"{provider['options']['path']}/meeting-assistant.json"
 
 
-def settings_of(document: Any) -> set[str]:
-    """Names of variables anywhere in it."""
-    if isinstance(document, dict):
-        found = {str(document["name"])} if {"name", "value"} <= document.keys() else set()
-        for key, value in document.items():
-            if key == "environment" and isinstance(value, dict):
-                found |= {name for name in value if name != "<<"}
-            found |= settings_of(value)
-        return found
-    if isinstance(document, list):
-        return set().union(*map(settings_of, document)) if document else set()
-    return set()
+# --- containers -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", ["compose.yaml", "kubernetes/meeting-assistant.yaml"])
-def test_every_setting_that_is_named_exists(file: str) -> None:
-    named = settings_of(list(yaml.safe_load_all((DEPLOY / file).read_text()))) - NOT_OURS
-    fields = set(Settings.model_fields)
-    assert named
-    assert {name for name in named if name.partition("__")[0].lower() not in fields} == set()
+def test_docker_takes_the_compose_file() -> None:
+    schema = ("--builtin-schema", "vendor.compose-spec")
+    checked(str(PROGRAMS / "check-jsonschema"), *schema, "deploy/compose.yaml")
 
 
-@pytest.mark.parametrize("file", sorted(path.name for path in (DEPLOY / "systemd").glob("*.service")))
+def test_every_profile_brings_what_it_needs() -> None:
+    profiles: dict[str, set[str]] = {}
+    for name, service in services().items():
+        for profile in service["profiles"]:
+            profiles.setdefault(profile, set()).add(name)
+    assert profiles == {
+        "alone": {"server"},
+        "fleet": {"gateway", "worker", "redis", "postgres"},
+        "gpu": {"worker-gpu", "redis"},
+        "vllm": {"vllm"},
+        "metrics": {"prometheus", "grafana"},
+    }
+    for name, service in services().items():
+        for other in service.get("depends_on", {}):
+            missing = set(service["profiles"]) - set(services()[other]["profiles"])
+            assert not missing, f"{name} would wait for {other}, which is not there"
+
+
+@pytest.mark.parametrize("name", sorted(services()))
+def test_every_container_is_pinned_bounded_watched_and_confined(name: str) -> None:
+    service = services()[name]
+    tag = service["image"].partition(":")[2]
+    assert tag
+    assert tag != "latest"
+    assert "memory" in service["deploy"]["resources"]["reservations"]
+    assert service.get("healthcheck") or service["image"].startswith(OURS), "the image brings its own"
+    if service["image"].startswith(OURS):
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    for port in service.get("ports", []):
+        assert port.startswith("127.0.0.1:"), "a proxy that ends TLS stands before it"
+
+
+def test_volumes_are_shared_by_nobody_but_workers() -> None:
+    """A volume belongs to the user of the container that was there first."""
+    users: dict[str, set[str]] = {}
+    for name, service in services().items():
+        for volume in service.get("volumes", []):
+            users.setdefault(volume.split(":")[0], set()).add(name)
+    named = set(read("compose.yaml")["volumes"])
+    assert named == {volume for volume in users if not volume.startswith("./")}
+    assert {v for v in named if len(users[v]) > 1} == {"models"}
+    assert users["models"] == {"worker", "worker-gpu"}
+
+
+def examples() -> dict[str, str]:
+    lines = (DEPLOY / "env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def interpolated(value: str, env: dict[str, str]) -> str:
+    """As compose does: `${NAME:-otherwise}`."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: env.get(found[1]) or found[2], value)
+
+
+def test_the_example_names_every_variable_of_the_compose_file_and_no_other() -> None:
+    used = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+    assert examples().keys() == used | {"COMPOSE_PROFILES"}
+
+
+@pytest.mark.parametrize("name", ["server", "gateway", "worker", "worker-gpu"])
+def test_the_server_takes_the_settings_of_every_container(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    env = {**examples(), "POSTGRES_PASSWORD": "secret", "VLLM_BASE_URL": "http://vllm:8000"}
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for variable, value in services()[name]["environment"].items():
+        assert variable.partition("__")[0].lower() in Settings.model_fields, variable
+        monkeypatch.setenv(variable, interpolated(str(value), env))
+    settings = load_settings(env_file=None)
+    assert (settings.orchestrator_backend == "redis") == (name != "server")
+
+
+def test_the_image_is_built_as_hadolint_would() -> None:
+    checked(str(PROGRAMS / "hadolint"), "deploy/Dockerfile")
+
+
+def test_the_image_is_built_from_what_is_there_and_sent() -> None:
+    sent = [
+        line[1:].removesuffix("/**")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    for line in (DEPLOY / "Dockerfile").read_text().splitlines():
+        copied = re.match(r"COPY (?!--from)(.+) \S+$", line)
+        for name in copied[1].split() if copied else ():
+            assert (ROOT / name).exists(), line
+            assert name.split("/")[0] in sent, f"{name} is kept back by .dockerignore"
+
+
+def test_the_image_runs_as_nobody_in_particular_and_is_asked_whether_it_is_ready() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    last = text[text.rindex("\nFROM ") :]
+    assert re.search(r"^USER 10001$", last, re.MULTILINE)
+    health = json.loads(re.findall(r"^\s+CMD (\[.*\])$", last, re.MULTILINE)[0])
+    compile(health[2], "HEALTHCHECK", "exec")
+    assert "/ready" in health[2]
+    for image in re.findall(r"^(?:FROM|ARG BASE=)\s*(\S+)", text, re.MULTILINE):
+        assert image == "${BASE}" or re.search(r":\d", image), f"{image} has no version"
+
+
+# --- Kubernetes -------------------------------------------------------------------------------------------
+
+
+def test_kubernetes_takes_every_resource_and_knows_every_field() -> None:
+    files = [str(path) for path in (DEPLOY / "kubernetes").glob("*.yaml")]
+    checked(str(PROGRAMS / "kubernetes-validate"), "--strict", *files)
+
+
+def pods() -> dict[str, Any]:
+    documents = yaml.safe_load_all((DEPLOY / "kubernetes/meeting-assistant.yaml").read_text())
+    return {
+        one["metadata"]["name"]: one["spec"]["template"]["spec"]
+        for one in documents
+        if "template" in one.get("spec", {})
+    }
+
+
+@pytest.mark.parametrize("name", ["meeting-assistant-gateway", "meeting-assistant-worker"])
+def test_pods_are_confined_bounded_and_watched(name: str) -> None:
+    pod = pods()[name]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    security = container["securityContext"]
+    assert security["readOnlyRootFilesystem"]
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+    assert "memory" in container["resources"]["limits"]
+    assert {"startupProbe", "livenessProbe"} <= container.keys()
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/data", "/tmp"}
+    for variable in container["env"]:
+        assert variable["name"].partition("__")[0].lower() in Settings.model_fields
+
+
+def test_a_gateway_gets_meetings_when_it_is_ready_and_lives_as_long_as_it_answers() -> None:
+    (container,) = pods()["meeting-assistant-gateway"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health"
+
+
+# --- systemd ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", UNITS)
 def test_units_name_settings_and_commands_that_exist(file: str) -> None:
     unit = (DEPLOY / "systemd" / file).read_text()
     command = re.search(r"ExecStart=\S+ (\w+)", unit)
@@ -94,9 +297,55 @@ def test_units_name_settings_and_commands_that_exist(file: str) -> None:
     assert {name.lower() for name in variables} <= set(Settings.model_fields)
 
 
-def test_the_image_is_built_from_what_is_there() -> None:
-    root = DEPLOY.parent
-    for line in (DEPLOY / "Dockerfile").read_text().splitlines():
-        copied = re.match(r"COPY (?!--from)(.+) \S+$", line)
-        for name in copied[1].split() if copied else ():
-            assert (root / name).exists(), line
+@pytest.mark.parametrize("file", UNITS)
+def test_systemd_takes_the_units_and_finds_them_confined(file: str, tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("there is no systemd here")
+    unit = (DEPLOY / "systemd" / file).read_text()
+    # The program is not installed where the unit expects it.
+    (tmp_path / file).write_text(re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", unit))
+    assert checked(analyze, "verify", "--man=no", str(tmp_path / file)) == ""
+    # Of 100 for no confinement at all.
+    checked(analyze, "security", "--offline=true", "--threshold=25", str(tmp_path / file))
+
+
+# --- what people type -------------------------------------------------------------------------------------
+
+PAGES = [
+    "docs/deploy.md",
+    "deploy/Dockerfile",
+    "deploy/compose.yaml",
+    "deploy/env.example",
+    "deploy/kubernetes/meeting-assistant.yaml",
+    "deploy/prometheus/alerts.yml",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_is_named_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = re.findall(
+        r"(?:--rm meeting-assistant:local|bin/meeting-assistant|[`(]meeting-assistant) ([a-z]+)(?: ([a-z]+))?",
+        text,
+    )
+    for first, second in commands:
+        assert first in known, first
+        parts = getattr(known[first], "commands", {})
+        assert not parts or second in parts, f"{first} {second}"
+    for file in re.findall(r"(?:-f |--file |`)((?:deploy|docs|scripts)/[\w./-]+)", text):
+        assert (ROOT / file).exists() or file in {"deploy/.env", "deploy/prometheus/token"}, file
+    for profile in re.findall(r"COMPOSE_PROFILES=([\w,]+)", text):
+        assert set(profile.split(",")) <= {"alone", "fleet", "gpu", "vllm", "metrics"}
+    for target in re.findall(r"`make ([a-z-]+)`", text):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+    for variable in re.findall(r"^\s+([A-Z][A-Z_]+)=", text, re.MULTILINE):
+        assert (
+            variable.lower() in Settings.model_fields or variable in examples() or page == "deploy/Dockerfile"
+        ), variable
+
+
+def test_links_of_the_page_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "docs/deploy.md").read_text()):
+        assert (ROOT / "docs" / target).exists(), target

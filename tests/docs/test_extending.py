@@ -3,38 +3,62 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import EntryPoint
+import subprocess
+import sys
+import time
+import zipfile
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-import pytest
-
-from meeting_assistant.domain.workflows import DeliveryState
-from meeting_assistant.integrations import registry
-from meeting_assistant.testing.after_meeting import AfterMeeting
+from meeting_assistant.testing.after_meeting import BEGAN_MS, LINES, MINUTES
+from meeting_assistant.testing.command import run_cli
+from meeting_assistant.testing.seed import Held, seed
+from meeting_assistant.testing.server import ServerProcess
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 
 
-async def test_the_integration_of_the_page_is_found_by_its_entry_point_and_delivers_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def install(folder: Path) -> Path:
+    """The page's package, built and installed as any other. Returns the folder that it went to."""
     code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    entry = re.search(r'\[project\.entry-points\."(.*?)"\]\n(\w+) = "(.*?)"', PAGE)
+    entry = re.search(r'\[project\.entry-points\."(.*?)"\]\n(\w+ = )"(.*?)"', PAGE)
     assert code is not None
     assert entry is not None
-    module = ModuleType("my_package.diary")
-    exec(code[1], module.__dict__)
-    monkeypatch.setitem(__import__("sys").modules, "my_package.diary", module)
-    monkeypatch.setitem(__import__("sys").modules, "my_package", ModuleType("my_package"))
-    point = EntryPoint(group=entry[1], name=entry[2], value=entry[3])
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == entry[1] else [])
+    wheel, about = folder / "my_package-1.0-py3-none-any.whl", "my_package-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as files:
+        files.writestr("my_package/__init__.py", "")
+        files.writestr("my_package/diary.py", code[1])
+        files.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+        files.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        files.writestr(f"{about}/entry_points.txt", f"[{entry[1]}]\n{entry[2]}{entry[3]}\n")
+        files.writestr(f"{about}/RECORD", "")
+    site = folder / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*command, "--target", str(site), str(wheel)], check=True)
+    return site
 
-    assert registry.names()[-1] == "diary"
+
+def test_the_integration_of_the_page_is_installed_found_proved_and_delivers(tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
-    async with AfterMeeting(tmp_path, {"diary": {"file": str(diary)}}) as after:
-        done = await after.run()
-        assert done.state is DeliveryState.DONE
-        await after.integrations["diary"].deliver(done)
-    assert diary.read_text().count(done.id) == 1
-    assert diary.read_text().startswith("2026-11-24 Weekly & <search>: https://notes.example/#/meetings/")
+    env = {
+        "PYTHONPATH": str(install(tmp_path)),
+        "WORKFLOWS__DIARY__FILE": str(diary),
+        "WORKFLOW_AUTO_APPROVE": "diary",
+    }
+    proved = run_cli("workflows", "test", "diary", cwd=tmp_path, **env)
+    assert proved.stdout == f"{diary} is where lines will go.\n", proved.stderr
+    missing = run_cli("workflows", "test", "diary", cwd=tmp_path, **{**env, "PYTHONPATH": ""})
+    assert "diary, which is no integration" in missing.stderr
+
+    held = Held(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
+    (meeting_id,) = seed(tmp_path / "data", held)
+    with ServerProcess(tmp_path / "data", env) as server:
+        done: list[dict[str, Any]] = []
+        while not done:
+            time.sleep(0.05)
+            done = server.get("/api/deliveries?state=done")
+        (delivery,) = done
+        assert (delivery["meeting_id"], delivery["receipt"]["reference"]) == (meeting_id, "diary.txt")
+    line = diary.read_text()
+    assert line.startswith("2026-11-24 Weekly: http://")
+    assert line.count(delivery["id"]) == 1

@@ -202,6 +202,18 @@ def test_a_models_answer_is_shown_only_where_its_lines_carry_it(
     assert calls[-1]["purpose"] == "ask"
 
 
+def test_an_answer_that_is_no_answer_is_sent_back_once(
+    library: tuple[ServerProcess, list[str], LlmServer],
+) -> None:
+    server, ids, model = library
+    model.forget().answer_with("The booth costs a lot.").answer_by(cost_of_the_booth)
+    answer = ask(server, "What does the booth cost?", ids[0])
+    assert len(answer["sentences"]) == 2
+    assert answer["end"]["provider"] == "vllm"
+    assert len(model.requests) == 2
+    assert "could not be used" in user_text(model.requests[1])
+
+
 def test_an_answer_comes_sentence_by_sentence(library: tuple[ServerProcess, list[str], LlmServer]) -> None:
     server, ids, model = library
     model.forget().answer_by(cost_of_the_booth)

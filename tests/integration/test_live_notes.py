@@ -27,7 +27,7 @@ from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.transcript import Utterance
 from meeting_assistant.services.finishing import MeetingFinisher
 from meeting_assistant.services.live_notes import LiveNotes
-from meeting_assistant.services.llm_minutes import LlmMinutes
+from meeting_assistant.services.llm_minutes import POINTS_AT_ONCE, LlmMinutes
 from meeting_assistant.services.llm_service import LLMService
 from meeting_assistant.services.meeting_channel import Channels, Watcher
 from meeting_assistant.services.minutes_service import MinutesService
@@ -247,17 +247,77 @@ async def test_too_little_that_is_new_is_not_worth_a_question(new_talk: MakeTalk
 def test_a_meeting_without_any_model_has_notes_too(tmp_path: Path) -> None:
     """With real speech, the real recogniser and the embedded writer."""
     notes: list[Mapping[str, Any]] = []
+    noted_something = asyncio.Event()
 
     def keep(message: Mapping[str, Any]) -> None:
         if message["type"] == "notes":
             notes.append(message)
+            noted_something.set()
+
+    async def until_noted(sound: bytes) -> AsyncIterator[bytes]:
+        async for piece in paced(sound, speed=8):
+            yield piece
+        async with asyncio.timeout(60):
+            await noted_something.wait()
 
     with ServerProcess(tmp_path / "data", {"NOTES_INTERVAL_SECONDS": "0.5"}) as server:
         sound = read_pcm(demo_audio_path())[13 * 32_000 : 75 * 32_000]
-        final = asyncio.run(LiveClient(server.ws_url, on_message=keep).stream(paced(sound, speed=8)))
-    assert notes, "something was noted before the end"
+        final = asyncio.run(LiveClient(server.ws_url, on_message=keep).stream(until_noted(sound)))
     noted = {item["id"]: item for note in notes for item in note["action_items"]}
     kept = {item["id"]: item for item in final["minutes"]["action_items"]}
     assert noted.keys() & kept.keys()
     for item_id in noted.keys() & kept.keys():
         assert noted[item_id]["evidence"] == kept[item_id]["evidence"]
+
+
+def promising_reader(request: SeenRequest) -> Answer:
+    """A model that notes who promised what."""
+    import json
+
+    answer: dict[str, Any] = {key: [] for key in NOTHING}
+    for number, line in lines_of(request):
+        speaker, _, words = line.partition("| ")
+        if "I will write the notes" in words:
+            answer["action_items"].append(
+                {
+                    "lines": [number],
+                    "quote": "I will write the notes",
+                    "text": f"{speaker} writes the notes.",
+                    "owner": speaker,
+                    "due": "",
+                }
+            )
+    return Answer(json.dumps(answer))
+
+
+async def test_what_was_noted_goes_over_to_the_one_who_spoke_after_all(new_talk: MakeTalk) -> None:
+    with LlmServer().serving("m").answer_by(promising_reader) as model:
+        talk = new_talk(model)
+        watcher = await talk.begin()
+        await talk.say(f"{FILLER} I will write the notes.")
+        (noted,) = (await next_notes(watcher)).action_items
+        other = await talk.store.add_speaker(talk.meeting.id, "Ana")
+        await talk.store.relabel(talk.meeting.id, {1: other}, by_person=True)
+        (written,) = (await talk.finish()).action_items
+        assert len(model.requests) == 1, "nothing is read again: the words are the same"
+    assert (noted.owner, written.owner) == ("S1", other)
+    assert (written.id, written.text) == (noted.id, "Ana writes the notes.")
+
+
+async def test_a_summary_that_cannot_be_joined_does_not_keep_notes_back(new_talk: MakeTalk) -> None:
+    def reads_but_does_not_join(request: SeenRequest) -> Answer:
+        if request.body["response_format"]["json_schema"]["name"] == "summary":
+            return Answer("{}", 400, is_raw=True)
+        return careful_reader(request)
+
+    with LlmServer().serving("m").answer_by(reads_but_does_not_join) as model:
+        talk = new_talk(model)
+        watcher = await talk.begin()
+        for n in range(POINTS_AT_ONCE):
+            await talk.say(f"Point {n} was about the colour of the chairs in room {n}.")
+        await talk.say(f"{FILLER} We decided to ship on Monday.")
+        async with asyncio.timeout(30):
+            while not (await next_notes(watcher)).decisions:
+                pass
+        asked = [r.body["response_format"]["json_schema"]["name"] for r in model.requests]
+    assert "summary" in asked

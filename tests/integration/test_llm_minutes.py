@@ -74,7 +74,7 @@ async def write(server: LlmServer, transcript: Transcript | None = None, **setti
 
 def cited_lines(user: str) -> list[int]:
     """Numbers of the lines that may be cited."""
-    return [int(number) for number in re.findall(r"^(\d+)\|", user[user.index("<<<") :], re.MULTILINE)]
+    return [int(number) for number in re.findall(r"^(\d+)\|", user[user.rindex("<<<") :], re.MULTILINE)]
 
 
 ANSWER = {
@@ -114,6 +114,18 @@ async def test_items_come_with_what_was_said_an_owner_who_was_there_and_a_day() 
     provenance = minutes.provenance
     assert (provenance.provider, provenance.model, provenance.prompt_tokens) == ("vllm", "served-model", 11)
     assert provenance.dropped_items == 0
+
+
+async def test_a_day_that_was_not_said_is_nobodys_deadline() -> None:
+    heard = "I will write the release notes by the 14th of December."
+    action = {**ANSWER["action_items"][0], "lines": [1], "quote": heard}
+    wrong = {**NOTHING, "action_items": [{**action, "due": "by the 18th of December"}]}
+    right = {**NOTHING, "action_items": [{**action, "due": "by the fourteenth of December"}]}
+    for answer, due in ((wrong, None), (right, date(2026, 12, 14))):
+        with LlmServer().answer_with(answer) as server:
+            (item,) = (await write(server, said([heard]))).action_items
+        assert item.due == due
+        assert (item.due_phrase is None) is (due is None)
 
 
 async def test_what_was_said_is_data_in_the_users_turn_between_marks() -> None:
@@ -187,6 +199,7 @@ async def test_what_is_said_to_the_model_is_no_matter_of_the_meeting(injected: s
         action = {**item, "owner": "Ana", "due": ""}
         obedient = {
             **NOTHING,
+            "topics": [injected, "hunter2", "release version 3"],
             "summary": [{"lines": [2], "text": injected}],
             "decisions": [item, ANSWER["decisions"][0] | {"lines": [1]}],
             "action_items": [action],
@@ -198,7 +211,8 @@ async def test_what_is_said_to_the_model_is_no_matter_of_the_meeting(injected: s
     with LlmServer().answer_by(obeys) as server:
         minutes = await write(server, said([LINES[1], injected, LINES[2]]))
     assert [item.text for item in minutes.items()] == ["Ship version 3 on the first of December."]
-    assert minutes.provenance.dropped_items == 5
+    assert minutes.topics == ["release version 3"]
+    assert minutes.provenance.dropped_items == 7
 
 
 BREAK_OUTS = [
@@ -222,21 +236,32 @@ async def test_nothing_that_is_said_can_leave_its_line(spoken: str) -> None:
     assert not re.search(r"<\|im_|\[INST\]|</s>|[\u200b\u202a-\u202e]", user)
 
 
-async def test_three_hours_are_read_by_a_model_with_little_room_and_no_question_is_too_long() -> None:
-    """By a tokenizer of its own: four letters to a token, which is what English takes."""
+SCRIPTS = {
+    "en": ("the team went through the numbers of the quarter and moved on", 4.0),
+    "ru": ("команда обсудила показатели за квартал и пошла дальше", 2.0),
+    "hi": ("टीम ने तिमाही के आंकड़ों पर चर्चा की और आगे बढ़ गई", 1.2),
+    "zh": ("团队讨论了季度数字然后继续往下进行", 0.8),
+}
+"""What is said again and again, and letters to a token in a large vocabulary at the worst."""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+async def test_three_hours_are_read_by_a_model_with_little_room_and_no_question_is_too_long(
+    script: str,
+) -> None:
+    """By a tokenizer of its own; every tenth utterance is a monologue."""
+    talk, letters = SCRIPTS[script]
     context = 8192
-    lines = [
-        f"Point {n}: the team went through the numbers of the quarter and moved on." for n in range(1, 2401)
-    ]
+    lines = [f"Point {n}: " + " ".join([talk] * (12 if n % 10 == 5 else 1)) + "." for n in range(1, 2401)]
     for n in range(100, 2401, 100):
         lines[n - 1] = f"We decided to close ticket number {n} for good."
     too_long: list[int] = []
 
     def reads(request: SeenRequest) -> Answer:
-        size = sum(len(m["content"]) for m in request.body["messages"]) + len(
-            json.dumps(request.body["response_format"])
-        )
-        needed = size // 4 + request.body["max_tokens"]
+        asked = "".join(m["content"] for m in request.body["messages"])
+        asked += json.dumps(request.body["response_format"])
+        plain = sum(letter.isascii() for letter in asked)
+        needed = int(plain / 4 + (len(asked) - plain) / letters) + request.body["max_tokens"]
         if needed > context:
             too_long.append(needed)
         cited = list(lines_of(request))
@@ -289,7 +314,9 @@ async def test_a_long_meeting_is_read_in_parts_and_every_utterance_is_read() -> 
     assert len(asked) > 3
     read = [number for text in asked for number in cited_lines(text)]
     assert read == list(range(1, 1501)), "each once, in order; lines before are not among them"
-    assert "Said before" in asked[1]
+    before = asked[1][asked[1].index("Said before") : asked[1].rindex("<<<")]
+    assert before.count("<<<") == 1, "what was said before stands between marks too"
+    assert before.count(">>>") == 1
 
 
 async def test_an_answer_that_was_cut_off_is_never_used_the_part_is_halved() -> None:
@@ -306,6 +333,55 @@ async def test_a_model_with_less_room_than_thought_gets_smaller_parts() -> None:
         await write(server)
         parts = [cited_lines(request.body["messages"][1]["content"]) for request in server.requests]
     assert parts == [[1, 2, 3, 4, 5], [1, 2], [3, 4], [5]]
+
+
+async def test_whoever_waits_is_told_how_far_it_is() -> None:
+    transcript = said([f"Sentence number {n} about the project and its many parts." for n in range(1, 1001)])
+    told: list[float] = []
+    with LlmServer().answer_with(NOTHING) as server:
+        llm = build_llm_service(Settings.model_validate({"vllm_base_url": server.url, "vllm_model_id": "m"}))
+        await LlmMinutes(llm, resolve_due).write(
+            Assignment(MEETING, THURSDAY), transcript, Draft(), told.append
+        )
+        await llm.close()
+    assert len(told) > 2
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+
+
+async def test_minutes_in_another_language_than_was_spoken_are_held_against_what_was_said() -> None:
+    """Numbers, days and names are; the other words cannot be."""
+    answer = {
+        **NOTHING,
+        "summary": [{"lines": [2], "text": "Version 3 wird am ersten Dezember ausgeliefert."}],
+        "topics": ["Auslieferung", "Das Passwort hunter2"],
+        "decisions": [
+            {"lines": [2], "quote": LINES[1], "text": "Version 3 wird am ersten Dezember ausgeliefert."},
+            {"lines": [2], "quote": LINES[1], "text": "Version 4 wird am ersten Dezember ausgeliefert."},
+            {"lines": [2], "quote": LINES[1], "text": "Version 3 wird nicht ausgeliefert."},
+        ],
+    }
+    with LlmServer().answer_with(answer) as server:
+        llm = build_llm_service(Settings.model_validate({"vllm_base_url": server.url, "vllm_model_id": "m"}))
+        minutes = await LlmMinutes(llm, resolve_due).write(
+            Assignment(MEETING, THURSDAY), said(), Draft(language="de")
+        )
+        await llm.close()
+    assert [d.text for d in minutes.decisions] == ["Version 3 wird am ersten Dezember ausgeliefert."]
+    assert len(minutes.summary) == 1
+    assert minutes.topics == ["Auslieferung"]
+    assert minutes.provenance.dropped_items == 3
+
+
+async def test_who_wrote_which_part_is_known() -> None:
+    transcript = said([f"Sentence number {n} about the project and its many parts." for n in range(1, 601)])
+    with (
+        LlmServer().answer_with(NOTHING).answer_with_status(400, "no") as first,
+        LlmServer().answer_with(NOTHING) as second,
+    ):
+        minutes = await write(first, transcript, openai_api_key="k", openai_base_url=second.url)
+    assert minutes.provenance.provider == "openai"
+    assert minutes.provenance.others == ["vllm"]
 
 
 async def test_the_same_thing_said_by_two_parts_is_one_item() -> None:

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from meeting_assistant.client import LiveClient, MeetingRefusedError, paced
-from meeting_assistant.testing.llm_server import LlmServer, user_text
+from meeting_assistant.testing.llm_server import Answer, LlmServer, SeenRequest, user_text
 from meeting_assistant.testing.seed import Held, seed
 from meeting_assistant.testing.server import ServerProcess
 
@@ -116,7 +116,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProc
     data = tmp_path_factory.mktemp("desk") / "data"
     ids = seed(
         data,
-        *(Held(LINES, title=f"Release {n}", more={"created_at_ms": 1_795_000_000_000}) for n in range(12)),
+        *(Held(LINES, title=f"Release {n}", more={"created_at_ms": 1_795_000_000_000}) for n in range(16)),
     )
     with LlmServer().serving("m") as model:
         env = {
@@ -216,6 +216,47 @@ async def test_versions_are_kept_and_an_older_one_can_be_taken_back(desk: Desk) 
     assert restored["version"] == by_rules["version"] + 1
     assert restored["decisions"] == first["decisions"]
     assert desk.http.get(f"{desk.path}/minutes/99").status_code == 404
+
+
+async def test_a_version_that_was_taken_back_still_learns_what_speakers_are_called(desk: Desk) -> None:
+    desk.model.answer_with(MODEL_MINUTES)
+    first = await desk.write_again()
+    await desk.write_again(llm_provider="embedded")
+    restored = desk.http.post(f"{desk.path}/minutes/{first['version']}/restore").json()
+    assert restored["action_items"][0]["text"] == "Speaker 2 writes the release notes."
+    desk.http.patch(f"{desk.path}/speakers/S2", json={"name": "Zoë"})
+    assert desk.minutes()["action_items"][0]["text"] == "Zoë writes the release notes."
+
+
+async def test_a_choice_of_provider_can_be_taken_back(desk: Desk) -> None:
+    desk.model.answer_with(MODEL_MINUTES)
+    assert (await desk.write_again(llm_provider="embedded"))["provenance"]["provider"] == "embedded"
+    assert (await desk.write_again())["provenance"]["provider"] == "embedded", "as it was chosen before"
+    assert (await desk.write_again(llm_provider="auto"))["provenance"]["provider"] == "vllm"
+
+
+async def test_an_id_that_was_taken_out_is_never_the_id_of_something_else(desk: Desk) -> None:
+    """Tickets are made once for each id."""
+    desk.model.answer_with(MODEL_MINUTES)
+    minutes = await desk.write_again(llm_provider="auto")
+    (written,) = minutes["action_items"]
+    other = {
+        **MODEL_MINUTES,
+        "action_items": [
+            {
+                "lines": [5],
+                "quote": "The test machine is broken",
+                "text": "Repair the test machine.",
+                "owner": "Speaker 1",
+                "due": "",
+            }
+        ],
+    }
+    desk.model.forget().answer_with({**MODEL_MINUTES, "action_items": []})
+    assert (await desk.write_again())["action_items"] == []
+    desk.model.forget().answer_with(other)
+    (repair,) = (await desk.write_again())["action_items"]
+    assert repair["id"] != written["id"]
 
 
 async def test_a_model_that_fails_does_not_replace_minutes_that_are_there(desk: Desk) -> None:
@@ -343,6 +384,27 @@ async def test_a_meeting_can_be_made_local_only_and_never_the_other_way(
         )
         await desk.write_again()
     assert len(model.requests) == 1
+
+
+async def test_what_is_forbidden_while_minutes_are_written_stays_from_then_on(
+    cloud: tuple[ServerProcess, LlmServer, str],
+) -> None:
+    server, model, meeting_id = cloud
+
+    def forbids(request: SeenRequest) -> Answer:
+        """Somebody makes the meeting local only while the first part is read; the rest is then to be asked for."""
+        answer = httpx.post(f"{server.url}/api/meetings/{meeting_id}/local-only", json={"local_only": True})
+        assert answer.is_success
+        return Answer(json.dumps(NOTHING), finish="length")
+
+    model.forget().answer_by(forbids)
+    with Desk(server, model, meeting_id) as desk:
+        await desk.write_again()
+        assert len(model.requests) == 1
+        (call,) = desk.http.get(f"{desk.path}/llm-calls").json()
+        assert call["outcome"] == "llm_truncated"
+        (error,) = desk.http.get(desk.path).json()["meeting"]["errors"]
+    assert "local only" in error["message"]
 
 
 async def test_a_person_can_keep_all_of_their_meetings_local(

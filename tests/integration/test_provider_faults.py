@@ -10,17 +10,22 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 
+from meeting_assistant.adapters.llm.http import JsonHttp
+from meeting_assistant.adapters.llm.openai_chat import LOCAL, OpenAiChat
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import LlmError
+from meeting_assistant.domain.llm_calls import LlmCall
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
 from meeting_assistant.services.llm_service import LLMService
 from meeting_assistant.services.minutes_prompt import Extract, wire_schema
 from meeting_assistant.testing.llm_server import Answer, LlmServer
 from meeting_assistant.testing.llm_wire import complete_answer
+from meeting_assistant.testing.server import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -45,11 +50,17 @@ SETTINGS: dict[str, dict[str, str]] = {
     "gemini": {"google_gemini_base_url": "{url}/v1beta", "google_gemini_api_key": "k"},
 }
 Spoil = Callable[[LlmServer], object]
+WITHOUT_END = ("slow", "dribbling")
+"""Only with these does time matter."""
+
+
+def patience(name: str, fault: str) -> dict[str, object]:
+    return {"llm_options": {name: {"timeout_seconds": 1.0}}} if fault in WITHOUT_END else {}
 
 
 def service(first: str, server: LlmServer, second: LlmServer | None = None, /, **more: object) -> LLMService:
     """One provider at one server; another one after it at a second server."""
-    values: dict[str, object] = {"llm_backoff_seconds": 0, "llm_timeout_seconds": 0.5, **more}
+    values: dict[str, object] = {"llm_backoff_seconds": 0, **more}
     values |= {name: value.format(url=server.url) for name, value in SETTINGS[first].items()}
     other = "xai" if first == "openai" else "openai"
     order = [first]
@@ -78,9 +89,22 @@ FAULTS: dict[str, tuple[Spoil, str, int]] = {
     "dropped at once": (lambda s: s.drop(), "llm_unavailable", 3),
     "dropped half-way": (lambda s: s.drop(40, GOOD), "llm_unavailable", 3),
     "not JSON over HTTP": (lambda s: s.answer_with_status(200, "<html>sign in</html>"), "llm_bad_output", 1),
-    "malformed JSON": (lambda s: s.answer_with('{"decisions": [}'), "llm_bad_output", 1),
+    "malformed JSON": (lambda s: s.answer_with('{"decisions": [}'), "llm_bad_output", 2),
     "truncated JSON": (lambda s: s.answer_with('{"decisions": ["sh', finish="length"), "llm_truncated", 1),
     "refusal": (lambda s: s.answer_with("", finish="refusal"), "llm_refused", 1),
+    "filtered": (lambda s: s.answer_with("", finish="filtered"), "llm_refused", 1),
+    "filtered before it is read": (
+        lambda s: s.answer_with_status(400, {"error": {"code": "content_filter", "message": "no"}}),
+        "llm_refused",
+        1,
+    ),
+    "packed in a way that cannot be unpacked": (
+        lambda s: s.answer_with_status(200, "{}", Content_Encoding="gzip"),
+        "llm_bad_output",
+        1,
+    ),
+    "nested without end": (lambda s: s.answer_with_status(200, "[" * 100_000), "llm_bad_output", 1),
+    "dribbling": (lambda s: s.dribble(), "llm_timeout", 3),
 }
 """Name to what the server does, how the failure is called, and how often one provider is asked in all."""
 
@@ -93,20 +117,20 @@ async def test_a_provider_that_fails_is_tried_again_if_that_may_help_and_then_le
     spoil, _, attempts = FAULTS[fault]
     with LlmServer() as bad, LlmServer().answer_with(GOOD) as good:
         spoil(bad)
-        reply = await asked(service(name, bad, good))
+        reply = await asked(service(name, bad, good, **patience(name, fault)))
         assert len(bad.requests) == attempts
         assert len(good.requests) == 1
     assert reply.provider == ("xai" if name == "openai" else "openai")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["vllm", "anthropic", "gemini"])
+@pytest.mark.parametrize("name", SETTINGS)
 async def test_a_failure_has_its_name_a_remedy_and_nothing_of_what_was_said(name: str, fault: str) -> None:
     spoil, code, _ = FAULTS[fault]
     with LlmServer() as bad:
         spoil(bad)
         with pytest.raises(LlmError) as caught:
-            await asked(service(name, bad, llm_max_retries=0))
+            await asked(service(name, bad, llm_max_retries=0, **patience(name, fault)))
     assert caught.value.causes == (code,)
     assert caught.value.remedy
     assert "Friday" not in str(caught.value)
@@ -241,3 +265,169 @@ async def test_a_wrong_key_is_not_tried_with_every_meeting() -> None:
                 await llm.complete(ASK)
         await llm.close()
         assert len(server.requests) == 1
+
+
+# --- pauses, and streams -----------------------------------------------------------------------------------
+
+
+def waiting(server: LlmServer, **more: object) -> tuple[LLMService, list[float]]:
+    """A service that writes down how long it would wait, and does not."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    http = JsonHttp("vllm", server.url, {}, timeout_s=30)
+    chat = OpenAiChat(
+        "vllm", http=http, url=f"{server.url}/v1/chat/completions", model="m", dialect=LOCAL, is_local=True
+    )
+    options: dict[str, Any] = {"backoff_s": 0.5, "max_retries": 4, "spread": lambda: 1.0, **more}
+    return LLMService([chat], sleep=sleep, **options), pauses
+
+
+async def test_pauses_double() -> None:
+    with LlmServer().answer_with_status(500) as server:
+        llm, pauses = waiting(server)
+        with pytest.raises(LlmError):
+            await asked(llm)
+    assert pauses == [0.5, 1.0, 2.0, 4.0]
+
+
+async def test_many_that_wait_do_not_come_back_together() -> None:
+    with LlmServer().answer_with_status(500) as server:
+        llm, pauses = waiting(server, spread=iter([0.8, 1.2, 0.9, 1.1]).__next__)
+        with pytest.raises(LlmError):
+            await asked(llm)
+    assert pauses == pytest.approx([0.4, 1.2, 1.8, 4.4])
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "pauses"), [("7", [7.0]), ("0.1", [0.5]), ("nan", [0.5]), ("soon", [0.5]), ("-3", [0.5])]
+)
+async def test_a_server_may_ask_for_a_longer_pause_and_for_no_shorter_one(
+    asked_for: str, pauses: list[float]
+) -> None:
+    with LlmServer().answer_with_status(429, Retry_After=asked_for).answer_with(GOOD) as server:
+        llm, waited = waiting(server)
+        await asked(llm)
+    assert waited == pauses
+
+
+@pytest.mark.parametrize("asked_for", ["21", "inf", "1e400"])
+async def test_nobody_waits_longer_than_twenty_seconds(asked_for: str) -> None:
+    with LlmServer().answer_with_status(429, Retry_After=asked_for).answer_with(GOOD) as server:
+        llm, waited = waiting(server)
+        with pytest.raises(LlmError, match="asked too often"):
+            await asked(llm)
+    assert waited == []
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_a_stream_that_fails_before_its_first_piece_is_tried_again(name: str) -> None:
+    with LlmServer().answer_with_status(500).answer_with(GOOD) as server:
+        llm = service(name, server)
+        pieces = [piece async for piece in llm.stream(ASK)]
+        await llm.close()
+        assert len(server.requests) == 2
+    assert isinstance(pieces[-1], LlmReply)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_a_stream_has_a_deadline_as_a_whole(name: str) -> None:
+    with LlmServer().dribble() as server:
+        llm = service(name, server, llm_max_retries=0, **patience(name, "dribbling"))
+        with pytest.raises(LlmError, match="did not answer in time"):
+            async for _ in llm.stream(ASK):
+                pass
+        await llm.close()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_an_answer_without_end_is_not_kept(name: str) -> None:
+    with LlmServer().answer_with_status(200, "x" * (9 * 2**20)) as server:
+        llm = service(name, server, llm_max_retries=0)
+        with pytest.raises(LlmError, match="more than 8 MiB"):
+            await llm.complete(ASK)
+        with pytest.raises(LlmError, match="more than 8 MiB"):
+            async for _ in llm.stream(ASK):
+                pass
+        await llm.close()
+
+
+# --- a server that hangs, one that is gone, and who was told what ------------------------------------------
+
+
+async def test_a_server_that_hangs_costs_its_attempts_once_and_not_for_every_meeting() -> None:
+    with LlmServer().never_answer() as hung, LlmServer().answer_with(GOOD) as good:
+        llm = service("vllm", hung, good, **patience("vllm", "slow"))
+        for _ in range(4):
+            await llm.complete(ASK)
+        await llm.close()
+        assert len(hung.requests) == 3
+        assert len(good.requests) == 4
+
+
+async def test_a_server_that_does_not_even_say_what_it_has_is_an_attempt() -> None:
+    with socket.socket() as silent, LlmServer().answer_with(GOOD) as good:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        llm = service("vllm", good, good, vllm_base_url=url, **patience("vllm", "slow"))
+        for _ in range(3):
+            await llm.context_tokens()
+        await llm.complete(ASK)
+        await llm.close()
+        assert len(good.requests) == 1
+
+
+async def test_a_repaired_answer_costs_what_both_cost() -> None:
+    with LlmServer().answer_with("no JSON").answer_with(GOOD) as server:
+        reply = await asked(service("vllm", server))
+    assert (reply.prompt_tokens, reply.completion_tokens) == (22, 14)
+
+
+class Book:
+    """Remembers who was asked."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, LlmCall] = {}
+
+    async def asked(self, call: LlmCall) -> None:
+        self.calls[call.id] = call
+
+    async def answered(self, call: LlmCall) -> None:
+        self.calls[call.id] = call
+
+    async def not_sent(self, call: LlmCall) -> None:
+        del self.calls[call.id]
+
+    async def of_meeting(self, meeting_id: str) -> list[LlmCall]:
+        return list(self.calls.values())
+
+
+@pytest.mark.parametrize("fault", ["gone", "strange", "fails"])
+async def test_a_server_that_nobody_configured_is_in_the_book_only_when_it_was_sent_something(
+    fault: str,
+) -> None:
+    book = Book()
+    with LlmServer().answer_with_status(500) as server:
+        if fault != "strange":
+            server.serving("m")
+        url = f"http://127.0.0.1:{free_port()}" if fault == "gone" else server.url
+        http = JsonHttp("vllm", url, {}, timeout_s=30)
+        chat = OpenAiChat(
+            "vllm",
+            http=http,
+            url=f"{url}/v1/chat/completions",
+            model="m",
+            dialect=LOCAL,
+            is_local=True,
+            models_url=f"{url}/v1/models",
+            is_model_chosen=False,
+            is_shy=True,
+        )
+        llm = LLMService([chat], optional=frozenset({"vllm"}), calls=book)
+        with pytest.raises(LlmError):
+            await llm.complete(replace(ASK, meeting_ids=("meeting",)))
+        await llm.close()
+    assert [call.outcome for call in book.calls.values()] == (["llm_unavailable"] if fault == "fails" else [])

@@ -4,13 +4,17 @@ by."""
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import uuid_utils
 
@@ -19,12 +23,20 @@ from meeting_assistant.adapters.diarization.pyannote import PyannoteDiarizer
 from meeting_assistant.adapters.llm.embedded import EmbeddedWriter
 from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+from meeting_assistant.bootstrap.fleet import build_worker
+from meeting_assistant.bootstrap.speakers import build_diarization, notes_on_speakers
+from meeting_assistant.config import load_settings
 from meeting_assistant.domain.audio import Samples
 from meeting_assistant.domain.errors import EngineError
-from meeting_assistant.domain.events import MeetingFinished, SpeakersChanged, StatusChanged
+from meeting_assistant.domain.events import (
+    MeetingFinished,
+    SpeakersChanged,
+    StatusChanged,
+    UtteranceFinished,
+)
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
-from meeting_assistant.domain.ports import AudioStore, Diarizer, SpeakerTurn
+from meeting_assistant.domain.ports import Diarizer, SpeakerTurn
 from meeting_assistant.domain.transcript import PROVISIONAL, Utterance, Word
 from meeting_assistant.services.diarization_service import DiarizationService, choose_diarization
 from meeting_assistant.services.finishing import MeetingFinisher
@@ -32,6 +44,7 @@ from meeting_assistant.services.live_notes import LiveNotes
 from meeting_assistant.services.meeting_channel import Channels, Watcher
 from meeting_assistant.services.minutes_service import MinutesService
 from meeting_assistant.services.speaker_settling import SpeakerSettling
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.services.turns import attribute
 from meeting_assistant.testing.memory_audio import MemoryAudioStore
 
@@ -42,10 +55,13 @@ class Stage:
 
     turns: Sequence[SpeakerTurn] = ()
     name: str = "stage"
+    max_speakers: int | None = None
     missing: EngineError | None = None
-    fails: EngineError | None = None
+    fails: Exception | None = None
     may_go: threading.Event = field(default_factory=threading.Event)
     heard: list[int] = field(default_factory=list)
+    heard_first: list[int] = field(default_factory=list)
+    """Samples, and the first of them."""
 
     def __post_init__(self) -> None:
         self.may_go.set()
@@ -56,6 +72,7 @@ class Stage:
 
     def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
         self.heard.append(len(samples))
+        self.heard_first.append(int(samples[0]))
         progress(0.5)
         self.may_go.wait(30)
         if self.fails is not None:
@@ -67,29 +84,43 @@ class Stage:
 
 
 class Ending:
-    """A stopped meeting of ten seconds, about to be finished."""
+    """A stopped meeting of ten seconds, about to be finished. On channel 1, where there is one, all samples are 7."""
 
     def __init__(
-        self, folder: Path, *engines: Diarizer, timeout_s: float = 30, has_sound: bool = True
+        self,
+        folder: Path,
+        *engines: Diarizer,
+        timeout_s: float = 30,
+        has_sound: bool = True,
+        channels: int = 1,
+        diarization: DiarizationService | None = None,
+        audio: MemoryAudioStore | None = None,
     ) -> None:
         self.store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}"))
         self.channels = Channels(self.store)
-        self.audio = MemoryAudioStore()
+        self.audio = audio or MemoryAudioStore()
         self.threads = ThreadPoolExecutor(1)
-        self.diarization = DiarizationService(None, engines)
-        audio: AudioStore | None = self.audio if has_sound else None
+        self.diarization = diarization or DiarizationService(None, engines)
         self.settling = SpeakerSettling(
-            self.store, audio, self.channels, self.diarization, self.threads, timeout_s=timeout_s
+            self.store,
+            self.audio if has_sound else None,
+            self.channels,
+            self.diarization,
+            self.threads,
+            timeout_s=timeout_s,
         )
-        minutes = MinutesService(EmbeddedWriter())
-        notes = LiveNotes(self.store, self.channels, minutes, interval_s=0)
-        self.finisher = MeetingFinisher(self.store, self.channels, minutes, notes, {}, speakers=self.settling)
+        self.minutes = MinutesService(EmbeddedWriter())
+        notes = LiveNotes(self.store, self.channels, self.minutes, interval_s=0)
+        self.finisher = MeetingFinisher(
+            self.store, self.channels, self.minutes, notes, {}, speakers=self.settling
+        )
         self.meeting = Meeting(
             id=str(uuid_utils.uuid7()),
             title="",
             state=MeetingState.PROCESSING,
             source="live",
             created_at_ms=0,
+            channels=channels,
         )
 
     async def begin(self, *utterances: Utterance) -> Watcher:
@@ -97,11 +128,28 @@ class Ending:
         await self.store.open()
         await self.store.create(self.meeting)
         journal = self.audio.create(self.meeting.id)
-        journal.append(bytes(10 * 32_000))
+        frame = np.array([0, 7][: self.meeting.channels], "<i2")
+        journal.append(np.tile(frame, 160_000).tobytes())
         journal.seal()
         journal.close()
         await self.store.commit_utterances(self.meeting.id, utterances, 160_000)
-        return await (await self.channels.get(self.meeting.id)).join(self.store, len(utterances))
+        return await self.watch(len(utterances))
+
+    async def watch(self, after_seq: int) -> Watcher:
+        return await (await self.channels.get(self.meeting.id)).join(self.store, after_seq)
+
+    async def go_away(self, watcher: Watcher) -> None:
+        (await self.channels.get(self.meeting.id)).leave(watcher)
+        self.channels.release(self.meeting.id)
+
+    async def after_restart(self, folder: Path, *engines: Diarizer) -> Ending:
+        """The same meeting in another process, which was told to stop before."""
+        await self.close()
+        later = Ending(folder, *engines, audio=self.audio)
+        later.meeting = self.meeting
+        await later.diarization.start()
+        await later.store.open()
+        return later
 
     async def finish(self) -> None:
         await self.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=self.meeting.id))
@@ -120,8 +168,8 @@ class Ending:
 async def ending(tmp_path: Path) -> AsyncIterator[Callable[..., Ending]]:
     made: list[Ending] = []
 
-    def make(*engines: Diarizer, timeout_s: float = 30, has_sound: bool = True) -> Ending:
-        made.append(Ending(tmp_path, *engines, timeout_s=timeout_s, has_sound=has_sound))
+    def make(*engines: Diarizer, **options: Any) -> Ending:
+        made.append(Ending(tmp_path, *engines, **options))
         return made[-1]
 
     yield make
@@ -218,6 +266,141 @@ async def test_what_a_person_said_stays(ending: Callable[..., Ending]) -> None:
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", ben, "S1"]
 
 
+async def next_change(watcher: Watcher) -> SpeakersChanged:
+    """The next relabelling; nobody is told of a step that is over."""
+    async for event in watcher:
+        assert not isinstance(event.body, StatusChanged) or event.body.status == "Done"
+        if isinstance(event.body, SpeakersChanged):
+            return event.body
+    raise AssertionError("nothing was told")
+
+
+async def test_late_labels_reach_who_came_later_and_take_the_minutes_along(
+    ending: Callable[..., Ending],
+) -> None:
+    stage = Stage([SpeakerTurn(0, 3500, 0), SpeakerTurn(4000, 6500, 1)])
+    stage.may_go.clear()
+    meeting = ending(stage, timeout_s=0)
+    plan = said(1, "We ship on Friday then, all of it, whatever the others may say about it.", 0, "S1")
+    promise = said(2, "I will send the plan to everybody by Friday.", 4000, "S1")
+    first = await meeting.begin(plan, promise)
+    await meeting.finish()
+    await events_until_final(first)
+    await meeting.go_away(first)
+    minutes = await meeting.store.minutes(meeting.meeting.id)
+    assert minutes is not None
+    assert [item.owner for item in minutes.action_items] == ["S1"]
+    second = await meeting.watch(await meeting.store.last_seq(meeting.meeting.id))
+    stage.may_go.set()
+    change = await next_change(second)
+    assert [(u.utterance, u.rev, u.speaker) for u in change.utterances] == [(2, 2, "S2")]
+    minutes = await meeting.store.minutes(meeting.meeting.id)
+    assert minutes is not None
+    assert [item.owner for item in minutes.action_items] == ["S2"], "without asking the writer again"
+
+
+async def test_what_a_restart_cuts_short_is_heard_again(
+    ending: Callable[..., Ending], tmp_path: Path
+) -> None:
+    stage = Stage()
+    stage.may_go.clear()
+    meeting = ending(stage, timeout_s=0)
+    await meeting.begin(*TALK)
+    await meeting.finish()
+    later = await meeting.after_restart(
+        tmp_path, Stage([SpeakerTurn(0, 1950, 0), SpeakerTurn(1990, 5000, 1)])
+    )
+    watcher = await later.watch(await later.store.last_seq(later.meeting.id))
+    await later.settling.finish_what_was_begun()
+    await next_change(watcher)
+    assert [speaker for _, speaker in await later.labels()] == ["S1", "S2", "S2"]
+    again = await later.after_restart(tmp_path, Stage())
+    assert await again.store.left_open("speakers") == []
+    await again.close()
+
+
+async def test_a_recording_that_takes_the_process_down_is_given_up(
+    ending: Callable[..., Ending], tmp_path: Path
+) -> None:
+    stage = Stage()
+    stage.may_go.clear()
+    meeting = ending(stage, timeout_s=0)
+    await meeting.begin(*TALK)
+    await meeting.finish()
+    for _ in range(MAX_ATTEMPTS):
+        await meeting.store.begin_step(meeting.meeting.id, "speakers")
+    later = await meeting.after_restart(tmp_path, engine := Stage())
+    await later.settling.finish_what_was_begun()
+    await later.settling.rest()
+    assert engine.heard == []
+    assert [e.code for e in (await later.store.get(later.meeting.id)).errors] == ["needs_attention"]
+    await later.close()
+
+
+async def test_while_minutes_are_written_utterances_stay_whole(
+    ending: Callable[..., Ending], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage([SpeakerTurn(0, 1250, 0), SpeakerTurn(1250, 2400, 1), SpeakerTurn(3000, 9000, 0)])
+    stage.may_go.clear()
+    meeting = ending(stage, timeout_s=0)
+    write = meeting.minutes.write
+
+    async def write_slowly(*args: Any, **more: Any) -> Any:
+        stage.may_go.set()
+        await meeting.settling.rest()
+        return await write(*args, **more)
+
+    monkeypatch.setattr(meeting.minutes, "write", write_slowly)
+    both = "Shall we ship it Friday No not on Friday."
+    await meeting.begin(said(1, both, 0, "S1"), said(2, "Well then that is that.", 3000, "S2"))
+    await meeting.finish()
+    assert [text for text, _ in await meeting.labels()] == [both, "Well then that is that."]
+
+
+async def test_with_two_channels_the_other_one_is_heard_and_nobody_there_becomes_you(
+    ending: Callable[..., Ending],
+) -> None:
+    stage = Stage([SpeakerTurn(1990, 3600, 0), SpeakerTurn(3900, 4400, 1)])
+    meeting = ending(stage, channels=2)
+    await meeting.begin(TALK[0], said(2, "I am not sure about that.", 2000, None), TALK[2])
+    await meeting.finish()
+    assert (stage.heard, stage.heard_first) == ([160_000], [7])
+    assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3"]
+
+
+async def test_a_label_that_only_people_gave_goes_to_no_other_voice(ending: Callable[..., Ending]) -> None:
+    meeting = ending(Stage([SpeakerTurn(1990, 3600, 0)]))
+    await meeting.begin(TALK[0], said(2, "I am not sure about that.", 2000, None))
+    await meeting.store.relabel(meeting.meeting.id, {1: "S1"}, by_person=True)
+    await meeting.finish()
+    assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2"]
+
+
+async def test_two_at_once_are_marked_in_an_utterance_that_stays_whole(ending: Callable[..., Ending]) -> None:
+    meeting = ending(Stage([SpeakerTurn(0, 3600, 0), SpeakerTurn(2300, 3400, 1), SpeakerTurn(1650, 1750, 1)]))
+    watcher = await meeting.begin(TALK[0], TALK[1])
+    await meeting.finish()
+    first, second = (await meeting.store.transcript(meeting.meeting.id)).utterances
+    assert [(first.overlap, first.rev), (second.overlap, second.rev)] == [(False, 1), (True, 2)]
+    told = [e for e in await events_until_final(watcher) if isinstance(e, UtteranceFinished)]
+    assert [(e.utterance, e.rev, e.overlap) for e in told] == [(2, 2, True)]
+
+
+async def test_an_engine_for_four_leaves_the_labels_of_a_meeting_of_five(
+    ending: Callable[..., Ending],
+) -> None:
+    stage = Stage([SpeakerTurn(0, 10_000, 0)], max_speakers=4)
+    meeting = ending(stage)
+    await meeting.begin(*(said(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6)))
+    await meeting.finish()
+    assert stage.heard == []
+    assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3", "S4", "S5"]
+    (error,) = (await meeting.store.get(meeting.meeting.id)).errors
+    assert error.code == "too_many_speakers"
+    assert "at most 4" in error.message
+    assert "pyannote" in error.remedy
+
+
 # --- what may be missing
 
 
@@ -237,17 +420,55 @@ async def test_the_next_engine_stands_in_and_the_reason_is_told(ending: Callable
     ]
 
 
-@pytest.mark.parametrize("code", ["gpu_memory", "diarization_failed"])
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (missing("gpu_memory"), "gpu_memory"),
+        (missing("diarization_failed"), "diarization_failed"),
+        (ValueError("of the engine's own"), "internal_error"),
+    ],
+)
 async def test_an_engine_that_fails_on_a_recording_leaves_the_labels_of_the_meeting(
-    ending: Callable[..., Ending], code: str
+    ending: Callable[..., Ending], failure: Exception, code: str
 ) -> None:
-    meeting = ending(Stage(fails=missing(code)))
+    meeting = ending(Stage(fails=failure))
     watcher = await meeting.begin(*TALK)
     await meeting.finish()
     final = (await events_until_final(watcher))[-1]
     assert isinstance(final, MeetingFinished)
     assert [e.code for e in final.errors] == [code]
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S1", None]
+
+
+async def test_the_log_says_what_is_missing_and_what_to_do(
+    ending: Callable[..., Ending], caplog: pytest.LogCaptureFixture
+) -> None:
+    meeting = ending(Stage(name="first", missing=missing()))
+    await meeting.begin(*TALK)
+    (record,) = [r for r in caplog.records if "not in use" in r.message]
+    assert record.levelname == "WARNING"
+    assert record.__dict__["meeting_fields"] == {
+        "engine": "first",
+        "code": "diarization_not_installed",
+        "reason": "Speaker labels: not installed.",
+        "remedy": "Install it.",
+    }
+
+
+async def test_sound_that_was_deleted_meanwhile_is_named(
+    ending: Callable[..., Ending], tmp_path: Path
+) -> None:
+    stage = Stage()
+    stage.may_go.clear()
+    meeting = ending(stage, timeout_s=0)
+    await meeting.begin(*TALK)
+    await meeting.finish()
+    await meeting.store.set_sound_deleted(meeting.meeting.id, 1)
+    later = await meeting.after_restart(tmp_path, Stage())
+    await later.settling.finish_what_was_begun()
+    await later.settling.rest()
+    assert [e.code for e in (await later.store.get(later.meeting.id)).errors] == ["no_sound"]
+    await later.close()
 
 
 async def test_without_stored_sound_the_reason_is_told(ending: Callable[..., Ending]) -> None:
@@ -307,6 +528,36 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         del sys.modules[name]
 
 
+@pytest.fixture
+def nemo_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """The same for NeMo."""
+
+    def make(from_pretrained: str) -> None:
+        package = tmp_path / "packages"
+        models = package / "nemo" / "collections" / "asr"
+        models.mkdir(parents=True)
+        for folder in (models, models.parent, models.parent.parent):
+            (folder / "__init__.py").write_text("")
+        (models / "models.py").write_text(
+            "class SortformerEncLabelModel:\n    @staticmethod\n"
+            f"    def from_pretrained(model, map_location=None):\n        {from_pretrained}\n"
+        )
+        (package / "torch.py").write_text(
+            "class OutOfMemoryError(RuntimeError): pass\nclass cuda:\n    is_available = staticmethod(lambda: False)\n"
+        )
+        forget("nemo", "torch")
+        monkeypatch.syspath_prepend(str(package))
+
+    yield make
+    forget("nemo", "torch")
+
+
+def forget(*packages: str) -> None:
+    """So that the next import looks for them again."""
+    for name in [m for m in sys.modules if m.split(".")[0] in packages]:
+        del sys.modules[name]
+
+
 @pytest.mark.parametrize(
     ("from_pretrained", "token", "code", "remedy"),
     [
@@ -331,12 +582,119 @@ def test_each_missing_piece_of_pyannote_is_named(
     assert "hf_" not in str(error).replace("HF_TOKEN", "")
 
 
+NOT_INSTALLED = "diarization_not_installed"
+
+
+@pytest.mark.parametrize(
+    ("engine", "token", "pyannote", "codes", "remedies"),
+    [
+        ("pyannote", "hf_x", None, [NOT_INSTALLED], ["meeting-assistant[pyannote]"]),
+        ("pyannote", None, "return None", ["hf_token_missing"], ["set HF_TOKEN"]),
+        ("pyannote", "hf_x", "return None", ["hf_token_refused"], ["Accept the terms"]),
+        (
+            "pyannote",
+            "hf_x",
+            "import torch; raise torch.OutOfMemoryError('CUDA out of memory')",
+            ["gpu_memory"],
+            ["a GPU of its own"],
+        ),
+        (
+            "nemo",
+            None,
+            "return None",
+            [NOT_INSTALLED, "hf_token_missing"],
+            ["meeting-assistant[nemo]", "set HF_TOKEN"],
+        ),
+        (
+            "nemo",
+            None,
+            None,
+            [NOT_INSTALLED, NOT_INSTALLED],
+            ["meeting-assistant[nemo]", "meeting-assistant[pyannote]"],
+        ),
+    ],
+)
+async def test_whatever_is_missing_the_embedded_labels_stand_and_every_place_says_why(
+    ending: Callable[..., Ending],
+    stand_in: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    engine: str,
+    token: str | None,
+    pyannote: str | None,
+    codes: list[str],
+    remedies: list[str],
+) -> None:
+    if pyannote is None:
+        monkeypatch.setattr("importlib.util.find_spec", hide("pyannote", "nemo"))
+    else:
+        stand_in(pyannote)
+        monkeypatch.setattr("importlib.util.find_spec", hide("nemo"))
+    monkeypatch.setenv("DIARIZATION_ENGINE", engine)
+    if token is not None:
+        monkeypatch.setenv("HF_TOKEN", token)
+    meeting = ending(diarization=build_diarization(load_settings()))
+    watcher = await meeting.begin(*TALK)
+    assert meeting.diarization.name == "embedded"
+    assert [t.code for t in meeting.diarization.troubles] == codes, "what /health says"
+    logged = [r.__dict__["meeting_fields"]["remedy"] for r in caplog.records if "not in use" in r.message]
+    await meeting.finish()
+    final = (await events_until_final(watcher))[-1]
+    assert isinstance(final, MeetingFinished)
+    assert [(e.stage, e.code) for e in final.errors] == [("speakers", code) for code in codes]
+    for error, in_log, remedy in zip(final.errors, logged, remedies, strict=True):
+        assert remedy in error.remedy
+        assert remedy in in_log
+    assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S1", None]
+    assert await meeting.store.left_open("speakers") == []
+
+
+def hide(*packages: str) -> Callable[[str], Any]:
+    find = importlib.util.find_spec
+    return lambda name: None if name.split(".")[0] in packages else find(name)
+
+
+@pytest.mark.parametrize(
+    ("says", "code"),
+    [
+        ("import torch; raise torch.OutOfMemoryError('CUDA out of memory')", "gpu_memory"),
+        ("raise OSError('no network')", "diarization_failed"),
+    ],
+)
+def test_each_missing_piece_of_nemo_is_named(
+    nemo_stand_in: Callable[[str], None], says: str, code: str
+) -> None:
+    nemo_stand_in(says)
+    error = refusal(NemoDiarizer())
+    assert error.code == code
+    assert "NeMo" in error.message
+
+
+async def test_a_worker_of_a_fleet_does_not_load_what_hears_recordings(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DIARIZATION_ENGINE", "nemo")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    parts = build_worker(load_settings())
+    await parts.diarization.start()
+    assert (parts.diarization.name, parts.diarization.troubles) == ("embedded", [])
+    parts.diarization.close()
+    parts.threads.shutdown()
+
+
+def test_a_token_that_nothing_uses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    (note,) = notes_on_speakers(load_settings())
+    assert "DIARIZATION_ENGINE=pyannote" in note
+    assert "hf_secret" not in note
+    monkeypatch.setenv("DIARIZATION_ENGINE", "pyannote")
+    assert notes_on_speakers(load_settings()) == []
+
+
 # --- turns to utterances
 
 
 def test_probabilities_become_turns_that_may_overlap() -> None:
-    import numpy as np
-
     probabilities = np.zeros((20, 2))
     probabilities[2:12, 0] = 0.9
     probabilities[8:18, 1] = 0.8
@@ -377,4 +735,36 @@ async def test_a_shutdown_does_not_wait_for_a_recording_that_is_being_heard(
     meeting = ending(stage, timeout_s=0)
     await meeting.begin(*TALK)
     await meeting.finish()
-    await asyncio.wait_for(meeting.settling.close(), 5)
+    async with asyncio.timeout(60):
+        await meeting.settling.close()
+
+
+def test_the_process_ends_while_a_recording_is_being_heard() -> None:
+    script = """
+import asyncio, threading
+import numpy as np
+from meeting_assistant.services.diarization_service import DiarizationService
+
+class ForEver:
+    name, max_speakers = "for ever", None
+    begun = threading.Event()
+    def load(self): pass
+    def close(self): pass
+    def diarize(self, samples, progress):
+        self.begun.set()
+        threading.Event().wait()
+
+async def main():
+    service = DiarizationService(None, [ForEver()])
+    await service.start()
+    asyncio.ensure_future(service.diarize(np.zeros(1, np.int16), print))
+    await asyncio.to_thread(ForEver.begun.wait)
+    service.close()
+
+asyncio.run(main())
+print("over")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "over\n"), ended.stderr

@@ -22,10 +22,11 @@ from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Utterance
-from meeting_assistant.services.finishing import MAX_ATTEMPTS, MeetingFinisher
+from meeting_assistant.services.finishing import MeetingFinisher
 from meeting_assistant.services.live_notes import LiveNotes
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.minutes_service import MinutesService
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.services.upkeep import DAY_MS, RetentionPolicy, Upkeep
 
 BEGAN_MS = 1_700_000_000_000

@@ -154,10 +154,12 @@ async def test_who_listens_hears_of_each_step_of_the_ladder(engine: ScriptedEngi
     await service.start()
     engine.may_go.clear()
     asked = [asyncio.create_task(ask(service, f"room {n}", TicketKind.PARTIAL)) for n in range(20)]
-    await asyncio.wait_for(stepped.wait(), 10)
+    async with asyncio.timeout(10):
+        await stepped.wait()
     engine.may_go.set()
     await asyncio.gather(*asked)
-    await asyncio.wait_for(relieved.wait(), 10)
+    async with asyncio.timeout(10):
+        await relieved.wait()
     assert levels[0] == 1
     assert all(abs(step - before) == 1 for before, step in itertools.pairwise(levels))
     await service.close()

@@ -119,6 +119,13 @@ def test_softer_cues_are_possible_follow_ups(line: str) -> None:
         ["S1 So we agreed that the launch moves to March."],
         ["S1 Let's go with the second option.", "S2 Agreed."],
         ["S1 okay so the decision is that we freeze the code on December first"],
+        ["S1 We are not going to buy a new printer, that is final.", "S2 Fine with me."],
+        ["S1 Then we go with the cheaper insurance.", "S2 Yes, let us do that."],
+        [
+            "S1 We keep logs for thirty days, everybody okay with that?",
+            "S2 Okay.",
+            "S1 Then that is decided.",
+        ],
     ],
     ids=lambda lines: lines[0][3:40],
 )
@@ -129,10 +136,37 @@ def test_a_decision_is_found(lines: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["S1 Should we use Postgres?", "S1 We decided to go to Italy this summer.", "S1 Let's have lunch."],
+    [
+        "S1 Should we use Postgres?",
+        "S1 We decided to go to Italy this summer.",
+        "S1 Let's have lunch.",
+        "S1 Then we go with the cheaper insurance.",
+        "S1 We keep logs for thirty days, everybody okay with that?",
+        "S1 So we make an offer to the second candidate.",
+    ],
 )
 def test_a_question_and_private_plans_are_no_decisions(line: str) -> None:
     assert minutes_of(line).decisions == []
+
+
+def test_what_was_proposed_and_agreed_to_is_decided_when_somebody_draws_the_conclusion() -> None:
+    (item,) = minutes_of(
+        "S1 Shall we make her an offer?",
+        "S2 Yes, definitely.",
+        "S1 So we make an offer to the second candidate.",
+    ).decisions
+    assert item.evidence[0].utterance == 3
+
+
+def test_one_who_only_listens_has_not_promised_what_nobody_in_particular_was_asked() -> None:
+    asked = "S1 Could you post some other essentials of what people want?"
+    assert minutes_of(asked, "S2 Yeah.").action_items == []
+    assert len(minutes_of(asked, "S2 Yes, I will.").action_items) == 1
+
+
+def test_the_words_of_the_one_who_promises_come_first() -> None:
+    (item,) = minutes_of("S1 The wall needs a new door. I will find this out for the next time.").action_items
+    assert "I will find this out" in item.evidence[0].quote
 
 
 def test_a_question_that_nobody_could_answer_stays_open() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from meeting_assistant.domain.events import NotesChanged
 from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes, Section
-from meeting_assistant.services.revisions import difference, fold, next_id, revise
+from meeting_assistant.services.revisions import counted, difference, fold, next_id, revise
 
 
 def item(item_id: str, text: str, utterance: int = 1, **more: Any) -> Item:
@@ -79,3 +79,32 @@ def test_an_added_item_gets_an_id_of_its_own() -> None:
     minutes = Minutes(action_items=[action("a2", "Go.")], removed=[action("a7", "Stop.")])
     assert next_id(minutes, "action_items") == "a8"
     assert next_id(minutes, "blocked") == "blocked-1"
+
+
+# --- an id is never given to something else --------------------------------------------------------------
+
+
+def to_do(text: str, utterance: int, item_id: str = "a1") -> ActionItem:
+    return ActionItem(id=item_id, text=text, evidence=[Evidence(utterance=utterance, quote=text)])
+
+
+def test_an_id_that_was_withdrawn_is_not_given_again() -> None:
+    first = counted(Minutes(action_items=[to_do("Buy a cake.", 1), to_do("Call Ana.", 2, "a2")]))
+    second = revise(Minutes(action_items=[to_do("Buy a cake.", 1)]), first)
+    third = revise(Minutes(action_items=[to_do("Buy a cake.", 1), to_do("Rent a bus.", 9)]), second)
+    assert [i.id for i in third.action_items] == ["a1", "a3"]
+
+
+def test_an_item_that_was_noted_and_withdrawn_keeps_its_id_to_itself_after_a_restart_too() -> None:
+    notes = fold(
+        [NotesChanged(action_items=[to_do("Buy a cake.", 1)]), NotesChanged(withdrawn=["a1"])],
+    )
+    written = revise(Minutes(action_items=[to_do("Call Ana.", 2)]), notes)
+    assert [i.id for i in written.action_items] == ["a2"]
+
+
+def test_a_version_that_is_taken_back_knows_the_ids_of_all_versions() -> None:
+    first = counted(Minutes(version=1, action_items=[to_do("Buy a cake.", 1)]))
+    second = counted(Minutes(version=2, action_items=[to_do("Call Ana.", 2, "a2")]))
+    restored = counted(first, first, second)
+    assert next_id(restored, "action_items") == "a3"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +19,13 @@ from meeting_assistant.services.speaker_change import (
     parts,
     window_starts,
 )
-from meeting_assistant.services.voices import KnownVoice, VoiceOptions, Voices, similarity_wanted
+from meeting_assistant.services.voices import (
+    KnownVoice,
+    VoiceOptions,
+    Voices,
+    agglomerate,
+    similarity_wanted,
+)
 
 
 def voice(number: int, wobble: float = 0.0, seed: int = 0) -> VoiceVector:
@@ -143,6 +149,33 @@ def test_the_same_person_keeps_the_same_number(turns: list[tuple[int, int]]) -> 
         assert numbers.setdefault(person, number) == number
     assert voices.regroup() == {}
     assert len(set(numbers.values())) == len(numbers)
+
+
+def joined_one_by_one(totals: np.ndarray, seconds: np.ndarray) -> list[int]:
+    """As `agglomerate`, with everything computed anew for each pair."""
+    groups = [[at] for at in range(len(totals))]
+    while True:
+        sums = [totals[group].astype(np.float64).sum(axis=0) for group in groups]
+        spoken = [seconds[group].sum() for group in groups]
+        best, pair = 0.0, None
+        for a, b in combinations(range(len(groups)), 2):
+            alike = sums[a] @ sums[b] / np.linalg.norm(sums[a]) / np.linalg.norm(sums[b])
+            margin = alike - similarity_wanted(min(spoken[a], spoken[b]))
+            if margin >= best:
+                best, pair = margin, (a, b)
+        if pair is None:
+            return [min(group) for at in range(len(totals)) for group in groups if at in group]
+        groups[pair[0]] += groups.pop(pair[1])
+
+
+@given(st.integers(1, 30), st.integers(0, 9999), st.integers(1, 6))
+def test_groups_are_those_of_joining_the_most_alike_one_by_one(count: int, seed: int, people: int) -> None:
+    draw = np.random.default_rng(seed)
+    centres = draw.standard_normal((people, 16))
+    vectors = centres[draw.integers(people, size=count)] + 0.7 * draw.standard_normal((count, 16))
+    seconds = draw.uniform(0.5, 20, count)
+    totals = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * seconds[:, None]).astype(np.float32)
+    assert agglomerate(totals, seconds).tolist() == joined_one_by_one(totals, seconds)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 3, 6, 15, 60])

@@ -5,6 +5,7 @@ import type {
   AnswerEnd,
   AnswerSentence,
   Delivery,
+  FiguresAnswer,
   Integration,
   Meeting,
   MeetingDocument,
@@ -12,6 +13,8 @@ import type {
   MeetingPage,
   Minutes,
   MinutesVersion,
+  ModelCall,
+  Preferences,
   Problem,
   ServerInfo,
   Session,
@@ -71,6 +74,9 @@ export const retryMeeting = (id: string): Promise<Meeting> => json(`${meetingPat
 
 export const getInfo = (): Promise<ServerInfo> => json("/api/info");
 
+/** What the server's operator watches; for administrators. */
+export const getFigures = (): Promise<FiguresAnswer> => json("/api/figures");
+
 export function listMeetings(before: string | null, limit = 25): Promise<MeetingPage> {
   const query = new URLSearchParams({ limit: String(limit) });
   if (before !== null) query.set("before", before);
@@ -106,6 +112,17 @@ export const listVoices = async (): Promise<KnownVoice[]> => (await json<{ voice
 export async function forgetVoice(id: string): Promise<void> {
   await request(`/api/voices/${encodeURIComponent(id)}`, { method: "DELETE" });
 }
+
+/** For good: no language model outside the operator's machines sees it any more. */
+export const keepLocal = (id: string): Promise<Meeting> =>
+  json(`${meetingPath(id)}/local-only`, jsonBody("POST", { local_only: true }));
+
+export const listModelCalls = (id: string): Promise<ModelCall[]> => json(`${meetingPath(id)}/llm-calls`);
+
+export const getPreferences = (): Promise<Preferences> => json("/api/preferences");
+
+export const setPreferences = (chosen: Preferences): Promise<Preferences> =>
+  json("/api/preferences", jsonBody("PUT", chosen));
 
 export const getWritingOptions = (): Promise<WritingOptions> => json("/api/minutes-options");
 

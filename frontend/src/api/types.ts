@@ -150,7 +150,7 @@ export interface Minutes {
   open_questions: Item[];
   risks: Item[];
   possible_follow_ups: ActionItem[];
-  provenance: { provider: string; model: string | null; seconds: number; dropped_items: number };
+  provenance: { provider: string; others?: string[]; model: string | null; seconds: number; dropped_items: number };
 }
 
 export interface MeetingDocument {
@@ -193,6 +193,8 @@ export interface Delivery {
   action: { key: string; title: string; payload: Record<string, unknown> };
   state: "proposed" | "pending" | "sending" | "done" | "parked" | "dismissed";
   attempts: number;
+  /** An attempt was cut short, so that the target may have it already; of one that is done: perhaps twice. */
+  is_uncertain: boolean;
   last_error: string | null;
   receipt: { reference: string | null; url: string | null } | null;
 }
@@ -223,6 +225,24 @@ export interface MinutesVersion {
   edited_items: number;
 }
 
+/** One question to one language model about a meeting. */
+export interface ModelCall {
+  id: string;
+  purpose: string;
+  provider: string;
+  is_local: boolean;
+  at_ms: number;
+  outcome: string;
+}
+
+/** What a person chose for all of their meetings. */
+export interface Preferences {
+  local_only: boolean;
+  llm_provider: string | null;
+  template: string | null;
+  minutes_language: string | null;
+}
+
 export interface Citation {
   meeting_id: string;
   utterance: number;
@@ -244,4 +264,48 @@ export interface AnswerEnd {
   model: string | null;
   dropped: number;
   trouble: string | null;
+}
+
+/** From where on somebody has to act: a rule of deploy/prometheus/alerts.yml. */
+export interface FigureAlert {
+  name: string;
+  measure: "value" | "increase" | "p95" | "p99";
+  above: number;
+  window_s: number;
+  action: string;
+}
+
+/** One number or distribution, since the server's process started. */
+export interface Figure {
+  key: string;
+  label: string;
+  hint: string;
+  /** Its name in `/metrics`; empty where it is not from there. */
+  metric: string;
+  kind: "gauge" | "counter" | "histogram" | "rate";
+  unit: "" | "s" | "bytes" | "cores" | "windows";
+  value: number | null;
+  count: number | null;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+  /** Upper bounds, and how many were at most that. */
+  buckets: [bound: number, count: number][];
+  parts: Record<string, number>;
+  alert: FigureAlert | null;
+}
+
+export interface FigureGroup {
+  key: string;
+  title: string;
+  figures: Figure[];
+}
+
+export interface FiguresAnswer {
+  at_ms: number;
+  started_at_ms: number | null;
+  groups: FigureGroup[];
+  room: { live: number; total: number; more: number };
+  /** Null where the server recognises speech itself. */
+  workers: { name: string; slots: number; busy: number }[] | null;
 }

@@ -39,6 +39,11 @@ class Access {
     return this.has("read");
   }
 
+  /** See the server's figures. */
+  get mayAdminister(): boolean {
+    return this.has("admin");
+  }
+
   async enter(token: string): Promise<void> {
     this.session = await signIn(token);
   }

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meeting_assistant import __version__
-from meeting_assistant.bootstrap.fleet import build_remote_sessions, machine_name
+from meeting_assistant.bootstrap.fleet import build_relay, build_remote_sessions, machine_name
 from meeting_assistant.bootstrap.language_models import build_llm_service
-from meeting_assistant.bootstrap.speakers import build_diarization, build_voice_profiles
+from meeting_assistant.bootstrap.recordings import Recordings, build_recordings, check_free_space
+from meeting_assistant.bootstrap.recordings import audio_directory as audio_directory
+from meeting_assistant.bootstrap.recordings import store_address as store_address
+from meeting_assistant.bootstrap.speakers import (
+    build_diarization,
+    build_voice_profiles,
+    notes_on_speakers,
+)
 from meeting_assistant.bootstrap.speech import choose_engine
 from meeting_assistant.bootstrap.workflows import build_workflows
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
-from meeting_assistant.domain.errors import ConfigurationError, ConflictError, StorageError
+from meeting_assistant.domain.errors import ConflictError, StorageError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.domain.ports import (
     AsrEngine,
-    AudioStore,
     DecodeLimits,
     LlmCallLog,
     MeetingStore,
@@ -41,6 +44,7 @@ from meeting_assistant.services.ask_service import AskService
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.endpointing import EndpointOptions
+from meeting_assistant.services.event_relay import EventRelay
 from meeting_assistant.services.finishing import MeetingFinisher
 from meeting_assistant.services.live_meetings import LiveMeetings
 from meeting_assistant.services.live_notes import LiveNotes
@@ -62,11 +66,6 @@ from meeting_assistant.services.upkeep import RetentionPolicy, Upkeep
 from meeting_assistant.services.uploads import Uploads
 from meeting_assistant.web.context import ServerInfo
 
-if TYPE_CHECKING:
-    from meeting_assistant.adapters.storage.keys import KeyRing
-
-logger = logging.getLogger(__name__)
-
 DISK_THREADS = 8
 """Group commits of many meetings are in flight at once; each waits for the disk, not for the processor."""
 
@@ -77,7 +76,7 @@ class Services:
 
     settings: Settings
     store: MeetingStore
-    audio: AudioStore | None
+    recordings: Recordings
     asr: AsrService
     vad: Vad
     diarization: DiarizationService
@@ -96,6 +95,7 @@ class Services:
     speakers: Speakers
     settling: SpeakerSettling
     remote: RemoteSessions | None
+    relay: EventRelay | None
     """Where speech is recognised by a fleet; None where it is recognised here."""
     dispatcher: Dispatcher
     access: AccessService
@@ -112,7 +112,6 @@ def build(settings: Settings) -> Services:
     notes: list[str] = []
     engine, reason = choose_engine(settings)
     problems: list[str] = []
-    audio = choose_audio_store(settings, notes, problems)
     from meeting_assistant.adapters.audio.decoder import PyAvDecoder
     from meeting_assistant.adapters.audio.resampler import StreamResampler
     from meeting_assistant.adapters.jobs.local import LocalJobBackend
@@ -130,9 +129,12 @@ def build(settings: Settings) -> Services:
     database = Database(database_url(settings))
     is_fleet = settings.orchestrator_backend == "redis"
     store = SqlMeetingStore(database, gateway=machine_name(settings) if is_fleet else "")
+    recordings = build_recordings(settings, database, store, notes, problems)
+    audio = recordings.audio
     asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)
     vad = SileroVad()
     diarization = build_diarization(settings)
+    notes += notes_on_speakers(settings)
     vad_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
     tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=diarization)
@@ -143,7 +145,7 @@ def build(settings: Settings) -> Services:
     )
     runner: SessionRunner = remote or LocalSessions(tools)
     calls, preferences = SqlLlmCalls(database), SqlPreferences(database)
-    llm = build_llm_service(settings, calls)
+    llm = build_llm_service(settings, calls, preferences.keeps_local)
     minutes = MinutesService(EmbeddedWriter(), llm, LlmMinutes(llm, resolve_due), preferences)
     # Jobs that need the sound or tell watchers stay here; what a fleet does for them goes through `runner`.
     orchestrator = Orchestrator(LocalJobBackend(settings.inference_workers), is_alone=not database.is_shared)
@@ -203,14 +205,14 @@ def build(settings: Settings) -> Services:
         live=live,
         uploads=uploads,
         orchestrator=orchestrator,
-        disk_threads=disk_threads,
+        disk_threads=recordings.threads,
     )
     upkeep = Upkeep(
         store=store,
         audio=audio,
         channels=channels,
         minutes=minutes,
-        disk_threads=disk_threads,
+        disk_threads=recordings.threads,
         retention=RetentionPolicy.parse(settings.audio_retention),
     )
     access = AccessService(settings.token_grants(), meetings=store, shares=SqlShareStore(database))
@@ -219,9 +221,16 @@ def build(settings: Settings) -> Services:
         with contextlib.suppress(ConflictError):  # shutting down: the next start finds the step open
             await orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
         await upkeep.minutes_are_written(meeting_id)
+        if recordings.moves is not None:
+            recordings.moves.wake(meeting_id)
 
     settling = SpeakerSettling(
-        store, audio, channels, diarization, disk_threads, timeout_s=settings.diarization_timeout_seconds
+        store,
+        audio,
+        channels,
+        diarization,
+        recordings.threads,
+        timeout_s=settings.diarization_timeout_seconds,
     )
     finisher = MeetingFinisher(
         store, channels, minutes, live_notes, engines, speakers=settling, when_done=when_done
@@ -242,12 +251,14 @@ def build(settings: Settings) -> Services:
         max_meeting_hours=settings.max_meeting_hours,
         notes=notes,
         problems=problems,
-        ask_for_problem=lambda: remote.problem if remote is not None else None,
+        ask_for_problems=lambda: [
+            problem for part in (remote, recordings.moves) if part is not None and (problem := part.problem)
+        ],
     )
     return Services(
         settings=settings,
         store=store,
-        audio=audio,
+        recordings=recordings,
         asr=asr,
         vad=vad,
         diarization=diarization,
@@ -266,6 +277,7 @@ def build(settings: Settings) -> Services:
         speakers=speakers,
         settling=settling,
         remote=remote,
+        relay=build_relay(settings, channels),
         dispatcher=dispatcher,
         access=access,
         meetings=meetings,
@@ -298,25 +310,6 @@ def prepare_data_dir(path: Path) -> None:
         ) from error
 
 
-def check_free_space(path: Path, needed_bytes: int) -> None:
-    """Raises StorageError: what runs needs the rest."""
-    try:
-        free = shutil.disk_usage(path).free
-    except OSError:
-        return  # what cannot be asked will be found out by writing
-    if free < needed_bytes:
-        raise StorageError(
-            f"Only {free // 1_000_000} MB are free on the disk of the recordings; nothing new is taken in.",
-            "Free some space on the disk of DATA_DIR, or lower MIN_FREE_DISK_BYTES.",
-            code="disk_full",
-        )
-
-
-def audio_directory(data_dir: Path) -> Path:
-    """Where recordings lie."""
-    return data_dir / "audio"
-
-
 def database_path(data_dir: Path) -> Path:
     """The SQLite file."""
     return data_dir / "meetings.db"
@@ -327,46 +320,6 @@ def database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return f"sqlite+aiosqlite:///{database_path(settings.data_dir)}"
-
-
-def choose_audio_store(settings: Settings, notes: list[str], problems: list[str]) -> AudioStore | None:
-    """Journals on disk, or None for `AUDIO_STORAGE=memory`."""
-    if settings.audio_storage == "memory":
-        return None
-    from meeting_assistant.adapters.storage.journal_files import FileAudioStore
-    from meeting_assistant.adapters.storage.keys import load_or_create_keyring
-
-    keyring = load_or_create_keyring(settings.audio_encryption_keys(), settings.data_dir)
-    if keyring.source == "generated":
-        notes.append(
-            "AUDIO_ENCRYPTION_KEY is not set: recordings are encrypted with a key generated into the data "
-            "directory (audio.key). Keep a copy of it elsewhere."
-        )
-    _check_keys(settings, keyring, problems)
-    return FileAudioStore(audio_directory(settings.data_dir), keyring)
-
-
-def _check_keys(settings: Settings, keyring: KeyRing, problems: list[str]) -> None:
-    """Say which recordings no key opens; start all the same, unless STRICT_KEYS. Raises ConfigurationError."""
-    from meeting_assistant.adapters.storage.journal_keys import uses_of_keys
-
-    missing = [
-        use for use in uses_of_keys(audio_directory(settings.data_dir), keyring) if not use.is_configured
-    ]
-    if not missing:
-        return
-    names = ", ".join(f"{use.fingerprint} ({use.recordings})" for use in missing)
-    sentence = (
-        f"Audio decryption failed: recordings need keys that are not configured: {names}; "
-        f"configured: {', '.join(keyring.fingerprints)}."
-    )
-    remedy = (
-        "Put the old keys back into AUDIO_ENCRYPTION_KEY, after the new one and a comma; nothing was touched."
-    )
-    if settings.strict_keys:
-        raise ConfigurationError(sentence, remedy)
-    logger.warning("Audio decryption failed: some recordings need keys that are not configured.")
-    problems.append(f"{sentence} {remedy}")
 
 
 def engine_names(

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from meeting_assistant.bootstrap.speakers import build_diarization
 from meeting_assistant.bootstrap.speech import choose_engine
 from meeting_assistant.config import Settings
+from meeting_assistant.config.values import split_keys
 from meeting_assistant.domain.errors import ConfigurationError
-from meeting_assistant.domain.ports import EngineInfo, Vad
+from meeting_assistant.domain.ports import EngineInfo, ResultChannel, Vad
+from meeting_assistant.domain.signatures import key_of
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.diarization_service import DiarizationService
+from meeting_assistant.services.event_relay import EventRelay
+from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.remote_sessions import RemoteSessions
 from meeting_assistant.services.session_types import SpeechTools
 from meeting_assistant.services.worker_service import Worker
@@ -41,7 +45,35 @@ def build_remote_sessions(
     from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink
 
     name = machine_name(settings)
-    return RemoteSessions(RedisGatewayLink(redis_url(settings), name), name, info, on_engines=on_engines)
+    return RemoteSessions(
+        RedisGatewayLink(redis_url(settings), name),
+        name,
+        info,
+        on_engines=on_engines,
+        reply=settings.fleet.callback_url or "",
+    )
+
+
+def build_relay(settings: Settings, channels: Channels) -> EventRelay | None:
+    """For servers that share a database; None for one that has its own: nobody else knows its meetings."""
+    if settings.orchestrator_backend != "redis" or settings.database_url is None:
+        return None
+    from meeting_assistant.adapters.jobs.redis_relay import RedisRelayLink
+
+    return EventRelay(RedisRelayLink(redis_url(settings)), channels)
+
+
+def callback_keys(settings: Settings) -> list[bytes]:
+    """What results are signed with; the first signs, all are believed."""
+    return [key_of(secret) for secret in split_keys(settings.fleet.callback_secret)]
+
+
+def build_callbacks(settings: Settings) -> ResultChannel | None:
+    """None without a secret: results then go to the gateways' inboxes."""
+    from meeting_assistant.adapters.jobs.callbacks import Callbacks
+
+    keys = callback_keys(settings)
+    return Callbacks(keys) if keys else None
 
 
 @dataclass(slots=True)
@@ -64,7 +96,7 @@ def build_worker(settings: Settings) -> WorkerParts:
 
     engine, reason = choose_engine(settings)
     asr = AsrService(engine, batch_size=settings.inference_batch_size)
-    vad, diarization = SileroVad(), build_diarization(settings)
+    vad, diarization = SileroVad(), build_diarization(settings, has_final_pass=False)
     threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     name = machine_name(settings)
     link = RedisWorkerLink(
@@ -73,6 +105,7 @@ def build_worker(settings: Settings) -> WorkerParts:
         f"{name}-{secrets.token_hex(4)}",
         lease_s=settings.fleet.lease_seconds,
         max_deliveries=settings.fleet.max_deliveries,
+        callbacks=build_callbacks(settings),
     )
     worker = Worker(
         link,

@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from meeting_assistant.config import Settings
+from meeting_assistant.config.values import ProviderOptions
 from meeting_assistant.domain.ports import LlmCallLog, LlmProvider
 from meeting_assistant.observability import llm_latency_seconds
-from meeting_assistant.services.llm_service import Attempt, LLMService
+from meeting_assistant.services.llm_records import Attempt, KeepsLocal
+from meeting_assistant.services.llm_service import LLMService
 
 
-def build_llm_service(settings: Settings, calls: LlmCallLog | None = None) -> LLMService:
-    """The providers that are configured, in the order that is configured; `calls` records who saw what."""
+def build_llm_service(
+    settings: Settings, calls: LlmCallLog | None = None, keeps_local: KeepsLocal | None = None
+) -> LLMService:
+    """The providers that are configured, in the order that is configured; `calls` records who saw what, `keeps_local`
+    says which meetings must stay."""
 
     def observe(attempt: Attempt) -> None:
         llm_latency_seconds.labels(attempt.provider).observe(attempt.seconds)
@@ -32,6 +37,7 @@ def build_llm_service(settings: Settings, calls: LlmCallLog | None = None) -> LL
             if options.context_tokens is not None
         },
         calls=calls,
+        keeps_local=keeps_local,
         on_attempt=observe,
     )
 
@@ -41,26 +47,28 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
     from meeting_assistant.adapters.llm.anthropic import VERSION as ANTHROPIC_VERSION
     from meeting_assistant.adapters.llm.anthropic import AnthropicMessages
     from meeting_assistant.adapters.llm.gemini import GeminiGenerate
-    from meeting_assistant.adapters.llm.http import JsonHttp
+    from meeting_assistant.adapters.llm.http import JsonHttp, is_inside
     from meeting_assistant.adapters.llm.openai_chat import CLOUD, LOCAL, OpenAiChat, join_url
 
+    own = next((options for key, options in settings.llm_options.items() if key == name), ProviderOptions())
+
     def reach(base_url: str, headers: Mapping[str, str]) -> JsonHttp:
-        own = next(
-            (options.timeout_seconds for key, options in settings.llm_options.items() if key == name), None
-        )
-        return JsonHttp(name, base_url, headers, timeout_s=own or settings.llm_timeout_seconds)
+        timeout_s = own.timeout_seconds or settings.llm_timeout_seconds
+        return JsonHttp(name, base_url, headers, timeout_s=timeout_s)
 
     match name:
         case "vllm":
             base = settings.vllm_base_url
-            http = reach(base, bearer(settings.vllm_api_key))
+            url = join_url(base, settings.vllm_completions_endpoint)
             return OpenAiChat(
                 name,
-                http=http,
-                url=join_url(base, settings.vllm_completions_endpoint),
+                http=reach(url, bearer(settings.vllm_api_key)),
+                url=url,
                 model=settings.vllm_model_id,
                 dialect=LOCAL,
-                is_local=True,
+                # Its name says nothing of where it runs.
+                is_local=own.is_local if own.is_local is not None else is_inside(url),
+                effort=own.effort,
                 models_url=join_url(base, "/v1/models"),
                 is_model_chosen=settings.is_set("vllm_model_id"),
                 is_shy=not settings.is_set("vllm_base_url"),
@@ -79,7 +87,15 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
             endpoint, model = settings.azure_openai_endpoint, settings.azure_openai_deployment
             http = reach(endpoint, {"api-key": settings.azure_openai_api_key.get_secret_value()})
             url = azure_url(endpoint, model, settings.azure_openai_api_version)
-            return OpenAiChat(name, http=http, url=url, model=model, dialect=CLOUD, is_local=http.is_loopback)
+            return OpenAiChat(
+                name,
+                http=http,
+                url=url,
+                model=model,
+                dialect=CLOUD,
+                is_local=http.is_loopback,
+                effort=own.effort,
+            )
         case "anthropic" if settings.anthropic_api_key:
             key = settings.anthropic_api_key.get_secret_value()
             base, model = settings.anthropic_base_url, settings.anthropic_model_id
@@ -90,11 +106,15 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
             base, model = settings.google_gemini_base_url, settings.google_gemini_model_id
             http = reach(base, {"x-goog-api-key": settings.google_gemini_api_key.get_secret_value()})
             url = join_url(base, f"/models/{model}:generateContent")
-            return GeminiGenerate(name, http=http, url=url, model=model, is_local=http.is_loopback)
+            return GeminiGenerate(
+                name, http=http, url=url, model=model, is_local=http.is_loopback, effort=own.effort
+            )
         case _:
             return None
     url = join_url(base, "/chat/completions")
-    return OpenAiChat(name, http=http, url=url, model=model, dialect=CLOUD, is_local=http.is_loopback)
+    return OpenAiChat(
+        name, http=http, url=url, model=model, dialect=CLOUD, is_local=http.is_loopback, effort=own.effort
+    )
 
 
 def bearer(key: SecretStr | None) -> dict[str, str]:

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from meeting_assistant.adapters.storage.database import Database
 
 
-def build_diarization(settings: Settings) -> DiarizationService:
-    """Live, the embedded engine; after the meeting the wished one, or what stands in for it."""
+def build_diarization(settings: Settings, *, has_final_pass: bool = True) -> DiarizationService:
+    """Live, the embedded engine; after the meeting the wished one, or what stands in for it.
+
+    `has_final_pass`: False where nobody hears recordings out, so that their models take no memory.
+    """
     from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
     from meeting_assistant.adapters.diarization.nemo import NemoDiarizer
     from meeting_assistant.adapters.diarization.pyannote import PyannoteDiarizer
@@ -26,8 +29,22 @@ def build_diarization(settings: Settings) -> DiarizationService:
     }
     return DiarizationService(
         EmbeddedVoices() if "embedded" in choice.chain else None,
-        [engines[name] for name in choice.chain if name in engines],
+        [engines[name] for name in choice.chain if name in engines and has_final_pass],
     )
+
+
+def notes_on_speakers(settings: Settings) -> list[str]:
+    """What an operator may expect of the settings and does not get, for `/health`."""
+    chain = choose_diarization(
+        settings.diarization_engine, is_nemo_wanted=settings.nemo_diarization_enabled
+    ).chain
+    if settings.hf_token is None or "pyannote" in chain:
+        return []
+    note = (
+        f"HF_TOKEN is set and not used: DIARIZATION_ENGINE is {settings.diarization_engine}. Set "
+        "DIARIZATION_ENGINE=pyannote to have pyannote hear the whole recording after each meeting."
+    )
+    return [note]
 
 
 def build_voice_profiles(settings: Settings, database: Database) -> VoiceProfileStore:

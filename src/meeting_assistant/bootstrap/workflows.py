@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import ConfigurationError
@@ -11,7 +13,7 @@ from meeting_assistant.domain.workflows import Delivery, MeetingOutcome
 from meeting_assistant.integrations import registry
 from meeting_assistant.integrations.audit_log import AuditLogIntegration
 from meeting_assistant.integrations.dispatcher import Dispatcher
-from meeting_assistant.integrations.workflows import Workflows
+from meeting_assistant.integrations.workflows import ReadOutcome, Workflows
 from meeting_assistant.services.exports import export
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - addresses to replace, not to listen on
@@ -46,25 +48,27 @@ def build_workflows(
     return workflows, dispatcher
 
 
-def outcome_reader(meetings: MeetingStore, address: str) -> Callable[[str], Awaitable[MeetingOutcome]]:
+def outcome_reader(meetings: MeetingStore, address: str) -> ReadOutcome:
     """What there is to know of a meeting, read anew each time; `address` is that of the web app."""
     from meeting_assistant.adapters.llm.embedded.next_meeting import find_next_meetings
 
-    async def read(meeting_id: str) -> MeetingOutcome:
+    async def read(meeting_id: str, *, has_markdown: bool = True) -> MeetingOutcome:
         meeting = await meetings.get(meeting_id)
         transcript = await meetings.transcript(meeting_id)
         minutes = await meetings.minutes(meeting_id)
         outcome = MeetingOutcome(
             meeting=meeting, transcript=transcript, minutes=minutes, link=f"{address}/#/meetings/{meeting_id}"
         )
-        return MeetingOutcome(
-            meeting=meeting,
-            transcript=transcript,
-            minutes=minutes,
-            link=outcome.link,
-            next_meetings=find_next_meetings(transcript, outcome.began.date()),
-            markdown=export(meeting, transcript, minutes, "md").text,
-        )
+
+        def complete() -> MeetingOutcome:
+            return replace(
+                outcome,
+                next_meetings=find_next_meetings(transcript, outcome.began.date()),
+                markdown=export(meeting, transcript, minutes, "md").text if has_markdown else "",
+            )
+
+        # For a long meeting that takes longer than the event loop may stand still.
+        return await asyncio.to_thread(complete)
 
     return read
 

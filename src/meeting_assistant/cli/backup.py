@@ -8,6 +8,8 @@ from rich.console import Console
 
 from meeting_assistant.adapters.storage.backup import Report, make_backup, restore, verify
 from meeting_assistant.adapters.storage.keys import load_keyring
+from meeting_assistant.adapters.storage.object_store import ObjectStore
+from meeting_assistant.bootstrap import store_address
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.domain.errors import InputError, StorageError
 
@@ -18,8 +20,8 @@ def run_backup(target: Path) -> None:
     _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)
     make_backup(settings.data_dir, target)
-    report = verify(target, load_keyring(settings.audio_encryption_keys(), settings.data_dir))
-    _tell(report, console)
+    report = _verify(target, settings)
+    _tell(report, settings, console)
     console.print(
         "Keys are not in it. Keep a copy of AUDIO_ENCRYPTION_KEY (or of audio.key in DATA_DIR) elsewhere: "
         "without it the recordings in this backup open for nobody.",
@@ -32,7 +34,8 @@ def _check_sqlite(settings: Settings) -> None:
     if settings.database_url is not None:
         raise InputError(
             "`backup` and `restore` know SQLite; the meetings of this server are in PostgreSQL.",
-            "Use pg_dump or your provider's backups, and copy DATA_DIR/audio and DATA_DIR/uploads of every gateway.",
+            "Use pg_dump or your provider's backups, and copy DATA_DIR/audio and DATA_DIR/uploads of every gateway, "
+            "and the object store of AUDIO_STORE_URL.",
         )
 
 
@@ -41,15 +44,21 @@ def run_restore(source: Path, *, is_verify: bool) -> None:
     settings = load_settings()
     _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)
-    report = verify(source, load_keyring(settings.audio_encryption_keys(), settings.data_dir))
-    _tell(report, console)
+    report = _verify(source, settings)
+    _tell(report, settings, console)
     _raise_problems(report)
     if not is_verify:
         restore(source, settings.data_dir)
         console.print(f"Restored into {settings.data_dir}.", markup=False)
 
 
-def _tell(report: Report, console: Console) -> None:
+def _verify(folder: Path, settings: Settings) -> Report:
+    address = store_address(settings)
+    objects = None if address is None else ObjectStore(address)
+    return verify(folder, load_keyring(settings.audio_encryption_keys(), settings.data_dir), objects)
+
+
+def _tell(report: Report, settings: Settings, console: Console) -> None:
     console.print(
         f"{report.meetings} meetings, {report.recordings} recordings opened ({report.seconds / 60:.1f} minutes).",
         markup=False,
@@ -58,6 +67,21 @@ def _tell(report: Report, console: Console) -> None:
         console.print(
             f"{report.without_sound} finished meetings have words and no sound: they were recorded in memory, or "
             "their recordings are gone.",
+            markup=False,
+        )
+    if not report.elsewhere:
+        return
+    console.print(
+        f"{report.elsewhere} recordings are in the object store: their keys are in this backup, their sound is not. "
+        "Back the store up by its own means (versions, replication).",
+        markup=False,
+    )
+    if report.missing_elsewhere is None:
+        console.print("The store was not asked for them: AUDIO_STORE_URL is not set.", markup=False)
+    else:
+        console.print(
+            f"{store_address(settings)} has {report.elsewhere - report.missing_elsewhere} of them in their full length "
+            f"(not read); {report.missing_elsewhere} are missing, most likely deleted since.",
             markup=False,
         )
 

@@ -49,6 +49,7 @@ async def _check_all(services: Services) -> list[CheckResult]:
         await _timed("Voice activity", lambda: _voice_activity(services)),
         await _timed("Database", lambda: _database(services)),
         await _timed("Audio journal", lambda: _journal(services)),
+        *await _object_store(services),
         await _timed("Minutes (embedded)", lambda: _minutes(services)),
         *await services.llm.check(),
     ]
@@ -126,25 +127,38 @@ async def _database(services: Services) -> str:
 
 
 async def _journal(services: Services) -> str:
-    if services.audio is None:
+    if services.recordings.audio is None:
         return "not used: AUDIO_STORAGE=memory"
     return await asyncio.to_thread(_try_journal, services)
 
 
 def _try_journal(services: Services) -> str:
-    assert services.audio is not None
+    assert services.recordings.audio is not None
     meeting_id, sound = str(uuid_utils.uuid7()), secrets.token_bytes(32_000)
-    journal = services.audio.create(meeting_id)
+    journal = services.recordings.audio.create(meeting_id)
     try:
         journal.append(sound)
         journal.close()
-        journal = services.audio.open(meeting_id)
+        journal = services.recordings.audio.open(meeting_id)
         if journal.read(0, len(sound)) != sound:
             raise StorageError("The journal gave back other bytes than were written.", "Check the disk.")
     finally:
         journal.close()
-        services.audio.delete(meeting_id)
+        services.recordings.audio.delete(meeting_id)
     return "one second written, synced, read back, deleted"
+
+
+async def _object_store(services: Services) -> list[CheckResult]:
+    """Only where there is one."""
+    objects = services.recordings.objects
+    if objects is None:
+        return []
+
+    async def check() -> str:
+        await asyncio.to_thread(objects.check)
+        return f"{objects.address}: an object written, read back, deleted"
+
+    return [await _timed("Object store", check)]
 
 
 async def _minutes(services: Services) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import secrets
 import sys
+from collections import Counter
+from collections.abc import AsyncIterator
 
 from pydantic import SecretStr
 from rich.console import Console
@@ -15,11 +18,12 @@ from rich.table import Table
 from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.journal_keys import KeyUse, rotate_all, uses_of_keys
 from meeting_assistant.adapters.storage.keys import KeyRing, load_keyring, new_key
+from meeting_assistant.adapters.storage.sql_recordings import SqlRecordings
 from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
 from meeting_assistant.bootstrap import audio_directory, database_path, database_url
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.config.values import token_grants
-from meeting_assistant.domain.errors import InputError
+from meeting_assistant.domain.errors import AudioDecryptionError, InputError
 
 
 def print_new_key() -> None:
@@ -48,8 +52,8 @@ def show_key_status(*, is_json: bool) -> int:
     """0 when every recording and every voice can be opened."""
     settings = load_settings()
     ring = load_keyring(settings.audio_encryption_keys(), settings.data_dir)
-    voices = asyncio.run(_voices(settings, ring)) if ring is not None else {}
-    uses = uses_of_keys(audio_directory(settings.data_dir), ring, voices)
+    elsewhere, voices = asyncio.run(_needed_in_database(settings, ring))
+    uses = uses_of_keys(audio_directory(settings.data_dir), ring, elsewhere, voices)
     if is_json:
         json.dump([use.as_dict() for use in uses], sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -87,32 +91,51 @@ def rotate_keys() -> int:
     console.print(
         f"{done} recordings moved to key {ring.fingerprint}; {failed} could not be moved.", markup=False
     )
-    unopened = asyncio.run(_rotate_voices(settings, ring))
+    moved, elsewhere, unopened = asyncio.run(_rotate_in_database(settings, ring))
+    for meeting_id, trouble in elsewhere:
+        console.print(f"{meeting_id}: {trouble}", markup=False)
+    if moved or elsewhere:
+        console.print(
+            f"In the object store: {moved} recordings moved to key {ring.fingerprint}; {len(elsewhere)} could not "
+            "be moved.",
+            markup=False,
+        )
     if unopened:
         console.print(f"{unopened} voices that are known again could not be moved.", markup=False)
-    return 1 if failed or unopened else 0
+    return 1 if failed or elsewhere or unopened else 0
 
 
-async def _voices(settings: Settings, ring: KeyRing) -> dict[str, int]:
-    """How many voices need each key."""
+async def _rotate_in_database(
+    settings: Settings, ring: KeyRing
+) -> tuple[int, list[tuple[str, AudioDecryptionError]], int]:
+    """Keys of recordings in the object store, which are kept in the database, and voices. Returns how many recordings
+    were moved, which could not be, and how many voices could not be."""
+    async with _database(settings) as database:
+        if database is None:
+            return 0, [], 0
+        moved, failed = await SqlRecordings(database).rewrap(ring)
+        return moved, failed, await SqlVoiceProfiles(database, ring, "").rewrap()
+
+
+async def _needed_in_database(settings: Settings, ring: KeyRing | None) -> tuple[Counter[str], Counter[str]]:
+    """Keys of recordings in the object store, and of voices."""
+    async with _database(settings) as database:
+        if database is None:
+            return Counter(), Counter()
+        voices = Counter() if ring is None else await SqlVoiceProfiles(database, ring, "").uses_of_keys()
+        return await SqlRecordings(database).needed_keys(), voices
+
+
+@contextlib.asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Database | None]:
+    """None where there is none yet: looking makes none."""
     if settings.database_url is None and not database_path(settings.data_dir).exists():
-        return {}
+        yield None
+        return
     database = Database(database_url(settings))
     try:
         await database.open()
-        return await SqlVoiceProfiles(database, ring, "").uses_of_keys()
-    finally:
-        await database.close()
-
-
-async def _rotate_voices(settings: Settings, ring: KeyRing) -> int:
-    """Returns how many could not be moved."""
-    if settings.database_url is None and not database_path(settings.data_dir).exists():
-        return 0
-    database = Database(database_url(settings))
-    try:
-        await database.open()
-        return await SqlVoiceProfiles(database, ring, "").rewrap()
+        yield database
     finally:
         await database.close()
 

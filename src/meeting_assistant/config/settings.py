@@ -17,6 +17,7 @@ from meeting_assistant.config.values import (
     ApiTokens,
     AsrServer,
     AsrServerOptions,
+    AudioStoreUrl,
     ClientLimitOptions,
     ClientLimits,
     DatabaseUrl,
@@ -137,6 +138,12 @@ class Settings(BaseSettings):
     """Keys that protect recordings: the first encrypts, all decrypt, which is how keys are changed. Without
     any, one is generated into `DATA_DIR`; keep a copy of it elsewhere. `meeting-assistant keygen` makes one,
     `keys status` says which recordings need which key, `keys rotate` moves them to the first one."""
+    audio_store_url: AudioStoreUrl | None = None
+    """Where the recordings of finished meetings go, so that they outlive this machine's disk and every gateway can play
+    them: `s3://bucket/prefix` (Amazon's, or `s3://KEY:SECRET@bucket/prefix?endpoint=https://minio:9000&region=…`;
+    without a key that of the environment or of the machine's role) or `file:///folder` on a disk that is shared. They
+    stay encrypted; all gateways need the same `AUDIO_ENCRYPTION_KEY`. Treated as a secret. S3 needs
+    `meeting-assistant[s3]`. Unset: recordings stay in `DATA_DIR`."""
     strict_keys: bool = False
     """Refuse to start when a stored recording needs a key that is not configured. By default the server starts, new
     meetings work, and old ones answer `Audio decryption failed`."""
@@ -190,17 +197,19 @@ class Settings(BaseSettings):
     """Who tells voices apart. While people talk the embedded engine always does; with `pyannote` or `nemo` that one
     hears the whole recording after the meeting and has the last word. Both are extras to install; what is missing is
     named in `/health` and in every meeting's errors, and the next best one stands in (`nemo`, `pyannote`, `embedded`).
-    `off` leaves all utterances without a speaker."""
+    Only these two mark where people speak at once in one channel. `off` leaves all utterances without a speaker."""
     diarization_model_id: str = Field(
         default="pyannote/speaker-diarization-community-1", min_length=1, max_length=400
     )
     """Pyannote's pipeline: an id on the model hub, or a folder that holds it, which needs no token and no network."""
     diarization_timeout_seconds: float = Field(default=120, ge=0, le=86_400)
-    """Minutes wait for speakers no longer than this; labels that come later are told then."""
+    """Minutes wait for speakers no longer than this; labels that come later are told then, also after a restart."""
     hf_token: SecretStr | None = None
-    """Hugging Face token for pyannote's model, whose terms have to be accepted on its page once."""
+    """Hugging Face token for pyannote's model, whose terms have to be accepted on its page once. By itself it changes
+    nothing: set `DIARIZATION_ENGINE=pyannote`."""
     nemo_diarization_enabled: bool = False
-    """Asks for NVIDIA NeMo (streaming Sortformer, up to four speakers), as `DIARIZATION_ENGINE=nemo` does."""
+    """Asks for NVIDIA NeMo (streaming Sortformer, up to four speakers), as `DIARIZATION_ENGINE=nemo` does. Where more
+    were heard while people talked, the labels of the embedded engine stay."""
 
     # --- Work off the hot path ----------------------------------------------------------------------------
 
@@ -215,7 +224,10 @@ class Settings(BaseSettings):
     """How a fleet works together. `FLEET__LEASE_SECONDS=3`: a worker that is silent for so long has lost its jobs to
     another one. `FLEET__MAX_DELIVERIES=3`: a job that was begun so often and never ended is put aside.
     `FLEET__SLOTS=8`: live meetings that one worker holds at the same time. `FLEET__NAME`: what this machine is called
-    in logs and metrics (unset: its host name)."""
+    in logs and metrics (unset: its host name). `FLEET__CALLBACK_URL`: this gateway's address as workers reach it,
+    such as `http://gateway-1:8000` or `ws://gateway-1:8000`: results come there by signed POST or WebSocket instead of
+    through Redis. `FLEET__CALLBACK_SECRET`: signs them, the same on all machines (`whsec_` and base64; several, comma
+    separated, while it is changed: the first signs)."""
     redis_url: RedisUrl | None = None
     """Redis for `ORCHESTRATOR_BACKEND=redis`: `redis://:password@host:6379/0` (treated as a secret). It only carries
     work; what has to be kept is in the database and in the recordings."""
@@ -236,7 +248,10 @@ class Settings(BaseSettings):
     llm_options: LlmOptions = Field(default_factory=dict)
     """What differs from provider to provider: `LLM_OPTIONS__VLLM__TIMEOUT_SECONDS=30` is how long one of its answers
     may take (unset: `LLM_TIMEOUT_SECONDS`); `LLM_OPTIONS__VLLM__CONTEXT_TOKENS=8192` is how much its model reads and
-    writes in all (unset: what the server says, else 8192)."""
+    writes in all (unset: what the server says, else 8192); `LLM_OPTIONS__OPENAI__EFFORT=low` is how long a model that
+    thinks may think, in the words of OpenAI, Azure, xAI, Gemini or of a vLLM whose model thinks always (unset: vLLM is
+    told not to think, the others decide); `LLM_OPTIONS__VLLM__IS_LOCAL=true` says that a vLLM runs on your own machines
+    although its address is not one of this machine or of a private network."""
     llm_local_only: bool = False
     """Forbids every provider outside your own machines, whatever else is configured. A person (in the preferences) and
     a meeting can forbid it for themselves too; nobody can allow what this forbids."""

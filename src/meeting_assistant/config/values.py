@@ -12,10 +12,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import NoDecode
 
 from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
+from meeting_assistant.domain.signatures import key_of
+from meeting_assistant.domain.store_address import parse_store_address
 
 ProviderName = Literal["vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded"]
 PROVIDERS: tuple[ProviderName, ...] = ("vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded")
@@ -161,6 +172,10 @@ class ProviderOptions(BaseModel):
     """How long one answer may take."""
     context_tokens: int | None = Field(default=None, ge=2048, le=10_000_000)
     """How much its model reads and writes in all."""
+    effort: str | None = Field(default=None, pattern=r"^[a-z]{2,16}$")
+    """How long a model that thinks may think, in the words of the service: `low`."""
+    is_local: bool | None = None
+    """Of vLLM: that it runs on your own machines, or does not, whatever its address looks like."""
 
 
 class Endpointing(BaseModel):
@@ -192,6 +207,13 @@ class AsrServer(BaseModel):
     api_key: SecretStr | None = None
 
 
+def _callback_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ValueError("CALLBACK_URL does not begin with http(s):// or ws(s)://")
+    return value.rstrip("/")
+
+
 class Fleet(BaseModel):
     """How a fleet works together."""
 
@@ -201,6 +223,21 @@ class Fleet(BaseModel):
     max_deliveries: int = Field(default=3, ge=1, le=100)
     slots: int = Field(default=8, ge=1, le=1000)
     name: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    callback_url: Annotated[str, AfterValidator(_callback_url)] | None = None
+    callback_secret: SecretStr | None = None
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _is_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        for one in split_keys(secret):
+            key_of(one)
+        return secret
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> Fleet:
+        if self.callback_url is not None and self.callback_secret is None:
+            raise ValueError("CALLBACK_URL needs a CALLBACK_SECRET")
+        return self
 
 
 def _database_url(url: SecretStr) -> SecretStr:
@@ -208,6 +245,11 @@ def _database_url(url: SecretStr) -> SecretStr:
     if not separator or scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or not rest:
         raise ValueError("it does not begin with postgresql://")
     return SecretStr(f"postgresql+asyncpg://{rest}")
+
+
+def _audio_store_url(url: SecretStr) -> SecretStr:
+    parse_store_address(url.get_secret_value())
+    return url
 
 
 def _redis_url(url: SecretStr) -> SecretStr:
@@ -233,8 +275,8 @@ Names = Annotated[CommaList, Allowed("names, comma separated")]
 LlmOptions = Annotated[
     dict[ProviderName, ProviderOptions],
     Allowed(
-        f"LLM_OPTIONS__PROVIDER__TIMEOUT_SECONDS (above 0 and up to 3600) and __CONTEXT_TOKENS (from 2048), where "
-        f"PROVIDER is one of {', '.join(PROVIDERS)}"
+        f"LLM_OPTIONS__PROVIDER__TIMEOUT_SECONDS (above 0 and up to 3600), __CONTEXT_TOKENS (from 2048), __EFFORT (a "
+        f"word such as low) and __IS_LOCAL (true or false), where PROVIDER is one of {', '.join(PROVIDERS)}"
     ),
 ]
 EndpointingOptions = Annotated[
@@ -255,12 +297,18 @@ AsrServerOptions = Annotated[
 FleetOptions = Annotated[
     Fleet,
     Allowed(
-        "FLEET__LEASE_SECONDS (0.3 to 300), __MAX_DELIVERIES (1 to 100), __SLOTS (1 to 1000) and __NAME (letters, "
-        "digits, dots and dashes)"
+        "FLEET__LEASE_SECONDS (0.3 to 300), __MAX_DELIVERIES (1 to 100), __SLOTS (1 to 1000), __NAME (letters, "
+        "digits, dots and dashes), __CALLBACK_URL (http(s):// or ws(s)://) and __CALLBACK_SECRET (whsec_ and 24 to 64 "
+        "bytes in base64; several, comma separated)"
     ),
 ]
 DatabaseUrl = Annotated[
     SecretStr, AfterValidator(_database_url), Allowed("an address that begins with postgresql://")
+]
+AudioStoreUrl = Annotated[
+    SecretStr,
+    AfterValidator(_audio_store_url),
+    Allowed("s3://bucket/prefix or file:///folder"),
 ]
 RedisUrl = Annotated[
     SecretStr, AfterValidator(_redis_url), Allowed("an address that begins with redis:// or rediss://")

@@ -171,7 +171,7 @@ class LlmError(MeetingAssistantError):
 
     Codes: `llm_unavailable`, `llm_timeout`, `llm_rate_limited` (these may pass: `retryable`); `llm_auth`,
     `llm_model_missing`, `llm_rejected`, `llm_format_unsupported`, `llm_context_overflow`, `llm_truncated`,
-    `llm_refused`, `llm_bad_output`, `llm_no_provider`, `llm_all_failed`.
+    `llm_refused`, `llm_bad_output`, `llm_not_recorded`, `llm_kept_local`, `llm_no_provider`, `llm_all_failed`.
     """
 
     code = "llm"
@@ -185,8 +185,11 @@ class LlmError(MeetingAssistantError):
         retry_after_s: float | None = None,
         context_limit: int | None = None,
         causes: Sequence[str] = (),
+        was_sent: bool = True,
     ) -> None:
         super().__init__(message, remedy, code=code)
+        self.was_sent = was_sent
+        """False: certainly nothing of the question reached the server."""
         self.retryable = self.code in {"llm_unavailable", "llm_timeout", "llm_rate_limited"}
         self.causes = tuple(causes)
         """Codes of the failures that it sums up."""

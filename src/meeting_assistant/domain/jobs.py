@@ -34,6 +34,9 @@ class InferenceJob(BaseModel):
     gateway: str = ""
     """The machine that holds the meeting and is told what comes of it; empty where there is only one."""
 
+    reply: str = ""
+    """The gateway's own address for results (`http(s)://` or `ws(s)://`); empty: its inbox in Redis."""
+
     @property
     def key(self) -> str:
         """Idempotency key."""

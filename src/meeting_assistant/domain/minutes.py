@@ -58,6 +58,8 @@ class Provenance(_Record):
 
     provider: str
     """`embedded`, `vllm`, `openai`…"""
+    others: list[str] = Field(default_factory=list)
+    """Providers that wrote other parts of a long meeting, because this one did not answer then."""
     model: str | None = None
     seconds: float = 0.0
     prompt_tokens: int | None = None
@@ -97,6 +99,8 @@ class Minutes(_Record):
     """Of the template, in its order."""
     removed: list[Item] = Field(default_factory=list)
     """What a person took out: writing the minutes again does not bring it back."""
+    numbers: dict[str, int] = Field(default_factory=dict)
+    """By what ids begin with, the highest number that was ever given: no other item gets an id again."""
     provenance: Provenance = Provenance(provider="embedded")
 
     @property

@@ -46,7 +46,8 @@ class Utterance(_Record):
     is_assigned: bool = False
     """A person said who it was: engines leave it alone."""
     overlap: bool = False
-    """Somebody else speaks during a part of it, as far as the engine can tell."""
+    """Somebody else speaks during a part of it, as far as the engine can tell. The embedded one hears that only between
+    two channels."""
     echo: str | None = None
     """Words that the other channel repeated within a second (a loudspeaker heard by a microphone), removed there."""
     text: str

@@ -17,6 +17,9 @@ from meeting_assistant.domain.transcript import Transcript
 _NAMESPACE = UUID("6f9dd1a1-7f0e-5d0c-9a52-5d7d0f6f1c3b")
 """Of the ids of deliveries (RFC 9562, version 5)."""
 
+FORGOTTEN = "forgotten"
+"""Key of an action whose words were taken off the record after it had been performed."""
+
 WORKFLOWS_STEP = "workflows"
 """The step of a finished meeting that is left open until its deliveries are in the outbox."""
 
@@ -132,7 +135,7 @@ class Delivery(_Record):
     next_at_ms: int = 0
     """Not before this time (Unix, milliseconds)."""
     is_uncertain: bool = False
-    """An attempt was cut short, so that the target may have got it already."""
+    """An attempt was cut short, so that the target may have got it already; of one that is done: perhaps twice."""
     last_error: str | None = None
     """Why the newest attempt failed, and what to do about it."""
     receipt: Receipt | None = None

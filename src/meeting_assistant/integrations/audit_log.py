@@ -2,13 +2,13 @@
 
 It tells what happened, not what was said: no title, no name of a speaker, no words, so that taking a meeting off
 the record or deleting it leaves nothing here. A line is appended in one write to a file opened for that line, so
-that several processes may append and a log rotation is followed; it is on the disk before the delivery counts as done.
+that several processes may append and a log rotation is followed. That a delivery is still to be told stands in the
+outbox until its line is on the disk: a crash or a full disk delays a line and loses none.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -21,6 +21,8 @@ from meeting_assistant.domain.errors import DeliveryError
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.options import IntegrationOptions
 
+NAMED_AFTER_THE_TITLE = frozenset({"markdown"})
+"""Integrations whose reference is a file name that holds the meeting's title."""
 SEARCHED_BYTES = 1024 * 1024
 """Of the end of the file, for a line that an attempt which was cut short may have left."""
 
@@ -51,25 +53,25 @@ class AuditLogIntegration:
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Appends it, unless an attempt that was cut short has."""
-        await self._append({"id": delivery.id, **delivery.action.payload}, is_repeated=delivery.is_uncertain)
+        await self._append({"id": delivery.id, **delivery.action.payload}, may_be_there=delivery.is_uncertain)
         return Receipt()
 
     async def note(self, delivery: Delivery) -> None:
-        """Take down what became of a delivery. Raises DeliveryError."""
+        """Take down what became of a delivery, unless it is there. Raises DeliveryError."""
         if delivery.integration != self.name:
-            await self._append(_delivery_line(delivery), is_repeated=False)
+            await self._append(_delivery_line(delivery), may_be_there=True)
 
     async def test(self) -> str:
         """Appends a line."""
-        await self._append({"type": "test", "at": _time(None)}, is_repeated=False)
+        await self._append({"type": "test", "at": _time(None)}, may_be_there=False)
         return f"A line was appended to {self._path}."
 
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def _append(self, line: Mapping[str, JsonValue], *, is_repeated: bool) -> None:
+    async def _append(self, line: Mapping[str, JsonValue], *, may_be_there: bool) -> None:
         try:
-            await asyncio.to_thread(_append, self._path, line, is_repeated=is_repeated)
+            await asyncio.to_thread(_append, self._path, line, may_be_there=may_be_there)
         except OSError as error:
             raise DeliveryError(
                 f"The audit log cannot be written ({error.strerror or type(error).__name__}).",
@@ -79,13 +81,17 @@ class AuditLogIntegration:
             ) from error
 
 
-def _append(path: Path, line: Mapping[str, JsonValue], *, is_repeated: bool) -> None:
-    if is_repeated and _holds(path, str(line["id"])):
-        return
+def _append(path: Path, line: Mapping[str, JsonValue], *, may_be_there: bool) -> None:
     content = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        if _is_torn(path):
+        # All of it is asked of this one file, also when the log is rotated meanwhile.
+        size = os.fstat(file).st_size
+        searched = min(SEARCHED_BYTES if may_be_there else 1, size)
+        end = os.pread(file, searched, size - searched)
+        if may_be_there and content in _whole_lines(end):
+            return
+        if end and not end.endswith(b"\n"):
             content = b"\n" + content  # the beginning of a line whose writer died
         while content:
             content = content[os.write(file, content) :]
@@ -94,21 +100,9 @@ def _append(path: Path, line: Mapping[str, JsonValue], *, is_repeated: bool) -> 
         os.close(file)
 
 
-def _is_torn(path: Path) -> bool:
-    with path.open("rb") as file:
-        with contextlib.suppress(OSError):
-            file.seek(-1, os.SEEK_END)
-        return file.read(1) not in (b"", b"\n")
-
-
-def _holds(path: Path, line_id: str) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - SEARCHED_BYTES))
-            lines = file.read().split(b"\n")[:-1]  # the last one has no end: it does not count
-    except FileNotFoundError:
-        return False
-    return any(f'"id": "{line_id}"'.encode() in line and line.endswith(b"}") for line in lines)
+def _whole_lines(content: bytes) -> set[bytes]:
+    """The last one may have no end: it does not count."""
+    return {line for line in content.splitlines(keepends=True) if line.endswith(b"\n")}
 
 
 def _meeting_line(outcome: MeetingOutcome) -> dict[str, JsonValue]:
@@ -143,9 +137,16 @@ def _delivery_line(delivery: Delivery) -> dict[str, JsonValue]:
         "integration": delivery.integration,
         "state": delivery.state.value,
         "attempts": delivery.attempts,
-        "reference": delivery.receipt.reference if delivery.receipt else None,
+        "is_uncertain": delivery.is_uncertain,
+        "reference": _reference(delivery),
         "url": delivery.receipt.url if delivery.receipt else None,
     }
+
+
+def _reference(delivery: Delivery) -> str | None:
+    if delivery.receipt is None or delivery.integration in NAMED_AFTER_THE_TITLE:
+        return None
+    return delivery.receipt.reference
 
 
 def _time(at_ms: int | None) -> str:

@@ -101,7 +101,9 @@ def _entry(
         title=cut(title, MAX_TITLE),
         day=day,
         at=at,
-        description="\n".join([*quotes, f"Said in: {outcome.title}"]),
+        description="\n".join(
+            [*([title] if len(title) > MAX_TITLE else []), *quotes, f"Said in: {outcome.title}"]
+        ),
         link=link,
         stamp=datetime.fromtimestamp(outcome.meeting.created_at_ms / 1000, tz=UTC),
     )

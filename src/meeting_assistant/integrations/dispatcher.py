@@ -1,7 +1,8 @@
 """Takes deliveries out of the outbox and performs them, again and again until they are done or given up.
 
 At least once, under one id: an attempt is counted and leased before it is made, and what a dead process had in hand is
-taken up as uncertain. Where the target can tell what it got already, that makes it exactly once.
+taken up as uncertain. Where the target can tell what it got already, that makes it exactly once. What became of a
+delivery is told to the audit log afterwards, and again until the log has it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import DeliveryError, MeetingAssistantError
 from meeting_assistant.domain.ports import DeliveryStore, Integration
 from meeting_assistant.domain.workflows import Delivery, DeliveryState, Receipt
+from meeting_assistant.integrations.registry import described
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Dispatcher:
         on_settled: Callable[[Delivery], Awaitable[None]] | None = None,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
-        """`on_settled` is told of what was done or parked."""
+        """`on_settled` is told of what was done or parked, at least once; while it raises it is told again later."""
         self._integrations = integrations
         self._deliveries = deliveries
         self._pacing = pacing or Pacing()
@@ -66,6 +68,7 @@ class Dispatcher:
         self._busy: Counter[str] = Counter()
         self._running: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
+        self._telling = asyncio.Lock()
 
     def wake(self) -> None:
         """There is something to deliver."""
@@ -73,14 +76,14 @@ class Dispatcher:
 
     async def run(self, *, is_alone: bool) -> None:
         """Until cancelled. `is_alone`: no other process delivers, so that whoever was delivering is dead."""
-        if is_alone:
-            settle_ms = {
-                name: int(one.describe().settle_s * 1000) for name, one in self._integrations.items()
-            }
-            await self._deliveries.end_leases(self._now_ms(), settle_ms)
+        has_leases_of_the_dead = is_alone
         while True:
             self._news.clear()
             try:
+                if has_leases_of_the_dead:
+                    await self.end_leases()
+                    has_leases_of_the_dead = False
+                await self._tell_settled()
                 await self.start_due()
                 await self._report()
                 pause_s = await self._until_next_s()
@@ -92,6 +95,13 @@ class Dispatcher:
                     await self._news.wait()
             except TimeoutError:
                 continue
+
+    async def end_leases(self) -> None:
+        """What was being delivered by a process that is dead waits again."""
+        settle_ms = {
+            name: int(described(name, one).settle_s * 1000) for name, one in self._integrations.items()
+        }
+        await self._deliveries.end_leases(self._now_ms(), settle_ms)
 
     async def start_due(self) -> int:
         """Begin with everything whose time has come and whose integration is free. Returns how many."""
@@ -127,7 +137,7 @@ class Dispatcher:
         return [
             name
             for name, count in self._busy.items()
-            if name in self._integrations and count >= self._integrations[name].describe().parallel
+            if name in self._integrations and count >= described(name, self._integrations[name]).parallel
         ]
 
     async def _until_next_s(self) -> float:
@@ -142,10 +152,12 @@ class Dispatcher:
         try:
             settled = await self._attempt(delivery)
             outcome = settled.state.value if settled.state is not DeliveryState.PENDING else "failed"
-            if not await self._deliveries.update(settled, unless=(DeliveryState.DONE,)):
-                return  # its meeting was deleted meanwhile
-            if self._on_settled is not None and settled.state is not DeliveryState.PENDING:
-                await self._on_settled(settled)
+            is_to_note = self._on_settled is not None and settled.state is not DeliveryState.PENDING
+            if not await self._deliveries.update(
+                settled, unless=(DeliveryState.DONE,), is_to_note=is_to_note
+            ):
+                return  # its meeting was deleted meanwhile, or what it holds taken off the record
+            await self._tell_settled()
         except MeetingAssistantError as error:
             logger.exception(
                 "What came of a delivery could not be recorded.", extra=_fields(delivery, error.code)
@@ -155,6 +167,18 @@ class Dispatcher:
             obs.deliveries_total.labels(delivery.integration, outcome).inc()
             obs.delivery_seconds.labels(delivery.integration).observe(time.monotonic() - started)
             self.wake()
+
+    async def _tell_settled(self) -> None:
+        """That it is to be told stands in the outbox: neither a crash nor a full disk loses it."""
+        if self._on_settled is None:
+            return
+        async with self._telling:
+            try:
+                for settled in await self._deliveries.to_note():
+                    await self._on_settled(settled)
+                    await self._deliveries.noted(settled)
+            except DeliveryError as error:
+                logger.exception("The audit log cannot be written.", extra=obs.log_fields(code=error.code))
 
     async def _attempt(self, delivery: Delivery) -> Delivery:
         """The delivery as it is afterwards."""
@@ -186,7 +210,8 @@ class Dispatcher:
                 "state": DeliveryState.DONE,
                 "receipt": receipt,
                 "last_error": None,
-                "is_uncertain": False,
+                # Where the target cannot tell, it may have it twice now.
+                "is_uncertain": delivery.is_uncertain and not self._recognises(delivery.integration),
                 "done_at_ms": self._now_ms(),
             }
         )
@@ -204,16 +229,18 @@ class Dispatcher:
 
     def _after_failure(self, delivery: Delivery, error: DeliveryError) -> Delivery:
         integration = self._integrations.get(delivery.integration)
-        title = integration.describe().title if integration else delivery.integration
+        about = described(delivery.integration, integration) if integration else None
+        title = about.title if about else delivery.integration
         # Operators search their logs for "Slack notification failed".
         logger.warning("%s notification failed.", title, extra=_fields(delivery, error.code))
         message, may_pass = str(error), error.retryable
-        if may_pass and error.is_uncertain and delivery.is_uncertain and not _recognises(integration):
+        is_told_apart = self._recognises(delivery.integration)
+        if may_pass and error.is_uncertain and delivery.is_uncertain and not is_told_apart:
             may_pass = False
             message = f"{error.message} It may have arrived. Look there before you try again."
         is_over = not may_pass or delivery.attempts >= self._pacing.attempts
         is_uncertain = delivery.is_uncertain or error.is_uncertain
-        settle_s = integration.describe().settle_s if integration and is_uncertain else 0.0
+        settle_s = about.settle_s if about and is_uncertain else 0.0
         pause_s = max(self._pacing.pause_s(delivery.attempts), error.retry_after_s or 0.0, settle_s)
         return delivery.model_copy(
             update={
@@ -225,13 +252,13 @@ class Dispatcher:
             }
         )
 
+    def _recognises(self, name: str) -> bool:
+        integration = self._integrations.get(name)
+        return integration is not None and described(name, integration).is_exactly_once
+
     async def _report(self) -> None:
         for state, count in (await self._deliveries.pending()).items():
             obs.outbox_pending.labels(state.value).set(count)
-
-
-def _recognises(integration: Integration | None) -> bool:
-    return integration is not None and integration.describe().is_exactly_once
 
 
 def _fields(delivery: Delivery, code: str | None) -> Mapping[str, object]:

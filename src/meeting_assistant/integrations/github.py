@@ -1,22 +1,36 @@
 """GitHub Issues: one issue for each action item.
 
 GitHub has no idempotency key, so each issue carries the delivery's id in a comment that nobody sees, and an attempt
-that may have arrived looks for it among the newest issues with our label before another one is made. GitHub asks
-for one request at a time.
+that may have arrived looks for it among all issues since the delivery was planned before another one is made. Not by
+our label: GitHub leaves labels out without a word when the token's owner may not set them. GitHub asks for one
+request at a time.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
 from pydantic import Field, JsonValue, SecretStr
 
-from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
+from meeting_assistant.domain.workflows import (
+    Action,
+    Delivery,
+    Description,
+    MeetingOutcome,
+    Receipt,
+    delivery_id,
+)
 from meeting_assistant.integrations.http import Answer, HttpTarget, code_in, https_or_none
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
 from meeting_assistant.integrations.texts import markdown
 from meeting_assistant.integrations.tickets import Ticket, facts_of, headline_of, tickets_of
 
 VERSION = "2022-11-28"
-SEARCHED_ISSUES = 100
+PAGE_ISSUES = 100
+MAX_PAGES = 50
+CLOCKS_APART = timedelta(days=1)
+"""How much GitHub's clock and ours may differ."""
 
 
 class GitHubOptions(IntegrationOptions):
@@ -29,7 +43,7 @@ class GitHubOptions(IntegrationOptions):
     assignees: People = Field(default_factory=dict)
     """Who is who: `Ben=ben-on-github, Ana Lopez=ana`."""
     label: str = Field(default="meeting", max_length=50)
-    """Put on every issue; also how an issue is found again."""
+    """Put on every issue."""
     api_url: Address = "https://api.github.com"
     """Of GitHub Enterprise Server: `https://github.example.org/api/v3`."""
 
@@ -57,18 +71,21 @@ class GitHubIntegration:
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
         """One issue for each action item."""
         return [
-            Action(key=ticket.key, title=headline_of(ticket), payload=self._issue(ticket))
+            Action(
+                key=ticket.key,
+                title=headline_of(ticket),
+                payload=self._issue(ticket, delivery_id(outcome.meeting.id, self.name, ticket.key)),
+            )
             for ticket in tickets_of(outcome, self._options.assignees)
         ]
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Makes the issue, unless it is there."""
-        if delivery.is_uncertain and (found := await self._find(delivery.id)) is not None:
+        if delivery.is_uncertain and (found := await self._find(delivery)) is not None:
             return found
-        issue = {
-            **delivery.action.payload,
-            "body": f"{delivery.action.payload['body']}\n\n{_mark(delivery.id)}",
-        }
+        issue, mark = delivery.action.payload, _mark(delivery.id)
+        if mark not in str(issue["body"]):  # planned by a version that put it in here
+            issue = {**issue, "body": f"{issue['body']}\n\n{mark}"}
         answer = await self._http.send("POST", f"{self._url}/issues", body=issue)
         return self._receipt(answer.dig("number"), answer.dig("html_url"))
 
@@ -83,25 +100,29 @@ class GitHubIntegration:
         """Idempotent."""
         await self._http.close()
 
-    def _issue(self, ticket: Ticket) -> dict[str, JsonValue]:
+    def _issue(self, ticket: Ticket, marked: str) -> dict[str, JsonValue]:
         assignees: list[JsonValue] = [ticket.assignee] if ticket.assignee else []
         return {
             "title": ticket.title,
-            "body": _body(ticket),
+            "body": f"{_body(ticket)}\n\n{_mark(marked)}",
             "labels": [self._options.label],
             "assignees": assignees,
         }
 
-    async def _find(self, delivery_id: str) -> Receipt | None:
-        answer = await self._http.send(
-            "GET",
-            f"{self._url}/issues?state=all&sort=created&direction=desc&per_page={SEARCHED_ISSUES}",
-        )
-        issues = answer.json()
-        for issue in issues if isinstance(issues, list) else []:
-            if isinstance(issue, dict) and _mark(delivery_id) in str(issue.get("body")):
-                return self._receipt(issue.get("number"), issue.get("html_url"))
-        return None
+    async def _find(self, delivery: Delivery) -> Receipt | None:
+        since = datetime.fromtimestamp(delivery.created_at_ms / 1000, tz=UTC) - CLOCKS_APART
+        query = urlencode({"state": "all", "since": f"{since:%Y-%m-%dT%H:%M:%SZ}", "per_page": PAGE_ISSUES})
+        for page in range(1, MAX_PAGES + 1):
+            answer = await self._http.send("GET", f"{self._url}/issues?{query}&page={page}")
+            issues = answer.json()
+            if not isinstance(issues, list):
+                raise self._http.bad_answer("no list of issues")
+            for issue in issues:
+                if isinstance(issue, dict) and _mark(delivery.id) in str(issue.get("body")):
+                    return self._receipt(issue.get("number"), issue.get("html_url"))
+            if len(issues) < PAGE_ISSUES:
+                return None
+        raise self._http.bad_answer("more issues than can be searched")
 
     def _receipt(self, number: JsonValue, url: JsonValue) -> Receipt:
         if not isinstance(number, int):

@@ -25,6 +25,8 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 LONGEST_RETRY_AFTER_S = 24 * 3600.0
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}")
 _MAY_HAVE_ARRIVED = frozenset({500, 502, 504})
+WITHOUT_A_TIME_S = 60.0
+"""To wait when a limit is named and no time: what GitHub asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class HttpTarget:
         """The error for an answer that says no."""
         status, said = answer.status, self._explain(answer)
         because = f"HTTP {status}, {said}" if said else f"HTTP {status}"
-        if status == 429 or status == 503:
+        if status in {429, 503} or (status == 403 and _is_limit(answer.headers)):
             return DeliveryError(
                 f"{self.title} asks to wait ({because}).",
                 "It is tried again.",
@@ -229,13 +231,29 @@ def https_or_none(url: object) -> str | None:
     return url if urlsplit(url).scheme in {"http", "https"} else None
 
 
+def _is_limit(headers: Mapping[str, str]) -> bool:
+    """True for a 403 that says "not now" and not "not you", as GitHub's do."""
+    return _is_spent(headers) or bool(headers.get("retry-after", "").strip())
+
+
+def _is_spent(headers: Mapping[str, str]) -> bool:
+    return headers.get("x-ratelimit-remaining", "").strip() == "0"
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """RFC 9110: seconds, or a date."""
+    """RFC 9110: seconds, or a date. Without it, when a quota that is used up begins anew (GitHub, Jira)."""
     said = headers.get("retry-after", "").strip()
-    if said.isdigit():
-        return min(float(said), LONGEST_RETRY_AFTER_S)
+    if said.isdecimal():
+        return _bounded(float(said))
     try:
-        wait = parsedate_to_datetime(said).timestamp() - time.time()
+        return _bounded(parsedate_to_datetime(said).timestamp() - time.time())
     except (ValueError, TypeError):
+        pass
+    if not _is_spent(headers):
         return None
-    return min(max(0.0, wait), LONGEST_RETRY_AFTER_S)
+    reset = headers.get("x-ratelimit-reset", "").strip()
+    return _bounded(float(reset) - time.time()) if reset.isdecimal() else WITHOUT_A_TIME_S
+
+
+def _bounded(wait_s: float) -> float:
+    return min(max(0.0, wait_s), LONGEST_RETRY_AFTER_S)

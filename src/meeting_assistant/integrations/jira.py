@@ -14,7 +14,14 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import Field, JsonValue, SecretStr
 
-from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
+from meeting_assistant.domain.workflows import (
+    Action,
+    Delivery,
+    Description,
+    MeetingOutcome,
+    Receipt,
+    delivery_id,
+)
 from meeting_assistant.integrations.http import Answer, HttpTarget, codes_in
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
 from meeting_assistant.integrations.tickets import Ticket, facts_of, headline_of, tickets_of
@@ -73,7 +80,13 @@ class JiraIntegration:
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
         """One issue for each action item."""
         return [
-            Action(key=ticket.key, title=headline_of(ticket), payload={"fields": self._fields(ticket)})
+            Action(
+                key=ticket.key,
+                title=headline_of(ticket),
+                payload={
+                    "fields": self._fields(ticket, delivery_id(outcome.meeting.id, self.name, ticket.key))
+                },
+            )
             for ticket in tickets_of(outcome, self._options.assignees)
         ]
 
@@ -81,12 +94,13 @@ class JiraIntegration:
         """Makes the issue, unless it is there."""
         if delivery.is_uncertain and (found := await self._find(delivery.id)) is not None:
             return found
-        fields = delivery.action.payload["fields"]
+        fields, mark = delivery.action.payload["fields"], _mark(delivery.id)
         assert isinstance(fields, dict)
         labels = fields["labels"]
         assert isinstance(labels, list)
-        marked: JsonValue = {"fields": {**fields, "labels": [*labels, _mark(delivery.id)]}}
-        answer = await self._http.send("POST", f"{self._api}/issue", body=marked)
+        if mark not in labels:  # planned by a version that put it in here
+            fields = {**fields, "labels": [*labels, mark]}
+        answer = await self._http.send("POST", f"{self._api}/issue", body={"fields": fields})
         return self._receipt(answer.dig("key"))
 
     async def test(self) -> str:
@@ -112,13 +126,13 @@ class JiraIntegration:
             raise self._http.bad_answer("no key of an issue")
         return Receipt(reference=key, url=f"{self._options.url}/browse/{key}")
 
-    def _fields(self, ticket: Ticket) -> dict[str, JsonValue]:
+    def _fields(self, ticket: Ticket, marked: str) -> dict[str, JsonValue]:
         fields: dict[str, JsonValue] = {
             "project": {"key": self._options.project},
             "issuetype": {"name": self._options.issue_type},
             "summary": ticket.title,
             "description": _document(ticket) if self._is_cloud else _wiki(ticket),
-            "labels": [self._options.label],
+            "labels": [self._options.label, _mark(marked)],
         }
         if ticket.due is not None:
             fields["duedate"] = ticket.due.isoformat()

@@ -1,7 +1,8 @@
 """Linear: one issue for each action item.
 
 Linear takes an id from the client for what is made, a UUID of version 4: ours comes from the delivery's id, so that
-the same issue is never made twice.
+the same issue is never made twice. What is planned, and shown, names team and assignee by key and e-mail address;
+their ids at Linear are looked up when it is delivered.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from uuid import UUID
 from pydantic import Field, JsonValue, SecretStr
 
 from meeting_assistant.domain.errors import DeliveryError
-from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
+from meeting_assistant.domain.workflows import (
+    Action,
+    Delivery,
+    Description,
+    MeetingOutcome,
+    Receipt,
+    delivery_id,
+)
 from meeting_assistant.integrations.http import Answer, HttpTarget, code_in, https_or_none
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
 from meeting_assistant.integrations.texts import markdown
@@ -57,7 +65,11 @@ class LinearIntegration:
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
         """One issue for each action item."""
         return [
-            Action(key=ticket.key, title=headline_of(ticket), payload=self._issue(ticket))
+            Action(
+                key=ticket.key,
+                title=headline_of(ticket),
+                payload=self._issue(ticket, delivery_id(outcome.meeting.id, self.name, ticket.key)),
+            )
             for ticket in tickets_of(outcome, self._options.assignees)
         ]
 
@@ -97,8 +109,10 @@ class LinearIntegration:
         """Idempotent."""
         await self._http.close()
 
-    def _issue(self, ticket: Ticket) -> dict[str, JsonValue]:
+    def _issue(self, ticket: Ticket, marked: str) -> dict[str, JsonValue]:
         return {
+            "id": issue_id_of(marked),
+            "team": self._options.team,
             "title": ticket.title,
             "description": _description(ticket),
             "dueDate": ticket.due.isoformat() if ticket.due else None,

@@ -1,24 +1,37 @@
 """E-mail by SMTP: the minutes as text and as HTML, with due days as a calendar file.
 
-The `Message-ID` is the delivery's id, so that mail programs can tell a second copy; SMTP itself cannot: an attempt
+Each recipient is a delivery of its own, for a server may take one and refuse another; all get the same message. Its
+`Message-ID` comes from the meeting's id, so that mail programs can tell a second copy; SMTP itself cannot: an attempt
 that is cut short after the message was handed over may arrive twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import smtplib
 import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from html import escape
 from typing import Annotated, Literal
+from uuid import uuid4
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic import Field, JsonValue, SecretStr, StringConstraints, field_validator
 
 from meeting_assistant.domain.errors import DeliveryError
-from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
+from meeting_assistant.domain.workflows import (
+    Action,
+    Delivery,
+    Description,
+    MeetingOutcome,
+    Receipt,
+    delivery_id,
+)
 from meeting_assistant.integrations.calendar_events import entries_of, to_ics
 from meeting_assistant.integrations.options import IntegrationOptions, Texts
 from meeting_assistant.integrations.texts import Part, cut, headline, one_line, parts_of
@@ -74,71 +87,88 @@ class MailIntegration:
         return Description("E-mail", ", ".join(self._options.recipients))
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One message to all."""
+        """One message, for each recipient."""
         if not outcome.has_something_to_tell:
             return []
         parts, entries = parts_of(outcome), entries_of(outcome)
-        subject = cut(f"Minutes: {outcome.title}", MAX_SUBJECT)
+        message: dict[str, JsonValue] = {
+            "message_id": self._message_id(delivery_id(outcome.meeting.id, self.name, "minutes")),
+            "from": self._options.sender,
+            "to": list(self._options.recipients),
+            "subject": one_line(cut(f"Minutes: {outcome.title}", MAX_SUBJECT)),
+            "text": _text(outcome, parts),
+            "html": _html(outcome, parts),
+            "ics": to_ics(entries, outcome.title).decode() if entries else None,
+        }
         return [
             Action(
-                key="minutes",
-                title=f"Minutes to {', '.join(self._options.recipients)}",
-                payload={
-                    "subject": one_line(subject),
-                    "text": _text(outcome, parts),
-                    "html": _html(outcome, parts),
-                    "ics": to_ics(entries, outcome.title).decode() if entries else None,
-                },
+                key=f"minutes-{hashlib.sha256(recipient.encode()).hexdigest()[:16]}",
+                title=f"Minutes to {recipient}",
+                payload={"recipient": recipient, **message},
             )
+            for recipient in self._options.recipients
         ]
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Hands it to the server."""
         payload = delivery.action.payload
-        message = self._message(str(payload["subject"]), str(payload["text"]), delivery.id)
+        # Planned by a version that wrote to all at once, when it names nobody.
+        recipients = [str(payload["recipient"])] if "recipient" in payload else self._options.recipients
+        if not set(recipients) <= set(self._options.recipients):
+            raise DeliveryError(
+                "This address is not among WORKFLOWS__EMAIL__RECIPIENTS any more.",
+                "Put it back and try again, or dismiss this.",
+                code="delivery_missing",
+            )
+        message_id = str(payload.get("message_id") or self._message_id(delivery.id))
+        message = self._message(str(payload["subject"]), str(payload["text"]), message_id)
         message.add_alternative(str(payload["html"]), subtype="html")
         if payload.get("ics"):
             ics = str(payload["ics"]).encode()
             message.add_attachment(ics, maintype="text", subtype="calendar", filename="due-dates.ics")
-        await self._send(message)
+        await self._send(message, recipients)
         return Receipt(reference=str(message["Message-ID"]))
 
     async def test(self) -> str:
         """Sends a line to the recipients."""
-        await self._send(
-            self._message("Test of Meeting Assistant", "Meeting Assistant can write to you.", None)
+        message = self._message(
+            "Test of Meeting Assistant", "Meeting Assistant can write to you.", self._message_id(str(uuid4()))
         )
+        await self._send(message, self._options.recipients)
         return f"A line was handed to {self._options.host}."
 
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _message(self, subject: str, text: str, delivery_id: str | None) -> EmailMessage:
-        from datetime import UTC, datetime
-        from email.utils import make_msgid
+    def _message_id(self, unique: str) -> str:
+        return f"<{unique}@{self._options.sender.rpartition('@')[2]}>"
 
-        domain = self._options.sender.rpartition("@")[2]
+    def _message(self, subject: str, text: str, message_id: str) -> EmailMessage:
         message = EmailMessage()
         message["Subject"] = subject
         message["From"] = Address("Meeting Assistant", addr_spec=self._options.sender)
         message["To"] = tuple(Address(addr_spec=recipient) for recipient in self._options.recipients)
         message["Date"] = format_datetime(datetime.now(tz=UTC))
-        message["Message-ID"] = f"<{delivery_id}@{domain}>" if delivery_id else make_msgid(domain=domain)
+        message["Message-ID"] = message_id
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(text)
         return message
 
-    async def _send(self, message: EmailMessage) -> None:
-        await asyncio.to_thread(self._send_now, message)
+    async def _send(self, message: EmailMessage, recipients: Sequence[str]) -> None:
+        await asyncio.to_thread(self._send_now, message, recipients)
 
-    def _send_now(self, message: EmailMessage) -> None:
+    def _send_now(self, message: EmailMessage, recipients: Sequence[str]) -> None:
         is_handed_over = False
+        refused: object = None
         try:
-            with self._connect() as server:
+            with contextlib.closing(self._connect()) as server:
                 if self._options.username:
                     server.login(self._options.username, self._options.password.get_secret_value())
                 is_handed_over = True
-                server.send_message(message)
+                refused = server.send_message(message, to_addrs=recipients)
+                # What the server says to the farewell changes nothing: the message is its own by now.
+                with contextlib.suppress(OSError, smtplib.SMTPException):
+                    server.quit()
         except smtplib.SMTPAuthenticationError as error:
             raise _error("refused the name or the password", "delivery_auth", "Check them.") from error
         except smtplib.SMTPNotSupportedError as error:
@@ -147,7 +177,7 @@ class MailIntegration:
             ) from error
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
-            raise _by_code("refused every recipient", max(codes, default=550)) from error
+            raise _by_code("refused a recipient", max(codes, default=550)) from error
         except smtplib.SMTPResponseException as error:
             raise _by_code("refused the message", int(error.smtp_code)) from error
         except ssl.SSLError as error:
@@ -164,6 +194,12 @@ class MailIntegration:
                 retryable=True,
                 is_uncertain=is_handed_over,
             ) from error
+        if refused:  # only when it went to several at once
+            raise _error(
+                "took the message for some recipients and refused others",
+                "delivery_rejected",
+                "Check the addresses. A second attempt goes to all of them.",
+            )
 
     def _connect(self) -> smtplib.SMTP:
         options = self._options

@@ -1,12 +1,13 @@
 """Markdown files in a folder, one for each meeting: for Obsidian and everything else that reads such folders.
 
-A note that a person has edited is never overwritten. The front matter holds a digest of what stands beneath it; a
-note whose digest does not fit any more is left alone, and the newer text goes into a file of its own.
+A note that a person has edited is never overwritten. The front matter holds a digest of the rest of the note; one
+whose digest does not fit any more is left alone, and the newer text goes into a file of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -21,9 +22,13 @@ from meeting_assistant.integrations.options import IntegrationOptions
 from meeting_assistant.integrations.texts import one_line
 
 MAX_NAME = 80
+MAX_NAME_BYTES = 200
+"""File systems take 255 with the day, the number and the ending."""
 MAX_NAMESAKES = 1000
 _UNSAFE = re.compile(r'[\\/:*?"<>|#^\[\]\x00-\x1f\x7f]+')
-_DIGEST = re.compile(r"^meeting_assistant_digest: ([0-9a-f]{64})$", re.MULTILINE)
+_DIGEST = re.compile(r"^meeting_assistant_digest: ([0-9a-f]{64})\n", re.MULTILINE)
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links say (FAT, some shares)."""
 _MEETING = re.compile(r"^meeting_assistant_id: (\S+)$", re.MULTILINE)
 
 
@@ -98,21 +103,42 @@ def _refused(folder: Path, error: OSError) -> DeliveryError:
 
 
 def _write(folder: Path, name: str, head: str, text: str, meeting_id: str) -> Path:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    note = f"---\n{head}\nmeeting_assistant_digest: {digest}\n---\n{text}"
-    for path in _candidates(folder, name):
-        if not path.exists() or _is_ours(path, meeting_id):
-            partial = folder / f".{secrets.token_hex(8)}.partial"
-            try:
-                with partial.open("w", encoding="utf-8") as file:
-                    file.write(note)
-                    file.flush()
-                    os.fsync(file.fileno())
+    digest = _digest(f"---\n{head}\n---\n{text}")
+    note = f"---\n{head}\nmeeting_assistant_digest: {digest}\n---\n{text}".encode()
+    partial = folder / f".{secrets.token_hex(8)}.partial"
+    try:
+        with partial.open("wb") as file:
+            file.write(note)
+            file.flush()
+            os.fsync(file.fileno())
+        for path in _candidates(folder, name):
+            if _put_new(partial, path):
+                return path
+            if _is_ours(path, meeting_id):
                 partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
-            return path
-    raise FileExistsError(17, "too many notes of that name")
+                return path
+    finally:
+        partial.unlink(missing_ok=True)
+    raise FileExistsError(errno.EEXIST, "too many notes of that name")
+
+
+def _put_new(partial: Path, path: Path) -> bool:
+    """False when there is a file of that name, whoever was faster."""
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        try:
+            with path.open("xb") as file:
+                file.write(partial.read_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError:
+            return False
+    return True
 
 
 def _candidates(folder: Path, name: str) -> Iterator[Path]:
@@ -124,14 +150,19 @@ def _candidates(folder: Path, name: str) -> Iterator[Path]:
 def _is_ours(path: Path, meeting_id: str) -> bool:
     """True for a note about this meeting that nobody has touched."""
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_bytes().decode()  # with the line ends that are there
     except UnicodeDecodeError:
         return False
-    head, mark, text = content.removeprefix("---\n").partition("\n---\n")
-    meeting, digest = _MEETING.search(head), _DIGEST.search(head)
-    if not mark or meeting is None or digest is None or meeting[1] != meeting_id:
+    head = content.partition("\n---\n")[0]
+    meeting, digest = _MEETING.search(head), _DIGEST.search(content)
+    if meeting is None or digest is None or meeting[1] != meeting_id:
         return False
-    return hashlib.sha256(text.encode()).hexdigest() == digest[1]
+    return _digest(content[: digest.start()] + content[digest.end() :]) == digest[1]
+
+
+def _digest(note: str) -> str:
+    """Of all but the line that holds it."""
+    return hashlib.sha256(note.encode()).hexdigest()
 
 
 def _front_matter(outcome: MeetingOutcome) -> str:
@@ -150,4 +181,5 @@ def _front_matter(outcome: MeetingOutcome) -> str:
 
 
 def _file_name(title: str) -> str:
-    return " ".join(_UNSAFE.sub(" ", title).split()).strip(". ")[:MAX_NAME].strip(". ")
+    name = " ".join(_UNSAFE.sub(" ", title).split()).strip(". ")[:MAX_NAME]
+    return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip(". ")

@@ -6,13 +6,16 @@ it from calling anybody. A webhook has no idempotency key: an attempt that is cu
 
 from __future__ import annotations
 
+from pydantic import JsonValue
+
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.http import HttpTarget
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
-from meeting_assistant.integrations.texts import cut, headline, markdown, packed, parts_of
+from meeting_assistant.integrations.texts import headline, markdown, packed, parts_of, split
 
 MAX_TEXT = 16_000
-MAX_ITEM = 2000
+MAX_PIECE = 2000
+"""Of what was said; twice as many characters when all of them are escaped."""
 
 
 class MattermostOptions(IntegrationOptions):
@@ -52,27 +55,36 @@ class MattermostIntegration:
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Mattermost answers `ok` and nothing more."""
-        await self._http.send("POST", self._url, body=delivery.action.payload)
+        await self._post(delivery.action.payload)
         return Receipt()
 
     async def test(self) -> str:
         """Posts a line."""
-        await self._http.send("POST", self._url, body={"text": "Meeting Assistant can post here."})
+        await self._post({"text": "Meeting Assistant can post here."})
         return "A line was posted to the channel."
 
     async def close(self) -> None:
         """Idempotent."""
         await self._http.close()
 
+    async def _post(self, post: dict[str, JsonValue]) -> None:
+        answer = await self._http.send("POST", self._url, body=post)
+        if answer.text.strip() != "ok":
+            raise self._http.bad_answer("not `ok`")
+
 
 def _lines(outcome: MeetingOutcome) -> list[str]:
     lines = [
-        f"#### {markdown(cut(outcome.title, 200))}",
+        *(f"#### {markdown(piece)}" for piece in split(outcome.title, MAX_PIECE)),
         f"{markdown(headline(outcome))} · [Transcript and evidence]({outcome.link})",
     ]
     for part in parts_of(outcome):
         lines.append(f"\n**{markdown(part.title)}**")
         for line in part.lines:
-            detail = f" — **{markdown(cut(line.detail, MAX_ITEM))}**" if line.detail else ""
-            lines.append(f"* {markdown(cut(line.text, MAX_ITEM))}{detail} [▸]({line.link})")
+            pieces = [markdown(piece) for piece in split(line.text, MAX_PIECE)]
+            details = [markdown(piece) for piece in split(line.detail, MAX_PIECE) if piece]
+            pieces[-1] += "".join(f" — **{piece}**" for piece in details[:1])
+            pieces += [f"**{piece}**" for piece in details[1:]]
+            pieces[-1] += f" [▸]({line.link})"
+            lines += [f"* {pieces[0]}", *(f"  {piece}" for piece in pieces[1:])]
     return lines

@@ -6,14 +6,19 @@ Those of this package stand in a table; a package outside adds its own by an ent
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
+from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.domain.ports import Integration
+from meeting_assistant.domain.workflows import Description
 from meeting_assistant.integrations.options import IntegrationOptions, read_options
+
+logger = logging.getLogger(__name__)
 
 GROUP = "meeting_assistant.integrations"
 _OWN = {
@@ -61,6 +66,15 @@ def class_of(name: str) -> IntegrationClass:
     raise ConfigurationError(
         f"There is no integration called {name}.", f"There are: {', '.join(names())}. See docs/workflows.md."
     )
+
+
+def described(name: str, integration: Integration) -> Description:
+    """What it says about itself. One that cannot say anything is somebody's mistake, and stops nothing else."""
+    try:
+        return integration.describe()
+    except Exception:
+        logger.exception("An integration cannot describe itself.", extra=obs.log_fields(integration=name))
+        return Description(name, "unknown: it cannot describe itself")
 
 
 def build(configured: Mapping[str, Mapping[str, str]]) -> dict[str, Integration]:

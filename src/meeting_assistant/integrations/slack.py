@@ -14,14 +14,13 @@ from pydantic import JsonValue
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.http import Answer, HttpTarget, code_in
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
-from meeting_assistant.integrations.texts import Line, cut, headline, one_line, packed, parts_of
+from meeting_assistant.integrations.texts import Line, cut, headline, one_line, packed, parts_of, split
 
 MAX_BLOCKS = 50
 MAX_HEADER = 150
 MAX_SECTION = 3000
-MAX_ITEM = 400
-MAX_DETAIL = 120
-"""Five times as many characters when all of them are escaped, which a section still holds."""
+MAX_PIECE = 400
+"""Of what was said; five times as many characters when all of them are escaped, which a section still holds."""
 
 
 class SlackOptions(IntegrationOptions):
@@ -97,8 +96,10 @@ def _messages(outcome: MeetingOutcome) -> list[dict[str, JsonValue]]:
             "elements": [_text(f"{headline(outcome)} · <{outcome.link}|Transcript and evidence>")],
         },
     ]
+    if len(outcome.title) > MAX_HEADER:
+        blocks += [_section(escaped(piece)) for piece in split(outcome.title, MAX_PIECE)]
     for part in parts_of(outcome):
-        lines = [_line(line) for line in part.lines]
+        lines = [piece for line in part.lines for piece in _pieces(line)]
         texts = list(packed([f"*{escaped(part.title)}*", *lines], MAX_SECTION))
         blocks += [_section(text) for text in texts]
     pages = [blocks[start : start + MAX_BLOCKS] for start in range(0, len(blocks), MAX_BLOCKS)]
@@ -110,10 +111,16 @@ def _message(fallback: str, blocks: Sequence[JsonValue]) -> dict[str, JsonValue]
     return {"text": fallback, "blocks": list(blocks), "unfurl_links": False, "unfurl_media": False}
 
 
-def _line(line: Line) -> str:
-    # Cut before it is escaped: half an entity would be shown as it stands.
-    detail = f" — *{escaped(cut(line.detail, MAX_DETAIL))}*" if line.detail else ""
-    return f"• {escaped(cut(line.text, MAX_ITEM))}{detail} <{line.link}|▸>"
+def _pieces(line: Line) -> list[str]:
+    # Split before it is escaped: half an entity would be shown as it stands.
+    texts = [escaped(piece) for piece in split(line.text, MAX_PIECE)]
+    details = [f"*{escaped(piece)}*" for piece in split(line.detail, MAX_PIECE) if piece]
+    pieces = [f"• {texts[0]}", *texts[1:]]
+    if details and len(pieces[-1]) + len(details[0]) < MAX_SECTION // 2:
+        pieces[-1] += f" — {details.pop(0)}"
+    pieces += details
+    pieces[-1] += f" <{line.link}|▸>"
+    return pieces
 
 
 def _section(text: str) -> dict[str, JsonValue]:

@@ -15,11 +15,12 @@ from pydantic import JsonValue
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.http import HttpTarget
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
-from meeting_assistant.integrations.texts import cut, headline, parts_of
+from meeting_assistant.integrations.texts import headline, parts_of, split
 
 MAX_BYTES = 24_000
 """Of the elements of one card; the rest of the 28 KB is for what stands around them."""
-MAX_ITEM = 1000
+MAX_PIECE = 1000
+"""Characters of one element; an item that is longer becomes several."""
 
 
 class TeamsOptions(IntegrationOptions):
@@ -59,31 +60,34 @@ class TeamsIntegration:
 
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Teams answers 202 and nothing more."""
-        await self._http.send("POST", self._url, body=delivery.action.payload)
+        await self._post(delivery.action.payload)
         return Receipt()
 
     async def test(self) -> str:
         """Posts a card."""
-        await self._http.send(
-            "POST", self._url, body=_message([_block("Meeting Assistant can post here.")], None)
-        )
+        await self._post(_message([_block("Meeting Assistant can post here.")], None))
         return "A card was posted to the channel."
 
     async def close(self) -> None:
         """Idempotent."""
         await self._http.close()
 
+    async def _post(self, message: dict[str, JsonValue]) -> None:
+        answer = await self._http.send("POST", self._url, body=message)
+        if answer.text.lstrip().startswith("<"):  # a page to sign in on, with status 200
+            raise self._http.bad_answer("a web page")
+
 
 def _elements(outcome: MeetingOutcome) -> list[JsonValue]:
     elements = [
-        _block(cut(outcome.title, MAX_ITEM), weight="Bolder", size="Large"),
+        *(_block(piece, weight="Bolder", size="Large") for piece in split(outcome.title, MAX_PIECE)),
         _block(headline(outcome)),
     ]
     for part in parts_of(outcome):
         elements.append(_block(part.title, weight="Bolder"))
         for line in part.lines:
             detail = f" — {line.detail}" if line.detail else ""
-            elements.append(_block(f"• {cut(line.text, MAX_ITEM)}{cut(detail, MAX_ITEM)}"))
+            elements += [_block(piece) for piece in split(f"• {line.text}{detail}", MAX_PIECE)]
     return elements
 
 

@@ -77,6 +77,16 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def split(text: str, limit: int) -> list[str]:
+    """All of it, in pieces of at most so many characters, between words where that is possible; never empty."""
+    pieces = []
+    while len(text) > limit:
+        end = text.rfind(" ", limit // 2, limit + 1)
+        pieces.append(text[: end if end > 0 else limit])
+        text = text[len(pieces[-1]) :].lstrip()
+    return [*pieces, text] if text or not pieces else pieces
+
+
 def unmentioned(text: str) -> str:
     """With nobody notified: what was said must not call people."""
     return _MENTION.sub("@\u200b", text)

@@ -20,6 +20,8 @@ class Ticket:
 
     key: str
     title: str
+    text: str
+    """What is to be done, in full: a title may be shorter."""
     owner: str | None
     """As people call them."""
     assignee: str | None
@@ -40,10 +42,11 @@ def tickets_of(outcome: MeetingOutcome, people: Mapping[str, str]) -> list[Ticke
 
 
 def _ticket(outcome: MeetingOutcome, item: ActionItem, people: Mapping[str, str]) -> Ticket:
-    owner = outcome.owner_name(item)
+    owner, text = outcome.owner_name(item), one_line(item.text)
     return Ticket(
         key=item.id,
-        title=cut(one_line(item.text), MAX_TITLE),
+        title=cut(text, MAX_TITLE),
+        text=text,
         owner=one_line(owner) if owner else None,
         assignee=mapped(owner, people),
         due=item.due,
@@ -62,5 +65,6 @@ def headline_of(ticket: Ticket) -> str:
 
 def facts_of(ticket: Ticket) -> list[tuple[str, str]]:
     """What is known of it, with labels."""
-    facts = [("Who", ticket.owner), ("When", ticket.due_words), ("Meeting", ticket.meeting)]
+    what = ticket.text if ticket.text != ticket.title else ""
+    facts = [("What", what), ("Who", ticket.owner), ("When", ticket.due_words), ("Meeting", ticket.meeting)]
     return [(label, value) for label, value in facts if value]

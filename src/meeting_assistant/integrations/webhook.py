@@ -7,9 +7,7 @@ without a pause. A receiver that answers 410 is not asked again.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import json
 import time
 from collections.abc import Callable
@@ -18,14 +16,15 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue, SecretStr, field_validator
 
+from meeting_assistant.domain.errors import DeliveryError
 from meeting_assistant.domain.minutes import ActionItem, Item
+from meeting_assistant.domain.signatures import key_of, signature
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.http import HttpTarget
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddresses, Secrets
 
 MAX_BYTES = 20_000
 """What the specification recommends at most. Beyond it quotes are left out, then the items."""
-PREFIX = "whsec_"
 
 
 class WebhookOptions(IntegrationOptions):
@@ -40,12 +39,7 @@ class WebhookOptions(IntegrationOptions):
     @classmethod
     def _are_keys(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for secret in secrets:
-            try:
-                key = key_of(secret)
-            except ValueError:
-                key = b""
-            if not 24 <= len(key) <= 64:
-                raise ValueError("a secret is `whsec_` and 24 to 64 bytes in base64")
+            key_of(secret.get_secret_value())
         return secrets
 
 
@@ -57,7 +51,7 @@ class WebhookIntegration:
 
     def __init__(self, options: WebhookOptions, now: Callable[[], float] = time.time) -> None:
         self._urls = {_digest(url.get_secret_value()): url.get_secret_value() for url in options.urls}
-        self._keys = [key_of(secret) for secret in options.secrets]
+        self._keys = [key_of(secret.get_secret_value()) for secret in options.secrets]
         self._now = now
         self._http = HttpTarget("The webhook's receiver")
 
@@ -81,8 +75,13 @@ class WebhookIntegration:
     async def deliver(self, delivery: Delivery) -> Receipt:
         """Any 2xx is a yes."""
         url = self._urls.get(delivery.action.key.removeprefix("event-"))
-        if url is not None:
-            await self._post(url, delivery.id, delivery.action.payload)
+        if url is None:
+            raise DeliveryError(
+                "This address is not among WORKFLOWS__WEBHOOK__URLS any more.",
+                "Put it back and try again, or dismiss this.",
+                code="delivery_missing",
+            )
+        await self._post(url, delivery.id, delivery.action.payload)
         return Receipt()
 
     async def test(self) -> str:
@@ -105,18 +104,6 @@ class WebhookIntegration:
             "webhook-signature": signature(self._keys, event_id, stamp, content),
         }
         await self._http.send("POST", url, content=content, headers=headers)
-
-
-def key_of(secret: SecretStr) -> bytes:
-    """Raises ValueError when it is no base64."""
-    return base64.b64decode(secret.get_secret_value().removeprefix(PREFIX), validate=True)
-
-
-def signature(keys: list[bytes], event_id: str, stamp: str, content: bytes) -> str:
-    """One for each key, with a space between."""
-    signed = f"{event_id}.{stamp}.".encode() + content
-    digests = (hmac.new(key, signed, hashlib.sha256).digest() for key in keys)
-    return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
 
 
 def event_of(outcome: MeetingOutcome) -> dict[str, JsonValue]:

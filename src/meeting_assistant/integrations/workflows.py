@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
@@ -13,6 +15,7 @@ from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
 from meeting_assistant.domain.ports import DeliveryStore, Integration, MeetingStore
 from meeting_assistant.domain.workflows import (
+    FORGOTTEN,
     WORKFLOWS_STEP,
     Action,
     Delivery,
@@ -23,6 +26,7 @@ from meeting_assistant.domain.workflows import (
 )
 from meeting_assistant.integrations.calendar_events import CalendarEntry, entries_of, to_ics
 from meeting_assistant.integrations.dispatcher import Dispatcher
+from meeting_assistant.integrations.registry import described
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +34,13 @@ MAX_ATTEMPTS = 5
 """Of planning; they are counted before they are made."""
 MEETINGS_IN_FEED = 200
 
-ReadOutcome = Callable[[str], Awaitable[MeetingOutcome]]
+
+class ReadOutcome(Protocol):
+    """What there is to know of a meeting."""
+
+    async def __call__(self, meeting_id: str, *, has_markdown: bool = True) -> MeetingOutcome:
+        """Read anew. Without the note, which takes time to write, where nobody wants it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +108,58 @@ class Workflows:
     async def plan(self, meeting: Meeting) -> list[Delivery]:
         """What every integration that may hear of the meeting would do now, whether it is in the outbox or not.
 
-        An integration that fails is left out, and an error of the meeting says so.
+        An integration that fails is left out.
         """
+        return (await self._plan(meeting))[0]
+
+    async def _plan(self, meeting: Meeting) -> tuple[list[Delivery], list[StageError]]:
         outcome = await self._read_outcome(meeting.id)
+        before = await self._deliveries.of_meeting(meeting.id)
         planned: list[Delivery] = []
+        failures: list[StageError] = []
         for name, integration in self._integrations.items():
             if meeting.workflows is not None and name not in meeting.workflows:
                 continue
             try:
-                actions = integration.plan(outcome)
+                actions = await asyncio.to_thread(integration.plan, outcome)
             except Exception as error:
                 logger.exception(
                     "An integration could not plan.",
                     extra=obs.log_fields(meeting=meeting.id, integration=name),
                 )
-                await self._note_failed_plan(meeting.id, name, error)
+                failures.append(_failed_plan(name, error))
                 continue
-            planned += [self._delivery(meeting, name, integration, action) for action in actions]
-        return planned
+            there = [one for one in before if one.integration == name]
+            may_go = self._may_go(meeting, name, described(name, integration), there)
+            planned += [self._delivery(meeting, name, action, may_go=may_go) for action in actions]
+        return planned, failures
 
     async def run(self, meeting: Meeting) -> list[Delivery]:
-        """Put what is planned into the outbox; what is there already is left as it is. Returns what is new."""
-        added = await self._deliveries.plan(meeting.id, await self.plan(meeting), WORKFLOWS_STEP)
+        """Put what is planned into the outbox; what is there already is left as it is. Returns what is new.
+
+        An integration that cannot plan is named by an error of the meeting.
+        """
+        planned, failures = await self._plan(meeting)
+        await self._meetings.clear_errors(meeting.id, "workflows")
+        for failure in failures:
+            await self._meetings.add_error(meeting.id, failure)
+        added = await self._deliveries.plan(meeting.id, planned, WORKFLOWS_STEP)
         self._dispatcher.wake()
         logger.info("Workflows planned.", extra=obs.log_fields(meeting=meeting.id, deliveries=len(added)))
         return added
 
-    def _delivery(self, meeting: Meeting, name: str, integration: Integration, action: Action) -> Delivery:
-        # What must not leave the house leaves it only when somebody says so for this very thing.
-        may_go = name in self._approved and (integration.describe().is_local or not meeting.local_only)
+    def _may_go(self, meeting: Meeting, name: str, about: Description, before: Sequence[Delivery]) -> bool:
+        """Without a click. `before`: what the outbox holds for this integration."""
+        if name not in self._approved or (meeting.local_only and not about.is_local):
+            return False  # what must not leave the house leaves it only when somebody says so for this very thing
+        if not before:
+            return True
+        # Minutes that were written again may say the same in other words, under another id: a person can tell. What was
+        # taken off the record has to go from notes here, too, and they are known by their name.
+        is_forgotten = all(one.action.key == FORGOTTEN for one in before)
+        return is_forgotten and about.is_local and about.is_exactly_once
+
+    def _delivery(self, meeting: Meeting, name: str, action: Action, *, may_go: bool) -> Delivery:
         return Delivery(
             id=delivery_id(meeting.id, name, action.key),
             meeting_id=meeting.id,
@@ -136,21 +169,12 @@ class Workflows:
             created_at_ms=self._now_ms(),
         )
 
-    async def _note_failed_plan(self, meeting_id: str, name: str, error: Exception) -> None:
-        failure = StageError(
-            stage="workflows",
-            code="integration_failed",
-            message=f"{name} could not plan what to deliver ({type(error).__name__}).",
-            remedy="The minutes are stored. See the server's log, and report it to whoever wrote the integration.",
-        )
-        await self._meetings.add_error(meeting_id, failure)
-
     # --- what people do
 
     def configured(self) -> list[Configured]:
         """In the order in which they are shown."""
         return [
-            Configured(name, integration.describe(), name in self._approved)
+            Configured(name, described(name, integration), name in self._approved)
             for name, integration in self._integrations.items()
         ]
 
@@ -178,6 +202,12 @@ class Workflows:
         self.check_names(names)
         await self._meetings.set_workflows(meeting_id, names)
 
+    async def keep_local(self, meeting_id: str) -> None:
+        """From now on the meeting leaves the operator's machines only by a click; also what waits for its time. Raises
+        NotFoundError."""
+        inside = [name for name, one in self._integrations.items() if described(name, one).is_local]
+        await self._meetings.set_local_only(meeting_id, inside)
+
     def check_names(self, names: Sequence[str] | None) -> None:
         """Raises InputError for one that is not configured."""
         unknown = sorted(set(names or ()) - set(self._integrations))
@@ -197,18 +227,7 @@ class Workflows:
         delivery = await self._of(meeting_id, wanted)
         if delivery.state is not DeliveryState.PROPOSED:
             raise ConflictError("This does not wait for anybody.", "Read its state.")
-        meeting = await self._meetings.get(meeting_id)
-        fresh = next((one for one in await self.plan(meeting) if one.id == wanted), None)
-        if fresh is None:
-            raise ConflictError(
-                "The minutes do not hold this any more, or it may no longer go there.",
-                "Dismiss it, or add the item again.",
-            )
-        return await self._decide(
-            delivery.model_copy(update={"action": fresh.action}),
-            DeliveryState.PENDING,
-            DeliveryState.PROPOSED,
-        )
+        return await self._decide(await self._fresh(delivery), DeliveryState.PENDING, delivery.state)
 
     async def dismiss(self, meeting_id: str, wanted: str) -> Delivery:
         """It is not wanted. Raises NotFoundError, ConflictError when it is done or on its way."""
@@ -218,11 +237,12 @@ class Workflows:
         return await self._decide(delivery, DeliveryState.DISMISSED, delivery.state)
 
     async def retry(self, wanted: str, meeting_id: str | None = None) -> Delivery:
-        """Try again what was given up or dismissed, from the first attempt. Raises NotFoundError, ConflictError."""
+        """Try again what was given up or dismissed, from the first attempt and with the words that the minutes have
+        now. Raises NotFoundError, ConflictError."""
         delivery = await self._of(meeting_id, wanted)
         if delivery.state not in (DeliveryState.PARKED, DeliveryState.DISMISSED):
             raise ConflictError("This was not given up.", "Read its state.")
-        return await self._decide(delivery, DeliveryState.PENDING, delivery.state)
+        return await self._decide(await self._fresh(delivery), DeliveryState.PENDING, delivery.state)
 
     async def recent(self, states: Collection[DeliveryState], owner: str | None = None) -> list[Delivery]:
         """Of all meetings of an owner, or of all; newest first."""
@@ -237,16 +257,16 @@ class Workflows:
 
     async def calendar(self, meeting_id: str) -> bytes:
         """What follows from a meeting, as an iCalendar file."""
-        outcome = await self._read_outcome((await self._over(meeting_id)).id)
-        return to_ics(entries_of(outcome), outcome.title)
+        outcome = await self._read_outcome((await self._over(meeting_id)).id, has_markdown=False)
+        return await asyncio.to_thread(to_ics, entries_of(outcome), outcome.title)
 
     async def feed(self, owner: str | None) -> bytes:
         """What follows from the newest meetings of an owner, or of all."""
         entries: list[CalendarEntry] = []
         for meeting in await self._meetings.recent(limit=MEETINGS_IN_FEED, owner=owner):
             if meeting.state is MeetingState.DONE:
-                entries += entries_of(await self._read_outcome(meeting.id))
-        return to_ics(entries)
+                entries += entries_of(await self._read_outcome(meeting.id, has_markdown=False))
+        return await asyncio.to_thread(to_ics, entries)
 
     async def close(self) -> None:
         """Idempotent."""
@@ -265,6 +285,17 @@ class Workflows:
             raise NotFoundError("There is no such delivery.", "See those of the meeting.")
         return delivery
 
+    async def _fresh(self, delivery: Delivery) -> Delivery:
+        """As the minutes say it now. Raises ConflictError when they do not."""
+        meeting = await self._meetings.get(delivery.meeting_id)
+        fresh = next((one for one in await self.plan(meeting) if one.id == delivery.id), None)
+        if fresh is None:
+            raise ConflictError(
+                "The minutes do not hold this any more, or it may no longer go there.",
+                "Dismiss it, or add the item again.",
+            )
+        return delivery.model_copy(update={"action": fresh.action})
+
     async def _decide(self, delivery: Delivery, state: DeliveryState, before: DeliveryState) -> Delivery:
         """Only from the state in which it was read: of two people who click, one is told that it is decided."""
         decided = delivery.model_copy(
@@ -280,6 +311,15 @@ class Workflows:
             raise ConflictError("Somebody else decided this meanwhile.", "Read its state.")
         self._dispatcher.wake()
         return decided
+
+
+def _failed_plan(name: str, error: Exception) -> StageError:
+    return StageError(
+        stage="workflows",
+        code="integration_failed",
+        message=f"{name} could not plan what to deliver ({type(error).__name__}).",
+        remedy="The minutes are stored. See the server's log, and report it to whoever wrote the integration.",
+    )
 
 
 async def run_post_meeting_workflows(meeting: Meeting, workflows: Workflows) -> list[Delivery]:

@@ -28,7 +28,8 @@ from meeting_assistant.domain.transcript import Transcript, Utterance, display_n
 from meeting_assistant.services.answer_prompt import Answer, Passage, Sentence, question_prompt, system_prompt
 from meeting_assistant.services.grounding import Grounding
 from meeting_assistant.services.llm_answers import parse_object
-from meeting_assistant.services.llm_service import LLMService
+from meeting_assistant.services.llm_minutes import problem_of
+from meeting_assistant.services.llm_service import LLMService, with_problem
 from meeting_assistant.services.minutes_prompt import wire_schema
 from meeting_assistant.services.minutes_service import MinutesService, language_of, local_date
 from meeting_assistant.services.tokens import tokens_in
@@ -215,7 +216,7 @@ class AskService:
             purpose="ask",
             meeting_ids=tuple(dict.fromkeys(passage.meeting_id for passage in question.passages)),
         )
-        checker = _Checker(question.passages)
+        checker = _Checker(question.passages, question.language)
         text = ""
         given = dropped = 0
         end: LlmReply | None = None
@@ -233,7 +234,13 @@ class AskService:
                 if checked is not None:
                     yield checked
             given = max(given, len(complete))
-        answer = _whole(end.text if end is not None else text)
+        try:
+            answer = _whole(end.text if end is not None else text)
+        except LlmError:
+            if given or end is None:
+                raise
+            end = await self._repaired(request, question, end.provider)
+            answer = _whole(end.text)
         found = given - dropped > 0
         for sentence in answer.sentences[given:]:
             checked = checker.check(sentence)
@@ -248,6 +255,15 @@ class AskService:
             dropped=dropped,
         )
 
+    async def _repaired(self, request: LlmRequest, question: _Question, provider: str) -> LlmReply:
+        """Asked again in one piece, with what was wrong. Raises LlmError."""
+        return await self._llm.complete(
+            with_problem(request, "it is not a JSON object of the schema"),
+            prefer=provider,
+            is_local_only=question.is_local_only,
+            problem_of=lambda text: problem_of(Answer, text),
+        )
+
     def _quotes(self, question: _Question, trouble: str | None = None) -> Iterable[AnswerPiece]:
         texts = [passage.utterance.text for passage in question.passages]
         best = self._reader.best(question.text, texts, question.language)[:MOST_QUOTES]
@@ -260,7 +276,7 @@ class AskService:
 class _Checker:
     """Holds sentences of an answer against the numbered lines."""
 
-    def __init__(self, passages: Sequence[Passage]) -> None:
+    def __init__(self, passages: Sequence[Passage], language: str) -> None:
         self._passages = passages
         numbered = Transcript(
             utterances=[
@@ -269,7 +285,7 @@ class _Checker:
             ]
         )
         names = {name for passage in passages for name in (passage.speaker, passage.heading)}
-        self._grounding = Grounding(numbered, names)
+        self._grounding = Grounding(numbered, names, spoken=language)
 
     def check(self, sentence: Sentence) -> AnswerSentence | None:
         found = self._grounding.check_point(sentence.text, sentence.lines)

@@ -38,10 +38,11 @@ from meeting_assistant.services.endpointing import (
     SpeechEnded,
     SpeechStarted,
 )
-from meeting_assistant.services.finished_speech import SaidPart, SpeechListener
+from meeting_assistant.services.finished_speech import SpeechListener
 from meeting_assistant.services.kept_sound import KeptSound
 from meeting_assistant.services.language_choice import LanguageChoice
 from meeting_assistant.services.patience import with_patience
+from meeting_assistant.services.said_part import SaidPart
 from meeting_assistant.services.session_speakers import SessionSpeakers
 from meeting_assistant.services.session_types import Reached, SessionSink, SessionSpec, SpeechTools
 from meeting_assistant.services.word_timing import estimate_word_times

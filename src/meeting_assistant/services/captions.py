@@ -214,7 +214,6 @@ class Captions:
 
     def _show(self, utterance: OpenUtterance, end_sample: int, stable: str, unstable: str) -> None:
         lag = max(0, self.sink.received_sample() - end_sample)
-        obs.caption_lag_seconds.observe(lag / SAMPLE_RATE_HZ)
         utterance.is_shown = utterance.is_shown or bool(stable or unstable)
         self.sink.show_partial(
             PartialTranscript(

@@ -1,4 +1,4 @@
-"""A provider that failed again and again is left alone for a while."""
+"""A provider that failed again and again is left alone for a while, each time longer."""
 
 from __future__ import annotations
 
@@ -7,33 +7,58 @@ from collections.abc import Callable
 from meeting_assistant.domain.errors import LlmError
 
 FAILURES_BEFORE_REST = 3
+"""Attempts, not questions: each may have cost a timeout."""
 REST_S = 60.0
-_OF_THE_QUESTION = frozenset(
-    {"llm_context_overflow", "llm_truncated", "llm_refused", "llm_bad_output", "llm_not_recorded"}
-)
-"""Failures that say nothing about the server's health."""
+LONGEST_REST_S = 900.0
+_OF_THE_QUESTION = frozenset({"llm_context_overflow", "llm_truncated", "llm_refused", "llm_bad_output"})
+"""The server answered: it is well."""
+_NEVER_SENT = frozenset({"llm_not_recorded", "llm_kept_local"})
+"""Failures of our own, which say nothing of the server."""
 
 
 class CircuitBreaker:
     """A dead server must not cost every meeting its timeout."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], *, failures_before_rest: int = FAILURES_BEFORE_REST) -> None:
         self._now = now
+        self._failures_before_rest = failures_before_rest
         self._failures = 0
-        self._until = 0.0
+        self._until: float | None = None
+        """End of the rest; None while it is well."""
+        self._rest_s = REST_S
+        self._is_tried = False
+        """After a rest one question tries for all; the others do not wait for it."""
         self._last: LlmError | None = None
 
     @property
-    def open_because(self) -> LlmError | None:
-        """Why it rests; None when it may be asked."""
-        return self._last if self._now() < self._until else None
+    def rests(self) -> bool:
+        """True while it is not asked."""
+        return self._until is not None and self._now() < self._until
+
+    def refuses(self) -> LlmError | None:
+        """Why it must not be asked now; None means: ask, and tell with `note` or `forget` what came of it."""
+        if self.rests or self._is_tried:
+            return self._last
+        self._is_tried = self._until is not None
+        return None
 
     def note(self, error: LlmError | None) -> None:
-        """What came of asking; None for an answer."""
+        """What came of one attempt; None for an answer."""
+        self._is_tried = False
+        if error is not None and error.code in _NEVER_SENT:
+            return
         if error is None or error.code in _OF_THE_QUESTION:
-            self._failures = 0
+            self._failures, self._until, self._rest_s = 0, None, REST_S
             return
         self._failures += 1
         self._last = error
-        if error.code == "llm_auth" or self._failures >= FAILURES_BEFORE_REST:
-            self._until = self._now() + REST_S
+        is_enough = self._failures >= self._failures_before_rest or self._until is not None
+        if error.code == "llm_auth" or is_enough:
+            if self.rests:
+                return  # begun before, ended later
+            self._until = self._now() + self._rest_s
+            self._rest_s = min(LONGEST_REST_S, 2 * self._rest_s)
+
+    def forget(self) -> None:
+        """The attempt was given up before anything came of it."""
+        self._is_tried = False

@@ -22,6 +22,7 @@ from meeting_assistant.domain.ports import (
     VoiceEmbedder,
     VoiceVector,
 )
+from meeting_assistant.services.daemon_thread import DaemonThread
 from meeting_assistant.services.speaker_change import WINDOW_SAMPLES, VoiceWindow, parts, window_starts
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,9 @@ class DiarizationService:
         self._finals = list(finals)
         self._final: Diarizer | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
-        self._final_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="diarize")
+        # Grouping the voices of one long meeting anew must not keep the utterances of all others waiting.
+        self._side_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice-groups")
+        self._final_thread = DaemonThread("diarize")
         self.troubles: list[EngineError] = []
         """Why what was wished for is not in use, after `start`."""
 
@@ -89,6 +92,16 @@ class DiarizationService:
     def has_final_pass(self) -> bool:
         """True when an engine hears the whole recording after the meeting."""
         return self._final is not None
+
+    @property
+    def max_speakers(self) -> int | None:
+        """As many as that engine can tell apart; None when there is no limit."""
+        return self._final.max_speakers if self._final is not None else None
+
+    @property
+    def hears_voices(self) -> bool:
+        """False when nobody is told apart here."""
+        return self._embedder is not None
 
     async def start(self) -> None:
         """Load the models; what fails is left out, and `troubles` says why."""
@@ -111,7 +124,7 @@ class DiarizationService:
     def _note(self, engine: str, error: EngineError) -> None:
         logger.warning(
             "An engine for speaker labels is not in use; see /health.",
-            extra=obs.log_fields(engine=engine, code=error.code),
+            extra=obs.log_fields(engine=engine, code=error.code, reason=error.message, remedy=error.remedy),
         )
         self.troubles.append(error)
 
@@ -148,8 +161,8 @@ class DiarizationService:
         return heard or [SpokenPart(0, len(sound), None, 0)]
 
     async def compute(self, work: Callable[[], R]) -> R:
-        """Run what takes longer than the event loop may stand still."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        """Run what takes longer than the event loop may stand still; nobody's utterance waits for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._side_thread, work)
 
     async def _run(self, work: Callable[[Waveform], R], sound: Waveform) -> R | None:
         assert self._embedder is not None
@@ -167,8 +180,9 @@ class DiarizationService:
     def close(self) -> None:
         """Give the thread back; idempotent."""
         self._thread.shutdown(cancel_futures=True)
-        # A recording that is being heard out is not waited for: the next start hears it again.
-        self._final_thread.shutdown(wait=False, cancel_futures=True)
+        self._side_thread.shutdown(cancel_futures=True)
+        # A recording that is being heard out is not waited for, here or at exit: the next start hears it again.
+        self._final_thread.shutdown()
         for engine in self._finals:
             engine.close()
 

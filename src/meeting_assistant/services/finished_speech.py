@@ -7,41 +7,20 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-import numpy as np
-from rapidfuzz import fuzz
-
-from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples, to_waveform
-from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult, Vad, VoiceVector
+from meeting_assistant.domain.audio import Samples, samples_to_ms, to_waveform
+from meeting_assistant.domain.ports import AsrRequest, AsrResult, Vad
 from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.batching import TicketKind
 from meeting_assistant.services.commit_policy import guard_sound
 from meeting_assistant.services.diarization_service import DiarizationService, SpokenPart
-from meeting_assistant.services.endpointing import Endpointer, EndpointOptions, SpeechEnded
+from meeting_assistant.services.echo import Loudness, without_echo
+from meeting_assistant.services.endpointing import FRAME_MS, Endpointer, EndpointOptions, SpeechEnded
 from meeting_assistant.services.final_decoding import decode_final
+from meeting_assistant.services.said_part import SaidPart, part_of
 from meeting_assistant.services.speaker_attribution import words_of_parts
 
-ECHO_WITHIN_SAMPLES = SAMPLE_RATE_HZ
-"""Later than this, the same words are said again and no echo."""
-ECHO_LIKENESS = 85.0
-"""Per cent of the letters: a microphone hears a loudspeaker less well than the line does."""
-MIN_ECHO_LETTERS = 8
-"""Two people may say "Yes" to the same question."""
-
-
-@dataclass(frozen=True, slots=True)
-class SaidPart:
-    """What one voice says in an utterance."""
-
-    span: SpeechEnded
-    """In samples of the meeting."""
-    result: AsrResult
-    """Word times from the start of `span`."""
-    channel: int | None = None
-    """None when there is only one."""
-    voice: VoiceVector | None = None
-    spoken_ms: int = 0
-    overlap: bool = False
-    echo: str | None = None
+MIN_OVERLAP_MS = 250
+"""Detectors of two channels disagree by less than that about who stopped when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +49,8 @@ class SpeechListener:
         finally:
             for task in tasks:
                 task.cancel()
-        energy = np.square(to_waveform(sound)).mean(axis=0)
-        return sorted(mark_overlap(without_echo(heard, energy)), key=lambda part: part.span.start_sample)
+        said = without_echo(heard, Loudness.of(ended.start_sample, sound))
+        return sorted(mark_overlap(said), key=lambda part: part.span.start_sample)
 
     async def _hear_channel(
         self, ended: SpeechEnded, sound: Samples, request: AsrRequest, channel: int
@@ -120,7 +99,7 @@ class SpeechListener:
                     spoken_ms=known.spoken_ms if known else 0,
                 )
             ]
-        spans = [_part_of(span, voice) for voice in voices]
+        spans = [part_of(span, voice.start, voice.end) for voice in voices]
         if result.words is not None:
             results = words_of_parts(result, voices)
         else:
@@ -139,56 +118,27 @@ class SpeechListener:
         return decoded.result if decoded else AsrResult(text="")
 
 
-def _part_of(span: SpeechEnded, voice: SpokenPart) -> SpeechEnded:
-    first, last = voice.start // VAD_FRAME_SAMPLES, -(-voice.end // VAD_FRAME_SAMPLES)
-    return replace(
-        span,
-        start_sample=span.start_sample + voice.start,
-        end_sample=span.start_sample + voice.end,
-        voiced=span.voiced[first:last],
-    )
-
-
-def without_echo(parts: Sequence[SaidPart], energy: Sequence[float]) -> list[SaidPart]:
-    """Of the same words on two channels within a second only those of the louder channel, which remember the others.
-
-    `energy`: mean square of each channel in the utterance.
-    """
-    kept = list(parts)
-    for part in parts:
-        for other in parts:
-            if (
-                part in kept
-                and other in kept
-                and part.channel != other.channel
-                and energy[other.channel or 0] <= energy[part.channel or 0]
-                and abs(part.span.start_sample - other.span.start_sample) <= ECHO_WITHIN_SAMPLES
-                and _is_echo(part.result.text, other.result.text)
-            ):
-                kept[kept.index(part)] = replace(part, echo=other.result.text.strip())
-                kept.remove(other)
-                break
-    return kept
-
-
-def _is_echo(said: str, repeated: str) -> bool:
-    plain, heard = ("".join(c for c in text.casefold() if c.isalnum()) for text in (said, repeated))
-    if min(len(plain), len(heard)) < MIN_ECHO_LETTERS:
-        return False
-    return fuzz.ratio(plain, heard) >= ECHO_LIKENESS
-
-
 def mark_overlap(parts: Sequence[SaidPart]) -> list[SaidPart]:
-    """Parts of two channels at the same time."""
+    """Parts of two channels that speak at the same time, as their voiced frames say: spans reach further."""
+    voiced = [_voiced_ms(part) for part in parts]
     return [
         replace(
             part,
             overlap=any(
-                other.channel != part.channel
-                and other.span.start_sample < part.span.end_sample
-                and part.span.start_sample < other.span.end_sample
-                for other in parts
+                other.channel != part.channel and len(mine & theirs) >= MIN_OVERLAP_MS
+                for other, theirs in zip(parts, voiced, strict=True)
             ),
         )
-        for part in parts
+        for part, mine in zip(parts, voiced, strict=True)
     ]
+
+
+def _voiced_ms(part: SaidPart) -> set[int]:
+    """Each millisecond in which it is spoken."""
+    start_ms, end_ms = samples_to_ms(part.span.start_sample), samples_to_ms(part.span.end_sample)
+    return {
+        ms
+        for frame, is_voiced in enumerate(part.span.voiced)
+        if is_voiced
+        for ms in range(start_ms + frame * FRAME_MS, min(end_ms, start_ms + (frame + 1) * FRAME_MS))
+    }

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
-from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
+from meeting_assistant.domain.errors import NotFoundError
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState, StageError
@@ -20,12 +20,11 @@ from meeting_assistant.services.live_notes import LiveNotes
 from meeting_assistant.services.meeting_channel import Channels, MeetingChannel
 from meeting_assistant.services.minutes_service import MinutesService
 from meeting_assistant.services.speaker_settling import SpeakerSettling
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS, stage_error
 
 logger = logging.getLogger(__name__)
 
 FINISH = "finish"
-MAX_ATTEMPTS = 5
-"""Attempts are counted before they are made, so that one which kills the process counts too."""
 
 
 class MeetingFinisher:
@@ -69,6 +68,7 @@ class MeetingFinisher:
             await self._park(meeting)
             return
         channel = await self._channels.get(meeting.id)
+        self._channels.pin(meeting.id)
         if self._speakers is not None:
             await self._speakers.settle(meeting, channel)
         channel.show(StatusChanged(status="Writing minutes"))
@@ -138,18 +138,6 @@ def tell_progress(channel: MeetingChannel) -> Callable[[float], None]:
         channel.show(StatusChanged(status="Writing minutes", progress=min(1.0, share)))
 
     return tell
-
-
-def stage_error(stage: str, error: Exception) -> StageError:
-    """In the words that a user can act on."""
-    if isinstance(error, MeetingAssistantError):
-        return StageError(stage=stage, code=error.code, message=error.message, remedy=error.remedy)
-    return StageError(
-        stage=stage,
-        code="internal_error",
-        message=f"This step failed unexpectedly ({type(error).__name__}).",
-        remedy="The transcript is stored. See the server's log, and please report it.",
-    )
 
 
 def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) -> Coverage:

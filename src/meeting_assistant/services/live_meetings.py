@@ -42,7 +42,6 @@ from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.capacity import Capacity
 from meeting_assistant.services.degradation import REASONS, Level
 from meeting_assistant.services.diarization_service import DiarizationService
-from meeting_assistant.services.finishing import stage_error
 from meeting_assistant.services.known_voices import voices_heard_before
 from meeting_assistant.services.live_connection import (
     LiveConnection,
@@ -69,6 +68,7 @@ from meeting_assistant.services.session_plan import (
 from meeting_assistant.services.session_runner import SessionRunner
 from meeting_assistant.services.session_sink import FIRST_PAUSE_S, StoreSink, may_pass
 from meeting_assistant.services.session_types import SessionSpec
+from meeting_assistant.services.stage_errors import stage_error
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +224,8 @@ class LiveMeetings:
         received = resume.start_sample * meeting.frame_bytes
         if self._audio is not None:
             opening = partial(open_journal, self._audio, meeting, is_new=is_new)
-            journal = await loop.run_in_executor(self._disk_threads, opening)
+            # What may have to be fetched from elsewhere does not hold up those that write.
+            journal = await loop.run_in_executor(self._disk_threads if is_new else None, opening)
             received = journal.durable_bytes
 
         async def on_safe(safe_bytes: int) -> None:
@@ -375,6 +376,7 @@ class LiveMeetings:
             live.buffer,
             frame_bytes=live.frame_bytes,
             is_attended=lambda: live.connection is not None,
+            is_live=True,
         )
         make_spec = partial(self._spec, live.id, live.buffer)
         try:

@@ -17,6 +17,7 @@ from meeting_assistant.domain.minutes import Item, Minutes
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
 from meeting_assistant.domain.transcript import Transcript, Utterance
 from meeting_assistant.observability import log_fields
+from meeting_assistant.services.draft_changes import follow
 from meeting_assistant.services.llm_service import LLMService
 from meeting_assistant.services.minutes_draft import MAX_SUMMARY, Change, Draft, DueResolver, Judge
 from meeting_assistant.services.minutes_prompt import (
@@ -73,7 +74,7 @@ class LlmMinutes:
     ) -> Minutes:
         """Read what the draft has not read, and sum up. Raises LlmError when no model gave usable answers for all."""
         await self.read(assignment, transcript, draft, "minutes", progress)
-        missing = {u.utterance for u in transcript.utterances} - draft.read
+        missing = {u.utterance for u in transcript.utterances} - draft.read.keys()
         if missing:
             raise LlmError(f"{len(missing)} utterances were not read.", "Try again.", code="llm_bad_output")
         draft.points = await self._summary(assignment, transcript, draft)
@@ -87,7 +88,11 @@ class LlmMinutes:
         purpose: Purpose,
         progress: Progress = lambda share: None,
     ) -> Change:
-        """Everything that the draft has not read yet, in parts that fit. Raises LlmError; what was read stays read."""
+        """Everything that the draft has not read yet, in parts that fit. Raises LlmError; what was read stays read.
+
+        What was read before follows the transcript: speakers may have been told apart meanwhile.
+        """
+        await asyncio.to_thread(follow, draft, transcript)
         context = await self._llm.context_tokens(
             prefer=assignment.provider, is_local_only=assignment.is_local_only
         )
@@ -112,9 +117,9 @@ class LlmMinutes:
                     context = min(context, error.context_limit)
                 continue
             # Holding items against a long transcript takes seconds: not on the event loop.
-            change = await asyncio.to_thread(self._absorb, reply, assignment, transcript, draft)
+            change = await asyncio.to_thread(self._absorb, reply, assignment, transcript, draft, part)
             draft.replies.append(reply)
-            draft.read |= {utterance.utterance for utterance in part}
+            draft.read |= {u.utterance: (u.speaker, u.text) for u in part}
             total.items += change.items
             total.withdrawn += change.withdrawn
             progress(len(draft.read) / max(1, len(transcript.utterances)))
@@ -167,17 +172,24 @@ class LlmMinutes:
         return request, part
 
     def _absorb(
-        self, reply: LlmReply, assignment: Assignment, transcript: Transcript, draft: Draft
+        self,
+        reply: LlmReply,
+        assignment: Assignment,
+        transcript: Transcript,
+        draft: Draft,
+        part: Sequence[Utterance],
     ) -> Change:
         extract = answer_model(draft.template).model_validate_json(reply.text)
-        return draft.absorb(extract, self._judge(assignment, transcript, draft))
+        judge = self._judge(assignment, transcript, draft)
+        return draft.absorb(extract, judge, [utterance.utterance for utterance in part])
 
     def _judge(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> Judge:
         return Judge(
             transcript,
             assignment.meeting.attendees,
             day=assignment.day,
-            language=assignment.meeting.language or draft.language,
+            language=assignment.meeting.language or "en",
+            written=draft.language,
             resolve_due=self._resolve_due,
         )
 
@@ -187,7 +199,7 @@ class LlmMinutes:
         """While a meeting runs: so that its end has not all of its points to join. Raises LlmError."""
         while len(draft.points) - draft.joined >= POINTS_AT_ONCE:
             some = draft.points[draft.joined : draft.joined + POINTS_AT_ONCE]
-            joined = await self._condense(assignment, transcript, draft, some)
+            joined = await self._condense(assignment, transcript, draft, some, "notes")
             draft.points[draft.joined : draft.joined + POINTS_AT_ONCE] = joined
             draft.joined += len(joined)
 
@@ -195,12 +207,12 @@ class LlmMinutes:
         """The points of all parts, joined until they are few; where that fails, some from all over the meeting."""
         points = draft.points
         while len(points) > MAX_SUMMARY:
-            groups = [points[n : n + POINTS_AT_ONCE] for n in range(0, len(points), POINTS_AT_ONCE)]
             try:
+                groups = await self._groups(assignment, transcript, draft, points)
                 shorter = [
                     point
                     for group in groups
-                    for point in await self._condense(assignment, transcript, draft, group)
+                    for point in await self._condense(assignment, transcript, draft, group, "minutes")
                 ]
             except LlmError:
                 return _spread(points, MAX_SUMMARY)
@@ -209,8 +221,32 @@ class LlmMinutes:
             points = shorter
         return points
 
-    async def _condense(
+    async def _groups(
         self, assignment: Assignment, transcript: Transcript, draft: Draft, points: Sequence[Item]
+    ) -> list[list[Item]]:
+        """As many points at once as fit into one question."""
+        context = await self._llm.context_tokens(
+            prefer=assignment.provider, is_local_only=assignment.is_local_only
+        )
+        taken = tokens_in(condense_prompt(draft.language)) + tokens_in(str(wire_schema(Condensed)))
+        room = min(PART_TOKENS, int((context - ANSWER_TOKENS) * MARGIN) - taken)
+        groups: list[list[Item]] = [[]]
+        left = room
+        for point in points:
+            left -= tokens_in(points_prompt([point], transcript))
+            if groups[-1] and (left < 0 or len(groups[-1]) == POINTS_AT_ONCE):
+                groups.append([])
+                left = room - tokens_in(points_prompt([point], transcript))
+            groups[-1].append(point)
+        return groups
+
+    async def _condense(
+        self,
+        assignment: Assignment,
+        transcript: Transcript,
+        draft: Draft,
+        points: Sequence[Item],
+        purpose: Purpose,
     ) -> list[Item]:
         request = LlmRequest(
             system=condense_prompt(draft.language),
@@ -218,7 +254,7 @@ class LlmMinutes:
             schema=wire_schema(Condensed),
             schema_name="summary",
             max_output_tokens=ANSWER_TOKENS,
-            purpose="minutes",
+            purpose=purpose,
             meeting_ids=(assignment.meeting.id,),
         )
         reply = await self._ask(request, assignment, Condensed)

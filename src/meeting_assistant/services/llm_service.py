@@ -6,18 +6,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import uuid_utils
-
-from meeting_assistant.domain.errors import LlmError, StorageError
-from meeting_assistant.domain.llm_calls import LlmCall
+from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import CheckResult, LlmCallLog, LlmProvider, LlmReply, LlmRequest
 from meeting_assistant.observability import log_fields
-from meeting_assistant.services.circuit_breaker import CircuitBreaker
+from meeting_assistant.services.circuit_breaker import FAILURES_BEFORE_REST, CircuitBreaker
 from meeting_assistant.services.llm_answers import tidied
+from meeting_assistant.services.llm_records import AttemptObserver, KeepsLocal, LlmRecords
 from meeting_assistant.services.tokens import tokens_in
 
 logger = logging.getLogger(__name__)
@@ -43,17 +41,6 @@ _PROBE = LlmRequest(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One question to one provider: who saw the text, and what came of it."""
-
-    provider: str
-    outcome: str
-    """`ok` or the error's code."""
-    seconds: float
-
-
-AttemptObserver = Callable[[Attempt], None]
 ProblemFinder = Callable[[str], str | None]
 """What is wrong with an answer, in words for the model that gave it; None when it can be used."""
 
@@ -71,23 +58,30 @@ class LLMService:
         optional: frozenset[str] = frozenset(),
         context_tokens: Mapping[str, int] | None = None,
         calls: LlmCallLog | None = None,
+        keeps_local: KeepsLocal | None = None,
         on_attempt: AttemptObserver = lambda attempt: None,
         now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        spread: Callable[[], float] = lambda: random.uniform(0.8, 1.2),
     ) -> None:
         """`optional`: providers that nobody asked for; that they do not answer is no fault.
 
         `context_tokens`, by provider, where the operator knows better than its server.
-        `calls` is told before anything of a meeting is sent, and who cannot be recorded is not asked.
+        `calls` is told before anything of a meeting is sent, and who cannot be recorded is not asked. `keeps_local` is
+        asked before each question that would leave the house. `spread` keeps many pauses from ending together.
         """
         self._context_tokens = dict(context_tokens or {})
-        self._calls = calls
+        self._records = LlmRecords(calls, keeps_local, optional, on_attempt)
         self._providers = list(providers)
         self._max_retries = max_retries
         self._backoff_s = backoff_s
         self._is_local_only = is_local_only
         self._optional = optional
-        self._on_attempt = on_attempt
-        self._breakers = {provider.name: CircuitBreaker(now) for provider in self._providers}
+        self._sleep = sleep
+        self._spread = spread
+        # A question has all of its attempts before its server is left alone.
+        enough = max(FAILURES_BEFORE_REST, max_retries + 1)
+        self._breakers = {p.name: CircuitBreaker(now, failures_before_rest=enough) for p in self._providers}
 
     @property
     def names(self) -> list[str]:
@@ -115,15 +109,12 @@ class LLMService:
         """
         failures: list[LlmError] = []
         for provider in self._candidates(prefer, is_local_only):
-            if self._rests(provider, failures):
+            if self._is_refused(provider, failures):
                 continue
             try:
-                reply = await self._usable(provider, request, problem_of)
+                return await self._usable(provider, request, problem_of)
             except LlmError as error:
-                self._note_failure(provider, error, failures)
-            else:
-                self._breakers[provider.name].note(None)
-                return reply
+                _note_failure(provider, error, failures)
         raise _all_failed(failures)
 
     async def stream(
@@ -135,23 +126,30 @@ class LLMService:
         """
         failures: list[LlmError] = []
         for provider in self._candidates(prefer, is_local_only):
-            if self._rests(provider, failures):
+            if self._is_refused(provider, failures):
                 continue
-            has_begun = False
-            try:
-                async with self._recorded(provider, request) as replies:
-                    async for piece in provider.stream(request):
-                        has_begun = True
-                        if isinstance(piece, LlmReply):
-                            replies.append(piece)
-                        yield piece
-            except LlmError as error:
-                self._note_failure(provider, error, failures)
-                if has_begun:
-                    raise _all_failed(failures) from error
-            else:
-                self._breakers[provider.name].note(None)
-                return
+            attempt = 0
+            while True:
+                has_begun = False
+                try:
+                    async with self._attempt(provider, request) as replies:
+                        async for piece in provider.stream(request):
+                            has_begun = True
+                            if isinstance(piece, LlmReply):
+                                replies.append(piece)
+                            yield piece
+                except LlmError as error:
+                    pause_s = self._pause_s(provider, error, attempt)
+                    if has_begun or pause_s is None:
+                        _note_failure(provider, error, failures)
+                    if has_begun:
+                        raise _all_failed(failures) from error
+                else:
+                    return
+                if pause_s is None:
+                    break
+                attempt += 1
+                await self._sleep(pause_s)
         raise _all_failed(failures)
 
     async def context_tokens(self, *, prefer: str | None = None, is_local_only: bool = False) -> int:
@@ -159,11 +157,14 @@ class LLMService:
         for provider in self._candidates(prefer, is_local_only):
             if provider.name in self._context_tokens:
                 return self._context_tokens[provider.name]
-            if self._breakers[provider.name].open_because is None:
+            breaker = self._breakers[provider.name]
+            if not breaker.rests:
                 try:
                     return await provider.context_tokens() or SMALLEST_CONTEXT
-                except LlmError:
-                    continue  # asking it will say what is wrong
+                except LlmError as error:
+                    # Asking it will say what is wrong; one that does not even say this costs no further timeout.
+                    if error.retryable:
+                        breaker.note(error)
         return SMALLEST_CONTEXT
 
     def may_ask(self, *, is_local_only: bool) -> bool:
@@ -194,37 +195,34 @@ class LLMService:
             code="llm_no_provider",
         )
 
-    def _rests(self, provider: LlmProvider, failures: list[LlmError]) -> bool:
-        cause = self._breakers[provider.name].open_because
+    def _is_refused(self, provider: LlmProvider, failures: list[LlmError]) -> bool:
+        cause = self._breakers[provider.name].refuses()
         if cause is not None:
             failures.append(cause)
         return cause is not None
 
-    def _note_failure(self, provider: LlmProvider, error: LlmError, failures: list[LlmError]) -> None:
-        self._breakers[provider.name].note(error)
-        failures.append(error)
-        logger.warning(
-            "A language model gave no usable answer.",
-            extra=log_fields(provider=provider.name, code=error.code),
-        )
-
     async def _usable(
         self, provider: LlmProvider, request: LlmRequest, problem_of: ProblemFinder
     ) -> LlmReply:
-        reply = await self._ask(provider, request)
-        problem = problem_of(reply.text)
+        """An answer without a problem; one with a problem goes back once to the model that gave it."""
+        first = await self._ask(provider, request)
+        reply, problem = _held(first, request, problem_of)
         if problem is None:
             return reply
-        # In one turn: several chat templates take neither a second system message nor two turns of a kind.
-        user = f"{request.user}\n\nYour last answer could not be used: {problem}. Answer again, as the schema says."
-        reply = await self._ask(provider, replace(request, user=user))
-        if (problem := problem_of(reply.text)) is not None:
+        again = await self._ask(provider, with_problem(request, problem))
+        reply, problem = _held(again, request, problem_of)
+        if problem is not None:
             raise LlmError(
                 f"{provider.name} answered twice in a form that cannot be used.",
                 "Use a model that can be held to a JSON schema.",
                 code="llm_bad_output",
             )
-        return reply
+        return replace(
+            reply,
+            prompt_tokens=_sum(first.prompt_tokens, again.prompt_tokens),
+            completion_tokens=_sum(first.completion_tokens, again.completion_tokens),
+            seconds=first.seconds + again.seconds,
+        )
 
     async def _ask(self, provider: LlmProvider, request: LlmRequest) -> LlmReply:
         attempt = 0
@@ -232,89 +230,61 @@ class LLMService:
             try:
                 return await self._once(provider, request)
             except LlmError as error:
-                wait_s = self._backoff_s * 2**attempt * random.uniform(0.8, 1.2)
-                wait_s = max(wait_s, error.retry_after_s or 0.0)
-                attempt += 1
-                is_over = attempt > self._max_retries or provider.name in self._optional
-                if not error.retryable or is_over or wait_s > MAX_WAIT_S:
+                pause_s = self._pause_s(provider, error, attempt)
+                if pause_s is None:
                     raise
-            await asyncio.sleep(wait_s)
+            attempt += 1
+            await self._sleep(pause_s)
+
+    def _pause_s(self, provider: LlmProvider, error: LlmError, attempt: int) -> float | None:
+        """How long to wait before asking again; None when that is not worth it."""
+        is_over = attempt >= self._max_retries or provider.name in self._optional
+        if not error.retryable or is_over or self._breakers[provider.name].rests:
+            return None
+        pause_s = max(self._backoff_s * 2**attempt * self._spread(), error.retry_after_s or 0.0)
+        return pause_s if pause_s <= MAX_WAIT_S else None
 
     async def _once(self, provider: LlmProvider, request: LlmRequest) -> LlmReply:
-        async with self._recorded(provider, request) as replies:
+        async with self._attempt(provider, request) as replies:
             reply = await provider.complete(request)
             replies.append(reply)
             _check_that_all_was_read(reply, request)
-            return tidied(reply) if request.schema is not None else reply
+            return reply
 
     @asynccontextmanager
-    async def _recorded(self, provider: LlmProvider, request: LlmRequest) -> AsyncIterator[list[LlmReply]]:
-        """Who is asked about what is written down before it is sent, what came of it afterwards."""
-        began = time.monotonic()
-        replies: list[LlmReply] = []
-        call = LlmCall(
-            id=str(uuid_utils.uuid7()),
-            meeting_ids=request.meeting_ids,
-            purpose=request.purpose,
-            provider=provider.name,
-            is_local=provider.is_local,
-            at_ms=int(time.time() * 1000),
-        )
-        is_recorded = self._calls is not None and bool(request.meeting_ids)
-        # Nobody configured an optional one; where none is, nothing is sent and there is nothing to record.
-        is_maybe_there = provider.name in self._optional
-        if is_recorded and not is_maybe_there:
-            await self._record_question(call)
-        outcome = "cancelled"
+    async def _attempt(self, provider: LlmProvider, request: LlmRequest) -> AsyncIterator[list[LlmReply]]:
+        """One question: recorded, counted, and whatever goes wrong is an LlmError."""
+        breaker = self._breakers[provider.name]
         try:
-            yield replies
-            outcome = "ok"
-        except LlmError as error:
-            outcome = error.code
-            raise
-        finally:
-            seconds = time.monotonic() - began
-            self._on_attempt(Attempt(provider.name, outcome, seconds))
-            if is_recorded and not (is_maybe_there and outcome == "llm_unavailable"):
-                reply = replies[-1] if replies else None
-                await self._record_outcome(
-                    call.model_copy(
-                        update={
-                            "outcome": outcome,
-                            "seconds": round(seconds, 3),
-                            "model": reply.model if reply else None,
-                            "prompt_tokens": reply.prompt_tokens if reply else None,
-                            "completion_tokens": reply.completion_tokens if reply else None,
-                        }
+            async with self._records.of(provider, request) as replies:
+                try:
+                    yield replies
+                except LlmError:
+                    raise
+                except Exception as error:
+                    # Whatever a server sends, minutes are written: by the next one. What it sent is not logged.
+                    logger.error(  # noqa: TRY400
+                        "A provider of language models failed unexpectedly.",
+                        extra=log_fields(provider=provider.name, error=type(error).__name__),
                     )
-                )
-
-    async def _record_question(self, call: LlmCall) -> None:
-        assert self._calls is not None
-        try:
-            await self._calls.asked(call)
-        except StorageError as error:
-            raise LlmError(
-                f"{call.provider} was not asked: that it sees this meeting could not be recorded.",
-                error.remedy,
-                code="llm_not_recorded",
-            ) from error
-
-    async def _record_outcome(self, call: LlmCall) -> None:
-        assert self._calls is not None
-        try:
-            await self._calls.answered(call)
-        except StorageError:
-            logger.warning(
-                "What came of a question to a language model could not be recorded.",
-                extra=log_fields(provider=call.provider),
-            )
+                    raise LlmError(
+                        f"{provider.name} failed unexpectedly ({type(error).__name__}).",
+                        "See the server's log, and please report it.",
+                        code="llm_bad_output",
+                    ) from error
+        except LlmError as error:
+            breaker.note(error)
+            raise
+        except BaseException:
+            breaker.forget()
+            raise
+        breaker.note(None)
 
     async def _check(self, provider: LlmProvider) -> CheckResult:
         began = time.monotonic()
         name = f"Language model ({provider.name})"
         try:
-            reply = await self._once(provider, _PROBE)
+            reply = tidied(await self._once(provider, _PROBE))
         except LlmError as error:
             is_optional = provider.name in self._optional and error.code == "llm_unavailable"
             remedy = "Not needed: minutes are written without it." if is_optional else error.remedy
@@ -323,6 +293,36 @@ class LLMService:
             )
         place = "on your own machines" if provider.is_local else "outside your machines"
         return CheckResult(name, True, f"{reply.model} answered, {place}", seconds=time.monotonic() - began)
+
+
+def with_problem(request: LlmRequest, problem: str) -> LlmRequest:
+    """Asked again, with what was wrong. In one turn: several chat templates take neither a second system message nor
+    two turns of a kind."""
+    told = (
+        f"{request.user}\n\nYour last answer could not be used: {problem}. Answer again, as the schema says."
+    )
+    return replace(request, user=told)
+
+
+def _held(reply: LlmReply, request: LlmRequest, problem_of: ProblemFinder) -> tuple[LlmReply, str | None]:
+    """The answer without what models put around it, and what is wrong with it."""
+    if request.schema is not None:
+        try:
+            reply = tidied(reply)
+        except LlmError:
+            return reply, "it is not one whole JSON object"
+    return reply, problem_of(reply.text)
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else one + other
+
+
+def _note_failure(provider: LlmProvider, error: LlmError, failures: list[LlmError]) -> None:
+    failures.append(error)
+    logger.warning(
+        "A language model gave no usable answer.", extra=log_fields(provider=provider.name, code=error.code)
+    )
 
 
 def _all_failed(failures: Sequence[LlmError]) -> LlmError:

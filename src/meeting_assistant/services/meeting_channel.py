@@ -2,14 +2,15 @@
 
 A channel numbers nothing itself: the store does, in the transaction that makes the event durable. The channel only
 makes sure that events reach watchers in the order of their numbers, and that somebody who joins in between
-gets each durable event exactly once.
+gets each durable event exactly once. Where several servers write to one store, what another one numbered is read from
+there: a number that is missing says that there is something.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from meeting_assistant.domain.events import DurableEvent, PassingEvent
@@ -25,6 +26,10 @@ class Numbered:
 
     seq: int
     body: DurableEvent | PassingEvent
+
+
+Told = Callable[[str, Numbered], None]
+"""Meeting and event."""
 
 
 class WatcherTooSlowError(Exception):
@@ -75,9 +80,16 @@ class Watcher:
 class MeetingChannel:
     """The events of one meeting."""
 
-    def __init__(self, meeting_id: str, last_seq: int) -> None:
+    def __init__(
+        self, meeting_id: str, last_seq: int, store: MeetingStore, on_event: Told | None = None
+    ) -> None:
+        """`on_event` hears of everything that happens here, for watchers on other servers."""
         self.meeting_id = meeting_id
         self._last_seq = last_seq
+        self._store = store
+        self._on_event = on_event
+        self.is_watched_elsewhere = False
+        """On another server."""
         self._watchers: set[Watcher] = set()
         self._order = asyncio.Lock()
         self._last_passing: dict[str, PassingEvent] = {}
@@ -90,7 +102,7 @@ class MeetingChannel:
     @property
     def has_caption_watchers(self) -> bool:
         """True when anybody looks at captions."""
-        return any(watcher.wants_captions for watcher in self._watchers)
+        return self.is_watched_elsewhere or any(watcher.wants_captions for watcher in self._watchers)
 
     @property
     def has_watchers(self) -> bool:
@@ -109,17 +121,29 @@ class MeetingChannel:
         """The same for events that become durable together."""
         async with self._order:
             events = await store()
-            for event in events:
-                if event.seq > self._last_seq:
-                    self._last_seq = event.seq
-                    self._tell(event.body, is_durable=True)
+            if events and events[0].seq > self._last_seq + 1:
+                before = await self._store.events_after(self.meeting_id, self._last_seq)
+                self._pass_on([event for event in before if event.seq < events[0].seq])
+            self._pass_on(events)
             return events
 
-    def show(self, event: PassingEvent) -> None:
-        """Tell everybody something that is true now; who joins later is told the newest status."""
+    async def catch_up(self) -> None:
+        """Tell what another server made durable. Raises NotFoundError, StorageError."""
+        async with self._order:
+            self._pass_on(await self._store.events_after(self.meeting_id, self._last_seq))
+
+    def _pass_on(self, events: Sequence[StoredEvent]) -> None:
+        for event in events:
+            if event.seq > self._last_seq:
+                self._last_seq = event.seq
+                self._tell(event.body, is_durable=True)
+
+    def show(self, event: PassingEvent, *, is_foreign: bool = False) -> None:
+        """Tell everybody something that is true now; who joins later is told the newest status. `is_foreign`: it
+        happened on another server, which tells the others."""
         if event.type in ("status", "degraded", "storage"):
             self._last_passing[event.type] = event
-        self._tell(event, is_durable=False)
+        self._tell(event, is_durable=False, is_foreign=is_foreign)
 
     async def join(self, store: MeetingStore, after_seq: int, *, wants_captions: bool = True) -> Watcher:
         """A watcher that gets every durable event after that number, then what happens from now on."""
@@ -142,8 +166,10 @@ class MeetingChannel:
         for watcher in self._watchers:
             watcher.close()
 
-    def _tell(self, body: DurableEvent | PassingEvent, *, is_durable: bool) -> None:
+    def _tell(self, body: DurableEvent | PassingEvent, *, is_durable: bool, is_foreign: bool = False) -> None:
         event = Numbered(self._last_seq, body)
+        if self._on_event is not None and self.is_watched_elsewhere and not is_foreign:
+            self._on_event(self.meeting_id, event)
         for watcher in self._watchers:
             if watcher.wants_captions or body.type != "partial_transcript":
                 watcher.offer(event, is_durable=is_durable)
@@ -154,6 +180,8 @@ class Channels:
 
     def __init__(self, store: MeetingStore) -> None:
         self._store = store
+        self.on_event: Told | None = None
+        """Hears of everything that happens in a meeting that is watched on other servers; set before the first use."""
         self._open: dict[str, MeetingChannel] = {}
         self._pinned: set[str] = set()
 
@@ -163,8 +191,21 @@ class Channels:
         if channel is None:
             last_seq = await self._store.last_seq(meeting_id)
             # Somebody else may have opened it while we asked.
-            channel = self._open.setdefault(meeting_id, MeetingChannel(meeting_id, last_seq))
+            new = MeetingChannel(meeting_id, last_seq, self._store, self.on_event)
+            channel = self._open.setdefault(meeting_id, new)
         return channel
+
+    def opened(self, meeting_id: str) -> MeetingChannel | None:
+        """The channel, if it is in use."""
+        return self._open.get(meeting_id)
+
+    def all(self) -> list[MeetingChannel]:
+        """Those in use."""
+        return list(self._open.values())
+
+    def is_pinned(self, meeting_id: str) -> bool:
+        """True while the meeting is being worked on here."""
+        return meeting_id in self._pinned
 
     def pin(self, meeting_id: str) -> None:
         """Keep it while the meeting is being worked on."""

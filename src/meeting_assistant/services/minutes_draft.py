@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TypeVar
@@ -53,14 +53,15 @@ class Judge:
         day: date,
         language: str,
         resolve_due: DueResolver,
+        written: str | None = None,
     ) -> None:
+        """`language` was spoken; `written` is the language of the minutes (None: the same)."""
         self._transcript = transcript
         self._attendees = attendees
         self._day = day
         self._language = language
         self._resolve_due = resolve_due
-        self._grounding = Grounding(transcript, attendees)
-        self._said = {u.utterance: u.text for u in transcript.utterances}
+        self._grounding = Grounding(transcript, attendees, spoken=language, written=written)
         self._marks = _speaker_marks(transcript)
 
     def point(self, point: Point) -> Item | None:
@@ -70,9 +71,11 @@ class Judge:
             return None
         return Item(id="", text=self._text(point.text), evidence=list(found.evidence))
 
-    def statement(self, statement: Statement) -> Item | None:
+    def statement(self, statement: Statement, *, is_claim: bool = True) -> Item | None:
         """A decision, a question, a risk, if it was said."""
-        found = self._grounding.check(self._unnamed(statement.text), statement.lines, statement.quote)
+        found = self._grounding.check(
+            self._unnamed(statement.text), statement.lines, statement.quote, is_claim=is_claim
+        )
         if not (found.evidence and found.is_exact):
             return None
         return Item(id="", text=self._text(statement.text), evidence=list(found.evidence))
@@ -82,9 +85,9 @@ class Judge:
         found = self._grounding.check(self._unnamed(action.text), action.lines, action.quote)
         if not found.evidence:
             return None
-        said = " ".join(self._said.get(line, "") for line in dict.fromkeys(action.lines))
-        phrase = action.due.strip()
-        is_said = bool(phrase) and fuzz.partial_ratio(phrase.casefold(), said.casefold()) >= 90
+        phrase = " ".join(action.due.split())
+        lines = [*action.lines, *(evidence.utterance for evidence in found.evidence)]
+        is_said = self._grounding.said_phrase(phrase, lines)
         return ActionItem(
             id="",
             text=self._text(action.text),
@@ -94,6 +97,10 @@ class Judge:
             due=self._resolve_due(phrase, self._day, self._language) if is_said else None,
             due_phrase=phrase if is_said else None,
         )
+
+    def topic(self, topic: str, lines: Collection[int]) -> bool:
+        """True when these lines speak of it."""
+        return self._grounding.carries_topic(self._unnamed(topic), lines)
 
     def takes_back(self, taken: TakenBack, item: Item) -> bool:
         """True when something said later than the item says so."""
@@ -130,8 +137,9 @@ class Draft:
 
     template: Template = GENERAL
     language: str = "en"
-    read: set[int] = field(default_factory=set)
-    """Ids of utterances that a model has read: all of them in the end, or the minutes are not used."""
+    read: dict[int, tuple[str | None, str]] = field(default_factory=dict)
+    """Utterances that a model has read, with their speaker and words then: all of them in the end, or the minutes are
+    not used."""
     points: list[Item] = field(default_factory=list)
     """For the summary; the first `joined` of them were joined from others."""
     joined: int = 0
@@ -146,22 +154,23 @@ class Draft:
         """All items, in order of time."""
         return sorted((item for items in self.found.values() for item in items), key=moment_of)
 
-    def absorb(self, extract: Extract, judge: Judge) -> Change:
-        """Take over what of the answer was said, once."""
+    def absorb(self, extract: Extract, judge: Judge, lines: Collection[int]) -> Change:
+        """Take over what of the answer was said, once. `lines`: those that the model was shown."""
         change = Change()
         points = [judge.point(point) for point in extract.summary]
         self.points += [point for point in points if point is not None]
-        self.topics += [topic for topic in map(str.strip, extract.topics) if topic not in self.topics]
+        self._add_topics(extract.topics, judge, lines)
         for taken in extract.taken_back:
             self._take_back(taken, judge, change)
         for kind in ("decisions", "open_questions", "risks", *(s.key for s in self.template.sections)):
             statements: list[Statement] = getattr(extract, kind)
             for statement in statements:
-                self._add(kind, judge.statement(statement), change)
+                item = judge.statement(statement, is_claim=kind != "open_questions")
+                self._add(kind, item, change)
         for action in extract.action_items:
-            item = judge.action(action)
-            is_soft = item is not None and item.support == "weak"
-            self._add("possible_follow_ups" if is_soft else "action_items", item, change)
+            to_do = judge.action(action)
+            is_soft = to_do is not None and to_do.support == "weak"
+            self._add("possible_follow_ups" if is_soft else "action_items", to_do, change)
         self.dropped += sum(1 for point in points if point is None)
         return change
 
@@ -189,12 +198,22 @@ class Draft:
             sections=[Section(key=s.key, title=s.title, items=of(s.key)) for s in self.template.sections],
             provenance=Provenance(
                 provider=replies[-1].provider if replies else "none",
+                others=_others(replies),
                 model=replies[-1].model if replies else None,
                 prompt_tokens=_sum(reply.prompt_tokens for reply in replies),
                 completion_tokens=_sum(reply.completion_tokens for reply in replies),
                 dropped_items=self.dropped,
             ),
         )
+
+    def _add_topics(self, topics: Sequence[str], judge: Judge, lines: Collection[int]) -> None:
+        for topic in (" ".join(topic.split()) for topic in topics):
+            if topic.casefold() in map(str.casefold, self.topics):
+                continue
+            if judge.topic(topic, lines):
+                self.topics.append(topic)
+            else:
+                self.dropped += 1
 
     def _add(self, kind: str, item: Item | None, change: Change) -> None:
         if item is None:
@@ -269,6 +288,11 @@ def _speaker_marks(transcript: Transcript) -> list[tuple[re.Pattern[str], str]]:
         for name, mark in sorted(called, key=lambda pair: -len(pair[0]))
         if names[name] == 1 and len(name) > 1
     ]
+
+
+def _others(replies: Sequence[LlmReply]) -> list[str]:
+    """Who wrote parts, beside the one who wrote the last."""
+    return sorted({reply.provider for reply in replies} - {reply.provider for reply in replies[-1:]})
 
 
 def _sum(numbers: Iterable[int | None]) -> int | None:

@@ -15,16 +15,19 @@ from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
 from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes, Section
 from meeting_assistant.domain.ports import MeetingStore
-from meeting_assistant.services.finishing import MAX_ATTEMPTS, coverage_of, stage_error, tell_progress
+from meeting_assistant.services.finishing import coverage_of, tell_progress
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.minutes_draft import PREFIXES
 from meeting_assistant.services.minutes_service import MinutesService
 from meeting_assistant.services.orchestrator import Orchestrator
-from meeting_assistant.services.revisions import next_id
+from meeting_assistant.services.revisions import counted, next_id
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS, stage_error
 from meeting_assistant.services.templates import TEMPLATES
 
 logger = logging.getLogger(__name__)
 
+IN_ORDER = "auto"
+"""In the place of a provider: the first one that answers, whatever was chosen before."""
 REWRITE = "rewrite"
 """The step that is left open when the server dies while minutes are written again."""
 
@@ -79,11 +82,16 @@ class MinutesEditor:
         language: str | None = None,
         provider: str | None = None,
     ) -> int:
-        """Queue it; what is not given stays as it was chosen before. Returns the version that it will be.
+        """Queue it; what is not given stays as it was chosen before, and the provider `auto` takes a choice back.
+        Returns the version that it will be.
 
         Raises NotFoundError, InputError, ConflictError while the meeting is not over or is being written already.
         """
-        wishes = MeetingOptions(template=template, minutes_language=language, llm_provider=provider)
+        wishes = MeetingOptions(
+            template=template,
+            minutes_language=language,
+            llm_provider=provider if provider != IN_ORDER else None,
+        )
         self._minutes.check_options(wishes)
         meeting = await self._store.get(meeting_id)
         _check_over(meeting)
@@ -117,9 +125,10 @@ class MinutesEditor:
         meeting_id = job.meeting_id
         try:
             await self._write(await self._store.get(meeting_id))
-            await self._store.end_step(meeting_id, REWRITE)
             if self._when_written is not None:
                 await self._when_written(meeting_id)
+            # Only now: a crash before it makes the next start do all of it.
+            await self._store.end_step(meeting_id, REWRITE)
         except NotFoundError:
             return  # deleted meanwhile
         except asyncio.CancelledError:
@@ -137,6 +146,8 @@ class MinutesEditor:
         channel = await self._channels.get(meeting.id)
         transcript = await self._store.transcript(meeting.id)
         before = await self._store.stored_minutes(meeting.id)
+        if before is not None:
+            before = counted(before, *await self._store.minutes_versions(meeting.id))
         written = await self._minutes.write(
             meeting, transcript, before=before, progress=tell_progress(channel)
         )
@@ -182,7 +193,7 @@ class MinutesEditor:
             item = (ActionItem if is_action else Item)(
                 id=next_id(minutes, new.kind), text="", evidence=evidence, support="by_hand", is_edited=True
             )
-            return _with_added(minutes, new.kind, _changed(item, new))
+            return counted(_with_added(minutes, new.kind, _changed(item, new)))
 
         return await self._change(meeting_id, version, apply)
 
@@ -190,10 +201,14 @@ class MinutesEditor:
         """An older version becomes the newest. Returns its new number. Raises NotFoundError."""
         meeting = await self._store.get(meeting_id)
         _check_over(meeting)
-        versions = {minutes.version: minutes for minutes in await self._store.minutes_versions(meeting_id)}
-        if version not in versions:
-            raise NotFoundError("There is no such version.", f"There are: {sorted(versions)}.")
-        return await self._store.rewrite(meeting_id, minutes=versions[version], coverage=meeting.coverage)
+        versions = await self._store.minutes_versions(meeting_id)
+        # As it is stored: with marks for speakers, so that naming one changes it too.
+        wanted = await self._store.stored_minutes(meeting_id, version)
+        if wanted is None:
+            there = sorted(minutes.version for minutes in versions)
+            raise NotFoundError("There is no such version.", f"There are: {there}.")
+        minutes = counted(wanted, *versions)
+        return await self._store.rewrite(meeting_id, minutes=minutes, coverage=meeting.coverage)
 
     async def _change(self, meeting_id: str, version: int, apply: Callable[[Minutes], Minutes]) -> Minutes:
         return await self._store.change_minutes(meeting_id, version, apply)

@@ -19,7 +19,7 @@ from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.llm_minutes import Assignment, LlmMinutes, Progress
 from meeting_assistant.services.llm_service import LLMService
 from meeting_assistant.services.minutes_draft import Draft
-from meeting_assistant.services.revisions import revise
+from meeting_assistant.services.revisions import counted, revise
 from meeting_assistant.services.templates import Template, template_named
 
 logger = logging.getLogger(__name__)
@@ -133,6 +133,15 @@ class MinutesService:
         except LlmError as error:
             trouble = error if self._llm.is_asked_for else None
             return Written(await self._write_embedded(meeting, transcript, before), trouble)
+        except Exception as error:
+            logger.exception(
+                "Minutes by a language model failed unexpectedly.", extra=obs.log_fields(meeting=meeting.id)
+            )
+            trouble = LlmError(
+                f"Failed to get LLM response. Writing failed unexpectedly ({type(error).__name__}).",
+                "The embedded writer's minutes are there. See the server's log, and please report it.",
+            )
+            return Written(await self._write_embedded(meeting, transcript, before), trouble)
         return Written(self._after(minutes, before, time.monotonic() - started))
 
     async def note(self, meeting: Meeting, transcript: Transcript, notes: Minutes, draft: Draft) -> Minutes:
@@ -147,7 +156,11 @@ class MinutesService:
         assert self._llm_minutes is not None
         assignment = _assignment(meeting, plan)
         await self._llm_minutes.read(assignment, transcript, draft, "notes")
-        await self._llm_minutes.join_points(assignment, transcript, draft)
+        try:
+            await self._llm_minutes.join_points(assignment, transcript, draft)
+        except LlmError as error:
+            # What was read can be told all the same; the points are joined another time, or at the end.
+            logger.info("Points were not joined.", extra=obs.log_fields(meeting=meeting.id, code=error.code))
         return revise(draft.minutes(), notes)
 
     async def fitting_draft(self, meeting: Meeting, draft: Draft | None = None) -> Draft:
@@ -184,7 +197,7 @@ class MinutesService:
     def _after(self, minutes: Minutes, before: Minutes | None, seconds: float) -> Minutes:
         provenance = minutes.provenance.model_copy(update={"seconds": round(seconds, 3)})
         minutes = minutes.model_copy(update={"provenance": provenance, "written_at_ms": self._now_ms()})
-        return minutes if before is None else revise(minutes, before)
+        return counted(minutes) if before is None else revise(minutes, before)
 
     async def _on_thread(self, request: MinutesRequest) -> Minutes:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.write, request)

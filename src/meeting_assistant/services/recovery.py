@@ -15,10 +15,10 @@ from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.ports import AudioStore, MeetingStore
-from meeting_assistant.services.finishing import MAX_ATTEMPTS, stage_error
 from meeting_assistant.services.live_meetings import LiveMeetings
 from meeting_assistant.services.orchestrator import Orchestrator
 from meeting_assistant.services.session_sink import may_pass
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS, stage_error
 from meeting_assistant.services.uploads import Uploads
 
 logger = logging.getLogger(__name__)

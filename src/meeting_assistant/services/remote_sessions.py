@@ -48,9 +48,12 @@ class RemoteSessions:
         info: EngineInfo,
         *,
         on_engines: Callable[[dict[str, str]], None],
+        reply: str = "",
     ) -> None:
-        """`info`: of the recogniser that workers are expected to run; `on_engines` is told what they do run."""
+        """`info`: of the recogniser that workers are expected to run; `on_engines` is told what they do run;
+        `reply`: where they bring their results, if not to the inbox of this gateway."""
         self._link = link
+        self._reply = reply
         self._gateway = gateway
         self._info = info
         self._on_engines = on_engines
@@ -71,6 +74,11 @@ class RemoteSessions:
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
         """Never told: see `level`."""
+
+    @property
+    def workers(self) -> Sequence[WorkerState]:
+        """Those that were alive a moment ago."""
+        return self._workers
 
     @property
     def problem(self) -> str | None:
@@ -127,7 +135,7 @@ class RemoteSessions:
         sink: SessionSink,
     ) -> None:
         """Until some worker has heard it out. Raises EngineError when none can."""
-        job = InferenceJob(kind=kind, meeting_id=meeting.id, gateway=self._gateway)
+        job = InferenceJob(kind=kind, meeting_id=meeting.id, gateway=self._gateway, reply=self._reply)
         remote = _Remote(job, meeting, make_spec, buffer, sink, self._link)
         self._running[meeting.id] = remote
         with contextlib.suppress(CarrierError):
@@ -144,14 +152,18 @@ class RemoteSessions:
 
     # --- what comes back
 
+    def hear(self, event: FleetEvent) -> None:
+        """Something a worker tells, whichever way it came; what is not about a meeting that runs here is dropped."""
+        remote = self._running.get(event.meeting_id)
+        if remote is None:
+            return
+        if event.kind == "hello":
+            self._on_engines(event.body.get("engines", {}))
+        remote.hear(event)
+
     async def _listen(self) -> None:
         async for event in self._link.events():
-            remote = self._running.get(event.meeting_id)
-            if remote is None:
-                continue
-            if event.kind == "hello":
-                self._on_engines(event.body.get("engines", {}))
-            remote.hear(event)
+            self.hear(event)
 
     async def _reconcile(self) -> None:
         """What the carrier forgot is offered again; the database and the journal know where to begin."""
@@ -223,6 +235,7 @@ class _Remote:
                     self._attempt = None
                     continue  # the reconciler offers it again
                 self.is_over = True
+                obs.fleet_given_up_total.inc()
                 raise EngineError(
                     "Every worker that took this meeting died of it.",
                     "See the logs of the workers; the sound is stored: try again from the meeting's page.",
@@ -235,8 +248,11 @@ class _Remote:
             elif event.number <= self._number:
                 continue  # told once more by somebody who could not know that it had arrived
             elif event.number != self._number + 1:
-                # Something is missing that the carrier lost: begin again from what is stored.
+                # Something is missing that the carrier lost: whoever hears it now loses the job, and the reconciler
+                # offers it again from what is stored.
                 self._attempt = None
+                with contextlib.suppress(CarrierError):
+                    await self._link.withdraw(self.job)
             else:
                 self._number = event.number
                 self._gets_on = True

@@ -38,17 +38,25 @@ def revise(new: Minutes, old: Minutes) -> Minutes:
         )
         for section in [*new.sections, *_only_edited(old.sections, {s.key for s in new.sections})]
     ]
-    update = {**lists, "summary": summary, "sections": sections, "removed": old.removed}
+    update = {
+        **lists,
+        "summary": summary,
+        "sections": sections,
+        "removed": old.removed,
+        "numbers": dict(numbers),
+    }
     return new.model_copy(update=update)
 
 
 def fold(notes: Iterable[NotesChanged]) -> Minutes:
     """What has been noted so far, as minutes."""
     items: dict[str, dict[str, Item]] = {kind: {} for kind in NOTED}
+    numbers: Counter[str] = Counter()
     for note in notes:
         for kind in NOTED:
             for item in getattr(note, kind):
                 items[kind][item.id] = item
+                _count(numbers, item.id)
         for withdrawn in note.withdrawn:
             for of_kind in items.values():
                 of_kind.pop(withdrawn, None)
@@ -56,6 +64,7 @@ def fold(notes: Iterable[NotesChanged]) -> Minutes:
         decisions=list(items["decisions"].values()),
         action_items=[item for item in items["action_items"].values() if isinstance(item, ActionItem)],
         open_questions=list(items["open_questions"].values()),
+        numbers=dict(numbers),
     )
 
 
@@ -74,6 +83,14 @@ def next_id(minutes: Minutes, kind: str) -> str:
     """For an item that is added: one that no item has, or had."""
     prefix = "s" if kind == "summary" else PREFIXES.get(kind, f"{kind}-")
     return f"{prefix}{_highest_numbers(minutes)[prefix] + 1}"
+
+
+def counted(minutes: Minutes, *others: Minutes) -> Minutes:
+    """With the highest numbers of its ids written down, those of other versions too."""
+    numbers: Counter[str] = Counter()
+    for version in (minutes, *others):
+        numbers |= _highest_numbers(version)
+    return minutes.model_copy(update={"numbers": dict(numbers)})
 
 
 def _revised(
@@ -106,9 +123,13 @@ def _only_edited(sections: Sequence[Section], but: set[str]) -> list[Section]:
 
 def _highest_numbers(minutes: Minutes) -> Counter[str]:
     """By prefix: an id that was given once is never given to something else."""
-    numbers: Counter[str] = Counter()
+    numbers: Counter[str] = Counter(minutes.numbers)
     for item in [*minutes.items(), *minutes.removed]:
-        found = re.fullmatch(r"(\D+)(\d+)", item.id)
-        if found:
-            numbers[found[1]] = max(numbers[found[1]], int(found[2]))
+        _count(numbers, item.id)
     return numbers
+
+
+def _count(numbers: Counter[str], item_id: str) -> None:
+    found = re.fullmatch(r"(\D+)(\d+)", item_id)
+    if found:
+        numbers[found[1]] = max(numbers[found[1]], int(found[2]))

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
+from meeting_assistant import observability as obs
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, samples_to_ms
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError, StorageError
 from meeting_assistant.domain.events import (
     GapFound,
@@ -19,10 +20,10 @@ from meeting_assistant.domain.events import (
 )
 from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import Gap, Utterance
-from meeting_assistant.observability import log_fields
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.meeting_channel import MeetingChannel
 from meeting_assistant.services.session_types import Reached
+from meeting_assistant.services.word_commits import WordCommits
 
 R = TypeVar("R")
 
@@ -45,13 +46,16 @@ class StoreSink:
         frame_bytes: int = BYTES_PER_SAMPLE,
         on_progress: Callable[[int], None] | None = None,
         is_attended: Callable[[], bool] = lambda: True,
+        is_live: bool = False,
     ) -> None:
+        """`is_live`: sound comes as it is spoken, so that it can be said how far captions and words are behind it."""
         self._frame_bytes = frame_bytes
         self._is_attended = is_attended
         self._store = store
         self._channel = channel
         self._buffer = buffer
         self._on_progress = on_progress
+        self._word_commits = WordCommits() if is_live else None
 
     @property
     def is_watched(self) -> bool:
@@ -69,6 +73,10 @@ class StoreSink:
 
     def show_partial(self, partial: PartialTranscript) -> None:
         """To whoever watches."""
+        if self._word_commits is not None:
+            received_ms = samples_to_ms(self.received_sample())
+            obs.caption_lag_seconds.observe(max(0, received_ms - partial.end_ms) / 1000)
+            self._word_commits.show(partial.utterance, partial.stable, received_ms)
         self._channel.show(partial)
 
     async def commit_utterances(
@@ -88,6 +96,9 @@ class StoreSink:
             return [_with_verdict(event, takes_back) for event in stored]
 
         await self._channel.publish_all(store)
+        if self._word_commits is not None:
+            for delay_s in self._word_commits.finish(utterances, samples_to_ms(self.received_sample())):
+                obs.word_commit_seconds.observe(delay_s)
         self._committed(reached)
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
@@ -145,7 +156,7 @@ class StoreSink:
                 self._channel.show(StorageChanged(state="full" if error.code == "disk_full" else "failing"))
                 logger.warning(
                     "Words cannot be stored for now.",
-                    extra=log_fields(meeting=self._channel.meeting_id, code=error.code),
+                    extra=obs.log_fields(meeting=self._channel.meeting_id, code=error.code),
                 )
                 await asyncio.sleep(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)

@@ -1,13 +1,17 @@
-"""The last word on who spoke: an engine that hears the whole recording, if there is one. A step of finishing a meeting.
+"""The last word on who spoke: an engine that hears the whole recording, if there is one. A step of its own.
 
-Minutes do not wait for it longer than `DIARIZATION_TIMEOUT_SECONDS`; what it finds later is told as `speakers`.
+Minutes do not wait for it longer than `DIARIZATION_TIMEOUT_SECONDS`. What it finds later is told then, as `speakers`
+and `transcript` with higher revisions; what a restart cuts short is begun again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -21,12 +25,25 @@ from meeting_assistant.domain.ports import AudioStore, MeetingStore, SpeakerTurn
 from meeting_assistant.domain.transcript import PROVISIONAL
 from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.meeting_channel import Channels, MeetingChannel
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS, stage_error
 from meeting_assistant.services.turns import attribute
 
 logger = logging.getLogger(__name__)
 
 STAGE = "speakers"
+"""Also the name of the step that stays open until a recording was heard out."""
 PIECE_SECONDS = 60
+
+
+@dataclass(slots=True)
+class _Hearing:
+    """A recording that is being heard out, or waits for it."""
+
+    waiting: MeetingChannel | None
+    """Told how far it is while the minutes wait for it; None when nobody waits (any more)."""
+    task: asyncio.Task[None] | None = None
+    applying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """What was found is stored before the minutes are begun or after they were given up waiting, never in between."""
 
 
 class SpeakerSettling:
@@ -48,82 +65,176 @@ class SpeakerSettling:
         self._diarization = diarization
         self._disk_threads = disk_threads
         self._timeout_s = timeout_s
-        self._late: set[asyncio.Task[None]] = set()
+        self._hearings: dict[str, _Hearing] = {}
+        self._one_at_a_time = asyncio.Lock()
+        """A recording is some hundred megabytes: those that wait are not in memory."""
 
     async def settle(self, meeting: Meeting, channel: MeetingChannel) -> None:
-        """Raises nothing of an engine's: what fails is an entry of the meeting's errors, and the labels stay."""
-        await self._store.clear_errors(meeting.id, STAGE)
-        for trouble in self._diarization.troubles:
-            await self._add_error(meeting.id, trouble)
+        """Before the minutes. Raises nothing of an engine's: what fails is an entry of the meeting's errors, and the
+        labels stay."""
         if self._diarization.has_final_pass:
-            hearing = asyncio.create_task(self._hear_out(meeting, channel), name=f"speakers-{meeting.id}")
-            self._late.add(hearing)
-            hearing.add_done_callback(self._late.discard)
-            await asyncio.wait([hearing], timeout=self._timeout_s)
-            if not hearing.done():
-                logger.info("Minutes do not wait for speakers.", extra=obs.log_fields(meeting=meeting.id))
+            attempts = await self._store.begin_step(meeting.id, STAGE)
+            if attempts:  # else it was heard out before something else was cut short
+                await self._note_troubles(meeting.id)
+                await self._wait_for(meeting, channel, attempts)
+        else:
+            await self._note_troubles(meeting.id)
         said = await self._store.transcript(meeting.id)
         left: dict[int, str | None] = {u.utterance: None for u in said.utterances if u.speaker == PROVISIONAL}
-        await self._relabel(channel, left)
+        await self._relabel(meeting.id, left)
+
+    async def finish_what_was_begun(self) -> None:
+        """After a start: recordings of finished meetings that were not heard out."""
+        for meeting_id in await self._store.left_open(STAGE):
+            with contextlib.suppress(NotFoundError):  # deleted meanwhile
+                meeting = await self._store.get(meeting_id)
+                if not meeting.state.is_over:
+                    continue  # `settle` comes to it
+                if not self._diarization.has_final_pass:
+                    await self._note_troubles(meeting_id)
+                    await self._store.end_step(meeting_id, STAGE)
+                    continue
+                self._begin(meeting, await self._store.begin_step(meeting_id, STAGE), waiting=None)
+
+    async def rest(self) -> None:
+        """Wait until nothing is being heard out."""
+        await asyncio.gather(*self._tasks(), return_exceptions=True)
 
     async def close(self) -> None:
-        """What is being heard out is dropped; its labels stay as they are."""
-        for task in list(self._late):
+        """What is being heard out is dropped; the next start hears it again."""
+        for task in self._tasks():
             task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        await self.rest()
 
-    async def _hear_out(self, meeting: Meeting, channel: MeetingChannel) -> None:
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [hearing.task for hearing in self._hearings.values() if hearing.task is not None]
+
+    async def _wait_for(self, meeting: Meeting, channel: MeetingChannel, attempts: int) -> None:
+        hearing = self._begin(meeting, attempts, waiting=channel)
+        assert hearing.task is not None
+        await asyncio.wait([hearing.task], timeout=self._timeout_s)
+        async with hearing.applying:
+            # From here on minutes cite whole utterances.
+            hearing.waiting = None
+        if not hearing.task.done():
+            logger.info("Minutes do not wait for speakers.", extra=obs.log_fields(meeting=meeting.id))
+
+    def _begin(self, meeting: Meeting, attempts: int, *, waiting: MeetingChannel | None) -> _Hearing:
+        hearing = self._hearings.get(meeting.id)
+        if hearing is not None:
+            hearing.waiting = waiting
+            return hearing
+        hearing = self._hearings[meeting.id] = _Hearing(waiting)
+        hearing.task = asyncio.create_task(
+            self._hear_out(meeting, hearing, attempts), name=f"speakers-{meeting.id}"
+        )
+        hearing.task.add_done_callback(lambda _: self._hearings.pop(meeting.id, None))
+        return hearing
+
+    async def _hear_out(self, meeting: Meeting, hearing: _Hearing, attempts: int) -> None:
+        try:
+            trouble = _given_up() if attempts > MAX_ATTEMPTS else await self._hear(meeting, hearing)
+            if trouble is not None:
+                await self._store.add_error(meeting.id, trouble)
+            await self._store.end_step(meeting.id, STAGE)
+        except NotFoundError:
+            return  # deleted meanwhile
+        except MeetingAssistantError as error:
+            logger.warning(
+                "What was found out about speakers could not be stored; the next start tries again.",
+                extra=obs.log_fields(meeting=meeting.id, code=error.code),
+            )
+
+    async def _hear(self, meeting: Meeting, hearing: _Hearing) -> StageError | None:
+        """Find out and store who spoke. Returns what went wrong."""
+
         def tell(share: float) -> None:
-            channel.show(StatusChanged(status="Identifying speakers", progress=min(1.0, max(0.0, share))))
+            if hearing.waiting is not None:
+                hearing.waiting.show(
+                    StatusChanged(status="Identifying speakers", progress=min(1.0, max(0.0, share)))
+                )
 
         tell(0.0)
         try:
-            samples = await self._sound(meeting)
-            turns = await self._diarization.diarize(samples, tell)
-            await self._apply(meeting, channel, turns)
-        except NotFoundError:
-            return  # deleted meanwhile
+            async with self._one_at_a_time:
+                await self._check_limit(meeting)
+                turns = await self._diarization.diarize(await self._sound(meeting), tell)
+            async with hearing.applying:
+                await self._apply(meeting, turns, may_split=hearing.waiting is not None)
         except MeetingAssistantError as error:
             logger.warning(
                 "Speakers stay as they were heard live.",
                 extra=obs.log_fields(meeting=meeting.id, code=error.code),
             )
-            await self._add_error(meeting.id, error)
+            return stage_error(STAGE, error)
+        except Exception as error:
+            logger.exception(
+                "Hearing a recording out failed unexpectedly.", extra=obs.log_fields(meeting=meeting.id)
+            )
+            return stage_error(STAGE, error)
+        return None
 
-    async def _apply(self, meeting: Meeting, channel: MeetingChannel, turns: list[SpeakerTurn]) -> None:
-        present = await self._store.get(meeting.id)
+    async def _check_limit(self, meeting: Meeting) -> None:
+        """Raises EngineError when the engine would take some of these people for one another."""
+        limit = self._diarization.max_speakers
         said = (await self._store.transcript(meeting.id)).utterances
-        other = [u for u in said if meeting.channels == 1 or u.speaker != YOU]
+        labels = {u.speaker for u in said if u.speaker not in (None, PROVISIONAL)}
+        if meeting.channels > 1:
+            labels.discard(YOU)
+        if limit is not None and len(labels) > limit:
+            raise EngineError(
+                f"Speaker labels: {self._diarization.name} tells at most {limit} speakers apart, and {len(labels)} "
+                "were heard while people talked.",
+                "The labels of the embedded engine were kept. Use DIARIZATION_ENGINE=pyannote for meetings of more.",
+                code="too_many_speakers",
+            )
+
+    async def _apply(self, meeting: Meeting, turns: list[SpeakerTurn], *, may_split: bool) -> None:
+        said = (await self._store.transcript(meeting.id)).utterances
+        taken = {u.speaker for u in said if u.speaker is not None}
+        taken |= set(await self._store.speaker_names(meeting.id))
+        if meeting.channels > 1:
+            taken.add(YOU)
         result = await self._diarization.compute(
             partial(
                 attribute,
-                other,
+                [u for u in said if meeting.channels == 1 or u.speaker != YOU],
                 turns,
                 next_utterance=max((u.utterance for u in said), default=0) + 1,
-                # Minutes that are written cite whole utterances.
-                may_split=not present.state.is_over,
+                may_split=may_split,
+                taken=taken,
             )
         )
-        await self._relabel(channel, result.speakers)
+        await self._relabel(meeting.id, result.speakers)
         if result.parts:
+            await self._publish(meeting.id, partial(self._store.split_utterances, meeting.id, result.parts))
+        if result.overlaps:
+            await self._publish(meeting.id, partial(self._store.mark_overlap, meeting.id, result.overlaps))
 
-            async def split() -> list[StoredEvent]:
-                return await self._store.split_utterances(meeting.id, result.parts)
-
-            await channel.publish_all(split)
-
-    async def _relabel(self, channel: MeetingChannel, speakers: dict[int, str | None]) -> None:
-        if not speakers:
-            return
-
+    async def _relabel(self, meeting_id: str, speakers: dict[int, str | None]) -> None:
         async def store() -> list[StoredEvent]:
-            event = await self._store.relabel(channel.meeting_id, speakers)
+            event = await self._store.relabel(meeting_id, speakers)
             return [] if event is None else [event]
 
-        await channel.publish_all(store)
+        if speakers:
+            await self._publish(meeting_id, store)
+
+    async def _publish(self, meeting_id: str, store: Callable[[], Awaitable[list[StoredEvent]]]) -> None:
+        """To whoever watches now: the channel that the meeting was finished in may be gone."""
+        channel = await self._channels.get(meeting_id)
+        try:
+            await channel.publish_all(store)
+        finally:
+            self._channels.release(meeting_id)
 
     async def _sound(self, meeting: Meeting) -> Samples:
         """All of it; with two channels the second one."""
+        if (await self._store.get(meeting.id)).sound_deleted_at_ms is not None:
+            raise EngineError(
+                "Speaker labels: the sound was deleted before it was heard again.",
+                "Those heard live were kept. AUDIO_RETENTION says how long sound is.",
+                code="no_sound",
+            )
         if self._audio is None:
             raise EngineError(
                 "Speaker labels: no sound is stored to hear again (AUDIO_STORAGE=memory).",
@@ -147,7 +258,17 @@ class SpeakerSettling:
         finally:
             journal.close()
 
-    async def _add_error(self, meeting_id: str, error: MeetingAssistantError) -> None:
-        await self._store.add_error(
-            meeting_id, StageError(stage=STAGE, code=error.code, message=error.message, remedy=error.remedy)
-        )
+    async def _note_troubles(self, meeting_id: str) -> None:
+        """Why another engine than the wished one tells who spoke."""
+        await self._store.clear_errors(meeting_id, STAGE)
+        for trouble in self._diarization.troubles:
+            await self._store.add_error(meeting_id, stage_error(STAGE, trouble))
+
+
+def _given_up() -> StageError:
+    return StageError(
+        stage=STAGE,
+        code="needs_attention",
+        message=f"Speaker labels: hearing this recording out was begun {MAX_ATTEMPTS} times and never ended.",
+        remedy="Those heard live were kept. See the server's log; most likely memory ran out.",
+    )

@@ -124,6 +124,12 @@ class Speakers:
         cleaned = " ".join(name.split())
         if not cleaned:
             raise InputError("A voice needs a name.", "Say whose voice it is.")
+        if not self._diarization.hears_voices:
+            raise ConflictError(
+                "Voices cannot be known again: no engine tells them apart here.",
+                "Set DIARIZATION_ENGINE to something else than `off`; /health says what else is missing.",
+                code="no_voices",
+            )
         meeting = await self._store.get(meeting_id)
         spoken = _longest(await self._store.transcript(meeting_id), label)
         if not spoken:

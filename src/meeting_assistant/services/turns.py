@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from meeting_assistant.domain.ports import SpeakerTurn
@@ -25,25 +25,37 @@ class Attribution:
     """Utterances that were said by somebody else, by id."""
     parts: dict[int, list[Utterance]] = field(default_factory=dict)
     """Utterances in which the speaker changes, by id: what stands in their place; the first keeps the id."""
+    overlaps: set[int] = field(default_factory=set)
+    """Utterances that stay whole, during a part of which somebody else speaks, and that do not say so yet."""
 
 
 def attribute(
-    utterances: Sequence[Utterance], turns: Sequence[SpeakerTurn], *, next_utterance: int, may_split: bool
+    utterances: Sequence[Utterance],
+    turns: Sequence[SpeakerTurn],
+    *,
+    next_utterance: int,
+    may_split: bool,
+    taken: Iterable[str] = (),
 ) -> Attribution:
-    """Words go to the turn in which they lie; labels that are known stay with the voices that had them."""
+    """Words go to the turn in which they lie; labels that are known stay with the voices that had them.
+
+    `taken`: labels of the meeting that no other voice may get, whether or not one of `utterances` has them.
+    """
     found: dict[int, list[tuple[int | None, list[Word]]]] = {}
     for utterance in utterances:
         if not utterance.is_assigned:
             found[utterance.utterance] = _runs(utterance, turns)
-    labels = _labels(utterances, found)
+    labels = _labels(utterances, found, taken)
     result = Attribution()
     for utterance in utterances:
         runs = found.get(utterance.utterance)
-        if runs is None:
-            continue
-        if len(runs) > 1 and may_split:
+        if runs is not None and len(runs) > 1 and may_split:
             result.parts[utterance.utterance] = _split(utterance, runs, labels, turns, next_utterance)
             next_utterance += len(runs) - 1
+            continue
+        if not utterance.overlap and _overlaps(*_spoken(utterance), turns):
+            result.overlaps.add(utterance.utterance)
+        if runs is None:
             continue
         most: Counter[int | None] = Counter()
         for speaker, words in runs:
@@ -107,7 +119,9 @@ def _without_specks(runs: list[tuple[int | None, list[Word]]]) -> list[tuple[int
 
 
 def _labels(
-    utterances: Sequence[Utterance], found: Mapping[int, Sequence[tuple[int | None, list[Word]]]]
+    utterances: Sequence[Utterance],
+    found: Mapping[int, Sequence[tuple[int | None, list[Word]]]],
+    taken: Iterable[str],
 ) -> dict[int, str]:
     """Each voice keeps the label that most of what it says has now; others get the next ones."""
     shared: Counter[tuple[int, str]] = Counter()
@@ -123,7 +137,7 @@ def _labels(
     for (speaker, label), _ in shared.most_common():
         if speaker not in labels and label not in labels.values():
             labels[speaker] = label
-    numbers = SpeakerLabels(label for (_, label) in shared)
+    numbers = SpeakerLabels([*taken, *(u.speaker for u in utterances if u.speaker is not None)])
     for speaker in order:
         if speaker not in labels:
             labels[speaker] = numbers.label(speaker) or ""
@@ -149,13 +163,20 @@ def _split(
                     "start_ms": start_ms,
                     "end_ms": end_ms,
                     "speaker": utterance.speaker if speaker is None else labels[speaker],
-                    "overlap": _overlaps(start_ms, end_ms, turns),
+                    "overlap": utterance.overlap or _overlaps(start_ms, end_ms, turns),
                     "text": " ".join(word.text for word in words),
                     "words": list(words),
                 }
             )
         )
     return parts
+
+
+def _spoken(utterance: Utterance) -> tuple[int, int]:
+    """Without the silence around it."""
+    if not utterance.words:
+        return utterance.start_ms, utterance.end_ms
+    return utterance.words[0].start_ms, utterance.words[-1].end_ms
 
 
 def _overlaps(start_ms: int, end_ms: int, turns: Sequence[SpeakerTurn]) -> bool:

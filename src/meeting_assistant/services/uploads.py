@@ -24,7 +24,6 @@ from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
 from meeting_assistant.domain.ports import AudioStore, DecodeLimits, MediaDecoder, MeetingStore
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.finishing import stage_error
 from meeting_assistant.services.meeting_channel import Channels, MeetingChannel
 from meeting_assistant.services.orchestrator import Orchestrator
 from meeting_assistant.services.session_plan import (
@@ -37,6 +36,7 @@ from meeting_assistant.services.session_plan import (
 from meeting_assistant.services.session_runner import SessionRunner
 from meeting_assistant.services.session_sink import StoreSink, may_pass
 from meeting_assistant.services.session_types import SessionSpec
+from meeting_assistant.services.stage_errors import stage_error
 from meeting_assistant.services.upload_files import UploadFiles
 
 R = TypeVar("R")

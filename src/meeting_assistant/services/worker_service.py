@@ -14,6 +14,7 @@ from typing import Any
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import CarrierError, EngineError, MeetingAssistantError
 from meeting_assistant.domain.events import PartialTranscript
+from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.ports import EventKind, FleetEvent, HeldJob, SoundPiece, WorkerLink, WorkerState
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.audio_session import process_audio_session
@@ -158,7 +159,7 @@ class Worker:
                 renewed = time.monotonic()
 
     async def _hear(self, held: HeldJob) -> None:
-        job, sink = held.job, RemoteSink(self._link, held.job.gateway, held.job.meeting_id)
+        job, sink = held.job, RemoteSink(self._link, held.job)
         await sink.tell("hello", {"worker": self._name, "engines": self._engines}, is_first=True)
         pieces = self._link.sound(sink.attempt)
         try:
@@ -186,10 +187,9 @@ class Worker:
 class RemoteSink:
     """Where a session's results go from here: back to the gateway. Implements `SessionSink`."""
 
-    def __init__(self, link: WorkerLink, gateway: str, meeting_id: str) -> None:
+    def __init__(self, link: WorkerLink, job: InferenceJob) -> None:
         self._link = link
-        self._gateway = gateway
-        self._meeting_id = meeting_id
+        self._job = job
         self.attempt = secrets.token_hex(8)
         self._number = 0
         self._order = asyncio.Lock()
@@ -279,4 +279,4 @@ class RemoteSink:
                     return
 
     async def _send(self, number: int, kind: EventKind, body: dict[str, Any]) -> None:
-        await self._link.tell(self._gateway, FleetEvent(self._meeting_id, self.attempt, number, kind, body))
+        await self._link.tell(self._job, FleetEvent(self._job.meeting_id, self.attempt, number, kind, body))

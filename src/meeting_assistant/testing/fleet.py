@@ -173,11 +173,14 @@ class Fleet:
         self.gateways: list[ServerProcess] = []
         self.workers: list[WorkerProcess] = []
 
-    def add_gateways(self, count: int) -> None:
+    def add_gateways(self, count: int, *, callback: str = "") -> None:
+        """`callback`: results come to the gateway's own address, `http` or `ws`, and not through Redis."""
         for _ in range(count):
-            name = f"gateway{len(self.gateways)}"
+            name, port = f"gateway{len(self.gateways)}", free_port()
             env = {**self.env, "FLEET__NAME": name}
-            server = ServerProcess(self._folder / name, env, port=free_port())
+            if callback:
+                env |= {"FLEET__CALLBACK_URL": f"{callback}://127.0.0.1:{port}"}
+            server = ServerProcess(self._folder / name, env, port=port)
             server.start()
             self.gateways.append(server)
 

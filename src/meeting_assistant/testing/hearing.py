@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meeting_assistant.adapters.jobs.redis_fleet import RedisWorkerLink
-from meeting_assistant.bootstrap.fleet import redis_url
+from meeting_assistant.bootstrap.fleet import build_callbacks, redis_url
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.audio import Samples, Waveform
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult, EngineInfo, VoiceVector
@@ -132,7 +132,11 @@ async def main(decode_s: float) -> None:
     name = settings.fleet.name or "worker"
     lease_s = settings.fleet.lease_seconds
     link = RedisWorkerLink(
-        redis_url(settings), name, lease_s=lease_s, max_deliveries=settings.fleet.max_deliveries
+        redis_url(settings),
+        name,
+        lease_s=lease_s,
+        max_deliveries=settings.fleet.max_deliveries,
+        callbacks=build_callbacks(settings),
     )
     with ThreadPoolExecutor(2) as threads:
         tools = SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)

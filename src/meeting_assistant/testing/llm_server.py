@@ -15,7 +15,8 @@ from typing import Any, Literal, Self
 
 from meeting_assistant.testing.llm_wire import complete_answer, is_streaming, problems_of, streamed_answer
 
-Finish = Literal["complete", "length", "refusal"]
+Finish = Literal["complete", "length", "refusal", "filtered"]
+"""`refusal` by the model, `filtered` by the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Answer:
     """The text is the whole body, not what a model said."""
     drops_after: int | None = None
     """Bytes of the body after which the connection is cut."""
+    is_dribbled: bool = False
+    """A byte now and then, without end."""
 
 
 AnswerTo = Callable[[SeenRequest], Answer]
@@ -62,6 +65,9 @@ class LlmServer:
         """What clients looked up: lists of models."""
         self.is_stuck = threading.Event()
         """Set when a question came that is not answered."""
+        self.all_gone = threading.Event()
+        """Set when the last client has closed its connection."""
+        self._connections = 0
         self._answers: deque[AnswerTo] = deque()
         self._models: dict[str, object] | None = None
         self._let_go = threading.Event()
@@ -72,6 +78,11 @@ class LlmServer:
     def url(self) -> str:
         """`http://127.0.0.1:PORT`"""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def is_connected(self) -> bool:
+        """True while a client keeps a connection open."""
+        return self._connections > 0
 
     # --- what it does with questions
 
@@ -106,16 +117,20 @@ class LlmServer:
 
         return self.answer_by(wait)
 
+    def dribble(self) -> Self:
+        """Answer a byte at a time, for as long as the client reads and the server lives."""
+        return self.answer_by(lambda request: Answer(is_dribbled=True))
+
     def forget(self) -> Self:
         """Nothing was asked, and nothing is to be answered."""
         self._answers.clear()
         self.requests.clear()
         return self
 
-    def serving(self, model: str, *, context_tokens: int = 8192) -> Self:
-        """List one model, as vLLM does; without this there is no list."""
-        listed = {"id": model, "object": "model", "max_model_len": context_tokens}
-        self._models = {"object": "list", "data": [listed]}
+    def serving(self, *models: str, context_tokens: int = 8192) -> Self:
+        """List models, as vLLM does; without this there is no list."""
+        listed = [{"id": model, "object": "model", "max_model_len": context_tokens} for model in models]
+        self._models = {"object": "list", "data": listed}
         return self
 
     def __enter__(self) -> Self:
@@ -143,6 +158,17 @@ class LlmServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def setup(self) -> None:
+                super().setup()
+                outer._connections += 1
+                outer.all_gone.clear()
+
+            def finish(self) -> None:
+                super().finish()
+                outer._connections -= 1
+                if not outer._connections:
+                    outer.all_gone.set()
+
             def do_GET(self) -> None:
                 outer.looks.append(SeenRequest("GET", self.path, self._names(), None))
                 found = outer._models if self.path.endswith("/models") else None
@@ -155,10 +181,21 @@ class LlmServer:
                 body = json.loads(self.rfile.read(length))
                 request = SeenRequest("POST", self.path, self._names(), body)
                 answer = outer._answer(request)
-                if answer.is_raw or not is_streaming(self.path, body):
+                if answer.is_dribbled:
+                    self._dribble()
+                elif answer.is_raw or not is_streaming(self.path, body):
                     self._send_whole(request, answer)
                 else:
                     self._send_pieces(request, answer)
+
+            def _dribble(self) -> None:
+                self._head(200, {}, 1 << 30)
+                self.close_connection = True
+                try:
+                    while not outer._let_go.wait(0.02):
+                        self.wfile.write(b" ")
+                except OSError:
+                    return  # the client has had enough
 
             def _send_whole(self, request: SeenRequest, answer: Answer) -> None:
                 said = answer.text
@@ -214,16 +251,18 @@ def user_text(request: SeenRequest) -> str:
 
 
 def lines_of(request: SeenRequest) -> Iterator[tuple[int, str]]:
-    """Numbers and words of the lines that a question shows between its marks."""
+    """Numbers and words of the lines that a question is about: those between its last marks."""
     inside = False
+    lines: list[tuple[int, str]] = []
     for line in user_text(request).splitlines():
         if line.startswith("<<<"):
-            inside = True
+            inside, lines = True, []
         elif line.endswith(">>>"):
             inside = False
         elif inside and line[:1].isdigit():
             number, _, rest = line.partition("|")
-            yield int(number.split(",")[0]), rest
+            lines.append((int(number.split(",")[0]), rest))
+    yield from lines
 
 
 def _text(content: object) -> str:

@@ -23,6 +23,7 @@ _CHAT = {
     "stream_options": dict,
     "response_format": dict,
     "chat_template_kwargs": dict,
+    "reasoning_effort": str,
 }
 _MESSAGES = {
     "model": str,
@@ -33,7 +34,7 @@ _MESSAGES = {
     "output_config": dict,
 }
 _GENERATE = {"systemInstruction": dict, "contents": list, "generationConfig": dict}
-_GENERATION = {"maxOutputTokens", "temperature", "responseMimeType", "responseJsonSchema"}
+_GENERATION = {"maxOutputTokens", "temperature", "responseMimeType", "responseJsonSchema", "thinkingConfig"}
 _NOT_IN_STRICT = {
     "minLength",
     "maxLength",
@@ -151,9 +152,19 @@ def _schema_problems(schema: object, *, is_strict: bool) -> list[str]:
 # --- answers ----------------------------------------------------------------------------------------------
 
 _FINISH = {
-    "openai": {"complete": "stop", "length": "length", "refusal": "content_filter"},
-    "anthropic": {"complete": "end_turn", "length": "max_tokens", "refusal": "refusal"},
-    "gemini": {"complete": "STOP", "length": "MAX_TOKENS", "refusal": "SAFETY"},
+    "openai": {"complete": "stop", "length": "length", "refusal": "stop", "filtered": "content_filter"},
+    "anthropic": {
+        "complete": "end_turn",
+        "length": "max_tokens",
+        "refusal": "refusal",
+        "filtered": "refusal",
+    },
+    "gemini": {
+        "complete": "STOP",
+        "length": "MAX_TOKENS",
+        "refusal": "SAFETY",
+        "filtered": "PROHIBITED_CONTENT",
+    },
 }
 
 
@@ -178,7 +189,9 @@ def complete_answer(path: str, text: str, finish: str) -> dict[str, object]:
             "stop_reason": reason,
             "usage": {"input_tokens": 11, "output_tokens": 7},
         }
-    message = {"role": "assistant", "content": None if finish == "refusal" else text}
+    message: dict[str, object] = {"role": "assistant", "content": text}
+    if finish == "refusal":
+        message |= {"content": None, "refusal": "I'm sorry, but I can't help with that."}
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -217,6 +230,8 @@ def streamed_answer(path: str, text: str, finish: str) -> Iterator[str]:
         yield _event({**chunk, "choices": [{"index": 0, "delta": {"role": "assistant"}}]})
         for piece in pieces:
             yield _event({**chunk, "choices": [{"index": 0, "delta": {"content": piece}}]})
+        if finish == "refusal":
+            yield _event({**chunk, "choices": [{"index": 0, "delta": {"refusal": "I'm sorry."}}]})
         yield _event({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
         yield _event({**chunk, "choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7}})
         yield "data: [DONE]\n\n"

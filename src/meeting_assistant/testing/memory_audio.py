@@ -123,8 +123,8 @@ class MemoryJournal:
 
 def _check_id(meeting_id: str) -> None:
     try:
-        canonical = str(uuid.UUID(meeting_id))
+        canonical: str | None = str(uuid.UUID(meeting_id))
     except ValueError:
-        canonical = ""
+        canonical = None
     if canonical != meeting_id:
         raise NotFoundError("There is no such meeting.", "A meeting id is a UUID in lower case.")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,11 @@ class TargetServer:
     def lose_the_answer(self) -> Self:
         """Do what is asked, and cut the connection before saying so."""
         self._faults.append(lambda request: Reply(self._wire(request).status, is_lost=True))
+        return self
+
+    def do_and_say(self, body: object) -> Self:
+        """Do what is asked, and answer with something else."""
+        self._faults.append(lambda request: Reply(self._wire(request).status, body))
         return self
 
     def drop(self) -> Self:
@@ -173,12 +179,42 @@ def teams(request: Request) -> Reply:
             "attachments": [
                 {
                     "contentType": "application/vnd.microsoft.card.adaptive",
-                    "content": {"type": "AdaptiveCard", "version": str(), "body": [_, *_]},
+                    "contentUrl": None,
+                    "content": {"type": "AdaptiveCard", "version": "1.4", "body": [_, *_] as body} as card,
                 }
             ],
         } if len(request.content) <= 28 * 1024:
-            return Reply(202)
+            is_fine = all(map(_is_card_element, body)) and all(map(_is_card_action, card.get("actions", [])))
+            return Reply(202 if is_fine else 400)
     return Reply(400)
+
+
+_RUN_LOOKS = {
+    "size": {"Small", "Default", "Medium", "Large", "ExtraLarge"},
+    "weight": {"Lighter", "Default", "Bolder"},
+}
+
+
+def _is_card_element(element: Any) -> bool:
+    """A `RichTextBlock` of `TextRun`s, as Adaptive Cards 1.2 and later describe them."""
+    match element:
+        case {"type": "RichTextBlock", "inlines": [_, *_] as inlines, **others} if not others:
+            return all(map(_is_text_run, inlines))
+    return False
+
+
+def _is_text_run(run: Any) -> bool:
+    match run:
+        case {"type": "TextRun", "text": str(text), **looks} if text:
+            return all(value in _RUN_LOOKS.get(str(name), set()) for name, value in looks.items())
+    return False
+
+
+def _is_card_action(action: Any) -> bool:
+    match action:
+        case {"type": "Action.OpenUrl", "title": str(), "url": str(url), **others} if not others:
+            return urlsplit(url).scheme in {"http", "https"}
+    return False
 
 
 def mattermost(request: Request) -> Reply:
@@ -211,7 +247,11 @@ class GitHub:
         if path != "/repos/acme/plans/issues":
             return Reply(404, {"message": "Not Found"})
         if request.method == "GET":
-            return Reply(200, self.issues[::-1])
+            asked = {name: value[0] for name, value in parse_qs(urlsplit(request.path).query).items()}
+            size, page = int(asked.get("per_page", 30)), int(asked.get("page", 1))
+            if not 1 <= size <= 100 or asked.get("state") != "all":
+                return Reply(422, {"message": "Validation Failed"})
+            return Reply(200, self.issues[::-1][(page - 1) * size : page * size])
         return self._create(request.body)
 
     def _create(self, issue: Any) -> Reply:
@@ -248,8 +288,6 @@ class Jira:
 
     def __call__(self, request: Request) -> Reply:
         """The three requests that are made."""
-        from urllib.parse import parse_qs, urlsplit
-
         if request.headers.get("authorization") != self._authorization:
             return Reply(401)
         parts = urlsplit(request.path)

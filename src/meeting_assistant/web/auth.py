@@ -31,8 +31,17 @@ SHARE_COOKIE = "meeting_assistant_share"
 MEETING_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 _GUARDED = re.compile(r"/(api|ws|metrics)(/|$)")
-_OPEN = frozenset({"/api/session", "/api/info", "/api/protocol.json", "/api/demo/audio.flac"})
-"""What the page needs before anybody has signed in; nothing of any meeting."""
+_OPEN = frozenset(
+    {
+        "/api/session",
+        "/api/info",
+        "/api/protocol.json",
+        "/api/demo/audio.flac",
+        "/api/fleet/events",
+        "/ws/fleet",
+    }
+)
+"""What the page needs before anybody has signed in, nothing of any meeting; and where workers sign each message."""
 _TOKEN_MAY_FOLLOW = "/ws/meetings"  # noqa: S105 - a path
 _STATE = "principal"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from meeting_assistant.domain.ports import LlmCallLog, PreferenceStore
+from meeting_assistant.domain.ports import FleetEvent, LlmCallLog, PreferenceStore, WorkerState
 from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.access_service import AccessService
 from meeting_assistant.services.ask_service import AskService
@@ -34,8 +34,8 @@ class ServerInfo:
     """Things an operator should know: a fallback, a generated key."""
     problems: Sequence[str] = ()
     """Things an operator should mend; `/health` says `degraded` while there are any."""
-    ask_for_problem: Callable[[], str | None] = lambda: None
-    """One that comes and goes."""
+    ask_for_problems: Callable[[], Sequence[str]] = tuple
+    """Those that come and go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,15 @@ class Limits:
     max_live_speed: float
     """Times the pace of speech."""
     idle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetEntrance:
+    """Where workers bring results."""
+
+    keys: Sequence[bytes]
+    """One of them signs each message."""
+    hear: Callable[[FleetEvent], None]
 
 
 @dataclass(slots=True)
@@ -63,6 +72,10 @@ class WebContext:
     speakers: Speakers
     info: ServerInfo
     limits: Limits
+    fleet_entrance: FleetEntrance | None = None
+    """None: results of workers come through Redis only."""
+    ask_for_workers: Callable[[], Sequence[WorkerState]] | None = None
+    """Those that hear meetings for this server; None where it hears them itself."""
     waiting_for: set[str] = field(default_factory=set)
     """Parts that are still loading; empty when the server is ready."""
     is_closing: bool = False

@@ -22,10 +22,9 @@ async def health(request: Request) -> dict[str, Any]:
     """Liveness: answers as long as the process works; `degraded` when something has to be mended."""
     context = context_of(request)
     info = context.info
-    passing = info.ask_for_problem()
     problems = [
         *info.problems,
-        *([passing] if passing else []),
+        *info.ask_for_problems(),
         *(part for part in sorted(context.waiting_for) if ": " in part),
     ]
     return {

@@ -46,6 +46,7 @@ class Rewriting(BaseModel):
     template: str | None = Field(default=None, max_length=32)
     language: str | None = Field(default=None, max_length=16, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
     llm_provider: str | None = Field(default=None, max_length=32)
+    """`auto`: the first one that answers, whatever was chosen before."""
 
 
 class ComingVersion(BaseModel):
@@ -152,7 +153,7 @@ async def remove_item(context: Context, meeting_id: OwnMeeting, item_id: ItemId,
 @router.post("/meetings/{meeting_id}/local-only")
 async def keep_local(context: Context, meeting_id: OwnMeeting, tightening: Tightening) -> Meeting:
     """From now on no provider outside the operator's machines sees this meeting. Cannot be taken back."""
-    await context.meetings.store.set_local_only(meeting_id)
+    await context.workflows.keep_local(meeting_id)
     return await context.meetings.store.get(meeting_id)
 
 

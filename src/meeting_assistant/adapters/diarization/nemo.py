@@ -25,6 +25,8 @@ class NemoDiarizer:
     """Sortformer; on the GPU when there is one."""
 
     name = "nemo"
+    max_speakers: int | None = 4
+    """Columns of Sortformer's answer."""
 
     def __init__(self, model: str = MODEL) -> None:
         """`model`: an id on the model hub, or a `.nemo` file."""

@@ -23,6 +23,7 @@ class PyannoteDiarizer:
     """The whole pipeline; on the GPU when there is one."""
 
     name = "pyannote"
+    max_speakers: int | None = None
 
     def __init__(self, model: str, token: str | None) -> None:
         """`model`: an id on the model hub, or a folder with `config.yaml`."""

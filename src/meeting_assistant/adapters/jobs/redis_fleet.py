@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,7 +27,7 @@ from meeting_assistant import observability as obs
 from meeting_assistant.adapters.jobs.redis_lease import Lease
 from meeting_assistant.domain.errors import CarrierError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.ports import FleetEvent, HeldJob, SoundPiece, WorkerState
+from meeting_assistant.domain.ports import FleetEvent, HeldJob, ResultChannel, SoundPiece, WorkerState
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +42,22 @@ KEEP_SECONDS = 600
 WORKER_SECONDS = 5
 RETRY_SECONDS = 0.2
 BLOCK_MS = 500
+ANSWER_SECONDS = 10.0
+"""Longer nobody waits for Redis; more than anything blocks on purpose.
+
+Ours, because redis-py keeps its own (`socket_timeout`) with `asyncio.wait_for`, which in Python 3.11 loses a
+cancellation that comes at the same moment as the answer: a worker that was asked to stop would go on."""
 GONE_MS = 3_600_000
+REST_SECONDS = 10.0
+"""So long a gateway's own address is left alone after it did not answer."""
 
 
-@contextlib.contextmanager
-def carried() -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def carried() -> AsyncIterator[None]:
     """Redis' errors in words that help; never with the address, which may hold a password."""
     try:
-        yield
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
     except (RedisError, OSError) as error:
         raise CarrierError(
             f"Redis does not answer ({type(error).__name__}).",
@@ -59,7 +68,7 @@ def carried() -> Iterator[None]:
 async def make_groups(client: Redis) -> None:
     """Raises CarrierError."""
     for stream in STREAMS.values():
-        with carried():
+        async with carried():
             try:
                 await client.xgroup_create(stream, GROUP, id="0", mkstream=True)
             except ResponseError as error:
@@ -72,32 +81,39 @@ class _Link:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._client: Redis = Redis.from_url(url, max_connections=1000, health_check_interval=10)
-        self._broker = RedisBroker(url, logger=logging.getLogger("faststream"), log_level=logging.DEBUG)
+        self._client: Redis = Redis.from_url(
+            url, max_connections=1000, health_check_interval=10, socket_timeout=None
+        )
+        self._broker = RedisBroker(
+            url, socket_timeout=None, logger=logging.getLogger("faststream"), log_level=logging.DEBUG
+        )
         self._has_broker = False
 
     async def _started(self) -> RedisBroker:
         """Raises CarrierError."""
         if not self._has_broker:
             await make_groups(self._client)
-            with carried():
+            async with carried():
                 await self._broker.start()
             self._has_broker = True
         return self._broker
 
     async def close(self) -> None:
         """Idempotent."""
-        with contextlib.suppress(RedisError, OSError):
-            await self._broker.stop()
-        with contextlib.suppress(RedisError, OSError):
-            await self._client.aclose()
+        with contextlib.suppress(CarrierError):
+            async with carried():
+                await self._broker.stop()
+        with contextlib.suppress(CarrierError):
+            async with carried():
+                await self._client.aclose()
 
     async def _follow(self, stream: str) -> AsyncIterator[dict[bytes, bytes]]:
         """Entries of a stream that has one reader, who removes what was read."""
         last = b"0"
         while True:
             try:
-                found: Any = await self._client.xread({stream: last}, count=128, block=BLOCK_MS)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    found: Any = await self._client.xread({stream: last}, count=128, block=BLOCK_MS)
             except (RedisError, OSError):
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -105,8 +121,9 @@ class _Link:
                 for entry, fields in entries:
                     yield fields
                     last = entry
-                with contextlib.suppress(RedisError, OSError):
-                    await self._client.xdel(stream, *(entry for entry, _ in entries))
+                with contextlib.suppress(CarrierError):
+                    async with carried():
+                        await self._client.xdel(stream, *(entry for entry, _ in entries))
 
 
 class RedisGatewayLink(_Link):
@@ -125,20 +142,20 @@ class RedisGatewayLink(_Link):
                 return
             broker = await self._started()
             await make_groups(self._client)
-            with carried():
+            async with carried():
                 entry = await broker.publish(job, stream=STREAMS[job.kind])
                 assert isinstance(entry, bytes)
                 await self._client.set(_offer_of(job), entry, ex=24 * 3600)
 
     async def is_offered(self, job: InferenceJob) -> bool:
         """Raises CarrierError."""
-        with carried():
+        async with carried():
             entry = await self._client.get(_offer_of(job))
             return bool(entry and await self._client.xrange(STREAMS[job.kind], entry, entry))
 
     async def withdraw(self, job: InferenceJob) -> None:
         """Raises CarrierError."""
-        with carried():
+        async with carried():
             entry = await self._client.get(_offer_of(job))
             if entry:
                 await self._client.xack(STREAMS[job.kind], GROUP, entry)
@@ -149,33 +166,34 @@ class RedisGatewayLink(_Link):
         """Raises CarrierError."""
         stream = _sound_of(attempt)
         known = {key: value for key, value in asdict(piece).items() if key != "pcm"}
-        with carried():
-            while self._fed.get(attempt, 0) >= MAX_BEHIND:
+        while self._fed.get(attempt, 0) >= MAX_BEHIND:
+            async with carried():
                 self._fed[attempt] = await self._client.xlen(stream)
-                if self._fed[attempt] >= MAX_BEHIND:
-                    await asyncio.sleep(RETRY_SECONDS)
-            async with self._client.pipeline(transaction=False) as pipe:
-                pipe.xadd(stream, {"pcm": piece.pcm, "about": json.dumps(known)})
-                pipe.expire(stream, KEEP_SECONDS)
-                await pipe.execute()
+            if self._fed[attempt] >= MAX_BEHIND:
+                await asyncio.sleep(RETRY_SECONDS)
+        async with carried(), self._client.pipeline(transaction=False) as pipe:
+            pipe.xadd(stream, {"pcm": piece.pcm, "about": json.dumps(known)})
+            pipe.expire(stream, KEEP_SECONDS)
+            await pipe.execute()
         self._fed[attempt] = self._fed.get(attempt, 0) + 1
 
     async def drop_feed(self, attempt: str) -> None:
         """Raises CarrierError."""
         self._fed.pop(attempt, None)
-        with carried():
+        async with carried():
             await self._client.delete(_sound_of(attempt))
 
     async def events(self) -> AsyncIterator[FleetEvent]:
         """What was told to a gateway of this name before it started is void."""
-        with contextlib.suppress(RedisError, OSError):
-            await self._client.delete(self._inbox)
+        with contextlib.suppress(CarrierError):
+            async with carried():
+                await self._client.delete(self._inbox)
         async for fields in self._follow(self._inbox):
             yield FleetEvent(**json.loads(fields[b"event"]))
 
     async def workers(self) -> Sequence[WorkerState]:
         """Raises CarrierError."""
-        with carried():
+        async with carried():
             await make_groups(self._client)
             names = [name async for name in self._client.scan_iter(match=f"{PREFIX}worker:*", count=1000)]
             found = await self._client.mget(names) if names else []
@@ -190,9 +208,21 @@ class RedisGatewayLink(_Link):
 class RedisWorkerLink(_Link):
     """A worker's side."""
 
-    def __init__(self, url: str, name: str, *, lease_s: float, max_deliveries: int) -> None:
-        """`name` must be that of one process only, and of one life of it."""
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        lease_s: float,
+        max_deliveries: int,
+        callbacks: ResultChannel | None = None,
+    ) -> None:
+        """`name` must be that of one process only, and of one life of it. `callbacks`: for gateways that want results
+        at their own address; without, or while it cannot reach them, results go to their inboxes all the same."""
         super().__init__(url)
+        self._callbacks = callbacks
+        self._resting: dict[str, float] = {}
+        """Addresses that did not answer, and until when they are left alone."""
         self._name = name
         self._max_deliveries = max_deliveries
         lease_ms = int(lease_s * 1000)
@@ -213,7 +243,7 @@ class RedisWorkerLink(_Link):
             # Whole milliseconds that are not 0: 0 would wait for ever.
             wait_s = timeout_s if source is self._sources[-1][1] else 0.001
             try:
-                with carried():
+                async with carried():
                     message = await source.get_one(timeout=wait_s)
             except CarrierError as error:
                 if isinstance(error.__cause__, ResponseError):
@@ -229,7 +259,7 @@ class RedisWorkerLink(_Link):
     async def _held(self, stream: str, message: Any) -> HeldJob | None:
         entry = message.raw_message["message_ids"][0].decode()
         lease = Lease(self._client, stream, GROUP, self._name, entry)
-        with carried():
+        async with carried():
             count = await lease.deliveries()
             if count == 0:
                 return None
@@ -247,18 +277,35 @@ class RedisWorkerLink(_Link):
                     extra=obs.log_fields(meeting=job.meeting_id),
                 )
                 await lease.bury(f"{stream}.dead", f"delivered {count - 1} times and never done")
-                await self.tell(job.gateway, FleetEvent(job.meeting_id, "", 0, "dead", {}))
+                await self.tell(job, FleetEvent(job.meeting_id, "", 0, "dead", {}))
                 return None
         logger.info("A meeting was taken.", extra=obs.log_fields(meeting=job.meeting_id, deliveries=count))
         return RedisHeldJob(job, lease)
 
-    async def tell(self, gateway: str, event: FleetEvent) -> None:
+    async def tell(self, job: InferenceJob, event: FleetEvent) -> None:
         """Raises CarrierError."""
-        with carried():
-            async with self._client.pipeline(transaction=False) as pipe:
-                pipe.xadd(_inbox_of(gateway), {"event": json.dumps(asdict(event))})
-                pipe.expire(_inbox_of(gateway), KEEP_SECONDS)
-                await pipe.execute()
+        if job.reply and await self._call_back(job.reply, event):
+            return
+        async with carried(), self._client.pipeline(transaction=False) as pipe:
+            pipe.xadd(_inbox_of(job.gateway), {"event": json.dumps(asdict(event))})
+            pipe.expire(_inbox_of(job.gateway), KEEP_SECONDS)
+            await pipe.execute()
+        obs.fleet_results_total.labels("redis").inc()
+
+    async def _call_back(self, address: str, event: FleetEvent) -> bool:
+        """False when the inbox has to do. Numbers and attempts make it safe to say something twice."""
+        if self._callbacks is None or self._resting.get(address, 0.0) > time.monotonic():
+            return False
+        try:
+            await self._callbacks.tell(address, event)
+        except CarrierError as error:
+            self._resting[address] = time.monotonic() + REST_SECONDS
+            logger.warning(
+                "A gateway does not answer at its own address; results go to its inbox.",
+                extra=obs.log_fields(code=error.code),
+            )
+            return False
+        return True
 
     async def sound(self, attempt: str) -> AsyncIterator[SoundPiece]:
         """Up to the end."""
@@ -270,22 +317,28 @@ class RedisWorkerLink(_Link):
 
     async def announce(self, state: WorkerState) -> None:
         """Raises CarrierError."""
-        with carried():
+        async with carried():
             await self._client.set(
                 f"{PREFIX}worker:{self._name}", json.dumps(asdict(state)), ex=WORKER_SECONDS
             )
 
     async def close(self) -> None:
         """Not counted any more, at once."""
-        with contextlib.suppress(RedisError, OSError):
-            await self._client.delete(f"{PREFIX}worker:{self._name}")
-            for stream in STREAMS.values():
-                for consumer in await self._client.xinfo_consumers(stream, GROUP):
-                    # One that still has entries must stay: with it they would be lost.
-                    is_gone = consumer["idle"] > GONE_MS or consumer["name"].decode() == self._name
-                    if consumer["pending"] == 0 and is_gone:
-                        await self._client.xgroup_delconsumer(stream, GROUP, consumer["name"])
+        if self._callbacks is not None:
+            await self._callbacks.close()
+        with contextlib.suppress(CarrierError):
+            async with carried():
+                await self._client.delete(f"{PREFIX}worker:{self._name}")
+                await self._forget_consumers()
         await super().close()
+
+    async def _forget_consumers(self) -> None:
+        for stream in STREAMS.values():
+            for consumer in await self._client.xinfo_consumers(stream, GROUP):
+                # One that still has entries must stay: with it they would be lost.
+                is_gone = consumer["idle"] > GONE_MS or consumer["name"].decode() == self._name
+                if consumer["pending"] == 0 and is_gone:
+                    await self._client.xgroup_delconsumer(stream, GROUP, consumer["name"])
 
 
 class RedisHeldJob:
@@ -302,17 +355,17 @@ class RedisHeldJob:
 
     async def keep(self) -> bool:
         """Raises CarrierError."""
-        with carried():
+        async with carried():
             return await self._lease.renew()
 
     async def done(self) -> bool:
         """Raises CarrierError."""
-        with carried():
+        async with carried():
             return await self._lease.end()
 
     async def give_back(self) -> None:
         """Raises CarrierError."""
-        with carried():
+        async with carried():
             await self._lease.release()
 
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from meeting_assistant.domain.errors import LlmError
 
+THINKING_TOKENS = 6000
+"""Models of the clouds may think in the room of their answer; with it an answer stays below what all of them write."""
+
 
 def dig(data: object, *path: str | int) -> object:
     """The value at a path of keys and indexes; None where the path ends early."""
@@ -44,6 +47,11 @@ def check_finish(name: str, reason: object, *, complete: frozenset[str], truncat
     raise LlmError(
         f"{name} did not finish its answer.", "Try again, or use another model.", code="llm_refused"
     )
+
+
+def refused(name: str) -> LlmError:
+    """The model would not answer."""
+    return LlmError(f"{name} refused to answer.", "Use another model.", code="llm_refused")
 
 
 def require_text(name: str, text: object) -> str:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from meeting_assistant.adapters.llm.answers import check_finish, dig, number, require_text
+from meeting_assistant.adapters.llm.answers import (
+    THINKING_TOKENS,
+    check_finish,
+    dig,
+    number,
+    refused,
+    require_text,
+)
 from meeting_assistant.adapters.llm.http import JsonHttp
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
 
@@ -16,7 +23,10 @@ CONTEXT_TOKENS = 100_000
 class GeminiGenerate:
     """An `LlmProvider` for `models/…:generateContent`. The key travels in a header: addresses end up in logs."""
 
-    def __init__(self, name: str, *, http: JsonHttp, url: str, model: str, is_local: bool) -> None:
+    def __init__(
+        self, name: str, *, http: JsonHttp, url: str, model: str, is_local: bool, effort: str | None = None
+    ) -> None:
+        self._effort = effort
         self.name = name
         self.is_local = is_local
         self._http = http
@@ -27,6 +37,7 @@ class GeminiGenerate:
         """Ask once."""
         began = time.monotonic()
         answer = await self._http.post(self._url, self._body(request))
+        _check_blocked(self.name, answer)
         self._check_finish(dig(answer, "candidates", 0, "finishReason"))
         return self._reply(_text_of(answer), answer, began)
 
@@ -39,6 +50,7 @@ class GeminiGenerate:
         url = self._url.replace(":generateContent", ":streamGenerateContent") + "?alt=sse"
         async for event in self._http.events(url, self._body(request)):
             last = event
+            _check_blocked(self.name, event)
             finish = dig(event, "candidates", 0, "finishReason") or finish
             if piece := _text_of(event):
                 pieces.append(piece)
@@ -56,9 +68,11 @@ class GeminiGenerate:
 
     def _body(self, request: LlmRequest) -> dict[str, object]:
         generation: dict[str, object] = {
-            "maxOutputTokens": request.max_output_tokens,
+            "maxOutputTokens": request.max_output_tokens + THINKING_TOKENS,
             "temperature": request.temperature,
         }
+        if self._effort is not None:
+            generation["thinkingConfig"] = {"thinkingLevel": self._effort}
         if request.schema is not None:
             generation |= {"responseMimeType": "application/json", "responseJsonSchema": request.schema}
         return {
@@ -79,6 +93,12 @@ class GeminiGenerate:
             completion_tokens=number(answer, "usageMetadata", "candidatesTokenCount"),
             seconds=time.monotonic() - began,
         )
+
+
+def _check_blocked(name: str, answer: object) -> None:
+    """A question that is not answered at all comes back without a candidate."""
+    if dig(answer, "promptFeedback", "blockReason"):
+        raise refused(name)
 
 
 def _text_of(answer: object) -> str:

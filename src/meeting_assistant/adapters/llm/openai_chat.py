@@ -1,19 +1,21 @@
 """Chat completions in OpenAI's form: vLLM, llama.cpp, Ollama, xAI, OpenAI, Azure.
 
 A structured answer is asked for in the strongest form first; a server that refuses a form is asked in the next one,
-and the form that worked is remembered.
+and the form that worked is remembered for an hour: servers are updated.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from meeting_assistant.adapters.llm.answers import (
+    THINKING_TOKENS,
     check_finish,
     dig,
     number,
+    refused,
     require_text,
     with_schema,
     without_limits,
@@ -24,6 +26,7 @@ from meeting_assistant.domain.ports import LlmReply, LlmRequest
 
 FORMS = ("json_schema", "json_object", "told")
 """From being held to a schema by the decoder to being asked nicely."""
+FORM_REMEMBERED_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,11 @@ class Dialect:
     """Thinking shares the room of the answer, and a decoder that is held to a schema begins only after it."""
     context_tokens: int | None = None
     """Where the service does not say how much its models read: what all of them do."""
+    thinking_tokens: int = 0
+    """Added to the room of the answer where models think in it; what is not used costs nothing."""
 
 
-CLOUD = Dialect(context_tokens=100_000)
+CLOUD = Dialect(context_tokens=100_000, thinking_tokens=THINKING_TOKENS)
 LOCAL = Dialect(
     max_tokens_field="max_tokens",
     sends_temperature=True,
@@ -68,12 +73,18 @@ class OpenAiChat:
         models_url: str | None = None,
         is_model_chosen: bool = True,
         is_shy: bool = False,
+        effort: str | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`models_url`: where the server lists its models and how much they read; None where that is known.
 
         `is_model_chosen`: False takes the model that is served in place of `model`.
         `is_shy`: nobody named this server; before anything that was said is sent, it has to list its models.
+        `effort`: how long a model that thinks may think, in the words of the service.
         """
+        self._effort = effort
+        self._now = now
+        self._form_until = 0.0
         self._is_model_chosen = is_model_chosen
         self._context_tokens = dialect.context_tokens
         self._is_shy = is_shy
@@ -95,6 +106,8 @@ class OpenAiChat:
             raise LlmError(
                 f"{self.name} gave no choice.", "Try again, or use another model.", code="llm_bad_output"
             )
+        if dig(choice, "message", "refusal"):
+            raise refused(self.name)
         self._check_finish(dig(choice, "finish_reason"))
         text = require_text(self.name, dig(choice, "message", "content"))
         return self._reply(text, answer, answer, began)
@@ -105,11 +118,14 @@ class OpenAiChat:
         await self._greet()
         pieces: list[str] = []
         finish: object = None
+        refusal: object = None
         last: Mapping[str, object] = {}
         usage: Mapping[str, object] = {}
         while not last:
+            form, model = self._present_form(), self._model
             try:
-                async for last in self._http.events(self._url, self._body(request, is_streaming=True)):
+                async for last in self._http.events(self._url, self._body(request, form, is_streaming=True)):
+                    refusal = dig(last, "choices", 0, "delta", "refusal") or refusal
                     piece = dig(last, "choices", 0, "delta", "content")
                     finish = dig(last, "choices", 0, "finish_reason") or finish
                     usage = last if last.get("usage") else usage
@@ -117,10 +133,12 @@ class OpenAiChat:
                         pieces.append(piece)
                         yield piece
             except LlmError as error:
-                if pieces or not await self._adapts_to(error, request):
+                if pieces or not await self._adapts_to(error, request, form, model):
                     raise
             else:
                 break
+        if refusal:
+            raise refused(self.name)
         self._check_finish(finish)
         yield self._reply(require_text(self.name, "".join(pieces)), last, usage, began)
 
@@ -154,27 +172,44 @@ class OpenAiChat:
     async def _ask(self, request: LlmRequest) -> Mapping[str, object]:
         await self._greet()
         while True:
+            form, model = self._present_form(), self._model
             try:
-                return await self._http.post(self._url, self._body(request))
+                return await self._http.post(self._url, self._body(request, form))
             except LlmError as error:
-                if not await self._adapts_to(error, request):
+                if not await self._adapts_to(error, request, form, model):
                     raise
 
     async def _greet(self) -> None:
-        if self._is_shy:
-            self._model = await self._served_model()
-            self._is_shy, self._is_model_chosen = False, True
+        if not self._is_shy:
+            return
+        try:
+            served = await self._served_model()
+        except LlmError as error:
+            error.was_sent = False
+            raise
+        self._model = served
+        self._is_shy, self._is_model_chosen = False, True
 
-    async def _adapts_to(self, error: LlmError, request: LlmRequest) -> bool:
-        """Another form of answer, or the model that is served: True when it is worth asking again."""
-        is_last_form = request.schema is None or self._form == len(FORMS) - 1
+    def _present_form(self) -> int:
+        if self._form and self._now() >= self._form_until:
+            self._form = 0
+        return self._form
+
+    async def _adapts_to(self, error: LlmError, request: LlmRequest, form: int, model: str) -> bool:
+        """Another form of answer, or the model that is served: True when it is worth asking again.
+
+        `form` and `model` are those that were refused: others may ask at the same time, and one step is enough.
+        """
+        is_last_form = request.schema is None or form == len(FORMS) - 1
         if error.code == "llm_format_unsupported" and not is_last_form:
-            self._form += 1
+            if self._form == form:
+                self._form, self._form_until = form + 1, self._now() + FORM_REMEMBERED_S
             return True
-        if error.code == "llm_model_missing" and not self._is_model_chosen:
-            self._model = await self._served_model()
-            self._is_model_chosen = True
-            return True
+        if error.code == "llm_model_missing":
+            if self._model == model and not self._is_model_chosen:
+                self._model = await self._served_model()
+                self._is_model_chosen = True
+            return self._model != model
         return False
 
     async def _models(self) -> list[object]:
@@ -184,10 +219,12 @@ class OpenAiChat:
         return served if isinstance(served, list) else []
 
     async def _served_model(self) -> str:
-        """The name of the only model there. Raises LlmError when there is a choice to make."""
+        """The model that was chosen, or the only one there. Raises LlmError when there is a choice to make."""
         names = [dig(model, "id") for model in await self._models()]
         known = [name for name in names if isinstance(name, str)]
-        if len(known) == 1:
+        if self._is_model_chosen and self._model in known:
+            return self._model
+        if len(known) == 1 and not self._is_model_chosen:
             return known[0]
         raise LlmError(
             f"{self.name} at {self._http.address} does not serve the model {self._model}; "
@@ -196,20 +233,22 @@ class OpenAiChat:
             code="llm_model_missing",
         )
 
-    def _body(self, request: LlmRequest, *, is_streaming: bool = False) -> dict[str, object]:
-        form = FORMS[self._form]
+    def _body(self, request: LlmRequest, step: int, *, is_streaming: bool = False) -> dict[str, object]:
+        form = FORMS[step]
         system = request.system
         if request.schema is not None and (self._dialect.schema_in_prompt or form != "json_schema"):
             system = with_schema(system, request.schema)
         body: dict[str, object] = {
             "model": self._model,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": request.user}],
-            self._dialect.max_tokens_field: request.max_output_tokens,
+            self._dialect.max_tokens_field: request.max_output_tokens + self._dialect.thinking_tokens,
             "stream": is_streaming,
         }
         if is_streaming:
             body["stream_options"] = {"include_usage": True}
-        if self._dialect.thinks_unless_told:
+        if self._effort is not None:
+            body["reasoning_effort"] = self._effort
+        elif self._dialect.thinks_unless_told:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         if self._dialect.sends_temperature:
             body["temperature"] = request.temperature

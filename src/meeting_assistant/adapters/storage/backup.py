@@ -23,6 +23,7 @@ from meeting_assistant.adapters.storage import durable_files
 from meeting_assistant.adapters.storage.journal_files import SUFFIX, FileAudioStore
 from meeting_assistant.adapters.storage.journal_keys import uses_of_keys
 from meeting_assistant.adapters.storage.keys import KeyRing
+from meeting_assistant.adapters.storage.object_store import ObjectStore
 from meeting_assistant.domain.audio import BYTES_PER_SECOND
 from meeting_assistant.domain.errors import (
     AudioDecryptionError,
@@ -49,6 +50,10 @@ class Report:
     seconds: float = 0.0
     without_sound: int = 0
     """Finished meetings of which there are only words: recorded in memory, or their recording is gone."""
+    elsewhere: int = 0
+    """Recordings in the object store: their keys are in the backup, their sound is not."""
+    missing_elsewhere: int | None = None
+    """Of these, how many the store does not have, or not whole; None when it was not asked."""
     problems: list[str] = field(default_factory=list)
     """A sentence for each thing that is wrong; empty when everything can be restored."""
 
@@ -80,8 +85,10 @@ def make_backup(data_dir: Path, target: Path) -> Report:
     )
 
 
-def verify(source: Path, ring: KeyRing | None) -> Report:
-    """Read every byte: sums, the database's own check, each recording opened and decrypted to its end."""
+def verify(source: Path, ring: KeyRing | None, objects: ObjectStore | None = None) -> Report:
+    """Read every byte: sums, the database's own check, each recording opened and decrypted to its end. Of recordings in
+    the object store, that they are there, in their length, and that a key is configured. Raises StorageError when the
+    store cannot be asked."""
     manifest = _read_manifest(source)
     report = Report()
     for name, entry in manifest["files"].items():
@@ -97,6 +104,8 @@ def verify(source: Path, ring: KeyRing | None) -> Report:
     known = _durable_bytes(source / DATABASE) if not report.problems else {}
     for path in sorted((source / AUDIO).glob(f"*{SUFFIX}")):
         _check_recording(path, ring, known.get(path.stem, 0), report)
+    if not report.problems:
+        _check_elsewhere(source / DATABASE, ring, objects, report)
     return report
 
 
@@ -175,8 +184,9 @@ def _check_completeness(source: Path, report: Report) -> None:
             "SELECT id, source, state, received_bytes, committed_sample * 2 * channels FROM meetings "
             "WHERE sound_deleted_at_ms IS NULL"
         ).fetchall()
+    elsewhere = {meeting_id for meeting_id, *_ in _stored_elsewhere(source / DATABASE)}
     for meeting_id, kind, state, received, committed in meetings:
-        has_recording = (source / AUDIO / f"{meeting_id}{SUFFIX}").is_file()
+        has_recording = meeting_id in elsewhere or (source / AUDIO / f"{meeting_id}{SUFFIX}").is_file()
         has_file = (source / UPLOADS / meeting_id).is_file()
         if state == "done":
             report.without_sound += not has_recording
@@ -204,6 +214,32 @@ def _check_recording(path: Path, ring: KeyRing | None, durable_bytes: int, repor
     report.recordings += 1
     report.seconds += journal.durable_bytes / BYTES_PER_SECOND
     journal.close()
+
+
+def _check_elsewhere(
+    database: Path, ring: KeyRing | None, objects: ObjectStore | None, report: Report
+) -> None:
+    rows = _stored_elsewhere(database)
+    report.elsewhere = len(rows)
+    configured = ring.fingerprints if ring is not None else ()
+    for fingerprint in sorted({row[3] for row in rows} - set(configured)):
+        report.problems.append(
+            f"Recordings in the object store need key {fingerprint}, which is not configured."
+        )
+    if objects is not None:
+        report.missing_elsewhere = sum(objects.size(name) != size for _, name, size, _ in rows)
+
+
+def _stored_elsewhere(database: Path) -> list[tuple[str, str, int, str]]:
+    """Of recordings in the object store: meeting, object, bytes, fingerprint of the key."""
+    with _opened(database) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "remote_recordings" not in tables:
+            return []  # made by an older version
+        return connection.execute(
+            "SELECT meeting_id, object_name, size_bytes, key_fingerprint FROM remote_recordings "
+            "WHERE state = 'stored'"
+        ).fetchall()
 
 
 def _copy_file(source: Path, target: Path) -> None:

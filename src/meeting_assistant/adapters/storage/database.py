@@ -6,6 +6,7 @@ Migrations run at the start.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -34,6 +35,7 @@ _PRAGMAS = (
 )
 _READERS = 4
 _WRITERS = 8
+_LOOP_LOOK_S = 1.0
 _MIGRATION_LOCK = 5_617_283_940
 _MAGIC = b"SQLite format 3\0"
 
@@ -81,9 +83,11 @@ class Database:
             asyncio.Semaphore(_WRITERS) if self.is_shared else asyncio.Lock()
         )
         self._refusal: StorageError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
         """Create or migrate the schema. Raises StorageError; a file that is no database is not opened at all."""
+        self._loop = asyncio.get_running_loop()
         self._refuse_damaged()
         with _named_errors():
             async with self._writer.begin() as connection:
@@ -93,6 +97,19 @@ class Database:
         """Idempotent."""
         await self._writer.dispose()
         await self._readers.dispose()
+
+    def ask_from_thread(self, question: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """For a thread that may wait, never the event loop's: what the coroutine gives on the loop of `open`."""
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            raise StorageError(
+                "The database is not open.", "See the server's log for why.", code="cannot_open"
+            )
+        answer = asyncio.run_coroutine_threadsafe(question(), loop)
+        while not concurrent.futures.wait([answer], timeout=_LOOP_LOOK_S).done:
+            if not loop.is_running():  # one that has ended answers nobody
+                raise StorageError("The server is shutting down.", "Start it again.")
+        return answer.result()
 
     def _refuse_damaged(self) -> None:
         """Only to look into a damaged file, SQLite tidies up beside it, and its log may hold what is missing."""

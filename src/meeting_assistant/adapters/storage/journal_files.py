@@ -37,7 +37,7 @@ class FileAudioStore:
         """A new journal; it is on the disk when this returns. Raises ConflictError, StorageError."""
         try:
             durable_files.make_private_directory(self._directory)
-            return self._new_journal(meeting_id, self._path(meeting_id))
+            return self._new_journal(meeting_id, self.path_of(meeting_id))
         except FileExistsError as error:
             raise ConflictError("This meeting already has a recording.", "Open it instead.") from error
         except OSError as error:
@@ -55,15 +55,7 @@ class FileAudioStore:
         A torn end is left out, but nothing below `durable_bytes`, which was acknowledged. Raises NotFoundError,
         AudioDecryptionError (wrong key, damage: the message names the place), StorageError.
         """
-        journal = self._open(meeting_id)
-        found = journal.damage
-        if found is not None and (not found.is_torn or journal.durable_bytes < durable_bytes):
-            journal.close()
-            raise _damaged(meeting_id, found.finding, found.position, found.offset)
-        if journal.durable_bytes < durable_bytes:
-            journal.close()
-            raise _damaged(meeting_id, fmt.Finding.SHORT, journal.file_bytes, journal.durable_bytes)
-        return journal
+        return check_whole(self._open(meeting_id), meeting_id, durable_bytes)
 
     def open_intact_part(self, meeting_id: str) -> FileJournal:
         """The good part of a damaged journal, to read from; writing to it is refused."""
@@ -74,25 +66,24 @@ class FileAudioStore:
     def exists(self, meeting_id: str) -> bool:
         """True when there is a file; anything but a meeting id has none."""
         try:
-            return self._path(meeting_id).exists()
+            return self.path_of(meeting_id).exists()
         except NotFoundError:
             return False
+
+    def ids(self) -> list[str]:
+        """Of all meetings that have a file here."""
+        return sorted(path.stem for path in self._directory.glob(f"*{SUFFIX}") if self.exists(path.stem))
 
     def erase(self, meeting_id: str, spans: Sequence[tuple[int, int]]) -> None:
         """Write the recording anew under a new data key, silence in the place of the spans; then destroy the old key.
 
         The recording is sealed afterwards. Idempotent; a crash leaves the old recording or the new one.
         """
-        path = self._path(meeting_id)
+        path = self.path_of(meeting_id)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         source = self.open(meeting_id)
         try:
-            target = self._new_journal(meeting_id, temporary)
-            try:
-                copy_with_silence(source, target, spans)
-                target.seal()
-            finally:
-                target.close()
+            self.write_silenced(meeting_id, source, temporary, spans)
             self._replace(path, temporary)
         except OSError as error:
             raise durable_files.storage_error(error) from error
@@ -101,6 +92,17 @@ class FileAudioStore:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
+    def write_silenced(
+        self, meeting_id: str, source: FileJournal, path: Path, spans: Sequence[tuple[int, int]]
+    ) -> None:
+        """A sealed copy under a new data key, silence in the place of the spans. Raises OSError, StorageError."""
+        target = self._new_journal(meeting_id, path)
+        try:
+            copy_with_silence(source, target, spans)
+            target.seal()
+        finally:
+            target.close()
+
     def _replace(self, path: Path, temporary: Path) -> None:
         """The old file keeps its descriptor while it loses its name, so that its key can be destroyed afterwards."""
         descriptor = durable_files.open_file(path, os.O_RDWR)
@@ -108,7 +110,7 @@ class FileAudioStore:
             durable_files.lock_for_writing(descriptor)
             temporary.replace(path)
             durable_files.sync_directory(self._directory)
-            _destroy_key(descriptor)
+            destroy_key(descriptor)
         finally:
             os.close(descriptor)
         for aside in self._directory.glob(f"{path.name}.torn*"):
@@ -118,11 +120,11 @@ class FileAudioStore:
         """Destroy the wrapped key, then remove the file and what was set aside of it. Idempotent."""
         if not self.exists(meeting_id):
             return
-        path = self._path(meeting_id)
+        path = self.path_of(meeting_id)
         try:
             descriptor = durable_files.open_file(path, os.O_WRONLY)
             try:
-                _destroy_key(descriptor)
+                destroy_key(descriptor)
             finally:
                 os.close(descriptor)
             for pattern in (f"{path.name}.torn*", f".{path.name}.*.tmp", path.name):
@@ -133,7 +135,7 @@ class FileAudioStore:
             raise durable_files.storage_error(error) from error
 
     def _open(self, meeting_id: str) -> FileJournal:
-        path = self._path(meeting_id)
+        path = self.path_of(meeting_id)
         try:
             with path.open("rb") as file:
                 header = fmt.decode_header(file.read(fmt.HEADER_BYTES))
@@ -151,11 +153,12 @@ class FileAudioStore:
             raise _refused(meeting_id, "its data key was destroyed when the meeting was deleted")
         return FileJournal(path, fmt.JournalCodec(header, self._keyring.unwrap(header.wrapped_key)))
 
-    def _path(self, meeting_id: str) -> Path:
+    def path_of(self, meeting_id: str) -> Path:
+        """Its file, which may not be there. Raises NotFoundError for anything but a meeting id."""
         try:
-            canonical = str(uuid.UUID(meeting_id))
+            canonical: str | None = str(uuid.UUID(meeting_id))
         except ValueError:
-            canonical = ""
+            canonical = None
         if canonical != meeting_id:
             raise NotFoundError("There is no such meeting.", "A meeting id is a UUID in lower case.")
         return self._directory / f"{meeting_id}{SUFFIX}"
@@ -379,7 +382,19 @@ def copy_with_silence(source: FileJournal, target: FileJournal, spans: Sequence[
         offset += len(piece)
 
 
-def _destroy_key(descriptor: int) -> None:
+def check_whole(journal: FileJournal, meeting_id: str, durable_bytes: int) -> FileJournal:
+    """The journal, when no more than a torn end is wrong with it; else it is closed. Raises AudioDecryptionError."""
+    found = journal.damage
+    if found is not None and (not found.is_torn or journal.durable_bytes < durable_bytes):
+        journal.close()
+        raise _damaged(meeting_id, found.finding, found.position, found.offset)
+    if journal.durable_bytes < durable_bytes:
+        journal.close()
+        raise _damaged(meeting_id, fmt.Finding.SHORT, journal.file_bytes, journal.durable_bytes)
+    return journal
+
+
+def destroy_key(descriptor: int) -> None:
     """Without its data key the sound cannot be had back, even where the file's blocks survive."""
     durable_files.write_all(descriptor, fmt.SECTOR_BYTES, bytes(fmt.HEADER_BYTES - fmt.SECTOR_BYTES))
     os.fsync(descriptor)

@@ -36,13 +36,14 @@ class KeyUse:
 
 
 def uses_of_keys(
-    directory: Path, ring: KeyRing | None, voices: Mapping[str, int] = NO_VOICES
+    directory: Path,
+    ring: KeyRing | None,
+    elsewhere: Counter[str] | None = None,
+    voices: Mapping[str, int] = NO_VOICES,
 ) -> list[KeyUse]:
-    """Configured keys in their order, then those that recordings or voices need and nobody configured.
-
-    `voices`: how many need the key of each fingerprint.
-    """
-    needed: Counter[str] = Counter()
+    """Configured keys in their order, then those that recordings or voices need and nobody configured. `elsewhere`: how
+    many recordings that are not in the directory need which key; `voices`: how many voices do."""
+    needed = Counter(elsewhere or {})
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         header = _header_of(path)
         if header is not None and header.wrapped_key is not None:

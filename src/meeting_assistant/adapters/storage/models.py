@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, String, Text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -56,6 +56,27 @@ class MeetingRow(Base):
     """Number of the newest durable event."""
     gateway: Mapped[str] = mapped_column(String(64))
     """The machine that records it, where several share the database."""
+
+
+class RemoteRecordingRow(Base):
+    """An object in the object store, or one that is being written or removed. It may outlive its meeting: what was
+    deleted while the store was away still has to be removed there."""
+
+    __tablename__ = "remote_recordings"
+    __table_args__ = (Index("ix_remote_recordings_meeting", "meeting_id"),)
+
+    object_name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    meeting_id: Mapped[str] = mapped_column(String(36))
+    state: Mapped[str] = mapped_column(String(16))
+    """`copying`, `stored`, `doomed`, or `order`: no object, but a recording on the disk of `gateway` to destroy."""
+    gateway: Mapped[str] = mapped_column(String(64))
+    """The machine that wrote it."""
+    size_bytes: Mapped[int]
+    """0 until it is stored."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    key_fingerprint: Mapped[str | None] = mapped_column(String(16))
+    wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The data key, wrapped by the operator's: the object holds none. Null once it is doomed."""
 
 
 class UtteranceRow(Base):
@@ -207,6 +228,8 @@ class DeliveryRow(Base):
     receipt: Mapped[dict[str, Any] | None]
     created_at_ms: Mapped[int]
     done_at_ms: Mapped[int | None]
+    is_noted: Mapped[bool] = mapped_column(server_default=true())
+    """What became of it stands in the audit log, or need not."""
 
 
 class PreferencesRow(Base):

@@ -12,7 +12,7 @@ from meeting_assistant.adapters.storage.database import Database, runs_to_its_en
 from meeting_assistant.adapters.storage.models import DeliveryRow, MeetingRow, StepRow
 from meeting_assistant.adapters.storage.sql_rows import row_in
 from meeting_assistant.domain.errors import NotFoundError
-from meeting_assistant.domain.workflows import Delivery, DeliveryState
+from meeting_assistant.domain.workflows import FORGOTTEN, Delivery, DeliveryState
 
 _OPEN = (DeliveryState.PROPOSED, DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.PARKED)
 _COLUMNS = tuple(Delivery.model_fields)
@@ -29,11 +29,13 @@ class SqlDeliveryStore:
         """Add those that are not there yet, refresh the proposed ones and end the step."""
         added: list[Delivery] = []
         async with self._database.writing() as session:
-            await row_in(session, meeting_id)
+            meeting = await row_in(session, meeting_id)
             for delivery in deliveries:
+                if not _is_chosen(meeting, delivery.integration):
+                    continue  # somebody chose otherwise while this was planned
                 known = await _row(session, delivery.id)
                 if known is None:
-                    session.add(DeliveryRow(lease_until_ms=0, **_values(delivery)))
+                    session.add(DeliveryRow(lease_until_ms=0, is_noted=True, **_values(delivery)))
                     added.append(delivery)
                 elif known.state == DeliveryState.PROPOSED:
                     known.action = delivery.action.model_dump(mode="json")
@@ -111,16 +113,38 @@ class SqlDeliveryStore:
             return len(rows)
 
     @runs_to_its_end
-    async def update(self, delivery: Delivery, *, unless: Collection[DeliveryState] = ()) -> bool:
+    async def update(
+        self, delivery: Delivery, *, unless: Collection[DeliveryState] = (), is_to_note: bool = False
+    ) -> bool:
         """As it is now; the lease ends."""
         async with self._database.writing() as session:
+            # The meeting first, as whoever changes its choice does: two that wait for each other's row never end.
+            meeting = await session.get(MeetingRow, delivery.meeting_id, with_for_update=True)
             row = await _row(session, delivery.id)
-            if row is None or row.state in unless:
+            if meeting is None or row is None or row.state in unless:
                 return False
             for name, value in _values(delivery).items():
                 setattr(row, name, value)
+            if row.state == DeliveryState.PENDING and not _is_chosen(meeting, row.integration):
+                row.state = DeliveryState.PROPOSED.value  # chosen while it was tried in vain
             row.lease_until_ms = 0
+            row.is_noted = not is_to_note
             return True
+
+    async def to_note(self, limit: int = 100) -> list[Delivery]:
+        """Oldest first."""
+        settled = (DeliveryState.DONE.value, DeliveryState.PARKED.value)
+        query = select(DeliveryRow).where(DeliveryRow.is_noted.is_(False), DeliveryRow.state.in_(settled))
+        async with self._database.reading() as session:
+            rows = await session.scalars(query.order_by(DeliveryRow.done_at_ms).limit(limit))
+            return [_delivery(row) for row in rows]
+
+    @runs_to_its_end
+    async def noted(self, delivery: Delivery) -> None:
+        """Unless it has been tried again meanwhile."""
+        same = (DeliveryRow.id == delivery.id) & (DeliveryRow.done_at_ms == delivery.done_at_ms)
+        async with self._database.writing() as session:
+            await session.execute(update(DeliveryRow).where(same).values(is_noted=True))
 
     async def pending(self) -> dict[DeliveryState, int]:
         """Those that are not settled, by state."""
@@ -131,14 +155,34 @@ class SqlDeliveryStore:
 
 
 async def forget_actions(session: AsyncSession, meeting_id: str) -> None:
-    """What was to be delivered held words that are to be forgotten: what is not delivered yet goes, and of what is,
-    only that it was. Such a delivery no longer stands in the way of another under its name."""
+    """What was to be delivered held words that are to be forgotten: what cannot have arrived goes, and of what has, or
+    may have, stays only that it did. Such a delivery no longer stands in the way of another under its name; that it is
+    there keeps another from going without a click."""
     of_meeting = DeliveryRow.meeting_id == meeting_id
     settled = (DeliveryState.DONE.value, DeliveryState.DISMISSED.value)
-    await session.execute(delete(DeliveryRow).where(of_meeting & DeliveryRow.state.not_in(settled)))
+    may_be_there = DeliveryRow.is_uncertain | (DeliveryRow.state == DeliveryState.SENDING.value)
+    gone = of_meeting & DeliveryRow.state.not_in(settled) & ~may_be_there
+    await session.execute(delete(DeliveryRow).where(gone))
     for row in (await session.scalars(select(DeliveryRow).where(of_meeting))).all():
+        if row.state not in settled:
+            row.state, row.is_uncertain = DeliveryState.DISMISSED.value, True
+            row.last_error = "It was on its way when something was taken off the record. Look there for it."
         row.id = str(uuid4())
-        row.action = {"key": "forgotten", "title": "Taken off the record", "payload": {}}
+        row.action = {"key": FORGOTTEN, "title": "Taken off the record", "payload": {}}
+
+
+async def hold_back(session: AsyncSession, meeting_id: str, may_go: Collection[str]) -> None:
+    """What waits for its time waits for a click, but for these integrations."""
+    waiting = (DeliveryRow.meeting_id == meeting_id) & (DeliveryRow.state == DeliveryState.PENDING.value)
+    await session.execute(
+        update(DeliveryRow)
+        .where(waiting, DeliveryRow.integration.not_in(may_go))
+        .values(state=DeliveryState.PROPOSED.value)
+    )
+
+
+def _is_chosen(meeting: MeetingRow, integration: str) -> bool:
+    return meeting.workflows is None or integration in meeting.workflows
 
 
 async def _row(session: AsyncSession, delivery_id: str) -> DeliveryRow | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from meeting_assistant.adapters.storage.database import Database, runs_to_its_end
@@ -32,6 +34,12 @@ class SqlLlmCalls:
             rows = update(LlmCallRow).where(LlmCallRow.id == call.id).values(changed)
             if not (await session.scalars(rows.returning(LlmCallRow.id))).all():
                 await self._add(session, call)
+
+    @runs_to_its_end
+    async def not_sent(self, call: LlmCall) -> None:
+        """As if it had never been recorded."""
+        async with self._database.writing() as session:
+            await session.execute(delete(LlmCallRow).where(LlmCallRow.id == call.id))
 
     async def of_meeting(self, meeting_id: str) -> list[LlmCall]:
         """Oldest first: ids sort by time."""
@@ -69,3 +77,16 @@ class SqlPreferences:
         """Replaces what was there."""
         async with self._database.writing() as session:
             await session.merge(PreferencesRow(owner=owner, document=preferences.model_dump()))
+
+    async def keeps_local(self, meeting_ids: Sequence[str]) -> bool:
+        """By the meeting itself or by its owner."""
+        query = (
+            select(MeetingRow.local_only, PreferencesRow.document)
+            .outerjoin(PreferencesRow, PreferencesRow.owner == MeetingRow.owner)
+            .where(MeetingRow.id.in_(meeting_ids))
+        )
+        async with self._database.reading() as session:
+            return any(
+                is_local or (chosen is not None and LlmPreferences.model_validate(chosen).local_only)
+                for is_local, chosen in (await session.execute(query)).tuples()
+            )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sqlalchemy import select
 
 from meeting_assistant.adapters.storage.database import Database, runs_to_its_end
 from meeting_assistant.adapters.storage.models import EventRow, MinutesRow, SpeakerRow
+from meeting_assistant.adapters.storage.sql_deliveries import hold_back
 from meeting_assistant.adapters.storage.sql_rows import (
     minutes_in,
     minutes_versions_in,
@@ -31,11 +32,14 @@ class SqlMinutes:
         async with self._database.reading() as session:
             return await minutes_in(session, meeting_id)
 
-    async def stored_minutes(self, meeting_id: str) -> Minutes | None:
-        """The newest version, with marks for speakers."""
+    async def stored_minutes(self, meeting_id: str, version: int | None = None) -> Minutes | None:
+        """A version, or the newest one, with marks for speakers."""
         async with self._database.reading() as session:
-            newest = await newest_minutes(session, meeting_id)
-            return Minutes.model_validate(newest.document) if newest is not None else None
+            if version is None:
+                found = await newest_minutes(session, meeting_id)
+            else:
+                found = await session.get(MinutesRow, (meeting_id, version))
+            return Minutes.model_validate(found.document) if found is not None else None
 
     async def minutes_versions(self, meeting_id: str) -> list[Minutes]:
         """Oldest first."""
@@ -85,24 +89,27 @@ class SqlMinutes:
         minutes_language: str | None = None,
         llm_provider: str | None = None,
     ) -> None:
-        """None leaves a wish as it is."""
+        """None leaves a wish as it is; the provider `auto` takes it back."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             row.template = template or row.template
             row.minutes_language = minutes_language or row.minutes_language
-            row.llm_provider = llm_provider or row.llm_provider
+            row.llm_provider = None if llm_provider == "auto" else llm_provider or row.llm_provider
 
     @runs_to_its_end
     async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:
         """None for all."""
         async with self._database.writing() as session:
             (await row_in(session, meeting_id)).workflows = list(names) if names is not None else None
+            if names is not None:
+                await hold_back(session, meeting_id, names)
 
     @runs_to_its_end
-    async def set_local_only(self, meeting_id: str) -> None:
+    async def set_local_only(self, meeting_id: str, may_go: Collection[str] = ()) -> None:
         """For good."""
         async with self._database.writing() as session:
             (await row_in(session, meeting_id)).local_only = True
+            await hold_back(session, meeting_id, may_go)
 
     async def notes(self, meeting_id: str) -> list[NotesChanged]:
         """Oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -19,10 +19,10 @@ from meeting_assistant.adapters.storage.models import (
 )
 from meeting_assistant.adapters.storage.rows import utterance_row, word_rows
 from meeting_assistant.adapters.storage.search_schema import index_utterance
-from meeting_assistant.adapters.storage.sql_rows import number, row_in
+from meeting_assistant.adapters.storage.sql_rows import number, row_in, transcript_in
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
 from meeting_assistant.domain.events import SpeakersChanged, UtteranceFinished, UtteranceSpeaker
-from meeting_assistant.domain.minutes import speaker_mark
+from meeting_assistant.domain.minutes import named, speaker_mark
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.transcript import PERSON_PREFIX, PROVISIONAL, Utterance
 
@@ -63,14 +63,14 @@ class SqlSpeakers:
             row = await row_in(session, meeting_id)
             joined = await joined_labels(session, meeting_id)
             changed: list[UtteranceRow] = []
-            moves: dict[tuple[str, str | None], set[int]] = {}
-            for said in await _utterances(session, meeting_id, speakers):
+            every = await _utterances(session, meeting_id)
+            before = {said.utterance: said.speaker for said in every}
+            for said in every:
+                if said.utterance not in speakers:
+                    continue
                 wanted = speakers[said.utterance]
                 speaker = joined.get(wanted, wanted) if wanted is not None else None
-                if by_person:
-                    if said.speaker is not None and said.speaker != speaker:
-                        moves.setdefault((said.speaker, speaker), set()).add(said.utterance)
-                elif said.is_assigned or said.speaker == speaker:
+                if not by_person and (said.is_assigned or said.speaker == speaker):
                     continue
                 said.speaker, said.rev, said.is_assigned = (
                     speaker,
@@ -80,8 +80,8 @@ class SqlSpeakers:
                 changed.append(said)
             if not changed:
                 return None
-            for (old, new), numbers in moves.items():
-                await _move_items(session, meeting_id, old, new, numbers)
+            after = before | {said.utterance: said.speaker for said in changed}
+            await _move_items(session, meeting_id, before, after, by_person=by_person)
             return await _tell(session, row, changed)
 
     @runs_to_its_end
@@ -104,25 +104,46 @@ class SqlSpeakers:
             changed = list(await session.scalars(select(UtteranceRow).where(of_label)))
             for said in changed:
                 said.speaker, said.rev = into, said.rev + 1
-            await _rewrite_items(session, meeting_id, lambda document: _with_label(document, label, into))
+            await _rewrite_items(session, meeting_id, lambda document: _with_labels(document, {label: into}))
             return await _tell(session, row, changed, named=into)
 
     @runs_to_its_end
     async def split_utterances(
         self, meeting_id: str, parts: Mapping[int, Sequence[Utterance]]
     ) -> list[StoredEvent]:
-        """An utterance that a person assigned, or that is gone, stays as it is."""
+        """An utterance that a person assigned, or that is gone or has changed, stays as it is."""
         stored: list[StoredEvent] = []
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             joined = await joined_labels(session, meeting_id)
-            for present in await _utterances(session, meeting_id, parts):
-                if present.is_assigned:
+            every = await _utterances(session, meeting_id)
+            newest = max((said.utterance for said in every), default=0)
+            for present in every:
+                if present.utterance not in parts or present.is_assigned:
                     continue
-                stored += [
-                    await put_utterance(session, row, part, joined) for part in parts[present.utterance]
-                ]
+                first, *others = parts[present.utterance]
+                if first.rev != present.rev + 1:
+                    continue
+                stored.append(await put_utterance(session, row, first, joined))
+                for part in others:
+                    newest += 1
+                    numbered = part.model_copy(update={"utterance": newest})
+                    stored.append(await put_utterance(session, row, numbered, joined))
         return stored
+
+    @runs_to_its_end
+    async def mark_overlap(self, meeting_id: str, utterances: Collection[int]) -> list[StoredEvent]:
+        """A new revision of each that was not marked."""
+        async with self._database.writing() as session:
+            row = await row_in(session, meeting_id)
+            said = (await transcript_in(session, meeting_id)).utterances
+            return [
+                await put_utterance(
+                    session, row, one.model_copy(update={"rev": one.rev + 1, "overlap": True}), {}
+                )
+                for one in sorted(said, key=lambda one: one.utterance)
+                if one.utterance in utterances and not one.overlap
+            ]
 
 
 async def joined_labels(session: AsyncSession, meeting_id: str) -> dict[str, str]:
@@ -151,13 +172,11 @@ async def put_utterance(
     return StoredEvent(seq, UtteranceFinished(**utterance.model_dump()))
 
 
-async def _utterances(
-    session: AsyncSession, meeting_id: str, numbers: Mapping[int, object]
-) -> Sequence[UtteranceRow]:
+async def _utterances(session: AsyncSession, meeting_id: str) -> Sequence[UtteranceRow]:
     rows = await session.scalars(
         select(UtteranceRow).where(UtteranceRow.meeting_id == meeting_id).order_by(UtteranceRow.utterance)
     )
-    return [row for row in rows if row.utterance in numbers]
+    return rows.all()
 
 
 async def _check_label(session: AsyncSession, meeting_id: str, label: str) -> None:
@@ -198,9 +217,15 @@ async def _tell(
 
 
 async def _move_items(
-    session: AsyncSession, meeting_id: str, old: str, new: str | None, numbers: set[int]
+    session: AsyncSession,
+    meeting_id: str,
+    before: Mapping[int, str | None],
+    after: Mapping[int, str | None],
+    *,
+    by_person: bool,
 ) -> None:
-    """Items that rest on these utterances alone: what they say of the old speaker is true of the new one."""
+    """What an item says of a speaker is true of another one when all that this speaker said of what it rests on was
+    said by that one. An item that a person wrote follows only a person."""
 
     def change(document: Any) -> Any:
         if isinstance(document, list):
@@ -208,9 +233,17 @@ async def _move_items(
         if not isinstance(document, dict):
             return document
         cited = {evidence["utterance"] for evidence in document.get("evidence") or ()}
-        if cited and cited <= numbers:
-            return _with_label(document, old, new)
-        return {key: change(value) for key, value in document.items()}
+        if not cited:
+            return {key: change(value) for key, value in document.items()}
+        if document.get("is_edited") and not by_person:
+            return document
+        heard: dict[str, set[str | None]] = {}
+        for one in cited:
+            old = before.get(one)
+            if old is not None:
+                heard.setdefault(old, set()).add(after[one])
+        moved = {old: next(iter(new)) for old, new in heard.items() if len(new) == 1 and new != {old}}
+        return _with_labels(document, moved) if moved else document
 
     await _rewrite_items(session, meeting_id, change)
 
@@ -223,15 +256,15 @@ async def _rewrite_items(session: AsyncSession, meeting_id: str, change: Any) ->
         event.payload = change(event.payload)
 
 
-def _with_label(document: Any, old: str, new: str | None) -> Any:
-    """With another speaker: as the owner, and as the mark in texts."""
+def _with_labels(document: Any, labels: Mapping[str, str | None]) -> Any:
+    """With other speakers: as the owner, and as the mark in texts."""
     if isinstance(document, dict):
-        changed = {key: _with_label(value, old, new) for key, value in document.items()}
-        if changed.get("owner") == old:
-            changed["owner"] = new
+        changed = {key: _with_labels(value, labels) for key, value in document.items()}
+        if changed.get("owner") in labels:
+            changed["owner"] = labels[changed["owner"]]
         return changed
     if isinstance(document, list):
-        return [_with_label(one, old, new) for one in document]
-    if isinstance(document, str) and new is not None:
-        return document.replace(speaker_mark(old), speaker_mark(new))
+        return [_with_labels(one, labels) for one in document]
+    if isinstance(document, str):
+        return named(document, lambda label: speaker_mark(labels.get(label) or label))
     return document

@@ -23,6 +23,7 @@ from meeting_assistant.adapters.storage.rows import (
 )
 from meeting_assistant.adapters.storage.search_schema import unindex
 from meeting_assistant.adapters.storage.sql_minutes import SqlMinutes
+from meeting_assistant.adapters.storage.sql_recordings import doom_in
 from meeting_assistant.adapters.storage.sql_rows import minutes_in, move, number, row_in, transcript_in
 from meeting_assistant.adapters.storage.sql_speakers import SqlSpeakers, joined_labels, put_utterance
 from meeting_assistant.adapters.storage.sql_upkeep import SqlUpkeep
@@ -100,6 +101,7 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
         async with self._database.writing() as session:
             await row_in(session, meeting_id)
             await unindex(session, meeting_id)
+            await doom_in(session, meeting_id)
             await session.execute(delete(MeetingRow).where(MeetingRow.id == meeting_id))
         await self._database.forget_deleted()
 

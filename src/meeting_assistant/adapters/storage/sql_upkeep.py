@@ -18,6 +18,7 @@ from meeting_assistant.adapters.storage.models import (
 from meeting_assistant.adapters.storage.rows import event_payload, utterance_row, word_rows
 from meeting_assistant.adapters.storage.search_schema import index_utterance, unindex
 from meeting_assistant.adapters.storage.sql_deliveries import forget_actions
+from meeting_assistant.adapters.storage.sql_recordings import doom_in
 from meeting_assistant.adapters.storage.sql_rows import number, row_in
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
 from meeting_assistant.domain.events import off_record_gap
@@ -149,6 +150,7 @@ class SqlUpkeep:
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             row.sound_deleted_at_ms = row.sound_deleted_at_ms or at_ms
+            await doom_in(session, meeting_id)
 
 
 def _is_inside(at_ms: int, spans: Sequence[OffRecord]) -> bool:

@@ -63,11 +63,11 @@ class SqlVoiceProfiles:
                 )
             )
 
-    async def uses_of_keys(self) -> dict[str, int]:
+    async def uses_of_keys(self) -> Counter[str]:
         """How many voices, of every owner and model, need the key of each fingerprint."""
         async with self._database.reading() as session:
             vectors = (await session.scalars(select(VoiceProfileRow.vector))).all()
-        return dict(Counter(vector.partition(_SEPARATOR)[0].decode() for vector in vectors))
+        return Counter(vector.partition(_SEPARATOR)[0].decode() for vector in vectors)
 
     @runs_to_its_end
     async def rewrap(self) -> int:

@@ -12,6 +12,8 @@ from meeting_assistant.domain.ports.fleet import (
     FleetEvent,
     GatewayLink,
     HeldJob,
+    RelayLink,
+    ResultChannel,
     SoundPiece,
     WorkerLink,
     WorkerState,
@@ -35,6 +37,7 @@ from meeting_assistant.domain.ports.sound import (
     DecodeLimits,
     MediaDecoder,
     MediaInfo,
+    RecordingMover,
 )
 from meeting_assistant.domain.ports.speakers import (
     Diarizer,
@@ -87,6 +90,9 @@ __all__ = [
     "MinutesWriter",
     "PreferenceStore",
     "QuestionReader",
+    "RecordingMover",
+    "RelayLink",
+    "ResultChannel",
     "SearchHit",
     "SearchIndex",
     "ShareStore",

@@ -6,7 +6,7 @@ the gateway. Methods that say so raise CarrierError when nothing can be carried 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -91,6 +91,42 @@ class GatewayLink(Protocol):
         ...
 
 
+class ResultChannel(Protocol):
+    """A way for results that leaves the carrier of work alone."""
+
+    async def tell(self, address: str, event: FleetEvent) -> None:
+        """Taken by whoever is at that address when it returns. Raises CarrierError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; idempotent."""
+        ...
+
+
+class RelayLink(Protocol):
+    """Between servers whose people watch each other's meetings. What goes over it may be lost."""
+
+    async def publish(self, meeting_id: str, message: str) -> None:
+        """To those who watch. Raises CarrierError."""
+        ...
+
+    async def watch(self, meeting_ids: Collection[str]) -> None:
+        """Hear of these meetings from now on, and of no others. Raises CarrierError."""
+        ...
+
+    async def watched_elsewhere(self, meeting_ids: Collection[str]) -> set[str]:
+        """Which of these another server watches. Raises CarrierError."""
+        ...
+
+    def heard(self) -> AsyncIterator[tuple[str, str]]:
+        """Meeting and message, until cancelled; trouble with the carrier is waited out."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; idempotent."""
+        ...
+
+
 class HeldJob(Protocol):
     """A job that this worker has, as long as its lease is renewed."""
 
@@ -120,8 +156,8 @@ class WorkerLink(Protocol):
         CarrierError."""
         ...
 
-    async def tell(self, gateway: str, event: FleetEvent) -> None:
-        """To the gateway that holds the meeting. Raises CarrierError."""
+    async def tell(self, job: InferenceJob, event: FleetEvent) -> None:
+        """To the gateway that holds the meeting of this job. Raises CarrierError."""
         ...
 
     def sound(self, attempt: str) -> AsyncIterator[SoundPiece]:

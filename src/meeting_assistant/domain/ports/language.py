@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
@@ -105,6 +105,10 @@ class LlmCallLog(Protocol):
         """Record what came of it."""
         ...
 
+    async def not_sent(self, call: LlmCall) -> None:
+        """Take back what was recorded: nothing of it reached anybody."""
+        ...
+
     async def of_meeting(self, meeting_id: str) -> list[LlmCall]:
         """Oldest first."""
         ...
@@ -119,4 +123,8 @@ class PreferenceStore(Protocol):
 
     async def set_preferences(self, owner: str, preferences: LlmPreferences) -> None:
         """Replace them."""
+        ...
+
+    async def keeps_local(self, meeting_ids: Sequence[str]) -> bool:
+        """True when one of these meetings, or its owner, allows no provider outside. Raises StorageError."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,8 +112,8 @@ class MeetingStore(Protocol):
         """
         ...
 
-    async def stored_minutes(self, meeting_id: str) -> Minutes | None:
-        """The newest version as it is stored: with marks in the place of speakers' names."""
+    async def stored_minutes(self, meeting_id: str, version: int | None = None) -> Minutes | None:
+        """A version (None: the newest one) as it is stored: with marks in the place of speakers' names."""
         ...
 
     async def minutes_versions(self, meeting_id: str) -> list[Minutes]:
@@ -136,15 +136,17 @@ class MeetingStore(Protocol):
         minutes_language: str | None = None,
         llm_provider: str | None = None,
     ) -> None:
-        """How the minutes are to be written; None leaves a wish as it is."""
+        """How the minutes are to be written; None leaves a wish as it is, the provider `auto` takes it back."""
         ...
 
     async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:
-        """Which integrations may hear of it; None for all."""
+        """Which integrations may hear of it; None for all. What waits for another in the outbox is only proposed from
+        then on."""
         ...
 
-    async def set_local_only(self, meeting_id: str) -> None:
-        """From now on no provider outside sees it; there is no way back."""
+    async def set_local_only(self, meeting_id: str, may_go: Collection[str] = ()) -> None:
+        """From now on no provider outside sees it; there is no way back. What waits in the outbox is only proposed from
+        then on, but for the integrations in `may_go`."""
         ...
 
     async def notes(self, meeting_id: str) -> list[NotesChanged]:
@@ -198,16 +200,24 @@ class MeetingStore(Protocol):
         self, meeting_id: str, speakers: Mapping[int, str | None], *, by_person: bool = False
     ) -> StoredEvent | None:
         """Say anew who spoke, by utterance id: raises their `rev` and numbers one `speakers` event; None when nothing
-        changed. An engine's word does not change what a person assigned. What a person changes moves the action items
-        that rest on these utterances alone from the old speaker to the new one.
+        changed. An engine's word does not change what a person assigned. Items of minutes and notes go from the old
+        speaker to the new one when all that the old one said of what they rest on has changed; those that a person
+        edited only when a person says who spoke.
         """
         ...
 
     async def split_utterances(
         self, meeting_id: str, parts: Mapping[int, Sequence[Utterance]]
     ) -> list[StoredEvent]:
-        """Put several utterances in the place of each one (by its id): the first keeps the id with a higher `rev`, the
-        others bring new ids. Numbers a `transcript` event for each, in one transaction.
+        """Put several utterances in the place of each one (by its id): the first keeps the id with the next `rev`, the
+        others get the next free ids. Numbers a `transcript` event for each, in one transaction. One that has another
+        `rev` by now, or that a person assigned, stays as it is.
+        """
+        ...
+
+    async def mark_overlap(self, meeting_id: str, utterances: Collection[int]) -> list[StoredEvent]:
+        """Somebody else speaks during a part of each of these. Raises the `rev` of those that were not marked and
+        numbers a `transcript` event for each, in one transaction.
         """
         ...
 

@@ -61,6 +61,41 @@ class AudioStore(Protocol):
         ...
 
 
+class RecordingMover(Protocol):
+    """Brings recordings that are complete to where they stay. Blocks; called off the loop."""
+
+    def begin(self) -> None:
+        """After a start: do away with what a crash left unfinished on this disk."""
+        ...
+
+    def kept_here(self) -> list[str]:
+        """Ids of meetings whose recording is on this machine's disk."""
+        ...
+
+    def move(self, meeting_id: str) -> bool:
+        """Idempotent; a move that was cut short is ended. False when the recording is not sealed. Raises StorageError
+        (its code begins with `store_` when it is the store that refuses), AudioDecryptionError, NotFoundError; then
+        the recording is where it was."""
+        ...
+
+    def clean_up(self) -> int:
+        """Remove what was deleted and what was copied in vain. Returns how much; raises StorageError at the first that
+        resists."""
+        ...
+
+    def to_remove(self) -> int:
+        """How much `clean_up` would have to do."""
+        ...
+
+    def check(self) -> None:
+        """Try the store. Raises StorageError."""
+        ...
+
+    def close(self) -> None:
+        """What runs ends soon, by StorageError with the code `closing`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
     """What a probe found in an uploaded file."""

@@ -27,6 +27,11 @@ class Diarizer(Protocol):
         """What it is called in `/health`."""
         ...
 
+    @property
+    def max_speakers(self) -> int | None:
+        """It takes more people than that for one another; None when it knows no limit."""
+        ...
+
     def load(self) -> None:
         """Bring the model into memory; idempotent. Raises EngineError when something is missing."""
         ...

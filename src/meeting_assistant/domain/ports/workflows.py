@@ -50,7 +50,8 @@ class DeliveryStore(Protocol):
 
     async def plan(self, meeting_id: str, deliveries: Sequence[Delivery], step: str) -> list[Delivery]:
         """Add those that are not there yet and end the step, in one transaction. Returns the added ones; what was
-        proposed before and not decided takes the new action. Raises NotFoundError without such a meeting.
+        proposed before and not decided takes the new action. What the meeting does not choose is left out. Raises
+        NotFoundError without such a meeting.
         """
         ...
 
@@ -83,8 +84,22 @@ class DeliveryStore(Protocol):
         again, for as long as `settle_ms` says for its integration. Returns how many there were."""
         ...
 
-    async def update(self, delivery: Delivery, *, unless: Collection[DeliveryState] = ()) -> bool:
-        """Store a delivery as it is now. False, with nothing stored, when it is in one of those states, or gone."""
+    async def update(
+        self, delivery: Delivery, *, unless: Collection[DeliveryState] = (), is_to_note: bool = False
+    ) -> bool:
+        """Store a delivery as it is now. False, with nothing stored, when it is in one of those states, or gone.
+
+        What would wait for an integration that its meeting does not choose any more is proposed instead. `is_to_note`:
+        `to_note` returns it, once it is done or parked, until `noted` is called.
+        """
+        ...
+
+    async def to_note(self, limit: int = 100) -> list[Delivery]:
+        """Those that are done or parked and of which the audit log does not tell yet; oldest first."""
+        ...
+
+    async def noted(self, delivery: Delivery) -> None:
+        """The audit log tells of it as it was given here."""
         ...
 
     async def pending(self) -> dict[DeliveryState, int]:

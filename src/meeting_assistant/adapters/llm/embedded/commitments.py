@@ -58,10 +58,10 @@ def draft_of(
     support: Support,
     weight: float = 0.0,
 ) -> Draft:
-    """The item that a task in a sentence makes, with the sentence before it where the object is a pronoun."""
+    """The item that a task in a sentence makes, and the sentence before it where the object is a pronoun."""
     parts: list[Sentence | tuple[Sentence, int, int]] = [(sentence, max(0, task.first - 6), task.end)]
     if not task.has_object and sentence.index > 0:
-        parts.insert(0, talk.sentences[sentence.index - 1])
+        parts.append(talk.sentences[sentence.index - 1])
     return Draft(
         at=sentence.index,
         text=task.text,

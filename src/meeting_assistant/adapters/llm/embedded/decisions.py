@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from meeting_assistant.adapters.llm.embedded import clauses
-from meeting_assistant.adapters.llm.embedded.conversation import LEAD, Conversation, Draft, agrees
+from meeting_assistant.adapters.llm.embedded.conversation import (
+    LEAD,
+    Conversation,
+    Draft,
+    agrees,
+    content_words,
+)
 from meeting_assistant.adapters.llm.embedded.due_dates import find_due
 from meeting_assistant.adapters.llm.embedded.quotes import closed, trim, wording
 from meeting_assistant.adapters.llm.embedded.sentences import Sentence
@@ -45,6 +51,20 @@ _MARKER = re.compile(
     rf"agreed)(?: number \w+)?(?: (?:is|are|here))*(?= )"
 )
 _SHIPS = re.compile(rf"(?<!\S)we (?:will|are going to|shall) {_ADVERB}(?P<verb>{_SHIP})(?= )")
+_FINAL = re.compile(
+    rf"(?<!\S){_WE} (?:will not|shall not|are not going to|will|shall|are going to|are)"
+    r"(?= (?:\S+ ){2,14}(?:and )?(?:that is|this is) (?:final|settled|decided|the decision)$)"
+)
+_GOES = re.compile(rf"^{LEAD}(?:so |then |okay |well )*we {_ADVERB}(?:{_GO_AHEAD})(?= )")
+"""`Then we go with the cheaper one`: a decision when somebody else says yes to it."""
+_CONCLUDES = re.compile(
+    rf"^{LEAD}(?:so |then |okay |well |all right )*we (?:will |shall |are going to )?\w+(?= )"
+)
+"""`So we make an offer`: a decision when it was proposed and somebody had said yes."""
+_ASKS_ASSENT = re.compile(
+    r" (?:(?:is|are) )?(?:everybody|everyone|all of you|you all|we all) (?:okay|happy|fine|agreed|in agreement)"
+    r"(?: with (?:that|this))?$"
+)
 _LETS = re.compile(
     rf"(?<!\S)let us {_ADVERB}(?P<verb>{_SHIP}|move|set|bring forward|fix|push|reschedule)(?= )"
 )
@@ -89,6 +109,8 @@ _PRIVATE = re.compile(
     r"|by the (?:sea|lake)|rent (?:a|an|the) (?:\w+ )?(?:house|flat|cottage|boat|van|car))\b"
 )
 _MIN_WORDS = 2
+_FAR_BACK = 5
+"""Sentences between a proposal and what was made of it."""
 _SHORTEST_MATTER = 5
 """Tokens: less than that proposes nothing."""
 
@@ -120,7 +142,13 @@ def _in_sentence(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
 
 
 def _said(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
-    match = _EXPLICIT.search(sentence.normal) or _dated(sentence) or _agreed_upon(talk, sentence)
+    match = (
+        _EXPLICIT.search(sentence.normal)
+        or _FINAL.search(sentence.normal)
+        or _dated(sentence)
+        or _agreed_upon(talk, sentence)
+        or _concluded(talk, sentence)
+    )
     if match is None or (sentence.question and not _is_tag_question(sentence)):
         return
     cue, after = sentence.span(match)
@@ -138,10 +166,28 @@ def _said(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
 
 def _agreed_upon(talk: Conversation, sentence: Sentence) -> re.Match[str] | None:
     """`Let's move the release to the tenth of December` with a yes from somebody else."""
+    match = _GOES.match(sentence.normal)
+    if match is not None and any(agrees(reply) for reply in talk.replies(sentence, limit=1)):
+        return match
     match = _LETS.search(sentence.normal)
     if match is None or find_due(sentence, sentence.span(match)[1], len(sentence.tokens)) is None:
         return None
     return match if any(agrees(reply) for reply in talk.replies(sentence, limit=1)) else None
+
+
+def _concluded(talk: Conversation, sentence: Sentence) -> re.Match[str] | None:
+    """`Shall we make her an offer?` `Yes.` `So we make an offer to her.`"""
+    match = _CONCLUDES.match(sentence.normal)
+    if match is None or not re.search(r"\b(?:so|then) ", match.group()):
+        return None
+    matter = content_words(sentence.normal)
+    for before in talk.sentences[max(0, sentence.index - _FAR_BACK) : sentence.index]:
+        if not _PROPOSES.match(before.normal) or not matter & content_words(before.normal):
+            continue
+        between = talk.sentences[before.index + 1 : sentence.index]
+        if any(talk.is_other(before, reply) and agrees(reply) for reply in between):
+            return match
+    return None
 
 
 def _dated(sentence: Sentence) -> re.Match[str] | None:
@@ -209,13 +255,15 @@ def _settled(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
     """`Agreed.` after a proposal of somebody else settles it."""
     for before in reversed(talk.sentences[max(0, sentence.index - 3) : sentence.index]):
         proposal = _PROPOSES.match(before.normal)
-        if proposal is None or clauses.is_private(before.normal):
+        asked = _ASKS_ASSENT.search(before.normal) if before.question else None
+        if (proposal is None and asked is None) or clauses.is_private(before.normal):
             continue
-        _, after = before.span(proposal)
-        if len(before.tokens) - after < _MIN_WORDS + 1:
+        end = len(before.tokens) if asked is None else before.span(asked)[0]
+        after = 0 if proposal is None else before.span(proposal)[1]
+        if end - after < _MIN_WORDS + 1:
             return
-        first, last = trim(before, 0, len(before.tokens))
-        text = closed(wording(before, first, last), "?" if before.question else ".")
+        first, last = trim(before, 0, end)
+        text = closed(wording(before, first, last), "?" if before.question and asked is None else ".")
         yield Draft(
             before.index,
             f"{text} {closed(wording(sentence, 0, len(sentence.tokens)))}",

@@ -71,6 +71,8 @@ _PROMISES_IT = re.compile(rf"^{LEAD}i (?:will|can) (?:\w+ ){{1,2}}(?:it|that|thi
 _LEAD_ONLY = re.compile(rf"^{LEAD}")
 _ASKS_FOR_WORDS = re.compile(r"(?:clarify|confirm|answer|check|estimate|compare|summari[sz]e)$")
 _LOOKS = re.compile(r"(?:look at|go over|read)$")
+_BACKCHANNEL = re.compile(r"^(?:(?:yeah|yep|yup|okay|ok|right|mm|hmm|mm hmm|mhm|uh huh)(?: |$))+$")
+"""Says that one listens: an answer only where somebody was called by name."""
 _MOSTLY_NOW = re.compile(r"^(?:let me|let us|i can|i want|i would like|i have|i need|how about|you)\b")
 
 
@@ -118,6 +120,8 @@ def _request(
     for reply in talk.replies(sentence):
         if refuses(reply):
             return
+        if owner is None and _BACKCHANNEL.match(reply.normal):
+            break
         if agrees(reply) or _TAKES.match(reply.normal):
             if is_firm(task) and not clauses.is_hypothetical(sentence, cue, task.end):
                 yield _accepted(talk, sentence, task, reply, owner)

@@ -1,0 +1,186 @@
+"""Where recordings are: on this machine's disk, and, with `AUDIO_STORE_URL`, finished ones in an object store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meeting_assistant.bootstrap.fleet import machine_name
+from meeting_assistant.config import Settings
+from meeting_assistant.domain.errors import ConfigurationError, StorageError
+from meeting_assistant.domain.ports import AudioStore, MeetingStore
+from meeting_assistant.domain.store_address import StoreAddress, parse_store_address
+from meeting_assistant.services.recording_moves import RecordingMoves
+
+if TYPE_CHECKING:
+    from meeting_assistant.adapters.storage.database import Database
+    from meeting_assistant.adapters.storage.journal_files import FileAudioStore
+    from meeting_assistant.adapters.storage.keys import KeyRing
+    from meeting_assistant.adapters.storage.object_store import ObjectStore
+    from meeting_assistant.adapters.storage.sql_recordings import SqlRecordings
+
+logger = logging.getLogger(__name__)
+
+CACHE_BYTES = 2 << 30
+"""Of fetched recordings: 18 hours of sound."""
+FETCH_THREADS = 4
+
+
+@dataclass(slots=True)
+class Recordings:
+    """Everything that has to do with stored sound."""
+
+    settings: Settings
+    audio: AudioStore | None
+    catalogue: SqlRecordings
+    keyring: KeyRing | None
+    threads: ThreadPoolExecutor
+    """For what may have to wait for an object store: reading, erasing, deleting. Not for what records."""
+    objects: ObjectStore | None = None
+    moves: RecordingMoves | None = None
+    moving_thread: ThreadPoolExecutor | None = None
+
+    async def problem(self) -> str | None:
+        """What is wrong with those in the object store, by what the database says. Raises ConfigurationError with
+        `STRICT_KEYS`, StorageError."""
+        needed = await self.catalogue.needed_keys()
+        if needed and self.objects is None:
+            return (
+                f"{needed.total()} recordings are in an object store, and AUDIO_STORE_URL is not set: they cannot be "
+                "played. Set it to where they are."
+            )
+        ring = self.keyring
+        if ring is None:
+            return None
+        return missing_keys(self.settings, needed, ring)
+
+    async def close(self) -> None:
+        """What is being fetched or copied stops; nothing of it is lost."""
+        if self.moves is not None:
+            await self.moves.close()
+
+    async def end_threads(self, timeout_s: float) -> None:
+        """A store that does not answer is not waited for longer."""
+        for threads in (self.threads, self.moving_thread):
+            if threads is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(timeout_s):
+                        await asyncio.to_thread(threads.shutdown, cancel_futures=True)
+
+
+def build_recordings(
+    settings: Settings, database: Database, store: MeetingStore, notes: list[str], problems: list[str]
+) -> Recordings:
+    """Raises ConfigurationError, StorageError."""
+    from meeting_assistant.adapters.storage.sql_recordings import SqlRecordings
+
+    threads = ThreadPoolExecutor(max_workers=FETCH_THREADS, thread_name_prefix="sound")
+    gateway = machine_name(settings) if settings.orchestrator_backend == "redis" else ""
+    catalogue = SqlRecordings(database, gateway=gateway)
+    if settings.audio_storage == "memory":
+        if settings.audio_store_url is not None:
+            raise ConfigurationError(
+                "AUDIO_STORE_URL and AUDIO_STORAGE=memory contradict each other: no sound is kept.",
+                "Take one of them away.",
+            )
+        return Recordings(settings, None, catalogue, None, threads)
+    local, keyring = _local_store(settings, notes, problems)
+    address = store_address(settings)
+    if address is None:
+        return Recordings(settings, local, catalogue, keyring, threads)
+    from meeting_assistant.adapters.storage.archived_audio import ArchivedAudioStore
+    from meeting_assistant.adapters.storage.object_store import ObjectStore
+    from meeting_assistant.adapters.storage.recording_cache import RecordingCache
+
+    if keyring.source == "generated":
+        notes.append(
+            "Recordings in the object store open with audio.key of this machine only: without a copy of it they are "
+            "lost with its disk. Set AUDIO_ENCRYPTION_KEY on every machine."
+        )
+    cache = RecordingCache(
+        settings.data_dir / "audio-cache",
+        max_bytes=CACHE_BYTES,
+        check_space=partial(_check_room, settings),
+    )
+    objects = ObjectStore(address)
+    audio = ArchivedAudioStore(local, objects, catalogue, cache, keyring)
+    moving_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moving")
+    moves = RecordingMoves(store, audio, moving_thread)
+    return Recordings(settings, audio, catalogue, keyring, threads, objects, moves, moving_thread)
+
+
+def store_address(settings: Settings) -> StoreAddress | None:
+    """Where finished recordings go; None for nowhere."""
+    if settings.audio_store_url is None:
+        return None
+    return parse_store_address(settings.audio_store_url.get_secret_value())
+
+
+def audio_directory(data_dir: Path) -> Path:
+    """Where recordings lie."""
+    return data_dir / "audio"
+
+
+def check_free_space(path: Path, needed_bytes: int) -> None:
+    """Raises StorageError: what runs needs the rest."""
+    try:
+        free = shutil.disk_usage(path).free
+    except OSError:
+        return  # what cannot be asked will be found out by writing
+    if free < needed_bytes:
+        raise StorageError(
+            f"Only {free // 1_000_000} MB are free on the disk of the recordings; nothing new is taken in.",
+            "Free some space on the disk of DATA_DIR, or lower MIN_FREE_DISK_BYTES.",
+            code="disk_full",
+        )
+
+
+def _check_room(settings: Settings, size_bytes: int) -> None:
+    check_free_space(settings.data_dir, settings.min_free_disk_bytes + size_bytes)
+
+
+def _local_store(settings: Settings, notes: list[str], problems: list[str]) -> tuple[FileAudioStore, KeyRing]:
+    from meeting_assistant.adapters.storage.journal_files import FileAudioStore
+    from meeting_assistant.adapters.storage.journal_keys import uses_of_keys
+    from meeting_assistant.adapters.storage.keys import load_or_create_keyring
+
+    keyring = load_or_create_keyring(settings.audio_encryption_keys(), settings.data_dir)
+    if keyring.source == "generated":
+        notes.append(
+            "AUDIO_ENCRYPTION_KEY is not set: recordings are encrypted with a key generated into the data "
+            "directory (audio.key). Keep a copy of it elsewhere."
+        )
+    directory = audio_directory(settings.data_dir)
+    needed = Counter({use.fingerprint: use.recordings for use in uses_of_keys(directory, keyring)})
+    problem = missing_keys(settings, needed, keyring)
+    if problem is not None:
+        problems.append(problem)
+    return FileAudioStore(directory, keyring), keyring
+
+
+def missing_keys(settings: Settings, needed: Mapping[str, int], keyring: KeyRing) -> str | None:
+    """Say which recordings no key opens; start all the same, unless STRICT_KEYS. Raises ConfigurationError."""
+    missing = {name: count for name, count in needed.items() if name not in keyring.fingerprints}
+    if not missing:
+        return None
+    names = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
+    sentence = (
+        f"Audio decryption failed: recordings need keys that are not configured: {names}; "
+        f"configured: {', '.join(keyring.fingerprints)}."
+    )
+    remedy = (
+        "Put the old keys back into AUDIO_ENCRYPTION_KEY, after the new one and a comma; nothing was touched."
+    )
+    if settings.strict_keys:
+        raise ConfigurationError(sentence, remedy)
+    logger.warning("Audio decryption failed: some recordings need keys that are not configured.")
+    return f"{sentence} {remedy}"

@@ -1,0 +1,128 @@
+"""Which provider saw which meeting: written down before anything is sent, and what came of it afterwards."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uuid_utils
+
+from meeting_assistant.domain.errors import LlmError, StorageError
+from meeting_assistant.domain.llm_calls import LlmCall
+from meeting_assistant.domain.ports import LlmCallLog, LlmProvider, LlmReply, LlmRequest
+from meeting_assistant.observability import log_fields
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One question to one provider: who saw the text, and what came of it."""
+
+    provider: str
+    outcome: str
+    """`ok` or the error's code."""
+    seconds: float
+
+
+AttemptObserver = Callable[[Attempt], None]
+KeepsLocal = Callable[[Sequence[str]], Awaitable[bool]]
+"""True when one of these meetings must not leave the operator's machines. Raises StorageError."""
+
+
+class LlmRecords:
+    """Of all questions. Who cannot be recorded is not asked."""
+
+    def __init__(
+        self,
+        calls: LlmCallLog | None,
+        keeps_local: KeepsLocal | None,
+        optional: frozenset[str],
+        on_attempt: AttemptObserver,
+    ) -> None:
+        self._calls = calls
+        self._keeps_local = keeps_local
+        self._optional = optional
+        self._on_attempt = on_attempt
+
+    @asynccontextmanager
+    async def of(self, provider: LlmProvider, request: LlmRequest) -> AsyncIterator[list[LlmReply]]:
+        """Around one question; what is put into the list is what came. Raises LlmError before anything is sent."""
+        began = time.monotonic()
+        replies: list[LlmReply] = []
+        call = LlmCall(
+            id=str(uuid_utils.uuid7()),
+            meeting_ids=request.meeting_ids,
+            purpose=request.purpose,
+            provider=provider.name,
+            is_local=provider.is_local,
+            at_ms=int(time.time() * 1000),
+        )
+        is_recorded = self._calls is not None and bool(request.meeting_ids)
+        await self._check_that_it_may_leave(call)
+        if is_recorded:
+            await self._asked(call)
+        outcome, was_sent = "cancelled", True
+        try:
+            yield replies
+            outcome = "ok"
+        except LlmError as error:
+            outcome, was_sent = error.code, error.was_sent
+            raise
+        finally:
+            seconds = time.monotonic() - began
+            self._on_attempt(Attempt(provider.name, outcome, seconds))
+            if is_recorded:
+                reply = replies[-1] if replies else None
+                ended = {
+                    "outcome": outcome,
+                    "seconds": round(seconds, 3),
+                    "model": reply.model if reply else None,
+                    "prompt_tokens": reply.prompt_tokens if reply else None,
+                    "completion_tokens": reply.completion_tokens if reply else None,
+                }
+                # Nobody configured an optional one; where none is, there is nothing to tell.
+                is_nothing = provider.name in self._optional and not was_sent
+                await self._answered(call.model_copy(update=ended), is_nothing=is_nothing)
+
+    async def _check_that_it_may_leave(self, call: LlmCall) -> None:
+        """Asked at the moment of sending: somebody may have forbidden it while minutes are written."""
+        if call.is_local or self._keeps_local is None or not call.meeting_ids:
+            return
+        try:
+            must_stay = await self._keeps_local(call.meeting_ids)
+        except StorageError as error:
+            raise _not_asked(call, "whether it may see this meeting could not be read", error) from error
+        if must_stay:
+            raise LlmError(
+                f"{call.provider} was not asked: this meeting is local only.",
+                "Configure a language model on your own machines.",
+                code="llm_kept_local",
+                was_sent=False,
+            )
+
+    async def _asked(self, call: LlmCall) -> None:
+        assert self._calls is not None
+        try:
+            await self._calls.asked(call)
+        except StorageError as error:
+            raise _not_asked(call, "that it sees this meeting could not be recorded", error) from error
+
+    async def _answered(self, call: LlmCall, *, is_nothing: bool) -> None:
+        assert self._calls is not None
+        try:
+            await (self._calls.not_sent(call) if is_nothing else self._calls.answered(call))
+        except StorageError:
+            logger.warning(
+                "What came of a question to a language model could not be recorded.",
+                extra=log_fields(provider=call.provider),
+            )
+
+
+def _not_asked(call: LlmCall, why: str, error: StorageError) -> LlmError:
+    return LlmError(
+        f"{call.provider} was not asked: {why}.", error.remedy, code="llm_not_recorded", was_sent=False
+    )

@@ -1,0 +1,102 @@
+"""Watching a meeting over another gateway than the one that records it: both share a database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.testing.fleet import Fleet, RedisProcess, check
+from meeting_assistant.testing.hearing import spoken
+from meeting_assistant.testing.postgres import PostgresServer
+
+NUMBERS = [8, 15, 16, 23, 42]
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    redis_server: str, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("watching")
+    carrier = RedisProcess(redis_server, folder / "redis")
+    carrier.start()
+    fleet = Fleet(folder, carrier, {"DATABASE_URL": postgres.create("watching")})
+    fleet.add_gateways(2)
+    fleet.add_workers(1)
+    yield fleet
+    fleet.close()
+    carrier.close()
+
+
+class Meeting:
+    """Recorded over the first gateway."""
+
+    def __init__(self, fleet: Fleet, numbers: list[int]) -> None:
+        self.id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.something_said = asyncio.Event()
+        client = LiveClient(fleet.gateways[0].ws_url, on_message=self._note)
+        self.final = asyncio.create_task(client.stream(paced(spoken(numbers).tobytes())))
+
+    def _note(self, message: Any) -> None:
+        if message["type"] == "started" and not self.id.done():
+            self.id.set_result(message["meeting_id"])
+        if message["type"] == "transcript":
+            self.something_said.set()
+
+
+async def watch(fleet: Fleet, gateway: int, meeting_id: str) -> list[dict[str, Any]]:
+    """Everything up to `final`."""
+    address = f"{fleet.gateways[gateway].ws_url}/ws/meetings/{meeting_id}/events"
+    seen: list[dict[str, Any]] = []
+    async with asyncio.timeout(60), connect(address, proxy=None, max_size=None) as socket:
+        while not seen or seen[-1]["type"] != "final":
+            seen.append(json.loads(await socket.recv()))
+    return seen
+
+
+def durable(seen: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    kinds = ("transcript", "speakers", "notes", "gap", "final")
+    return [(message["seq"], message["type"]) for message in seen if message["type"] in kinds]
+
+
+async def test_captions_and_everything_that_is_numbered_are_seen_over_another_gateway(fleet: Fleet) -> None:
+    meeting = Meeting(fleet, NUMBERS)
+    meeting_id = await meeting.id
+    here, there = await asyncio.gather(*(watch(fleet, gateway, meeting_id) for gateway in (0, 1)))
+    check(NUMBERS, dict(await meeting.final))
+    assert durable(there) == durable(here)
+    assert [seq for seq, _ in durable(there)] == list(range(1, len(durable(there)) + 1))
+    assert any(message["type"] == "partial_transcript" for message in there)
+
+
+async def test_what_is_changed_over_one_gateway_is_seen_over_both(fleet: Fleet) -> None:
+    meeting = Meeting(fleet, NUMBERS)
+    meeting_id = await meeting.id
+    watching = [asyncio.create_task(watch(fleet, gateway, meeting_id)) for gateway in (0, 1)]
+    await meeting.something_said.wait()
+    async with httpx.AsyncClient(base_url=fleet.gateways[1].url, trust_env=False) as http:
+        by = {"utterances": [1], "speaker": "new", "name": "Ana"}
+        assert (await http.post(f"/api/meetings/{meeting_id}/speakers", json=by)).status_code == 200
+    await meeting.final
+    here, there = await asyncio.gather(*watching)
+    assert durable(there) == durable(here)
+    assert "speakers" in [kind for _, kind in durable(here)]
+
+
+async def test_redis_that_is_away_takes_captions_but_nothing_that_is_numbered(fleet: Fleet) -> None:
+    meeting = Meeting(fleet, NUMBERS)
+    watching = asyncio.create_task(watch(fleet, 1, await meeting.id))
+    await asyncio.sleep(3)  # in the middle of what is said
+    fleet.carrier.kill()
+    await asyncio.sleep(1)
+    fleet.carrier.start()
+    check(NUMBERS, dict(await meeting.final))
+    seen = durable(await watching)
+    assert [seq for seq, _ in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1][1] == "final"
