@@ -78,7 +78,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(AccessGate, access=services.access)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(
-        BrowserGuard, allowed_origins=settings.allowed_origins, is_loopback=settings.http_host in LOOPBACK
+        BrowserGuard,
+        allowed_origins=settings.allowed_origins,
+        is_loopback=settings.http_host in LOOPBACK,
+        is_open=services.access.is_open,
     )
     errors.install(app)
     for module in (
@@ -139,6 +142,7 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
         context.waiting_for = {f"database: {error}"}
         logger.error("The database cannot be used.", extra=log_fields(code=error.code))  # noqa: TRY400
         return []
+    await services.uploads.sweep()
     try:
         problem = await services.recordings.problem()
     except MeetingAssistantError as error:  # STRICT_KEYS
@@ -179,12 +183,19 @@ async def _load(services: Services, context: WebContext) -> None:
         "Ready.",
         extra=log_fields(asr=services.info.engines["asr"], seconds=round(time.monotonic() - began, 1)),
     )
-    for meeting_id in await services.workflows.left_open():
-        await services.orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
-    await services.settling.finish_what_was_begun()
-    # After that: writing minutes anew may wait for a language model, and nobody else has to wait for it.
-    await services.editor.finish_what_was_begun()
-    await services.upkeep.finish_what_was_begun()
+    await asyncio.gather(services.meetings.keep_watch(), _finish_what_was_begun(services))
+
+
+async def _finish_what_was_begun(services: Services) -> None:
+    try:
+        for meeting_id in await services.workflows.left_open():
+            await services.orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
+        await services.settling.finish_what_was_begun()
+        # After that: writing minutes anew may wait for a language model, and nobody else has to wait for it.
+        await services.editor.finish_what_was_begun()
+        await services.upkeep.finish_what_was_begun()
+    except StorageError as error:
+        logger.warning("What was begun is finished at the next start.", extra=log_fields(code=error.code))
     await services.upkeep.keep_watch()
 
 

@@ -159,6 +159,45 @@ def test_a_request_that_never_ends_is_cut_off(target: ServerProcess) -> None:
     assert asyncio.run(dawdle()) == b""
 
 
+def test_a_body_that_never_ends_is_cut_off_wherever_strangers_may_send_one(target: ServerProcess) -> None:
+    """Slow-loris: nothing after the headers, or a byte now and then."""
+    port = int(target.url.rsplit(":", 1)[1])
+
+    async def dawdle(path: str, kind: str, first: bytes, drip: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {kind}\r\n"
+        writer.write(f"{head}Content-Length: 100000\r\n\r\n".encode() + first)
+
+        async def keep_dripping() -> None:
+            while drip:
+                writer.write(drip)
+                await asyncio.sleep(1)
+
+        dripping = asyncio.create_task(keep_dripping())
+        try:
+            async with asyncio.timeout(60):
+                return await reader.read()
+        finally:
+            dripping.cancel()
+            await asyncio.gather(dripping, return_exceptions=True)
+            writer.close()
+
+    async def dawdle_everywhere() -> tuple[bytes, ...]:
+        form = "multipart/form-data; boundary=x"
+        file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        return await asyncio.gather(
+            dawdle("/api/session", "application/json", b"", b""),
+            dawdle("/api/session", "application/json", b"", b" "),
+            dawdle("/api/meetings", form, file, b""),
+            dawdle("/api/meetings", form, file, b"-"),
+        )
+
+    for answer in asyncio.run(dawdle_everywhere()):
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408"), answer
+        assert b"remedy" in body
+
+
 def test_a_socket_that_says_nothing_is_closed(target: ServerProcess) -> None:
     """Before `start` it is of no use; afterwards the meeting waits for its client."""
 

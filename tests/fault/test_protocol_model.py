@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,8 +19,11 @@ from hypothesis.stateful import (
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from meeting_assistant.testing.campaign import Campaign
 from meeting_assistant.testing.server import ServerProcess
 
+EXAMPLES_OF_A_SEED = 12
+"""A run that fails is found again by its seed, with what it shrank to."""
 START = {"type": "start", "sample_rate": 16000, "channels": 1}
 
 
@@ -164,17 +168,23 @@ class LiveMeeting(RuleBasedStateMachine):
             socket.close()
 
 
-def test_the_server_does_what_the_model_says(server: ServerProcess) -> None:
-    cycles = int(os.environ.get("CHAOS_CYCLES") or 12)
-    LiveMeeting.server = server
-    run_state_machine_as_test(
-        LiveMeeting,
-        settings=settings(
-            max_examples=cycles,
-            stateful_step_count=25,
-            deadline=None,
-            derandomize="CHAOS_CYCLES" not in os.environ,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+@pytest.mark.short(12)
+def test_the_server_does_what_the_model_says(server: ServerProcess, campaign: Campaign) -> None:
+    class Counted(LiveMeeting):
+        def teardown(self) -> None:
+            super().teardown()
+            campaign.count(meetings=1, connections=self.epoch, sound_bytes=self.received)
+
+    for first in itertools.islice(campaign.seeds(), 0, None, EXAMPLES_OF_A_SEED):
+        left = campaign.seed + campaign.cycles - first
+        Counted.server = server
+        run_state_machine_as_test(
+            seed(first)(Counted),
+            settings=settings(
+                max_examples=min(EXAMPLES_OF_A_SEED, left),
+                stateful_step_count=25,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

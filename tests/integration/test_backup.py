@@ -9,11 +9,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from websockets.asyncio.client import connect
 
+from meeting_assistant.adapters.storage.backup import make_backup, restore, verify
+from meeting_assistant.adapters.storage.keys import KeyRing
 from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.domain.errors import EngineError
+from meeting_assistant.domain.meeting import MeetingState
 from meeting_assistant.testing.command import run_cli
+from meeting_assistant.testing.recording_house import RecordingHouse
 from meeting_assistant.testing.server import ServerProcess
+
+KEY = Fernet.generate_key().decode()
 
 
 async def _record_while(server: ServerProcess, sound: bytes, folder: Path) -> str:
@@ -93,6 +101,47 @@ def test_a_backup_without_its_key_says_which_key_it_needs(
     manifest = json.loads((folder / "backup/manifest.json").read_text())
     assert list(manifest["keys"].values()) == [2]
     assert not list((folder / "backup").rglob("*.key"))
+
+
+async def test_files_that_are_not_transcribed_yet_are_in_it_and_missed_when_they_are_not(
+    tmp_path: Path,
+) -> None:
+    ring = KeyRing([KEY])
+    async with RecordingHouse(tmp_path / "data", KEY) as house:
+        house.engine.errors = [EngineError("The engine died.")]
+        waiting = await house.upload(bytes(64_000))
+        await house.reaches(waiting.id, MeetingState.FAILED)
+        make_backup(tmp_path / "data", tmp_path / "whole")
+    assert verify(tmp_path / "whole", ring).problems == []
+    restore(tmp_path / "whole", tmp_path / "elsewhere")
+    async with RecordingHouse(tmp_path / "elsewhere", KEY) as house:
+        await house.meetings.retry(waiting.id)
+        await house.reaches(waiting.id, MeetingState.DONE)
+    (tmp_path / "data/uploads" / waiting.id).unlink()
+    make_backup(tmp_path / "data", tmp_path / "torn")
+    assert "is missing" in verify(tmp_path / "torn", ring).problems[0]
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+async def test_a_recording_that_was_gone_before_the_backup_is_missed_when_it_is_still_needed(
+    tmp_path: Path, is_heard: bool
+) -> None:
+    async with RecordingHouse(tmp_path / "data", KEY) as house:
+        if not is_heard:
+            house.engine.may_listen.clear()
+        connection = await house.start()
+        connection.hear(bytes(64_000))
+        await house.is_safe(connection.meeting_id, 64_000)
+        if is_heard:
+            await connection.stop()
+            await house.reaches(connection.meeting_id, MeetingState.DONE)
+    (tmp_path / "data/audio" / f"{connection.meeting_id}.maj").unlink()
+    make_backup(tmp_path / "data", tmp_path / "backup")
+    report = verify(tmp_path / "backup", KeyRing([KEY]))
+    if is_heard:
+        assert (report.problems, report.without_sound) == ([], 1)
+    else:
+        assert "is missing" in report.problems[0]
 
 
 def test_nothing_is_overwritten(saved: tuple[Path, str, str], tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import uuid_utils
 from cryptography.fernet import Fernet
@@ -17,6 +19,7 @@ from meeting_assistant.adapters.storage.journal_files import FileAudioStore
 from meeting_assistant.adapters.storage.journal_keys import rotate_all, uses_of_keys
 from meeting_assistant.adapters.storage.keys import KeyRing, fingerprint_of
 from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
+from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.domain.errors import AudioDecryptionError
 from meeting_assistant.domain.ports import VoiceProfile
 from meeting_assistant.testing.command import run_cli
@@ -45,6 +48,17 @@ def sound_of(folder: Path, keys: list[str], meeting_id: str) -> bytes:
         journal.close()
 
 
+def use(key: str, *, recordings: int, is_first: bool, voices: int = 0) -> dict[str, object]:
+    """As `keys status --json` tells it."""
+    return {
+        "fingerprint": fingerprint_of(key),
+        "recordings": recordings,
+        "is_configured": True,
+        "is_first": is_first,
+        "voices": voices,
+    }
+
+
 def test_a_generated_key_is_one_that_the_server_takes(tmp_path: Path) -> None:
     made = run_cli("keygen", cwd=tmp_path)
     assert KeyRing([made.stdout.strip()]).fingerprint
@@ -57,8 +71,8 @@ def test_status_counts_recordings_by_key_and_names_what_is_missing(tmp_path: Pat
     whole = run_cli("keys", "status", "--json", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}")
     assert whole.returncode == 0
     assert json.loads(whole.stdout) == [
-        {"fingerprint": fingerprint_of(NEW), "recordings": 1, "is_configured": True, "is_first": True},
-        {"fingerprint": fingerprint_of(OLD), "recordings": 2, "is_configured": True, "is_first": False},
+        use(NEW, recordings=1, is_first=True),
+        use(OLD, recordings=2, is_first=False),
     ]
     missing = run_cli("keys", "status", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=NEW)
     assert missing.returncode == 1
@@ -90,6 +104,12 @@ async def test_voices_that_are_known_again_move_with_the_recordings(tmp_path: Pa
     await SqlVoiceProfiles(database, KeyRing([OLD]), "m").keep_voice(profile)
     assert await SqlVoiceProfiles(database, KeyRing([NEW]), "m").voices("ana") == [], "its key is not there"
     await database.close()
+    before = run_cli(
+        "keys", "status", "--json", cwd=tmp_path, DATA_DIR=str(tmp_path), AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}"
+    )
+    assert json.loads(before.stdout)[1] == use(OLD, recordings=1, is_first=False, voices=1)
+    without = run_cli("keys", "status", cwd=tmp_path, DATA_DIR=str(tmp_path), AUDIO_ENCRYPTION_KEY=NEW)
+    assert without.returncode == 1
     done = run_cli(
         "keys", "rotate", cwd=tmp_path, DATA_DIR=str(tmp_path), AUDIO_ENCRYPTION_KEY=f"{NEW},{OLD}"
     )
@@ -172,6 +192,24 @@ def test_a_wrong_or_vanished_key_starts_degraded_and_names_both_fingerprints(tmp
     assert "AUDIO_ENCRYPTION_KEY" in health["problems"][0]
     assert "Audio decryption failed" in server.log_path.read_text()
     assert (folder / f"{meeting}.maj").read_bytes() == before
+
+
+def test_under_a_new_key_old_recordings_answer_409_and_new_meetings_work(
+    tmp_path: Path, hello: bytes
+) -> None:
+    with ServerProcess(tmp_path / "data", {"AUDIO_ENCRYPTION_KEY": OLD}) as server:
+        old = asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))["meeting"]["id"]
+    with ServerProcess(tmp_path / "data", {"AUDIO_ENCRYPTION_KEY": NEW}) as server:
+        refused = httpx.get(f"{server.url}/api/meetings/{old}/audio.wav")
+        assert refused.status_code == 409
+        error = refused.json()["error"]
+        assert error["message"].startswith("Audio decryption failed")
+        assert fingerprint_of(OLD) in error["message"] + error["remedy"]
+        assert httpx.get(f"{server.url}/api/meetings/{old}").status_code == 200, "its words can be read"
+        new = asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))["meeting"]["id"]
+        assert httpx.get(f"{server.url}/api/meetings/{new}/audio.wav").content[44:] == hello
+    uses = {use.fingerprint: use.recordings for use in uses_of_keys(tmp_path / "data/audio", KeyRing([NEW]))}
+    assert uses == {fingerprint_of(NEW): 1, fingerprint_of(OLD): 1}
 
 
 def test_strict_keys_refuse_to_start(tmp_path: Path) -> None:

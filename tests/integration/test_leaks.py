@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from meeting_assistant.adapters.storage.database import Database
+from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
 from meeting_assistant.client import LiveClient, MeetingRefusedError, paced
+from meeting_assistant.domain.errors import StorageError
 from meeting_assistant.testing.server import ServerProcess
 from meeting_assistant.web.protocol import json_schema
 
@@ -74,6 +79,34 @@ def test_a_damaged_database_is_said_and_nothing_is_touched(tmp_path: Path, hello
     assert database.read_bytes() == bytes(raw)
     assert (tmp_path / "data/meetings.db-wal").exists()
     assert "Traceback" not in server.log_path.read_text()
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["empty", "gone"])
+async def test_beside_an_empty_database_the_write_ahead_log_is_left_alone(
+    tmp_path: Path, is_there: bool
+) -> None:
+    """SQLite itself would take it for a left-over, remove it and open an empty database."""
+    path = tmp_path / "meetings.db"
+    code = (
+        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('PRAGMA journal_mode=WAL');"
+        "db.execute('CREATE TABLE words (said TEXT)'); db.execute(\"INSERT INTO words VALUES ('kept')\"); db.commit();"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    log = tmp_path / "meetings.db-wal"
+    before = log.read_bytes()
+    assert b"kept" in before
+    path.unlink()
+    if is_there:
+        path.touch()
+    store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{path}"))
+    with pytest.raises(StorageError, match="restore a backup") as caught:
+        await store.open()
+    with pytest.raises(StorageError):
+        await store.recent()
+    await store.close()
+    assert caught.value.code == "damaged"
+    assert log.read_bytes() == before
 
 
 def _first_answer(server: ServerProcess) -> dict[str, Any]:

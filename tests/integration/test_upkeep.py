@@ -17,6 +17,7 @@ from meeting_assistant.adapters.storage.journal_files import FileAudioStore
 from meeting_assistant.adapters.storage.keys import KeyRing
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
 from meeting_assistant.domain.errors import ConflictError, StorageError
+from meeting_assistant.domain.events import GapFound
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
@@ -122,6 +123,25 @@ async def test_sound_goes_as_soon_as_minutes_are_written(houses: list[House], tm
     await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
     assert not house.audio.exists(meeting.id)
     assert (await house.store.minutes(meeting.id)) is not None
+
+
+@pytest.mark.parametrize(("reason", "is_kept"), [("engine_failed", True), ("off_the_record", False)])
+async def test_sound_that_was_not_transcribed_outlives_the_minutes(
+    houses: list[House], tmp_path: Path, reason: str, is_kept: bool
+) -> None:
+    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    meeting = await house.meeting()
+    await house.store.append_event(meeting.id, GapFound(start_ms=0, end_ms=500, reason=reason))
+    await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    assert house.audio.exists(meeting.id) is is_kept
+
+
+async def test_sound_beyond_the_last_word_outlives_the_minutes(houses: list[House], tmp_path: Path) -> None:
+    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    meeting = await house.meeting()
+    await house.store.set_received(meeting.id, 64_000)  # of which 16 000 samples are committed
+    await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    assert house.audio.exists(meeting.id)
 
 
 async def test_without_minutes_the_sound_stays(houses: list[House], tmp_path: Path) -> None:

@@ -149,6 +149,27 @@ async def test_in_memory_sound_is_safe_when_its_words_are_stored_and_is_then_for
     await buffer.close()
 
 
+async def test_in_memory_too_what_waits_is_bounded(executor: ThreadPoolExecutor) -> None:
+    buffer = SecureAudioBuffer(
+        None, executor=executor, max_pending_bytes=10_000, tail_bytes=2000, tick_s=0.001
+    )
+    buffer.append(bytes(9000))
+    with pytest.raises(StorageError, match="recognised") as caught:
+        buffer.append(bytes(2000))
+    assert (caught.value.code, buffer.received_bytes) == ("storage_behind", 9000)
+    waiting = [
+        asyncio.create_task(buffer.wait_until_taken(30)),
+        asyncio.create_task(buffer.wait_for_room()),
+    ]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    buffer.commit(8000)
+    await asyncio.gather(*waiting)
+    buffer.append(bytes(2000))
+    assert await buffer.read(8000, 5000) == bytes(3000)
+    await buffer.close()
+
+
 async def test_half_a_sample_is_not_accepted(executor: ThreadPoolExecutor) -> None:
     buffer = journaled(executor, MemoryAudioStore(), Acknowledgements())
     with pytest.raises(ValueError, match="even"):

@@ -9,7 +9,7 @@ from rich.console import Console
 from meeting_assistant.adapters.storage.backup import Report, make_backup, restore, verify
 from meeting_assistant.adapters.storage.keys import load_keyring
 from meeting_assistant.adapters.storage.object_store import ObjectStore
-from meeting_assistant.bootstrap import audio_directory, database_path, store_address
+from meeting_assistant.bootstrap import store_address
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.domain.errors import InputError, StorageError
 
@@ -19,7 +19,7 @@ def run_backup(target: Path) -> None:
     settings = load_settings()
     _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)
-    make_backup(database_path(settings.data_dir), audio_directory(settings.data_dir), target)
+    make_backup(settings.data_dir, target)
     report = _verify(target, settings)
     _tell(report, settings, console)
     console.print(
@@ -34,8 +34,8 @@ def _check_sqlite(settings: Settings) -> None:
     if settings.database_url is not None:
         raise InputError(
             "`backup` and `restore` know SQLite; the meetings of this server are in PostgreSQL.",
-            "Use pg_dump or your provider's backups, and copy the recordings (DATA_DIR/audio of every gateway, and the "
-            "object store of AUDIO_STORE_URL).",
+            "Use pg_dump or your provider's backups, and copy DATA_DIR/audio and DATA_DIR/uploads of every gateway, "
+            "and the object store of AUDIO_STORE_URL.",
         )
 
 
@@ -63,6 +63,12 @@ def _tell(report: Report, settings: Settings, console: Console) -> None:
         f"{report.meetings} meetings, {report.recordings} recordings opened ({report.seconds / 60:.1f} minutes).",
         markup=False,
     )
+    if report.without_sound:
+        console.print(
+            f"{report.without_sound} finished meetings have words and no sound: they were recorded in memory, or "
+            "their recordings are gone.",
+            markup=False,
+        )
     if not report.elsewhere:
         return
     console.print(

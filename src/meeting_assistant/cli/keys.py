@@ -49,28 +49,30 @@ def print_new_token(name: str, scopes: str) -> None:
 
 
 def show_key_status(*, is_json: bool) -> int:
-    """0 when every recording can be opened."""
+    """0 when every recording and every voice can be opened."""
     settings = load_settings()
     ring = load_keyring(settings.audio_encryption_keys(), settings.data_dir)
-    uses = uses_of_keys(audio_directory(settings.data_dir), ring, asyncio.run(_needed_elsewhere(settings)))
+    elsewhere, voices = asyncio.run(_needed_in_database(settings, ring))
+    uses = uses_of_keys(audio_directory(settings.data_dir), ring, elsewhere, voices)
     if is_json:
         json.dump([use.as_dict() for use in uses], sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         _print_uses(uses)
-    return 1 if any(use.recordings and not use.is_configured for use in uses) else 0
+    return 1 if any((use.recordings or use.voices) and not use.is_configured for use in uses) else 0
 
 
 def _print_uses(uses: list[KeyUse]) -> None:
-    table = Table("Key", "Recordings", "", title="Keys of recordings", title_justify="left")
+    table = Table("Key", "Recordings", "Voices", "", title="Keys of recordings", title_justify="left")
     for use in uses:
         if not use.is_configured:
             note = "MISSING: put it back into AUDIO_ENCRYPTION_KEY"
         elif use.is_first:
             note = "encrypts new recordings"
         else:
-            note = "still needed; `keys rotate` moves them" if use.recordings else "no longer needed"
-        table.add_row(use.fingerprint, str(use.recordings), note)
+            is_needed = use.recordings or use.voices
+            note = "still needed; `keys rotate` moves them" if is_needed else "no longer needed"
+        table.add_row(use.fingerprint, str(use.recordings), str(use.voices), note)
     Console().print(table)
 
 
@@ -115,10 +117,13 @@ async def _rotate_in_database(
         return moved, failed, await SqlVoiceProfiles(database, ring, "").rewrap()
 
 
-async def _needed_elsewhere(settings: Settings) -> Counter[str]:
-    """Keys of recordings in the object store."""
+async def _needed_in_database(settings: Settings, ring: KeyRing | None) -> tuple[Counter[str], Counter[str]]:
+    """Keys of recordings in the object store, and of voices."""
     async with _database(settings) as database:
-        return Counter() if database is None else await SqlRecordings(database).needed_keys()
+        if database is None:
+            return Counter(), Counter()
+        voices = Counter() if ring is None else await SqlVoiceProfiles(database, ring, "").uses_of_keys()
+        return await SqlRecordings(database).needed_keys(), voices
 
 
 @contextlib.asynccontextmanager

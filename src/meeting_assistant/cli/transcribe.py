@@ -17,7 +17,7 @@ from meeting_assistant.bootstrap import build
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.domain.errors import InputError, MeetingAssistantError
 from meeting_assistant.domain.events import MeetingFinished, StatusChanged
-from meeting_assistant.domain.meeting import MeetingOptions
+from meeting_assistant.domain.meeting import MeetingOptions, MeetingState
 from meeting_assistant.observability import configure_logging
 from meeting_assistant.services.exports import ExportedFile, ExportFormat
 from meeting_assistant.services.meeting_channel import Watcher
@@ -54,8 +54,14 @@ async def _transcribe(file: Path, settings: Settings, *, fmt: str, title: str) -
     try:
         meeting = await services.uploads.take(file, MeetingOptions(title=title))
         channel = await services.channels.get(meeting.id)
-        final = await _show_progress(await channel.join(services.store, 0))
-        for error in final.errors:
+        showing = asyncio.create_task(_show_progress(await channel.join(services.store, 0)))
+        while not (await asyncio.wait({showing}, timeout=1.0))[0]:
+            meeting = await services.store.get(meeting.id)
+            if meeting.state is MeetingState.FAILED:  # of which no event tells
+                showing.cancel()
+                await asyncio.gather(showing, return_exceptions=True)
+                break
+        for error in meeting.errors if showing.cancelled() else showing.result().errors:
             raise MeetingAssistantError(error.message, error.remedy, code=error.code)
         return await services.meetings.export(meeting.id, fmt)
     finally:

@@ -89,7 +89,8 @@ class Settings(BaseSettings):
     the token. Without any, everybody who reaches the server may do everything."""
     allow_open_access: bool = False
     """Lets the server listen beyond this machine without `API_TOKENS`: everybody on that network can read and record
-    meetings. Only behind a proxy that asks who is calling."""
+    meetings. Only behind a proxy that asks who is calling. The server then answers to addresses, to names of the local
+    network and to the names in `ALLOWED_ORIGINS` only."""
     allowed_origins: Origins = ()
     """Other web sites whose pages may use this server. The server's own page always may. Behind a proxy: its address
     first, since links in messages lead there."""
@@ -134,7 +135,8 @@ class Settings(BaseSettings):
 
     audio_storage: Literal["journal", "memory"] = "journal"
     """`journal`: sound is encrypted and written to the disk before it is acknowledged, so that a crash loses
-    nothing. `memory`: no sound ever touches the disk."""
+    nothing. `memory`: no live sound ever touches the disk; a file that is uploaded lies in `DATA_DIR`, as it was sent,
+    until all of it is transcribed."""
     audio_encryption_key: FernetKeys | None = None
     """Keys that protect recordings: the first encrypts, all decrypt, which is how keys are changed. Without
     any, one is generated into `DATA_DIR`; keep a copy of it elsewhere. `meeting-assistant keygen` makes one,

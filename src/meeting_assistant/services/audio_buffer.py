@@ -6,8 +6,8 @@ Invariants, each held by a test:
   error says that it was not.
 - `safe_bytes` only grows, and never passes what is durable (`journal`) or committed as words (`memory`).
 - A follower gets every byte from its offset on, once, in order, however fast or slow it is.
-- The tail in memory holds at least what is not safe yet. Beyond that it is bounded by `tail_bytes`, however long
-  the meeting; in `journal`, what is not safe is bounded by `max_pending_bytes`.
+- The tail in memory holds at least what is not safe yet, which is bounded by `max_pending_bytes`. Beyond that it is
+  bounded by `tail_bytes`, however long the meeting.
 
 One task per buffer writes and syncs in one call all that has come since its last sweep, tells how far the sound is
 safe, then rests until the tick is over: a self-clocking group commit. On a slow disk sweeps get longer, not more.
@@ -111,6 +111,11 @@ class SecureAudioBuffer:
         return "memory" if self._journal is None else "journal"
 
     @property
+    def is_sealed(self) -> bool:
+        """True when no more sound comes and all of it is safe (`journal`)."""
+        return self._is_sealed
+
+    @property
     def problem(self) -> Problem | None:
         """`full` or `failing` while the disk refuses sound; captions go on, acknowledgements do not."""
         return self._problem
@@ -126,12 +131,8 @@ class SecureAudioBuffer:
             raise ValueError("canonical PCM has an even number of bytes")
         if self._is_closed or self._is_sealed or self._is_sealing:
             raise ConflictError("This recording is complete.", "Start a new meeting.")
-        if self._journal is not None and self._unsafe_bytes + len(pcm) > self._max_pending:
-            raise StorageError(
-                f"More than {self._max_pending // BYTES_PER_SECOND} s of sound wait to be written to the disk.",
-                "Free space on the disk of DATA_DIR, or check why it is slow; send again what is not acknowledged.",
-                code="storage_behind",
-            )
+        if self._unsafe_bytes + len(pcm) > self._max_pending:
+            raise self._behind()
         self._tail += pcm
         self._trim()
         self._news.fire()
@@ -216,12 +217,12 @@ class SecureAudioBuffer:
                 raise self._error
 
     async def wait_until_taken(self, timeout_s: float) -> None:
-        """Back-pressure for a client: returns at once while little waits for the disk, else when it does again or when
-        the disk has refused for so long; `append` then says so."""
+        """Back-pressure for a client: returns at once while little of its sound waits for the disk (in `memory` for the
+        recogniser), else when it does again or after so long; `append` then says that there is no room."""
         limit = self._max_pending - min(self._tail_limit, self._max_pending // 2)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._pending_bytes > limit and not self._is_closed:
+                while self._unsafe_bytes > limit and not self._is_closed:
                     await self._swept.wait()
 
     async def wait_for_room(self) -> None:
@@ -357,6 +358,16 @@ class SecureAudioBuffer:
         if keep_from - self._tail_start >= max(1, step):
             del self._tail[: keep_from - self._tail_start]
             self._tail_start = keep_from
+
+    def _behind(self) -> StorageError:
+        seconds = self._max_pending // BYTES_PER_SECOND
+        if self._journal is None:
+            message = f"More than {seconds} s of sound wait to be recognised."
+            remedy = "Send it more slowly; send again what is not acknowledged."
+        else:
+            message = f"More than {seconds} s of sound wait to be written to the disk."
+            remedy = "Free space on the disk of DATA_DIR, or check why it is slow; send again what is not acknowledged."
+        return StorageError(message, remedy, code="storage_behind")
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -80,6 +80,9 @@ class LiveMeeting:
         self.connection: LiveConnection | None = None
         self.processing: asyncio.Task[None] | None = None
         self.grace: asyncio.Task[None] | None = None
+        """Ends the meeting; cancelled when a client comes back."""
+        self.ending: asyncio.Task[None] | None = None
+        """The same, also while it must not be cancelled."""
         self.stopped = asyncio.Event()
         """Set when the record says that no more sound comes."""
 

@@ -13,6 +13,7 @@ from functools import partial
 
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
+from meeting_assistant.domain.audio import BYTES_PER_SECOND
 from meeting_assistant.domain.errors import (
     AudioFormatError,
     ConflictError,
@@ -27,7 +28,6 @@ from meeting_assistant.domain.events import (
     Degraded,
     StatusChanged,
     StorageChanged,
-    off_record_gap,
 )
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import (
@@ -37,13 +37,12 @@ from meeting_assistant.domain.meeting import (
     MeetingState,
     StageError,
 )
-from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
+from meeting_assistant.domain.ports import AudioStore, MeetingStore
 from meeting_assistant.services.admission import check_format, check_room
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.capacity import Capacity
 from meeting_assistant.services.degradation import REASONS, Level
 from meeting_assistant.services.diarization_service import DiarizationService
-from meeting_assistant.services.known_voices import voices_heard_before
 from meeting_assistant.services.live_connection import (
     LiveConnection,
     LiveMeeting,
@@ -51,6 +50,13 @@ from meeting_assistant.services.live_connection import (
     StoppedConnection,
 )
 from meeting_assistant.services.live_notes import LiveNotes
+from meeting_assistant.services.live_persistence import (
+    end_patiently,
+    go_off_record,
+    go_on_record,
+    open_journal,
+)
+from meeting_assistant.services.live_specs import LiveSpecs
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.orchestrator import Orchestrator
 from meeting_assistant.services.session_plan import (
@@ -58,13 +64,15 @@ from meeting_assistant.services.session_plan import (
     PeopleOf,
     check_language,
     new_meeting,
-    session_spec,
 )
 from meeting_assistant.services.session_runner import SessionRunner
-from meeting_assistant.services.session_sink import StoreSink
-from meeting_assistant.services.session_types import SessionSpec
+from meeting_assistant.services.session_sink import FIRST_PAUSE_S, StoreSink, may_pass
+from meeting_assistant.services.stage_errors import stage_error
 
 logger = logging.getLogger(__name__)
+
+MAX_PENDING_S, MAX_UNHEARD_S = 120, 600
+"""Of sound that waits in memory for the disk, or, where it is kept nowhere else, for the recogniser."""
 
 
 class LiveMeetings:
@@ -87,11 +95,10 @@ class LiveMeetings:
         options: LiveOptions,
     ) -> None:
         self.store = store
-        self._people_of = people_of
+        self._specs = LiveSpecs(store, diarization, people_of, options, has_sound=audio is not None)
         self._audio = audio
         self._channels = channels
         self._runner = runner
-        self._diarization = diarization
         self._orchestrator = orchestrator
         self._disk_threads = disk_threads
         self._new_resampler = new_resampler
@@ -99,12 +106,18 @@ class LiveMeetings:
         self._engines = engines
         self._options = options
         self._live: dict[str, LiveMeeting] = {}
+        self._at_work: set[str] = set()
+        """Also those whose end is recorded and whose sound is still being transcribed."""
         runner.on_level(self._tell_level)
         self._is_closing = False
 
     def is_recording(self, meeting_id: str) -> bool:
         """True while sound may come in."""
         return meeting_id in self._live
+
+    def is_busy_with(self, meeting_id: str) -> bool:
+        """True from before it is stored until all its sound is transcribed and its finishing is asked for."""
+        return meeting_id in self._at_work or meeting_id in self._live
 
     def capacity(self) -> Capacity:
         """How many meetings fit, by what decoding takes on this machine."""
@@ -150,12 +163,20 @@ class LiveMeetings:
             owner=owner,
             channels=channels,
         )
+        self._at_work.add(meeting.id)
         cause = tracing.traceparent_of(meeting.id)
-        with tracing.span(
-            "start", parent=cause, meeting=meeting.id, sample_rate=sample_rate, channels=channels
-        ):
-            await self.store.create(meeting)
-            live = await self._open(meeting, is_new=True)
+        try:
+            with tracing.span(
+                "start", parent=cause, meeting=meeting.id, sample_rate=sample_rate, channels=channels
+            ):
+                await self.store.create(meeting)
+                live = await self._open(meeting, is_new=True)
+        except BaseException:
+            self._at_work.discard(meeting.id)
+            with contextlib.suppress(MeetingAssistantError):  # else it is found later and finished, empty
+                await self.store.delete(meeting.id)
+            self._channels.unpin(meeting.id)
+            raise
         return self._connect(live, sample_rate)
 
     async def take_up(
@@ -189,7 +210,7 @@ class LiveMeetings:
     async def take_up_stored(self, meeting: Meeting) -> None:
         """After a restart: open a meeting that was recording and wait for its client."""
         live = await self._open(meeting, is_new=False)
-        self._wait_for_client(live)
+        self._end_after(live, self._options.grace_s)
 
     async def transcribe_rest(self, meeting: Meeting) -> None:
         """After a restart: a meeting that was stopped, whose sound was not yet transcribed to its end."""
@@ -208,15 +229,9 @@ class LiveMeetings:
         resume = await self.store.resume_point(meeting.id)
         received = resume.start_sample * meeting.frame_bytes
         if self._audio is not None:
-            audio = self._audio
-            open_journal = (
-                partial(audio.create, meeting.id)
-                if is_new
-                else partial(audio.open, meeting.id, durable_bytes=meeting.received_bytes)
-            )
+            opening = partial(open_journal, self._audio, meeting, is_new=is_new)
             # What may have to be fetched from elsewhere does not hold up those that write.
-            threads = self._disk_threads if is_new else None
-            journal = await loop.run_in_executor(threads, open_journal)
+            journal = await loop.run_in_executor(self._disk_threads if is_new else None, opening)
             received = journal.durable_bytes
 
         async def on_safe(safe_bytes: int) -> None:
@@ -227,6 +242,7 @@ class LiveMeetings:
             journal,
             executor=self._disk_threads,
             received_bytes=received,
+            max_pending_bytes=(MAX_PENDING_S if journal else MAX_UNHEARD_S) * BYTES_PER_SECOND,
             on_safe=on_safe,
             on_problem=lambda problem: channel.show(StorageChanged(state=problem or "ok")),
         )
@@ -234,27 +250,15 @@ class LiveMeetings:
         self._live[meeting.id] = live
         obs.live_sessions.set(len(self._live))
         live.processing = asyncio.create_task(self._process(live, meeting), name=f"session-{meeting.id}")
-        await self._notes.begin(meeting.id, channel)
+        self._at_work.add(meeting.id)
+        live.processing.add_done_callback(lambda _: self._at_work.discard(meeting.id))
+        with contextlib.suppress(StorageError):  # no meeting waits for notes
+            await self._notes.begin(meeting.id, channel)
         channel.show(StatusChanged(status="Listening"))
         level = self._runner.level
         if level:
             channel.show(Degraded(level=int(level), reason=REASONS[level]))
         return live
-
-    async def _spec(self, meeting_id: str, buffer: SecureAudioBuffer) -> SessionSpec:
-        meeting = await self.store.get(meeting_id)
-        resume = await self.store.resume_point(meeting_id)
-        said = await self.store.transcript(meeting_id)
-        has_sound = self._audio is not None
-        known = (
-            await voices_heard_before(said, buffer.read, self._diarization, channels=meeting.channels)
-            if has_sound and self._options.has_speakers
-            else ()
-        )
-        people = await self._people_of(meeting.owner) if self._options.has_speakers else ()
-        return session_spec(
-            meeting, said, resume, self._options, is_live=True, known_voices=known, known_people=people
-        )
 
     def _connect(self, live: LiveMeeting, sample_rate: int) -> LiveConnection:
         if live.grace is not None:
@@ -281,22 +285,11 @@ class LiveMeetings:
 
     async def go_off_record(self, live: LiveMeeting) -> None:
         """What comes from here on takes its time and is not kept; durable when it returns."""
-        live.off_record.begin(live.buffer.received_bytes // live.frame_bytes)
-        await self.store.set_off_record(live.id, live.off_record.spans)
+        await go_off_record(self.store, live)
 
     async def go_on_record(self, live: LiveMeeting) -> None:
-        """The end of such a span, and an event that says where it was."""
-        if not live.off_record.is_open:
-            return
-        span = live.off_record.end(live.buffer.received_bytes // live.frame_bytes)
-        await self.store.set_off_record(live.id, live.off_record.spans)
-        if span is not None:
-            gap = off_record_gap(span)
-
-            async def store() -> StoredEvent:
-                return StoredEvent(await self.store.append_event(live.id, gap), gap)
-
-            await live.channel.publish(store)
+        """The end of such a span, and an event that says where it was; durable when it returns."""
+        await go_on_record(self.store, live)
 
     async def bookmark(self, live: LiveMeeting, bookmark: Bookmark) -> None:
         """A marked moment, durable when it returns."""
@@ -306,30 +299,37 @@ class LiveMeetings:
         """Begin the grace time."""
         live.connection = None
         if live.id in self._live and not self._is_closing:
-            self._wait_for_client(live)
+            self._end_after(live, self._options.grace_s)
 
-    def _wait_for_client(self, live: LiveMeeting) -> None:
-        async def give_up() -> None:
-            await asyncio.sleep(self._options.grace_s)
-            logger.info("Nobody came back; the meeting is finished.", extra=obs.log_fields(meeting=live.id))
-            live.grace = None
-            await self.stop(live)
-
-        live.grace = asyncio.create_task(give_up(), name=f"grace-{live.id}")
+    def _end_after(self, live: LiveMeeting, pause_s: float) -> None:
+        """Unless somebody comes back."""
+        is_live = partial(self._live.__contains__, live.id)
+        live.ending = asyncio.create_task(
+            end_patiently(live, partial(self._end, live), is_live, pause_s), name=f"grace-{live.id}"
+        )
 
     # --- stopping
 
     async def stop(self, live: LiveMeeting) -> None:
-        """Seal the sound; the rest happens by itself. Idempotent."""
-        await self.go_on_record(live)
-        # Sealed first: when the disk refuses, the meeting is still live and can be stopped again.
+        """Seal the sound; the rest happens by itself. Idempotent. Raises StorageError when the sound is not safe."""
+        try:
+            await self._end(live)
+        except StorageError:
+            if not live.buffer.is_sealed:
+                raise
+            self._end_after(live, FIRST_PAUSE_S)  # all sound is safe: the client need not ask again
+
+    async def _end(self, live: LiveMeeting) -> None:
+        """Each step can be tried again: until the end is recorded the meeting is live."""
+        await go_on_record(self.store, live)
         await live.buffer.seal()
-        if self._live.pop(live.id, None) is None:
+        if live.id not in self._live:
             return
-        obs.live_sessions.set(len(self._live))
-        live.channel.show(StatusChanged(status="Processing audio"))
         if self._audio is not None:
             await self._record_end(live)
+        self._live.pop(live.id, None)
+        obs.live_sessions.set(len(self._live))
+        live.channel.show(StatusChanged(status="Processing audio"))
         live.stopped.set()
 
     async def _record_end(self, live: LiveMeeting) -> None:
@@ -369,7 +369,7 @@ class LiveMeetings:
             is_attended=lambda: live.connection is not None,
             is_live=True,
         )
-        make_spec = partial(self._spec, live.id, live.buffer)
+        make_spec = partial(self._specs.of, live.id, live.buffer)
         try:
             cause = tracing.traceparent_of(live.id)
             with tracing.span("session", parent=cause, meeting=live.id, kind=JobKind.LIVE_SESSION):
@@ -377,7 +377,7 @@ class LiveMeetings:
             live.buffer.commit(live.buffer.received_bytes)
             await live.stopped.wait()
             if self._audio is None:
-                await self._record_end(live)
+                await sink.patiently(lambda: self._record_end(live))
             await live.buffer.close()
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=live.id))
         except NotFoundError:
@@ -386,16 +386,18 @@ class LiveMeetings:
             logger.info(
                 "The meeting will be finished at the next start.", extra=obs.log_fields(meeting=live.id)
             )
-        except MeetingAssistantError as error:
-            logger.exception("A live meeting failed.", extra=obs.log_fields(meeting=live.id, code=error.code))
-            await self._fail(live, error)
+        except Exception as error:
+            failure = stage_error("transcription", error)
+            logger.exception(
+                "A live meeting failed.", extra=obs.log_fields(meeting=live.id, code=failure.code)
+            )
+            await self._forget(live)
+            # What may pass is taken up again by itself within the minute.
+            if not (isinstance(error, MeetingAssistantError) and may_pass(error)):
+                await self._fail(live, failure)
 
-    async def _fail(self, live: LiveMeeting, error: MeetingAssistantError) -> None:
-        failure = StageError(
-            stage="transcription", code=error.code, message=error.message, remedy=error.remedy
-        )
-        await self._forget(live)
-        tracing.tell_meeting(live.id, began_ms=live.began_ms, failed=error.code, source="live")
+    async def _fail(self, live: LiveMeeting, failure: StageError) -> None:
+        tracing.tell_meeting(live.id, began_ms=live.began_ms, failed=failure.code, source="live")
         try:
             await self.store.add_error(live.id, failure)
             await self.store.set_state(live.id, MeetingState.FAILED)

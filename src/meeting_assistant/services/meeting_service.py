@@ -10,14 +10,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.errors import (
-    ConflictError,
-    InputError,
-    MeetingAssistantError,
-    NotFoundError,
-)
-from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
+from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
+from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import AudioJournal, AudioStore, MeetingStore
 from meeting_assistant.domain.transcript import Transcript
@@ -25,7 +19,7 @@ from meeting_assistant.services.exports import ExportedFile, export
 from meeting_assistant.services.live_meetings import LiveMeetings
 from meeting_assistant.services.meeting_channel import Channels
 from meeting_assistant.services.orchestrator import Orchestrator
-from meeting_assistant.services.stage_errors import MAX_ATTEMPTS
+from meeting_assistant.services.recovery import Recovery
 from meeting_assistant.services.uploads import Uploads
 
 R = TypeVar("R")
@@ -61,8 +55,8 @@ class MeetingService:
         self.live = live
         self.uploads = uploads
         self._audio = audio
-        self._orchestrator = orchestrator
         self._disk_threads = disk_threads
+        self._recovery = Recovery(store, audio, live, uploads, orchestrator, disk_threads)
 
     async def recent(self, *, limit: int, before: str | None, owner: str | None = None) -> list[Meeting]:
         """Newest first; of one owner, or of all."""
@@ -105,11 +99,8 @@ class MeetingService:
         meeting = await self.store.get(meeting_id)
         if meeting.state is not MeetingState.FAILED:
             raise ConflictError("Only a meeting that failed can be tried again.", "Read its state.")
-        await self.store.reset_steps(meeting_id)
-        await self.store.set_state(meeting_id, MeetingState.PROCESSING)
-        meeting = await self.store.get(meeting_id)
-        await self._recover(meeting)
-        return meeting
+        await self._recovery.retry(meeting_id)
+        return await self.store.get(meeting_id)
 
     async def open_sound(self, meeting_id: str) -> AudioJournal:
         """The stored sound, to read from; close it afterwards. Raises NotFoundError, AudioDecryptionError."""
@@ -130,54 +121,16 @@ class MeetingService:
         return await self._on_disk(self._audio.open, meeting_id)
 
     async def recover(self) -> None:
-        """After a start: take up every meeting that is not finished, each on its own."""
-        for meeting in await self.store.unfinished():
-            try:
-                _check_attempts(await self.store.begin_step(meeting.id, _take_up_step(meeting)))
-                await self._recover(meeting)
-            except MeetingAssistantError as error:
-                logger.warning(
-                    "A meeting could not be taken up.",
-                    extra=obs.log_fields(meeting=meeting.id, code=error.code),
-                )
-                failure = StageError(
-                    stage="transcription", code=error.code, message=error.message, remedy=error.remedy
-                )
-                await self.store.add_error(meeting.id, failure)
-                await self._finish(meeting)
+        """After a start: take up every meeting that is not finished, each on its own. Never raises."""
+        await self._recovery.take_up_unfinished()
 
-    async def _recover(self, meeting: Meeting) -> None:
-        logger.info(
-            "Taking up a meeting that was cut short.",
-            extra=obs.log_fields(meeting=meeting.id, state=meeting.state, source=meeting.source),
-        )
-        if meeting.source == "upload":
-            await self.uploads.resume(meeting)
-        elif meeting.state is MeetingState.RECORDING:
-            await self.live.take_up_stored(meeting)
-        elif self._audio is not None and await self._on_disk(self._audio.exists, meeting.id):
-            await self.live.transcribe_rest(meeting)
-        else:
-            await self._finish(meeting)
+    async def take_up_unfinished(self) -> None:
+        """The same later: whatever nobody works on any more. Never raises."""
+        await self._recovery.take_up_unfinished()
 
-    async def _finish(self, meeting: Meeting) -> None:
-        if meeting.state is MeetingState.RECORDING:
-            await self.store.set_state(meeting.id, MeetingState.PROCESSING)
-        await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    async def keep_watch(self) -> None:
+        """Do that every minute, until cancelled."""
+        await self._recovery.keep_watch()
 
     async def _on_disk(self, function: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._disk_threads, function, *args)
-
-
-def _take_up_step(meeting: Meeting) -> str:
-    """Attempts count against the place where they begin: a meeting that gets on is never given up."""
-    return f"take_up:{meeting.committed_sample}:{meeting.received_bytes}"
-
-
-def _check_attempts(attempts: int) -> None:
-    if attempts > MAX_ATTEMPTS:
-        raise MeetingAssistantError(
-            f"Taking this meeting up was begun {MAX_ATTEMPTS} times and never ended.",
-            "What was said is stored. See the server's log, then try again from the meeting's page.",
-            code="needs_attention",
-        )

@@ -46,6 +46,12 @@ class OffRecordSpans:
         self._spans.append(OffRecord(start_sample=start, end_sample=sample))
         return self._spans[-1]
 
+    def ended_at(self, sample: int) -> tuple[OffRecord, ...]:
+        """What the spans would be after `end`."""
+        after = OffRecordSpans(self._spans, frame_bytes=self._frame_bytes)
+        after.end(sample)
+        return after.spans
+
     def silence(self, pcm: bytes, offset: int) -> bytes:
         """Canonical PCM that begins at `offset` bytes, with silence in the place of what lies in a span."""
         ranges = [byte_range(span, self._frame_bytes) for span in self._spans]

@@ -47,6 +47,11 @@ class Orchestrator:
         await self._backend.submit(job.model_copy(update={"traceparent": cause}))
         self._report_depth()
 
+    def is_busy_with(self, meeting_id: str) -> bool:
+        """True while a job of this process brings the meeting nearer to its end."""
+        kinds = (JobKind.TRANSCRIBE_FILE, JobKind.FINISH_MEETING)
+        return any(self._backend.knows(InferenceJob(kind=kind, meeting_id=meeting_id).key) for kind in kinds)
+
     def start(self) -> None:
         """Begin to take jobs."""
         handlers: Mapping[JobKind, JobHandler] = {

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, samples_to_ms
-from meeting_assistant.domain.errors import NotFoundError, StorageError
+from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError, StorageError
 from meeting_assistant.domain.events import (
     GapFound,
     PartialTranscript,
@@ -29,8 +29,7 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-MAY_PASS = frozenset({"disk_full", "read_only", "locked", "storage", "unreachable"})
-"""A database in this state may take words again; a damaged one does not."""
+_MAY_PASS = frozenset({"disk_full", "read_only", "locked", "storage", "unreachable"})
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 
@@ -86,7 +85,7 @@ class StoreSink:
         """Words, committed sample and event numbers change in one transaction."""
 
         async def store() -> list[StoredEvent]:
-            stored = await self._patiently(
+            stored = await self.patiently(
                 lambda: self._store.commit_utterances(
                     self._channel.meeting_id,
                     utterances,
@@ -106,7 +105,7 @@ class StoreSink:
         """One event for all of them."""
 
         async def store() -> list[StoredEvent]:
-            event = await self._patiently(lambda: self._store.relabel(self._channel.meeting_id, speakers))
+            event = await self.patiently(lambda: self._store.relabel(self._channel.meeting_id, speakers))
             return [] if event is None else [event]
 
         await self._channel.publish_all(store)
@@ -117,7 +116,7 @@ class StoreSink:
         async def store() -> list[StoredEvent]:
             if (await self._store.speaker_names(self._channel.meeting_id)).get(label):
                 return []
-            seq = await self._patiently(
+            seq = await self.patiently(
                 lambda: self._store.rename_speaker(self._channel.meeting_id, label, name)
             )
             return [StoredEvent(seq, SpeakersChanged(names={label: name}))]
@@ -127,7 +126,7 @@ class StoreSink:
 
     async def commit_silence(self, reached: Reached) -> None:
         """Listened to, nothing said."""
-        await self._patiently(
+        await self.patiently(
             lambda: self._store.commit_sample(
                 self._channel.meeting_id, reached.committed_sample, resume=reached.resume
             )
@@ -139,20 +138,20 @@ class StoreSink:
         body = GapFound(start_ms=gap.start_ms, end_ms=gap.end_ms, reason=gap.reason)
 
         async def store() -> StoredEvent:
-            seq = await self._patiently(lambda: self._store.append_event(self._channel.meeting_id, body))
+            seq = await self.patiently(lambda: self._store.append_event(self._channel.meeting_id, body))
             return StoredEvent(seq, body)
 
         await self._channel.publish(store)
         await self.commit_silence(reached)
 
-    async def _patiently(self, store: Callable[[], Awaitable[R]]) -> R:
+    async def patiently(self, store: Callable[[], Awaitable[R]]) -> R:
         """What was said waits for a database that may come back; sound goes on into the journal meanwhile."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 stored = await store()
             except StorageError as error:
-                if error.code not in MAY_PASS:
+                if not may_pass(error):
                     raise
                 self._channel.show(StorageChanged(state="full" if error.code == "disk_full" else "failing"))
                 logger.warning(
@@ -171,6 +170,11 @@ class StoreSink:
         self._buffer.commit(reached.resume.start_sample * self._frame_bytes)
         if self._on_progress is not None:
             self._on_progress(reached.committed_sample)
+
+
+def may_pass(error: MeetingAssistantError) -> bool:
+    """A disk or database in this state may take words again; a damaged one does not."""
+    return isinstance(error, StorageError) and error.code in _MAY_PASS
 
 
 def _with_verdict(event: StoredEvent, takes_back: bool) -> StoredEvent:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
-from meeting_assistant.domain.errors import ConflictError, MeetingAssistantError, NotFoundError
+from meeting_assistant.domain.errors import (
+    ConflictError,
+    InputError,
+    MeetingAssistantError,
+    NotFoundError,
+    StorageError,
+)
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.meeting import Meeting, MeetingOptions, StageError
+from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
 from meeting_assistant.domain.ports import AudioStore, DecodeLimits, MediaDecoder, MeetingStore
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.meeting_channel import Channels, MeetingChannel
@@ -29,13 +35,19 @@ from meeting_assistant.services.session_plan import (
     session_spec,
 )
 from meeting_assistant.services.session_runner import SessionRunner
-from meeting_assistant.services.session_sink import StoreSink
+from meeting_assistant.services.session_sink import StoreSink, may_pass
 from meeting_assistant.services.session_types import SessionSpec
+from meeting_assistant.services.stage_errors import stage_error
+from meeting_assistant.services.upload_files import UploadFiles
+
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-FLUSH_EVERY_BYTES = 1 << 20
-"""The decoder is faster than any disk: it waits for the journal this often."""
+WAIT_EVERY_BYTES = 1 << 20
+"""The decoder is faster than any disk and any recogniser: this often it waits for them."""
+READ = "read_file"
+"""The step that is done when all words of a file are stored: from then on it is not needed."""
 
 
 class Uploads:
@@ -64,7 +76,7 @@ class Uploads:
         self._orchestrator = orchestrator
         self._decoder = decoder
         self._disk_threads = disk_threads
-        self._directory = directory
+        self._files = UploadFiles(directory)
         self._engines = engines
         self._options = options
         self._limits = limits
@@ -73,9 +85,25 @@ class Uploads:
     @property
     def incoming(self) -> Path:
         """Where the web layer may put a file that is still arriving; the same disk as the final place."""
-        path = self._directory / "incoming"
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return path
+        return self._files.incoming
+
+    async def sweep(self) -> None:
+        """Before anything arrives: remove what a server that ran before this one left behind. Never raises."""
+        try:
+            kept = await asyncio.to_thread(self._files.kept)
+            wanted = {meeting_id for meeting_id in kept if await self._needs_file(meeting_id)}
+            removed = await asyncio.to_thread(self._files.sweep, wanted)
+        except StorageError as error:
+            logger.warning("Left-over uploads could not be removed.", extra=obs.log_fields(code=error.code))
+            return
+        if removed:
+            logger.info("Left-over uploads were removed.", extra=obs.log_fields(files=removed))
+
+    async def _needs_file(self, meeting_id: str) -> bool:
+        try:
+            return (await self._store.get(meeting_id)).state is not MeetingState.DONE
+        except NotFoundError:
+            return False
 
     def check_space(self) -> None:
         """Raises StorageError when there is too little room for another file."""
@@ -99,8 +127,12 @@ class Uploads:
             engines=self._engines,
             owner=owner,
         )
-        await asyncio.to_thread(shutil.move, file, self._file(meeting.id))
-        await self._store.create(meeting)
+        await asyncio.to_thread(self._files.keep, file, meeting.id)
+        try:
+            await self._store.create(meeting)
+        except MeetingAssistantError:
+            await asyncio.to_thread(self._files.forget, meeting.id)
+            raise
         await self.resume(meeting)
         return meeting
 
@@ -113,7 +145,7 @@ class Uploads:
 
     def forget(self, meeting_id: str) -> None:
         """Remove the file that was sent, if it is still there."""
-        self._file(meeting_id).unlink(missing_ok=True)
+        self._files.forget(meeting_id)
 
     async def transcribe(self, job: InferenceJob) -> None:
         """The handler of `transcribe_file` jobs."""
@@ -124,23 +156,51 @@ class Uploads:
         channel = await self._channels.get(meeting.id)
         try:
             await self._transcribe(meeting, channel)
-        except NotFoundError:
-            self.forget(job.meeting_id)  # deleted meanwhile
+        except NotFoundError:  # deleted meanwhile: also what came into being after that
+            await asyncio.to_thread(self.forget, meeting.id)
+            if self._audio is not None:
+                await self._on_disk(self._audio.delete, meeting.id)
+            self._channels.unpin(meeting.id)
             return
-        except MeetingAssistantError as error:
+        except InputError as error:
+            # The file's own fault: what could be read of it was, and another try would find the same.
             logger.warning("An upload failed.", extra=obs.log_fields(meeting=meeting.id, code=error.code))
-            failure = StageError(
-                stage="transcription", code=error.code, message=error.message, remedy=error.remedy
+            await self._store.add_error(meeting.id, stage_error("transcription", error))
+        except MeetingAssistantError as error:
+            logger.warning(
+                "An upload could not be transcribed.",
+                extra=obs.log_fields(meeting=meeting.id, code=error.code),
             )
-            await self._store.add_error(meeting.id, failure)
-        self.forget(meeting.id)
+            if not may_pass(error):  # else it is tried again within the minute
+                await self._fail(meeting, error)
+            return
+        except Exception as error:
+            logger.exception(
+                "Transcribing an upload failed in an unexpected way.",
+                extra=obs.log_fields(meeting=meeting.id),
+            )
+            await self._fail(meeting, error)
+            return
+        await self._store.begin_step(meeting.id, READ)
+        await self._store.end_step(meeting.id, READ)
+        await asyncio.to_thread(self.forget, meeting.id)
         with contextlib.suppress(ConflictError):  # shutting down: the next start goes on
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
 
+    async def _fail(self, meeting: Meeting, error: Exception) -> None:
+        """The file stays, for whoever tries again; who watches is told why nothing more comes."""
+        failure = stage_error("transcription", error)
+        await self._store.add_error(meeting.id, failure)
+        await self._store.set_state(meeting.id, MeetingState.FAILED)
+        channel = await self._channels.get(meeting.id)
+        channel.show(StatusChanged(status="Processing audio", detail=f"{failure.message} {failure.remedy}"))
+        self._channels.unpin(meeting.id)
+
     async def _transcribe(self, meeting: Meeting, channel: MeetingChannel) -> None:
-        file = self._file(meeting.id)
-        if not file.exists():
-            return  # everything was read before the server stopped
+        file = self._files.path(meeting.id)
+        if not await asyncio.to_thread(file.exists):
+            await self._check_that_it_was_read(meeting)
+            return
         info = await self._decoder.probe(file)
         total = int((info.duration_s or 0.0) * SAMPLE_RATE_HZ)
 
@@ -172,13 +232,13 @@ class Uploads:
 
     async def _read(self, file: Path, buffer: SecureAudioBuffer) -> None:
         """Decode into the buffer; a file that ends badly leaves what was read."""
-        flushed = 0
+        waited = 0
         try:
             async for pcm in self._decoder.decode(file, self._limits):
                 buffer.append(pcm)
-                if buffer.received_bytes - flushed >= FLUSH_EVERY_BYTES:
-                    await buffer.flush()
-                    flushed = buffer.received_bytes
+                if buffer.received_bytes - waited >= WAIT_EVERY_BYTES:
+                    await buffer.wait_for_room()
+                    waited = buffer.received_bytes
         finally:
             await buffer.seal()
 
@@ -186,11 +246,21 @@ class Uploads:
         """The file is the source of truth, so after a restart it is simply read again."""
         journal = None
         if self._audio is not None:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._disk_threads, self._audio.delete, meeting.id)
-            journal = await loop.run_in_executor(self._disk_threads, self._audio.create, meeting.id)
+            await self._on_disk(self._audio.delete, meeting.id)
+            journal = await self._on_disk(self._audio.create, meeting.id)
         return SecureAudioBuffer(journal, executor=self._disk_threads)
 
-    def _file(self, meeting_id: str) -> Path:
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self._directory / meeting_id
+    async def _check_that_it_was_read(self, meeting: Meeting) -> None:
+        """The file is gone, as it should be when all its words are stored. Raises StorageError when they are not."""
+        is_read = await self._store.begin_step(meeting.id, READ) == 0
+        # Earlier versions did not count the step.
+        is_all_committed = 0 < meeting.received_bytes <= meeting.committed_sample * meeting.frame_bytes
+        if not is_read and not is_all_committed:
+            raise StorageError(
+                "The file that was sent is not there any more.",
+                "Send it again, or restore a backup; what was transcribed of it is kept.",
+                code="file_gone",
+            )
+
+    async def _on_disk(self, function: Callable[..., R], *args: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._disk_threads, function, *args)

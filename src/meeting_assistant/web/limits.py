@@ -1,6 +1,8 @@
-"""How much a request may bring: counted while it arrives, refused before it is kept anywhere."""
+"""How much a request may bring, and how long it may take: counted while it arrives, refused before it is kept."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -13,10 +15,16 @@ MAX_JSON_BYTES = 256 * 1024
 FORM_BYTES = 64 * 1024
 """What a form adds to the file in it."""
 UPLOAD_PATH = "/api/meetings"
+IDLE_SECONDS = 15.0
+"""Between two pieces of a body."""
+HEAD_START_SECONDS = 20.0
+LEAST_BYTES_PER_S = 4096
+"""After the head start a body has to have come at least so fast on the whole: 32 kbit/s."""
 
 
 class BodyLimit:
-    """ASGI middleware: 413 at the first byte too many, or at once when the length is announced."""
+    """ASGI middleware: 413 at the first byte too many, or at once when the length is announced; 408 for a body that
+    does not come: hundreds of such would keep everybody else out."""
 
     def __init__(self, app: ASGIApp, *, max_upload_bytes: int) -> None:
         self._app = app
@@ -34,11 +42,24 @@ class BodyLimit:
         if not announced.isdigit() or int(announced) > limit:
             await _refuse(send, shown, is_upload=is_upload)
             return
-        received = 0
+        received, is_complete = 0, False
+        began = asyncio.get_running_loop().time()
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_complete
+            if is_complete:
+                return await receive()  # waits for the client to go away
+            allowed_s = began + HEAD_START_SECONDS + received / LEAST_BYTES_PER_S
+            try:
+                async with asyncio.timeout_at(
+                    min(allowed_s, asyncio.get_running_loop().time() + IDLE_SECONDS)
+                ):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(
+                    408, "The request took too long to arrive.", {"Connection": "close"}
+                ) from None
+            is_complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > limit:
                 raise HTTPException(413, _sentence(shown, is_upload=is_upload))

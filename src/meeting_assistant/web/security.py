@@ -2,11 +2,14 @@
 
 A web site that somebody visits can open sockets to `127.0.0.1`. So the `Origin` of every socket and of every
 request that changes something is compared with the address the request was sent to, and on loopback the
-`Host` must be a loopback name, which stops a foreign name that resolves to this machine (DNS rebinding).
+`Host` must be a loopback name, which stops a foreign name that resolves to this machine (DNS rebinding). Off loopback a
+server that asks nobody for a token takes only names that no stranger can own: addresses, names of the local network,
+and those of ALLOWED_ORIGINS.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -30,6 +33,8 @@ _HEADERS = {
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".test")
+"""Names that nobody can register on the internet."""
 # FastAPI's own pages load scripts from elsewhere; they get no policy that would break them, and no data.
 _DOCS = ("/docs", "/redoc")
 
@@ -38,11 +43,19 @@ class BrowserGuard:
     """ASGI middleware; refuses before anything else is read."""
 
     def __init__(
-        self, app: ASGIApp, *, allowed_origins: Sequence[str] = (), is_loopback: bool = True
+        self,
+        app: ASGIApp,
+        *,
+        allowed_origins: Sequence[str] = (),
+        is_loopback: bool = True,
+        is_open: bool = False,
     ) -> None:
+        """`is_open`: nobody is asked for a token."""
         self._app = app
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
         self._is_loopback = is_loopback
+        self._is_open = is_open
+        self._own_names = frozenset(_hostname(urlsplit(origin).netloc) for origin in self._allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer 403."""
@@ -64,6 +77,8 @@ class BrowserGuard:
         host = headers.get("host", "")
         if self._is_loopback and _hostname(host) not in _LOOPBACK:
             return "This server is only for this machine; its address is 127.0.0.1 or localhost."
+        if not self._is_loopback and self._is_open and not self._is_known(_hostname(host)):
+            return "This server does not know this name of itself. Add it to ALLOWED_ORIGINS if it is right."
         origin = headers.get("origin")
         if origin is None:
             return None  # not a browser
@@ -71,6 +86,16 @@ class BrowserGuard:
         if changes and not self._is_own(origin, host, scope):
             return "Pages of other sites may not use this server. Add the site to ALLOWED_ORIGINS if it is yours."
         return None
+
+    def _is_known(self, name: str) -> bool:
+        """A name with a dot may be anybody's, who may let it resolve to this server and read it from a page."""
+        if "." not in name or name in self._own_names or name.endswith(_PRIVATE_SUFFIXES):
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
 
     def _is_own(self, origin: str, host: str, scope: Scope) -> bool:
         if origin.lower() in self._allowed:

@@ -47,6 +47,10 @@ class LocalJobBackend:
                 for _ in range(workers):
                     group.create_task(self._work(queue, handlers))
 
+    def knows(self, key: str) -> bool:
+        """From `submit` until its handler is through."""
+        return key in self._keys
+
     def depth(self) -> int:
         """Both queues."""
         return self._long.qsize() + self._prompt.qsize()

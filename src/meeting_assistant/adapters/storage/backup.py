@@ -1,8 +1,8 @@
 """Copying everything while it is in use, and proving that a copy can be opened.
 
-A backup is a folder: `meetings.db` (SQLite's own online backup), `audio/*.maj` up to what was durable, and
-`manifest.json` with the size and SHA-256 of each file, the keys that recordings need and the schema's version. The
-keys themselves are never in it.
+A backup is a folder: `meetings.db` (SQLite's own online backup), `audio/*.maj` up to what was durable, `uploads/*`
+(files that were sent and are not transcribed yet, as they are), and `manifest.json` with the size and SHA-256 of each
+file, the keys that recordings need and the schema's version. The keys themselves are never in it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from meeting_assistant.domain.errors import (
 MANIFEST = "manifest.json"
 DATABASE = "meetings.db"
 AUDIO = "audio"
+UPLOADS = "uploads"
 FORMAT = 1
 _PIECE = 1 << 20
 
@@ -47,6 +48,8 @@ class Report:
     meetings: int = 0
     recordings: int = 0
     seconds: float = 0.0
+    without_sound: int = 0
+    """Finished meetings of which there are only words: recorded in memory, or their recording is gone."""
     elsewhere: int = 0
     """Recordings in the object store: their keys are in the backup, their sound is not."""
     missing_elsewhere: int | None = None
@@ -55,7 +58,7 @@ class Report:
     """A sentence for each thing that is wrong; empty when everything can be restored."""
 
 
-def make_backup(database: Path, audio: Path, target: Path) -> Report:
+def make_backup(data_dir: Path, target: Path) -> Report:
     """Copy into `target`, which appears whole or not at all. Raises InputError, StorageError."""
     if target.exists() and not (target / MANIFEST).is_file() and any(target.iterdir()):
         raise InputError(
@@ -66,8 +69,12 @@ def make_backup(database: Path, audio: Path, target: Path) -> Report:
         shutil.rmtree(partial, ignore_errors=True)
         durable_files.make_private_directory(partial)
         durable_files.make_private_directory(partial / AUDIO)
-        _copy_database(database, partial / DATABASE)
-        for journal in sorted(audio.glob(f"*{SUFFIX}")):
+        durable_files.make_private_directory(partial / UPLOADS)
+        # Before the database and after it: a file that it still needs, or needs by then, is in one of the two.
+        _copy_uploads(data_dir / UPLOADS, partial / UPLOADS)
+        _copy_database(data_dir / DATABASE, partial / DATABASE)
+        _copy_uploads(data_dir / UPLOADS, partial / UPLOADS)
+        for journal in sorted((data_dir / AUDIO).glob(f"*{SUFFIX}")):
             _copy_file(journal, partial / AUDIO / journal.name)
         _write_manifest(partial)
         _replace(partial, target)
@@ -93,6 +100,7 @@ def verify(source: Path, ring: KeyRing | None, objects: ObjectStore | None = Non
     report.problems += _check_database(source / DATABASE)
     if not report.problems:
         report.meetings = _count(source / DATABASE)
+        _check_completeness(source, report)
     known = _durable_bytes(source / DATABASE) if not report.problems else {}
     for path in sorted((source / AUDIO).glob(f"*{SUFFIX}")):
         _check_recording(path, ring, known.get(path.stem, 0), report)
@@ -113,6 +121,9 @@ def restore(source: Path, data_dir: Path) -> None:
         durable_files.make_private_directory(data_dir / AUDIO)
         for path in sorted((source / AUDIO).glob(f"*{SUFFIX}")):
             _copy_file(path, data_dir / AUDIO / path.name)
+        if (source / UPLOADS).is_dir():
+            durable_files.make_private_directory(data_dir / UPLOADS)
+            _copy_uploads(source / UPLOADS, data_dir / UPLOADS)
         # Last: a database that is there says that everything is.
         _copy_file(source / DATABASE, data_dir / DATABASE)
         durable_files.sync_directory(data_dir)
@@ -166,6 +177,27 @@ def _durable_bytes(path: Path) -> dict[str, int]:
         return dict(connection.execute("SELECT id, received_bytes FROM meetings WHERE source = 'live'"))
 
 
+def _check_completeness(source: Path, report: Report) -> None:
+    """Sound that is still to be transcribed has to be there."""
+    with _opened(source / DATABASE) as connection:
+        meetings = connection.execute(
+            "SELECT id, source, state, received_bytes, committed_sample * 2 * channels FROM meetings "
+            "WHERE sound_deleted_at_ms IS NULL"
+        ).fetchall()
+    elsewhere = {meeting_id for meeting_id, *_ in _stored_elsewhere(source / DATABASE)}
+    for meeting_id, kind, state, received, committed in meetings:
+        has_recording = meeting_id in elsewhere or (source / AUDIO / f"{meeting_id}{SUFFIX}").is_file()
+        has_file = (source / UPLOADS / meeting_id).is_file()
+        if state == "done":
+            report.without_sound += not has_recording
+        elif kind == "upload" and not has_file and not 0 < received <= committed:
+            report.problems.append(f"{UPLOADS}/{meeting_id}, a file that is not transcribed yet, is missing.")
+        elif kind == "live" and not has_recording and received > committed:
+            report.problems.append(
+                f"{AUDIO}/{meeting_id}{SUFFIX}, sound that is not transcribed yet, is missing."
+            )
+
+
 # --- files ------------------------------------------------------------------------------------------------
 
 
@@ -187,22 +219,27 @@ def _check_recording(path: Path, ring: KeyRing | None, durable_bytes: int, repor
 def _check_elsewhere(
     database: Path, ring: KeyRing | None, objects: ObjectStore | None, report: Report
 ) -> None:
-    with _opened(database) as connection:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "remote_recordings" not in tables:
-            return  # made by an older version
-        query = (
-            "SELECT object_name, size_bytes, key_fingerprint FROM remote_recordings WHERE state = 'stored'"
-        )
-        rows = connection.execute(query).fetchall()
+    rows = _stored_elsewhere(database)
     report.elsewhere = len(rows)
     configured = ring.fingerprints if ring is not None else ()
-    for fingerprint in sorted({row[2] for row in rows} - set(configured)):
+    for fingerprint in sorted({row[3] for row in rows} - set(configured)):
         report.problems.append(
             f"Recordings in the object store need key {fingerprint}, which is not configured."
         )
     if objects is not None:
-        report.missing_elsewhere = sum(objects.size(name) != size for name, size, _ in rows)
+        report.missing_elsewhere = sum(objects.size(name) != size for _, name, size, _ in rows)
+
+
+def _stored_elsewhere(database: Path) -> list[tuple[str, str, int, str]]:
+    """Of recordings in the object store: meeting, object, bytes, fingerprint of the key."""
+    with _opened(database) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "remote_recordings" not in tables:
+            return []  # made by an older version
+        return connection.execute(
+            "SELECT meeting_id, object_name, size_bytes, key_fingerprint FROM remote_recordings "
+            "WHERE state = 'stored'"
+        ).fetchall()
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -215,8 +252,16 @@ def _copy_file(source: Path, target: Path) -> None:
             os.fsync(writing.fileno())
 
 
+def _copy_uploads(source: Path, target: Path) -> None:
+    """Files of meetings, not those that are still arriving; one that is transcribed meanwhile may go."""
+    for path in sorted(source.glob("*-*-*-*-*")):
+        if not (target / path.name).exists():
+            with contextlib.suppress(FileNotFoundError):
+                _copy_file(path, target / path.name)
+
+
 def _write_manifest(folder: Path) -> None:
-    files = [folder / DATABASE, *sorted((folder / AUDIO).glob("*"))]
+    files = [folder / DATABASE, *sorted((folder / AUDIO).glob("*")), *sorted((folder / UPLOADS).glob("*"))]
     with _opened(folder / DATABASE) as connection:
         schema = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
     manifest: dict[str, Any] = {

@@ -9,6 +9,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -41,6 +42,8 @@ _MAGIC = b"SQLite format 3\0"
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
 
 
 def runs_to_its_end(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -116,9 +119,12 @@ class Database:
         try:
             with path.open("rb") as file:
                 start = file.read(len(_MAGIC))
+        except FileNotFoundError:
+            start = b""
         except OSError:
-            return  # not there yet, or not readable: opening it will say so
-        if start and start != _MAGIC:
+            return  # not readable: opening it will say so
+        # Beside a database that is empty or gone SQLite takes a log for a left-over and removes it.
+        if (start and start != _MAGIC) or (not start and _size(path.with_name(f"{path.name}-wal"))):
             self._refusal = _name("malformed")
             raise self._refusal
 
@@ -147,7 +153,8 @@ class Database:
                 yield session
 
     async def forget_deleted(self) -> None:
-        """Take deleted contents out of the write-ahead log too."""
+        """Take deleted contents out of the write-ahead log too. While somebody reads them for longer than a few seconds
+        that cannot be done; it is then said in the log, and done by the next call or when the server stops."""
         if self.is_shared:
             return  # what is deleted there is overwritten by its own VACUUM
         with _named_errors():
@@ -156,7 +163,10 @@ class Database:
                     await connection.execute(text(FORGET_DELETED))
                 raw = await connection.get_raw_connection()
                 assert raw.driver_connection is not None
-                await (await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()
+                async with raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)") as answer:
+                    is_busy, *_ = await answer.fetchone()
+        if is_busy:
+            logger.warning("What was deleted could not be taken out of the write-ahead log yet.")
 
     async def probe(self) -> None:
         """Write and read in a transaction that is rolled back. Raises StorageError."""
@@ -168,6 +178,13 @@ class Database:
                 await transaction.rollback()
         if value != 42:
             raise StorageError("The database gave back something else than was written.", "Check the disk.")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _sqlite_engine(url: URL, *, pool_size: int, begin: str) -> AsyncEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from meeting_assistant.adapters.storage import journal_format as fmt
 from meeting_assistant.adapters.storage.journal_files import SUFFIX
 from meeting_assistant.adapters.storage.keys import KeyRing
 from meeting_assistant.domain.errors import MeetingAssistantError
+
+NO_VOICES: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class KeyUse:
     is_configured: bool
     is_first: bool
     """True for the key that encrypts new recordings."""
+    voices: int = 0
+    """Voices that are known again and need it, too."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -32,19 +36,28 @@ class KeyUse:
 
 
 def uses_of_keys(
-    directory: Path, ring: KeyRing | None, elsewhere: Counter[str] | None = None
+    directory: Path,
+    ring: KeyRing | None,
+    elsewhere: Counter[str] | None = None,
+    voices: Mapping[str, int] = NO_VOICES,
 ) -> list[KeyUse]:
-    """Configured keys in their order, then those that recordings need and nobody configured. `elsewhere`: how many
-    recordings that are not in the directory need which key."""
+    """Configured keys in their order, then those that recordings or voices need and nobody configured. `elsewhere`: how
+    many recordings that are not in the directory need which key; `voices`: how many voices do."""
     needed = Counter(elsewhere or {})
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         header = _header_of(path)
         if header is not None and header.wrapped_key is not None:
             needed[header.wrapped_key.fingerprint] += 1
     configured = ring.fingerprints if ring is not None else ()
-    missing = sorted(set(needed) - set(configured))
+    missing = sorted({*needed, *voices} - set(configured))
     return [
-        KeyUse(name, needed[name], name in configured, name == (configured[0] if configured else ""))
+        KeyUse(
+            name,
+            needed[name],
+            name in configured,
+            name == (configured[0] if configured else ""),
+            voices.get(name, 0),
+        )
         for name in (*configured, *missing)
     ]
 

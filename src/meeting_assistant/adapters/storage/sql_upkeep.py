@@ -20,6 +20,7 @@ from meeting_assistant.adapters.storage.search_schema import index_utterance, un
 from meeting_assistant.adapters.storage.sql_deliveries import forget_actions
 from meeting_assistant.adapters.storage.sql_recordings import doom_in
 from meeting_assistant.adapters.storage.sql_rows import number, row_in
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
 from meeting_assistant.domain.events import off_record_gap
 from meeting_assistant.domain.meeting import MeetingState, OffRecord
 from meeting_assistant.domain.transcript import Utterance
@@ -58,9 +59,10 @@ class SqlUpkeep:
 
     @runs_to_its_end
     async def reset_steps(self, meeting_id: str) -> None:
-        """Forget all attempts."""
+        """Forget all attempts at what is not done."""
+        of_it = (StepRow.meeting_id == meeting_id) & StepRow.is_done.is_(False)
         async with self._database.writing() as session:
-            await session.execute(delete(StepRow).where(StepRow.meeting_id == meeting_id))
+            await session.execute(delete(StepRow).where(of_it))
 
     async def left_open(self, step: str) -> list[str]:
         """Begun and not ended."""
@@ -124,7 +126,8 @@ class SqlUpkeep:
     # --- retention
 
     async def with_sound_until(self, created_before_ms: int, *, only_with_minutes: bool) -> list[str]:
-        """Finished meetings whose sound is still there."""
+        """Finished meetings whose sound is still there. `only_with_minutes`: and of whose sound nothing is wanting in
+        the transcript (a gap that nobody chose), for it may still be transcribed."""
         query = select(MeetingRow.id).where(
             (MeetingRow.state == MeetingState.DONE.value)
             & MeetingRow.sound_deleted_at_ms.is_(None)
@@ -132,7 +135,12 @@ class SqlUpkeep:
             & (MeetingRow.gateway == self._gateway)
         )
         if only_with_minutes:
+            reason = EventRow.payload["reason"].as_string()
+            wanting = (EventRow.type == "gap") & (reason != "off_the_record")
             query = query.where(MeetingRow.id.in_(select(MinutesRow.meeting_id)))
+            query = query.where(MeetingRow.id.not_in(select(EventRow.meeting_id).where(wanting)))
+            sample_bytes = BYTES_PER_SAMPLE * MeetingRow.channels
+            query = query.where((MeetingRow.committed_sample + 1) * sample_bytes > MeetingRow.received_bytes)
         async with self._database.reading() as session:
             return list(await session.scalars(query.order_by(MeetingRow.id)))
 

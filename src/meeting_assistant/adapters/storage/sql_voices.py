@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from sqlalchemy import delete, select
 
 from meeting_assistant.adapters.storage.database import Database, runs_to_its_end
@@ -60,6 +62,12 @@ class SqlVoiceProfiles:
                     created_at_ms=profile.created_at_ms,
                 )
             )
+
+    async def uses_of_keys(self) -> Counter[str]:
+        """How many voices, of every owner and model, need the key of each fingerprint."""
+        async with self._database.reading() as session:
+            vectors = (await session.scalars(select(VoiceProfileRow.vector))).all()
+        return Counter(vector.partition(_SEPARATOR)[0].decode() for vector in vectors)
 
     @runs_to_its_end
     async def rewrap(self) -> int:

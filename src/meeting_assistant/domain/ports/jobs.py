@@ -26,6 +26,10 @@ class JobBackend(Protocol):
         """Take jobs until drained."""
         ...
 
+    def knows(self, key: str) -> bool:
+        """True while a job of that key is queued or running."""
+        ...
+
     def depth(self) -> int:
         """Jobs waiting."""
         ...

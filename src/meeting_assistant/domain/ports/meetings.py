@@ -82,7 +82,7 @@ class MeetingStore(Protocol):
         ...
 
     async def reset_steps(self, meeting_id: str) -> None:
-        """Forget all attempts: somebody asked for another try."""
+        """Forget all attempts at what is not done: somebody asked for another try."""
         ...
 
     async def left_open(self, step: str) -> list[str]:
