@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from meeting_assistant.domain.errors import ConflictError, EngineError, StorageError
 from meeting_assistant.domain.meeting import MeetingState
-from meeting_assistant.services.finishing import MAX_ATTEMPTS
+from meeting_assistant.services.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.testing.recording_house import FULL, RecordingHouse
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
