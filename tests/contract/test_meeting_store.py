@@ -405,7 +405,9 @@ async def test_an_utterance_is_cut_and_what_quotes_it_cites_the_part_that_says_i
     assert notes.decisions[0].evidence == [Evidence(utterance=3, quote="I will send them.")]
 
 
-async def test_a_part_can_be_said_by_somebody_else_and_cut_again(store: MeetingStore, meeting: Meeting) -> None:
+async def test_a_part_can_be_said_by_somebody_else_and_cut_again(
+    store: MeetingStore, meeting: Meeting
+) -> None:
     await held_by_two(store, meeting)
     await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
     await store.relabel(meeting.id, {3: "S2"}, by_person=True)

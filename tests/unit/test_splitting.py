@@ -47,11 +47,11 @@ def test_where_no_words_are_stored_the_text_is_cut_and_time_is_shared_out_by_let
 
 
 def test_text_is_cut_as_it_is_written_also_where_words_have_no_spaces() -> None:
-    first, second = cut(said("谁来做？我来做。", ("谁", "来做？", "我来", "做。")), 2, new_id=9)
-    assert (first.text, second.text) == ("谁来做？", "我来做。")
-    quote = Evidence(utterance=3, quote="做？我来")
-    moved = move_quote(quote, said("谁来做？我来做。"), first, second)
-    assert [(one.utterance, one.quote) for one in moved] == [(3, "做？"), (9, "我来")]
+    first, second = cut(said("谁来做。我来做。", ("谁", "来做。", "我来", "做。")), 2, new_id=9)
+    assert (first.text, second.text) == ("谁来做。", "我来做。")
+    quote = Evidence(utterance=3, quote="做。我来")
+    moved = move_quote(quote, said("谁来做。我来做。"), first, second)
+    assert [(one.utterance, one.quote) for one in moved] == [(3, "做。"), (9, "我来")]
 
 
 @pytest.mark.parametrize("word", [0, -1, 10, 99])
@@ -75,7 +75,9 @@ def test_a_quote_moves_to_the_part_that_holds_it(quote: str, cited: list[tuple[i
     parts = cut(said(), 4, new_id=9)
     moved = move_quote(Evidence(utterance=3, quote=quote), said(), *parts)
     assert [(one.utterance, one.quote) for one in moved] == cited
-    assert move_quote(Evidence(utterance=4, quote=quote), said(), *parts) == [Evidence(utterance=4, quote=quote)]
+    assert move_quote(Evidence(utterance=4, quote=quote), said(), *parts) == [
+        Evidence(utterance=4, quote=quote)
+    ]
 
 
 @pytest.mark.parametrize("word", range(1, 10))

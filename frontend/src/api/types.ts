@@ -83,6 +83,14 @@ export interface Utterance {
   /** What the other channel repeated of it, removed there. */
   echo: string | null;
   text: string;
+  words: Word[];
+}
+
+/** As it is written, punctuation included. */
+export interface Word {
+  text: string;
+  start_ms: number;
+  end_ms: number;
 }
 
 export interface KnownVoice {
@@ -157,6 +165,8 @@ export interface MeetingDocument {
   meeting: Meeting;
   transcript: Transcript;
   minutes: Minutes | null;
+  /** Watch from here on. */
+  last_seq: number;
 }
 
 export interface MeetingPage {

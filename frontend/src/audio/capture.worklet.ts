@@ -61,3 +61,5 @@ class Capture extends scope.AudioWorkletProcessor {
 }
 
 scope.registerProcessor("capture", Capture);
+
+export {};

@@ -75,9 +75,7 @@ def _texts(text: str, words: Sequence[Word], word: int) -> tuple[str, str]:
     return " ".join(w.text.strip() for w in words[:word]), " ".join(w.text.strip() for w in words[word:])
 
 
-def move_quote(
-    evidence: Evidence, whole: Utterance, first: Utterance, second: Utterance
-) -> list[Evidence]:
+def move_quote(evidence: Evidence, whole: Utterance, first: Utterance, second: Utterance) -> list[Evidence]:
     """What cited the whole cites the part that says it; a quote that runs over the cut becomes two."""
     if evidence.utterance != whole.utterance:
         return [evidence]

@@ -143,7 +143,8 @@ class SqlSpeakers:
             said = {u.utterance: u for u in (await transcript_in(session, meeting_id)).utterances}
             if utterance not in said:
                 raise NotFoundError(
-                    "There is no such utterance in this meeting.", "Read its transcript again for its numbers."
+                    "There is no such utterance in this meeting.",
+                    "Read its transcript again for its numbers.",
                 )
             parts = cut(said[utterance], word, new_id=max(said) + 1)
             stored = [await put_utterance(session, row, part, {}) for part in parts]
