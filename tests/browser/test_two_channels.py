@@ -92,7 +92,6 @@ def test_you_and_the_others_of_a_call_are_told_apart_by_channel(
     call = join_call(context, said_by(is_you=False))
     page = context.new_page()
     record_call(page, page_server)
-    said = page.get_by_test_id("utterance")
     expect(page.get_by_role("meter", name="Loudness of this computer")).to_be_visible(timeout=20_000)
     names = page.get_by_test_id("speaker-name")
     expect(names.filter(has_text="You").first).to_be_visible(timeout=60_000)
@@ -100,9 +99,8 @@ def test_you_and_the_others_of_a_call_are_told_apart_by_channel(
 
     call.close()
     expect(page.get_by_test_id("error-banner")).to_contain_text("no longer shared")
-    heard = said.count()
-    expect(page.get_by_test_id("stop")).to_be_enabled()
-    expect(said.nth(heard)).to_be_visible(timeout=60_000)  # the microphone goes on
+    recorded = page.get_by_label("Recorded")
+    expect(recorded).not_to_have_text(recorded.inner_text())  # the microphone goes on
     page.get_by_test_id("stop").click()
     expect(page).to_have_url(re.compile(r"#/meetings/[0-9a-f-]{36}"), timeout=60_000)
 
@@ -132,8 +130,7 @@ def test_after_a_reload_a_call_goes_on_with_nothing_lost_and_no_channel_in_the_p
         expect(page.get_by_test_id("utterance").first).to_be_visible(timeout=60_000)
         server.kill()
         expect(page.get_by_test_id("status")).to_contain_text("The connection is lost", timeout=30_000)
-        page.wait_for_function(f"() => {KEPT}.then((all) => all.length >= 6)")
-        kept = page.evaluate(f"{KEPT}.then((all) => all.map((piece) => [piece.at, piece.length]))")
+        kept = page.evaluate(SIX_KEPT)  # three seconds that nobody else has
         assert all(at % 4 == 0 and length % 4 == 0 for at, length in kept), "whole samples of both channels"
         end = max(at + length for at, length in kept)
         server.start()
@@ -151,21 +148,32 @@ def test_after_a_reload_a_call_goes_on_with_nothing_lost_and_no_channel_in_the_p
         assert coverage["captured_s"] == coverage["transcribed_s"]
         assert coverage["captured_s"] > end / 64_000, "what only the page had, and what was said after it"
         sound = channels_of(server, meeting_id)
-        assert not sound[:, 0].any(), "nothing of the call is on the channel of the microphone"
-        loud = np.abs(sound[:, 1]).reshape(-1)
-        assert loud[: end // 4].max() > 1000
-        assert loud[end // 4 :].max() > 1000
+        # A microphone's own processing makes a little noise of silence.
+        for part in (sound[: end // 4], sound[end // 4 :]):
+            yours, theirs = np.abs(part.astype(int)).max(axis=0)
+            assert theirs > 1000, "the call"
+            assert yours < theirs / 20, "nothing of the call is on the channel of the microphone"
     finally:
         server.stop()
 
 
-KEPT = """new Promise((done) => {
-  const opening = indexedDB.open("meeting-assistant");
-  opening.onsuccess = () => {
-    const all = opening.result.transaction("unsafe-sound").objectStore("unsafe-sound").getAll();
-    all.onsuccess = () => { opening.result.close(); done(all.result); };
-  };
-})"""
+SIX_KEPT = """async () => {
+  const database = await new Promise((done) => {
+    const opening = indexedDB.open("meeting-assistant");
+    opening.onsuccess = () => done(opening.result);
+  });
+  for (;;) {
+    const all = await new Promise((done) => {
+      const reading = database.transaction("unsafe-sound").objectStore("unsafe-sound").getAll();
+      reading.onsuccess = () => done(reading.result);
+    });
+    if (all.length >= 6) {
+      database.close();
+      return all.map((piece) => [piece.at, piece.length]);
+    }
+  }
+}"""
+"""Where each piece begins and how long it is, in bytes, as soon as there are six."""
 
 
 @pytest.mark.parametrize(

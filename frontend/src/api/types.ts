@@ -53,6 +53,8 @@ export interface Meeting {
   created_at_ms: number;
   utc_offset_minutes: number;
   duration_ms: number;
+  /** With 2, the first is the person at the machine that records. */
+  channels: number;
   language: string | null;
   vocabulary: string[];
   attendees: string[];

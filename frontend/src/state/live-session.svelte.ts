@@ -12,7 +12,7 @@ import { Outbox } from "../audio/outbox";
 import { frameBytes, wavFile } from "../audio/pcm";
 import { SourceError, type Channels, type SoundSource } from "../audio/source";
 import { LiveSocket, type Connection } from "../net/live";
-import { emptyMeeting, reduce } from "./meeting";
+import { emptyMeeting, namesOf, reduce } from "./meeting";
 import { forget, remember, type Remembered } from "./remembered";
 
 /** `failed`: the source or the server refused; `problem` says why. */
@@ -58,6 +58,7 @@ export class LiveSession {
   ) {
     this.kind = kind;
     this.channels = takenUp?.channels ?? channels;
+    this.view = { ...emptyMeeting, names: namesOf(this.channels) };
     this.outbox = new Outbox(takenUp === null);
     this.title = takenUp?.title ?? options.title;
     this.source = kind === "sample" ? new Clip() : new Microphone(this.channels, takenUp !== null);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Final, Finished, Notes, PartialTranscript, ServerMessage } from "../api/messages";
 import type { Item } from "../api/types";
-import { emptyMeeting, reduce, type MeetingView } from "./meeting";
+import { emptyMeeting, namesOf, reduce, type MeetingView } from "./meeting";
 
 const ID = "018f0000-0000-7000-8000-000000000001";
 
@@ -170,6 +170,13 @@ describe("speakers", () => {
       { label: "S1", name: null },
       { label: "S2", name: "Ben" },
     ]);
+  });
+
+  it("of two channels are you and the others, until somebody says another name", () => {
+    const start: MeetingView = { ...emptyMeeting, names: namesOf(2) };
+    const view = [finished(1, 1, "Hello."), finished(2, 2, "Hi.", { speaker: "S2" })].reduce(reduce, start);
+    expect(view.speakers.map((speaker) => speaker.name)).toEqual(["You", null]);
+    expect(reduce(view, renamed(3, { S1: "Ana" })).speakers[0]?.name).toBe("Ana");
   });
 
   it("come in the order of their numbers, those that people added last", () => {

@@ -51,6 +51,9 @@ export const emptyMeeting: MeetingView = {
   final: null,
 };
 
+/** Names that nobody has to give: with two channels, the first voice is that of who records. */
+export const namesOf = (channels: number): Readonly<Record<string, string>> => (channels === 2 ? { S1: "You" } : {});
+
 const DURABLE: ReadonlySet<string> = new Set(["transcript", "speakers", "notes", "gap", "final"]);
 
 /** The state after a message. Durable events that were seen before change nothing. */

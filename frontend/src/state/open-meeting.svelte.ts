@@ -17,7 +17,7 @@ import {
 import type { Meeting, MeetingDocument, Minutes, Problem, Transcript, Utterance } from "../api/types";
 import { watchMeeting } from "../net/watch";
 import { goTo } from "../routing.svelte";
-import { emptyMeeting, reduce, withTranscript } from "./meeting";
+import { emptyMeeting, namesOf, reduce, withTranscript } from "./meeting";
 
 /** Several events that come together are read about once. */
 const FRESHEN_MS = 200;
@@ -159,7 +159,8 @@ export class OpenMeeting {
   private take(document: MeetingDocument): void {
     this.meeting = document.meeting;
     this.minutes = document.minutes;
-    const present = { ...this.view, meetingId: document.meeting.id, lastSeq: document.last_seq };
+    const names = { ...namesOf(document.meeting.channels), ...this.view.names };
+    const present = { ...this.view, meetingId: document.meeting.id, lastSeq: document.last_seq, names };
     this.view = { ...withTranscript(present, document.transcript), ...(this.isOver ? { partial: null } : {}) };
   }
 
