@@ -37,18 +37,38 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture
 def open_browser(playwright: Playwright, chromium: str) -> Iterator[Callable[..., BrowserContext]]:
-    """`open_browser(microphone=Path)`: a context whose microphone plays that file once."""
+    """`open_browser(microphone=Path)`: a context whose microphone plays that file once.
+
+    `open_browser(microphone=Path, shares="Call")`: whoever asks for the computer's sound gets that of the tab with this
+    title, really captured.
+    """
     browsers: list[Browser] = []
 
-    def launch(microphone: Path | None = None, **options: object) -> BrowserContext:
+    def launch(
+        microphone: Path | None = None, *, shares: str | None = None, **options: object
+    ) -> BrowserContext:
         flags = list(QUIET)
-        if microphone is not None:
+        if shares is not None:
+            assert microphone is not None
+            flags += [
+                # A faked dialogue would fake the shared sound as well.
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}%noloop",
+                f"--auto-select-tab-capture-source-by-title={shares}",
+                "--autoplay-policy=no-user-gesture-required",
+            ]
+        elif microphone is not None:
             flags += [
                 "--use-fake-ui-for-media-stream",
                 "--use-fake-device-for-media-stream",
                 f"--use-file-for-fake-audio-capture={microphone}%noloop",
             ]
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=flags,
+            # What is muted is captured as silence.
+            ignore_default_args=["--mute-audio"] if shares is not None else None,
+        )
         browsers.append(browser)
         return browser.new_context(**options)  # type: ignore[arg-type]
 

@@ -10,8 +10,14 @@ import uuid_utils
 
 from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
-from meeting_assistant.domain.errors import ConflictError, NotFoundError
-from meeting_assistant.domain.events import GapFound, MeetingFinished, SpeakersChanged, UtteranceFinished
+from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
+from meeting_assistant.domain.events import (
+    GapFound,
+    MeetingFinished,
+    NotesChanged,
+    SpeakersChanged,
+    UtteranceFinished,
+)
 from meeting_assistant.domain.meeting import YOU, Bookmark, Coverage, Meeting, MeetingState, StageError
 from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes
 from meeting_assistant.domain.ports import MeetingStore
@@ -414,3 +420,86 @@ async def test_the_first_of_two_channels_is_you(store: MeetingStore) -> None:
     await talk(store, meeting, YOU)
     assert (await store.get(meeting.id)).channels == 2
     assert (await store.transcript(meeting.id)).speakers == [Speaker(label=YOU, name="You")]
+
+
+# --- an utterance is cut in two by hand
+
+TWO_VOICES = "Who takes the slides? I will send them."
+
+
+async def held_by_two(store: MeetingStore, meeting: Meeting) -> None:
+    """Two sentences in one utterance, quoted apart and together by the minutes."""
+    lines = [said(1, TWO_VOICES), said(2, "Thank you.", "S2")]
+    await store.commit_utterances(meeting.id, lines, 48_000)
+    quotes = ("Who takes the slides?", "I will send them.", TWO_VOICES)
+    summary = [
+        Item(id=f"s{n}", text=quote, evidence=[Evidence(utterance=1, quote=quote)])
+        for n, quote in enumerate(quotes, start=1)
+    ]
+    await store.append_event(meeting.id, NotesChanged(decisions=summary[1:2]))
+    await finish(store, meeting, Minutes(summary=summary))
+
+
+async def test_an_utterance_is_cut_and_what_quotes_it_cites_the_part_that_says_it(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await held_by_two(store, meeting)
+    last = await store.last_seq(meeting.id)
+    events = await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
+    assert [event.seq for event in events] == [last + 1, last + 2]
+    assert await store.events_after(meeting.id, last) == events
+    found = (await store.transcript(meeting.id)).utterances
+    assert [(u.utterance, u.rev, u.text) for u in found] == [
+        (1, 2, "Who takes the slides?"),
+        (3, 1, "I will send them."),
+        (2, 1, "Thank you."),
+    ]
+    assert [word.text for u in found[:2] for word in u.words] == TWO_VOICES.split()
+    minutes = await store.minutes(meeting.id)
+    assert minutes is not None
+    assert [[(e.utterance, e.quote) for e in item.evidence] for item in minutes.summary] == [
+        [(1, "Who takes the slides?")],
+        [(3, "I will send them.")],
+        [(1, "Who takes the slides?"), (3, "I will send them.")],
+    ]
+    [notes] = await store.notes(meeting.id)
+    assert notes.decisions[0].evidence == [Evidence(utterance=3, quote="I will send them.")]
+
+
+async def test_a_part_can_be_said_by_somebody_else_and_cut_again(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await held_by_two(store, meeting)
+    await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
+    await store.relabel(meeting.id, {3: "S2"}, by_person=True)
+    await store.cut_utterance(meeting.id, 3, 2, not_during="rewrite")
+    found = (await store.transcript(meeting.id)).utterances
+    assert [(u.utterance, u.speaker, u.text) for u in found] == [
+        (1, "S1", "Who takes the slides?"),
+        (3, "S2", "I will"),
+        (4, "S2", "send them."),
+        (2, "S2", "Thank you."),
+    ]
+
+
+async def test_what_is_not_there_cannot_be_cut(store: MeetingStore, meeting: Meeting) -> None:
+    await held_by_two(store, meeting)
+    with pytest.raises(NotFoundError):
+        await store.cut_utterance(meeting.id, 9, 1, not_during="rewrite")
+    with pytest.raises(InputError):
+        await store.cut_utterance(meeting.id, 1, 8, not_during="rewrite")
+    assert len((await store.transcript(meeting.id)).utterances) == 2
+
+
+async def test_nothing_is_cut_while_minutes_are_written_that_cite_the_whole(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await store.commit_utterances(meeting.id, [said(1, TWO_VOICES)], 48_000)
+    with pytest.raises(ConflictError):
+        await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
+    await finish(store, meeting, Minutes())
+    await store.begin_step(meeting.id, "rewrite", is_repeatable=True)
+    with pytest.raises(ConflictError):
+        await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
+    await store.end_step(meeting.id, "rewrite")
+    assert len(await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")) == 2

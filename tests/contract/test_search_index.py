@@ -10,7 +10,7 @@ import uuid_utils
 from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.sql_search import SqlSearchIndex
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
-from meeting_assistant.domain.meeting import Meeting, MeetingState
+from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.transcript import Utterance
 
 LINES = (
@@ -97,3 +97,22 @@ async def test_the_index_follows_what_was_said(library: Library) -> None:
     assert await library.find("Tuesday") == [1]
     await library.store.delete(meeting_id)
     assert await library.find("Tuesday") == []
+
+
+async def test_search_finds_the_part_that_says_it_after_a_cut(library: Library) -> None:
+    meeting_id = await library.hold("Who takes the slides? I will send the brochure.")
+    await library.store.set_state(meeting_id, MeetingState.PROCESSING)
+    await library.store.finish(meeting_id, minutes=None, coverage=Coverage(), duration_ms=0, engines={})
+    await library.store.cut_utterance(meeting_id, 1, 4, not_during="rewrite")
+    assert await library.find("slides") == [1]
+    assert await library.find("brochure") == [2]
+
+
+async def test_search_tells_who_said_it_by_the_label_of_today(library: Library) -> None:
+    meeting_id = await library.hold("The booth costs four thousand.", "That is a lot.")
+    await library.store.relabel(meeting_id, {1: "S1", 2: "S2"})
+    [hit] = await library.index.search(("booth",))
+    assert hit.utterance.speaker == "S1"
+    await library.store.merge_speakers(meeting_id, "S1", "S2")
+    [hit] = await library.index.search(("booth",))
+    assert hit.utterance.speaker == "S2"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -110,6 +111,9 @@ async def test_three_voices_get_three_labels_and_people_correct_them_everywhere(
         ("/speakers/S8/merge", {"into": "S1"}, 404, "called S8"),
         ("/voices", {"speaker": "S1", "name": "Ana"}, 409, "Too little of this voice"),
         ("/voices", {"speaker": "S7", "name": "Ana"}, 404, "called S7"),
+        ("/utterances/99/split", {"word": 1}, 404, "no such utterance"),
+        ("/utterances/1/split", {"word": 99}, 422, "cannot be cut before number 99"),
+        ("/utterances/1/split", {"word": 0}, 422, "word"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_in_words(
@@ -125,6 +129,22 @@ async def test_what_makes_no_sense_is_refused_in_words(
     answer = await http.post(f"/api/meetings/{final['meeting']['id']}{path}", json=body)
     assert answer.status_code == status, answer.text
     assert words in answer.text
+
+
+async def test_with_no_engine_for_voices_nobody_is_told_that_too_little_was_said(
+    tmp_path: Path, sample: Samples
+) -> None:
+    with ServerProcess(tmp_path / "data", {"DIARIZATION_ENGINE": "off"}) as server:
+        final, _ = await hold(server, sample[: 20 * 16_000])
+        meeting = f"/api/meetings/{final['meeting']['id']}"
+        ids = [u["utterance"] for u in final["transcript"]["utterances"]]
+        async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http:
+            assigned = await http.post(f"{meeting}/speakers", json={"utterances": ids, "speaker": "new"})
+            assigned.raise_for_status()
+            answer = await http.post(f"{meeting}/voices", json={"speaker": "P1", "name": "Ana"})
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "no_voices"
+    assert "DIARIZATION_ENGINE" in answer.text
 
 
 # --- two channels

@@ -16,7 +16,8 @@ import type {
 export interface Start extends Partial<MeetingOptions> {
   type: "start";
   sample_rate: number;
-  channels: 1;
+  /** With 2, channel 0 is "You". */
+  channels: 1 | 2;
   meeting_id: string | null;
   last_seq: number;
   utc_offset_minutes: number;

@@ -104,6 +104,10 @@ export const assignUtterances = (
 ): Promise<Transcript> =>
   json(`${meetingPath(id)}/speakers`, jsonBody("POST", { utterances, speaker, name: name.trim() || null }));
 
+/** Cut it before that word, counted from 0. */
+export const splitUtterance = (id: string, utterance: number, word: number): Promise<Transcript> =>
+  json(`${meetingPath(id)}/utterances/${utterance}/split`, jsonBody("POST", { word }));
+
 export const rememberVoice = (id: string, speaker: string, name: string): Promise<KnownVoice> =>
   json(`${meetingPath(id)}/voices`, jsonBody("POST", { speaker, name }));
 

@@ -53,6 +53,8 @@ export interface Meeting {
   created_at_ms: number;
   utc_offset_minutes: number;
   duration_ms: number;
+  /** With 2, the first is the person at the machine that records. */
+  channels: number;
   language: string | null;
   vocabulary: string[];
   attendees: string[];
@@ -83,6 +85,14 @@ export interface Utterance {
   /** What the other channel repeated of it, removed there. */
   echo: string | null;
   text: string;
+  words: Word[];
+}
+
+/** As it is written, punctuation included. */
+export interface Word {
+  text: string;
+  start_ms: number;
+  end_ms: number;
 }
 
 export interface KnownVoice {
@@ -157,6 +167,8 @@ export interface MeetingDocument {
   meeting: Meeting;
   transcript: Transcript;
   minutes: Minutes | null;
+  /** Watch from here on. */
+  last_seq: number;
 }
 
 export interface MeetingPage {

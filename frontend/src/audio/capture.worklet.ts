@@ -1,4 +1,4 @@
-// Runs on the audio thread: collects mono s16 pieces of about 100 ms and posts them.
+// Runs on the audio thread: collects s16 pieces of about 100 ms, channels interleaved, and posts them.
 // `flush` posts what is left, then `flushed`: nothing that was heard is lost at a pause or at the end.
 
 interface WorkletScope {
@@ -9,21 +9,23 @@ interface WorkletScope {
 const scope = globalThis as unknown as WorkletScope;
 
 interface Options {
-  processorOptions: { decimation: number };
+  processorOptions: { decimation: number; channels: number };
 }
 
 class Capture extends scope.AudioWorkletProcessor {
   private readonly piece: Int16Array<ArrayBuffer>;
   private filled = 0;
-  private sum = 0;
+  private readonly sums: Float64Array;
   private summed = 0;
   private readonly decimation: number;
 
   constructor(options: Options) {
     super();
     // Sound cards beyond 48 kHz are averaged down; the server takes at most 48 kHz.
-    this.decimation = options.processorOptions.decimation;
-    this.piece = new Int16Array(Math.round(scope.sampleRate / this.decimation / 10));
+    const { decimation, channels } = options.processorOptions;
+    this.decimation = decimation;
+    this.sums = new Float64Array(channels);
+    this.piece = new Int16Array(Math.round(scope.sampleRate / decimation / 10) * channels);
     this.port.onmessage = (event: MessageEvent) => {
       if (event.data !== "flush") return;
       this.post();
@@ -32,14 +34,18 @@ class Capture extends scope.AudioWorkletProcessor {
   }
 
   process(inputs: Float32Array[][]): boolean {
-    for (const sample of inputs[0]?.[0] ?? []) {
-      this.sum += sample;
+    const input = inputs[0] ?? [];
+    for (let at = 0; at < (input[0]?.length ?? 0); at += 1) {
+      // A channel that is missing is silent.
+      this.sums.forEach((sum, channel) => (this.sums[channel] = sum + (input[channel]?.[at] ?? 0)));
       this.summed += 1;
       if (this.summed < this.decimation) continue;
-      const mean = Math.max(-1, Math.min(1, this.sum / this.decimation));
-      this.piece[this.filled] = Math.round(mean * 32767);
-      this.filled += 1;
-      this.sum = 0;
+      for (const sum of this.sums) {
+        const mean = Math.max(-1, Math.min(1, sum / this.decimation));
+        this.piece[this.filled] = Math.round(mean * 32767);
+        this.filled += 1;
+      }
+      this.sums.fill(0);
       this.summed = 0;
       if (this.filled === this.piece.length) this.post();
     }
@@ -55,3 +61,5 @@ class Capture extends scope.AudioWorkletProcessor {
 }
 
 scope.registerProcessor("capture", Capture);
+
+export {};

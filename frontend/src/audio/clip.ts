@@ -13,6 +13,7 @@ const PIECE_SAMPLES = RATE_HZ / 10;
 export class Clip implements SoundSource {
   readonly kind = "sample";
   readonly sampleRate = RATE_HZ;
+  readonly channels = 1;
   private buffer: AudioBuffer | null = null;
   private pcm: Uint8Array<ArrayBuffer> = new Uint8Array();
   private events: SoundEvents | null = null;
@@ -53,7 +54,7 @@ export class Clip implements SoundSource {
   async pause(): Promise<void> {
     this.passOnWhatIsDue();
     this.halt();
-    this.events?.level(0);
+    this.events?.level([0]);
   }
 
   async resume(): Promise<void> {
@@ -96,11 +97,11 @@ export class Clip implements SoundSource {
       const piece = this.pcm.slice(this.position * 2, end * 2);
       this.position = end;
       this.events?.sound(piece);
-      this.events?.level(loudness(piece));
+      this.events?.level([loudness(piece)]);
     }
     if (this.position >= total) {
       this.halt();
-      this.events?.level(0);
+      this.events?.level([0]);
       this.events?.ended();
     }
   }

@@ -4,7 +4,7 @@
 // meeting left behind is deleted when the next one begins.
 
 export interface KeptSound {
-  /** Offset in the meeting, in bytes at the client's rate. */
+  /** Offset in the meeting, in bytes at the client's rate, of all channels. */
   at: number;
   bytes: Uint8Array<ArrayBuffer>;
 }

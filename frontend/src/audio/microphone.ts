@@ -1,9 +1,10 @@
-// The microphone as a source of sound.
+// The microphone as a source of sound, and beside it, where somebody asks for it, the sound of this computer.
 
 import type { Problem } from "../api/types";
 import captureUrl from "./capture.worklet.ts?worker&url";
+import { SHARING_ENDED, shareSound } from "./computer-sound";
 import { loudness } from "./pcm";
-import { SourceError, type SoundEvents, type SoundSource } from "./source";
+import { SourceError, type Channels, type SoundEvents, type SoundSource } from "./source";
 
 const SPEECH_RATE_HZ = 16_000;
 const MAX_RATE_HZ = 48_000;
@@ -16,6 +17,8 @@ const CONSTRAINTS: MediaTrackConstraints = {
   noiseSuppression: false,
   autoGainControl: true,
 };
+// With the computer's sound on a channel of its own, the loudspeaker has nothing to say on this one.
+const BESIDE_COMPUTER: MediaTrackConstraints = { ...CONSTRAINTS, echoCancellation: true };
 
 export class Microphone implements SoundSource {
   readonly kind = "microphone";
@@ -24,15 +27,29 @@ export class Microphone implements SoundSource {
   private context: AudioContext | null = null;
   private input: MediaStreamAudioSourceNode | null = null;
   private capture: AudioWorkletNode | null = null;
+  private merger: ChannelMergerNode | null = null;
+  /** The computer's sound. */
+  private shared: MediaStream | null = null;
+  private sharingProblem: Problem | null = null;
   private events: SoundEvents | null = null;
   private isPassingOn = false;
 
+  /** `mayLackComputer`: a meeting that has begun goes on, though the computer's sound is not shared this time. */
+  constructor(
+    readonly channels: Channels = 1,
+    private readonly mayLackComputer = false,
+  ) {}
+
   async open(): Promise<void> {
-    this.stream = await getStream();
+    // First: a browser asks what to share only right after a click.
+    const shared = this.channels === 2 ? await this.askForComputer() : null;
     try {
+      this.stream = await this.getStream();
       this.input = this.connect(this.stream, SPEECH_RATE_HZ) ?? this.connect(this.stream, undefined);
       await this.startCapture();
+      if (shared !== null) this.listenTo(shared);
     } catch (error) {
+      stop(shared);
       await this.close();
       throw error instanceof SourceError ? error : new SourceError(describe(error));
     }
@@ -41,13 +58,24 @@ export class Microphone implements SoundSource {
   start(events: SoundEvents): void {
     this.events = events;
     this.isPassingOn = true;
+    if (this.sharingProblem !== null) events.shared(this.sharingProblem);
+  }
+
+  /** Where sharing ended, or was refused. From a click. Throws `SourceError`. */
+  async shareAgain(): Promise<void> {
+    const shared = await shareSound();
+    if (this.context === null || this.channels === 1) return stop(shared);
+    stop(this.shared);
+    this.listenTo(shared);
+    this.mute(!this.isPassingOn);
+    this.events?.shared(null);
   }
 
   async pause(): Promise<void> {
     await this.flush();
     this.isPassingOn = false;
     this.mute(true);
-    this.events?.level(0);
+    this.events?.level(this.silence());
   }
 
   async resume(): Promise<void> {
@@ -60,9 +88,37 @@ export class Microphone implements SoundSource {
   async close(): Promise<void> {
     await this.flush();
     this.isPassingOn = false;
-    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    stop(this.stream);
+    stop(this.shared);
     if (this.context !== null && this.context.state !== "closed") await this.context.close();
-    this.stream = this.context = this.capture = this.input = null;
+    this.stream = this.shared = this.context = this.capture = this.merger = this.input = null;
+  }
+
+  private async askForComputer(): Promise<MediaStream | null> {
+    try {
+      return await shareSound();
+    } catch (error) {
+      if (!this.mayLackComputer || !(error instanceof SourceError)) throw error;
+      this.sharingProblem = error.problem;
+      return null;
+    }
+  }
+
+  /** Its end is the end of the second channel only, which is silent from then on. */
+  private listenTo(shared: MediaStream): void {
+    const { context, merger } = this;
+    if (context === null || merger === null) return;
+    const input = context.createMediaStreamSource(shared);
+    input.connect(merger, 0, 1);
+    this.shared = shared;
+    this.sharingProblem = null;
+    shared.getAudioTracks()[0]?.addEventListener("ended", () => {
+      input.disconnect();
+      if (this.shared !== shared) return;
+      this.shared = null;
+      this.sharingProblem = SHARING_ENDED;
+      this.events?.shared(SHARING_ENDED);
+    });
   }
 
   /** Null when the browser cannot bring this microphone to that rate (Firefox). */
@@ -86,13 +142,19 @@ export class Microphone implements SoundSource {
     this.sampleRate = Math.round(context.sampleRate / decimation);
     await context.audioWorklet.addModule(captureUrl);
     this.capture = new AudioWorkletNode(context, "capture", {
-      channelCount: 1,
+      channelCount: this.channels,
       channelCountMode: "explicit",
-      processorOptions: { decimation },
+      channelInterpretation: this.channels === 1 ? "speakers" : "discrete",
+      processorOptions: { decimation, channels: this.channels },
     });
     this.capture.port.addEventListener("message", (event: MessageEvent<unknown>) => this.hear(event.data));
     this.capture.port.start();
-    this.input.connect(this.capture);
+    if (this.channels === 2) {
+      // Each of its inputs is one channel: what has more is mixed down.
+      this.merger = new ChannelMergerNode(context, { numberOfInputs: 2 });
+      this.merger.connect(this.capture);
+    }
+    this.input.connect(this.merger ?? this.capture);
     // Its output is silence; without a destination some browsers do not run it.
     this.capture.connect(context.destination);
     await context.resume();
@@ -103,7 +165,11 @@ export class Microphone implements SoundSource {
     if (!(data instanceof Int16Array) || !this.isPassingOn) return;
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
     this.events?.sound(bytes);
-    this.events?.level(loudness(bytes));
+    this.events?.level(this.silence().map((_, channel) => loudness(bytes, this.channels, channel)));
+  }
+
+  private silence(): number[] {
+    return new Array<number>(this.channels).fill(0);
   }
 
   private async flush(): Promise<void> {
@@ -126,7 +192,7 @@ export class Microphone implements SoundSource {
 
   /** A microphone that was unplugged and came back, or another one. The rate stays: the meeting has begun. */
   private async reopen(): Promise<void> {
-    this.stream = await getStream();
+    this.stream = await this.getStream();
     this.input?.disconnect();
     if (this.context === null || this.capture === null) return;
     try {
@@ -134,7 +200,7 @@ export class Microphone implements SoundSource {
     } catch (error) {
       throw new SourceError(describe(error));
     }
-    this.input.connect(this.capture);
+    this.input.connect(this.merger ?? this.capture);
     this.watchForLoss();
   }
 
@@ -150,11 +216,21 @@ export class Microphone implements SoundSource {
   }
 
   private mute(isMuted: boolean): void {
-    for (const track of this.stream?.getAudioTracks() ?? []) track.enabled = !isMuted;
+    for (const stream of [this.stream, this.shared]) {
+      for (const track of stream?.getAudioTracks() ?? []) track.enabled = !isMuted;
+    }
+  }
+
+  private getStream(): Promise<MediaStream> {
+    return getStream(this.channels === 1 ? CONSTRAINTS : BESIDE_COMPUTER);
   }
 }
 
-async function getStream(): Promise<MediaStream> {
+function stop(stream: MediaStream | null): void {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
+async function getStream(constraints: MediaTrackConstraints): Promise<MediaStream> {
   // Absent on pages that are neither https nor localhost.
   const devices = navigator.mediaDevices as MediaDevices | undefined;
   if (devices === undefined) {
@@ -165,7 +241,7 @@ async function getStream(): Promise<MediaStream> {
     });
   }
   try {
-    return await devices.getUserMedia({ audio: CONSTRAINTS });
+    return await devices.getUserMedia({ audio: constraints });
   } catch (error) {
     throw new SourceError(describe(error));
   }

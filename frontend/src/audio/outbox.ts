@@ -1,6 +1,6 @@
 // What has been said and is not yet safe at the server: sound and messages, in the order in which they happened.
 //
-// Offsets are bytes of s16le at the client's own rate from the start of the meeting. A message stands at the
+// Offsets are bytes of s16le, of all channels, at the client's own rate from the start of the meeting. A message stands at the
 // offset of the sound that follows it and is forgotten when sound behind it is acknowledged: the server reads
 // a socket in order, so it has read the message too. After a lost socket everything that is left is sent again.
 

@@ -18,4 +18,14 @@ describe("PCM", () => {
     expect(bytes.getUint32(40, true)).toBe(4);
     expect(bytes.getUint32(24, true)).toBe(16_000);
   });
+
+  it("of two channels says so in its file, and each has its own loudness", async () => {
+    const pcm = toPcm(new Float32Array([0, 1, 0, 1]));
+    const bytes = new DataView(await wavFile([pcm], 48_000, 2).arrayBuffer());
+    expect(bytes.getUint16(22, true)).toBe(2);
+    expect(bytes.getUint32(28, true)).toBe(48_000 * 4);
+    expect(bytes.getUint16(32, true)).toBe(4);
+    expect(loudness(pcm, 2, 0)).toBe(0);
+    expect(loudness(pcm, 2, 1)).toBeCloseTo(1, 3);
+  });
 });

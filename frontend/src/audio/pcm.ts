@@ -11,17 +11,20 @@ export function toPcm(samples: Float32Array): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Loudness of s16le as 0..1 on a scale of decibels: -60 dB and below is 0, full scale is 1. */
-export function loudness(pcm: Uint8Array<ArrayBuffer>): number {
+/** Bytes of one sample of every channel. */
+export const frameBytes = (channels: number): number => 2 * channels;
+
+/** Loudness of one channel of s16le as 0..1 on a scale of decibels: -60 dB and below is 0, full scale is 1. */
+export function loudness(pcm: Uint8Array<ArrayBuffer>, channels = 1, channel = 0): number {
   const samples = new Int16Array(pcm.buffer, pcm.byteOffset, pcm.byteLength >> 1);
   let sum = 0;
-  for (const sample of samples) sum += sample * sample;
-  const rms = Math.sqrt(sum / Math.max(1, samples.length)) / 32768;
+  for (let i = channel; i < samples.length; i += channels) sum += (samples[i] ?? 0) ** 2;
+  const rms = Math.sqrt(sum / Math.max(1, samples.length / channels)) / 32768;
   return rms <= 0.001 ? 0 : Math.min(1, 1 + (20 * Math.log10(rms)) / 60);
 }
 
-/** A WAV file of mono s16le pieces. */
-export function wavFile(pieces: Uint8Array<ArrayBuffer>[], sampleRate: number): Blob {
+/** A WAV file of s16le pieces. */
+export function wavFile(pieces: Uint8Array<ArrayBuffer>[], sampleRate: number, channels = 1): Blob {
   const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
   const header = new DataView(new ArrayBuffer(44));
   const text = (at: number, word: string): void => {
@@ -32,10 +35,10 @@ export function wavFile(pieces: Uint8Array<ArrayBuffer>[], sampleRate: number): 
   text(8, "WAVEfmt ");
   header.setUint32(16, 16, true);
   header.setUint16(20, 1, true);
-  header.setUint16(22, 1, true);
+  header.setUint16(22, channels, true);
   header.setUint32(24, sampleRate, true);
-  header.setUint32(28, sampleRate * 2, true);
-  header.setUint16(32, 2, true);
+  header.setUint32(28, sampleRate * frameBytes(channels), true);
+  header.setUint16(32, frameBytes(channels), true);
   header.setUint16(34, 16, true);
   text(36, "data");
   header.setUint32(40, size, true);

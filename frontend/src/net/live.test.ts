@@ -28,14 +28,14 @@ class FakeSocket implements SocketLike {
   }
 }
 
-function setUp(sampleRate = 16_000) {
+function setUp(sampleRate = 16_000, channels: 1 | 2 = 1) {
   const sockets: FakeSocket[] = [];
   const outbox = new Outbox();
   const told = { connection: [] as string[], refused: [] as string[], trouble: [] as string[] };
   const start: Start = {
     type: "start",
     sample_rate: sampleRate,
-    channels: 1,
+    channels,
     meeting_id: null,
     last_seq: 0,
     utc_offset_minutes: 0,
@@ -99,6 +99,17 @@ describe("a live socket", () => {
     live.pump();
     newest().say({ type: "ack", received_bytes: 100 });
     expect(outbox.unsafeBytes).toBe(300);
+  });
+
+  it("never breaks a sample of two channels apart", () => {
+    const { live, outbox, newest } = setUp(44_100, 2);
+    live.open();
+    newest().accept(0);
+    outbox.push(new Uint8Array(44_100 * 4));
+    for (let frames = 1; frames < 100; frames += 7) {
+      newest().say({ type: "ack", received_bytes: frames * 4 });
+      expect(outbox.startOffset).toBe(Math.round(frames * 2.75625) * 4);
+    }
   });
 
   it("tries for ever", () => {

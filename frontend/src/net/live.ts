@@ -3,6 +3,7 @@
 import type { ServerMessage, Start } from "../api/messages";
 import type { Problem } from "../api/types";
 import type { Outbox } from "../audio/outbox";
+import { frameBytes } from "../audio/pcm";
 import { backoffMs, FINAL_CLOSE_CODES } from "./retry";
 
 export type Connection = "connecting" | "open" | "lost" | "closed";
@@ -45,6 +46,7 @@ export class LiveSocket {
   private lastHeardAt = 0;
   private lastProblem: Problem | null = null;
   private sampleRate = CANONICAL_RATE_HZ;
+  private channels = 1;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private drain: ReturnType<typeof setTimeout> | undefined;
   private heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -98,6 +100,7 @@ export class LiveSocket {
     socket.onopen = () => {
       const start = this.options.start();
       this.sampleRate = start.sample_rate;
+      this.channels = start.channels;
       socket.send(JSON.stringify(start));
     };
     socket.onmessage = (event) => this.hear(JSON.parse(String(event.data)) as ServerMessage);
@@ -155,8 +158,10 @@ export class LiveSocket {
     socket.close();
   }
 
+  /** Always the border of a whole frame: the channels must not change places. */
   private toClientBytes(canonicalBytes: number): number {
-    return Math.round((canonicalBytes / 2) * (this.sampleRate / CANONICAL_RATE_HZ)) * 2;
+    const size = frameBytes(this.channels);
+    return Math.round((canonicalBytes / size) * (this.sampleRate / CANONICAL_RATE_HZ)) * size;
   }
 }
 

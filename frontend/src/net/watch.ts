@@ -4,32 +4,37 @@ import type { ServerMessage } from "../api/messages";
 import { socketUrl } from "../api/rest";
 import { backoffMs, FINAL_CLOSE_CODES } from "./retry";
 
-/** A number that no event has: what came before is known, what happens after the meeting is told. */
-export const AFTER_FINAL = Number.MAX_SAFE_INTEGER;
-
-/** Watch a meeting until `final` or until the returned function is called. */
+/** Watch a meeting until the returned function is called. Its end is not the end: who said it may be found out later,
+ * and minutes are written anew. `onReturn` is called when a lost socket is back: what passed meanwhile is not told. */
 export function watchMeeting(
   meetingId: string,
   lastSeq: () => number,
   onMessage: (message: ServerMessage) => void,
+  onReturn: () => void,
 ): () => void {
   let socket: WebSocket | null = null;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let attempt = 0;
   let isOver = false;
+  let isLost = false;
 
   const connect = (): void => {
     const path = `/ws/meetings/${encodeURIComponent(meetingId)}/events?last_seq=${lastSeq()}`;
     socket = new WebSocket(socketUrl(path));
+    socket.onopen = () => {
+      if (isLost) onReturn();
+      isLost = false;
+    };
     socket.onmessage = (event) => {
       if (isOver) return;
-      attempt = 0;
       const message = JSON.parse(String(event.data)) as ServerMessage;
-      if (message.type === "final") isOver = true;
+      if (message.type !== "error") attempt = 0;
       onMessage(message);
     };
     socket.onclose = (event) => {
       if (isOver || FINAL_CLOSE_CODES.has(event.code)) return;
+      // After `final` the server closes; watched on from there, it tells what still comes.
+      isLost = event.code !== 1000;
       retry = setTimeout(connect, backoffMs(attempt));
       attempt += 1;
     };

@@ -9,10 +9,10 @@ import { Clip } from "../audio/clip";
 import { SoundKeeper } from "../audio/keep";
 import { Microphone } from "../audio/microphone";
 import { Outbox } from "../audio/outbox";
-import { wavFile } from "../audio/pcm";
-import { SourceError, type SoundSource } from "../audio/source";
+import { frameBytes, wavFile } from "../audio/pcm";
+import { SourceError, type Channels, type SoundSource } from "../audio/source";
 import { LiveSocket, type Connection } from "../net/live";
-import { emptyMeeting, reduce } from "./meeting";
+import { emptyMeeting, namesOf, reduce } from "./meeting";
 import { forget, remember, type Remembered } from "./remembered";
 
 /** `failed`: the source or the server refused; `problem` says why. */
@@ -23,7 +23,10 @@ export class LiveSession {
   phase = $state<Phase>("opening");
   connection = $state<Connection>("connecting");
   problem = $state.raw<Problem | null>(null);
-  level = $state(0);
+  /** Why the computer's sound is missing from a meeting that is to have it. */
+  sharingProblem = $state.raw<Problem | null>(null);
+  /** Loudness of each channel, 0..1. */
+  levels = $state.raw<readonly number[]>([0]);
   /** Sound of the meeting so far. */
   recordedMs = $state(0);
   /** Sound that only this page holds. */
@@ -35,23 +38,30 @@ export class LiveSession {
 
   readonly title: string;
   readonly kind: SoundSource["kind"];
+  /** With 2, the second is the sound of this computer. */
+  readonly channels: Channels;
   private readonly source: SoundSource;
   private readonly outbox: Outbox;
   private readonly socket: LiveSocket;
   private letSleep: (() => void) | undefined;
   private isSourceOpen = false;
+  /** Nothing more is recorded: all there is, is what was kept. */
+  private isEnding = false;
   private keeper: SoundKeeper | null = null;
   private readonly onOnline = (): void => this.socket.hurry();
 
   constructor(
     kind: SoundSource["kind"],
-    private readonly options: MeetingOptions,
+    readonly options: MeetingOptions,
     private readonly takenUp: Remembered | null = null,
+    channels: Channels = 1,
   ) {
     this.kind = kind;
+    this.channels = takenUp?.channels ?? channels;
+    this.view = { ...emptyMeeting, names: namesOf(this.channels) };
     this.outbox = new Outbox(takenUp === null);
     this.title = takenUp?.title ?? options.title;
-    this.source = kind === "sample" ? new Clip() : new Microphone();
+    this.source = kind === "sample" ? new Clip() : new Microphone(this.channels, takenUp !== null);
     if (this.source instanceof Clip) this.source.onCanPlay = (canPlay) => (this.canPlay = canPlay);
     this.socket = new LiveSocket({
       url: socketUrl("/ws/meetings"),
@@ -90,6 +100,7 @@ export class LiveSession {
   /** After a reload: end the meeting with what the server has. */
   async endTakenUp(): Promise<void> {
     this.phase = "stopping";
+    this.isEnding = true;
     await this.restore();
     this.say({ type: "stop" });
     this.socket.open();
@@ -161,7 +172,21 @@ export class LiveSession {
 
   /** What the server does not have, as a file. */
   unsafeSound(): Blob {
-    return wavFile(this.outbox.unsafeSound(), this.source.sampleRate);
+    return wavFile(this.outbox.unsafeSound(), this.sampleRate, this.channels);
+  }
+
+  /** From a click: where the computer's sound is not shared any more. */
+  async shareAgain(): Promise<void> {
+    if (!(this.source instanceof Microphone)) return;
+    try {
+      await this.source.shareAgain();
+    } catch (error) {
+      this.sharingProblem = error instanceof SourceError ? error.problem : UNEXPECTED;
+    }
+  }
+
+  private get sampleRate(): number {
+    return this.isEnding && this.takenUp !== null ? this.takenUp.sampleRate : this.source.sampleRate;
   }
 
   /** After a reload: what only the page before this one held. */
@@ -169,7 +194,7 @@ export class LiveSession {
     if (this.takenUp === null || this.kind !== "microphone") return;
     const keeper = await SoundKeeper.open(this.takenUp.meetingId);
     this.keeper = keeper;
-    if (keeper === null || this.takenUp.sampleRate !== this.source.sampleRate) return; // cannot be joined
+    if (keeper === null || this.takenUp.sampleRate !== this.sampleRate) return; // cannot be joined
     this.outbox.restore(await keeper.restore().catch(() => []));
     this.measure();
   }
@@ -192,7 +217,8 @@ export class LiveSession {
           this.socket.pump();
           this.measure();
         },
-        level: (level) => (this.level = level),
+        level: (levels) => (this.levels = levels),
+        shared: (problem) => (this.sharingProblem = problem),
         ended: () => void this.stop(),
         lost: (problem) => {
           if (this.phase !== "recording") return;
@@ -213,8 +239,8 @@ export class LiveSession {
     const meetingId = this.view.meetingId ?? this.takenUp?.meetingId ?? null;
     const start: Start = {
       type: "start",
-      sample_rate: this.source.sampleRate,
-      channels: 1,
+      sample_rate: this.sampleRate,
+      channels: this.channels,
       meeting_id: meetingId,
       last_seq: this.view.lastSeq,
       utc_offset_minutes: utcOffsetMinutes(),
@@ -241,7 +267,8 @@ export class LiveSession {
   private started(meetingId: string | null, receivedBytes: number): void {
     if (this.phase !== "stopping" && this.phase !== "paused") this.problem = null;
     if (meetingId !== null) {
-      remember({ meetingId, kind: this.kind, title: this.title, sampleRate: this.source.sampleRate });
+      const { kind, title, sampleRate, channels } = this;
+      remember({ meetingId, kind, title, sampleRate, channels });
       void this.keepFrom(meetingId);
     }
     if (this.phase === "opening") this.startSource(receivedBytes / 32_000);
@@ -259,14 +286,15 @@ export class LiveSession {
     removeEventListener("online", this.onOnline);
     this.letSleep?.();
     this.letSleep = undefined;
-    this.level = 0;
+    this.levels = [0];
+    this.sharingProblem = null;
     if (!this.isSourceOpen) return;
     this.isSourceOpen = false;
     await this.source.close();
   }
 
   private measure(): void {
-    const bytesPerMs = (this.source.sampleRate * 2) / 1000;
+    const bytesPerMs = (this.sampleRate * frameBytes(this.channels)) / 1000;
     this.recordedMs = Math.round(this.outbox.endOffset / bytesPerMs);
     this.unsafeMs = Math.round(this.outbox.unsafeBytes / bytesPerMs);
   }

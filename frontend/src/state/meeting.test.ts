@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Final, Finished, Notes, PartialTranscript, ServerMessage } from "../api/messages";
 import type { Item } from "../api/types";
-import { emptyMeeting, reduce, type MeetingView } from "./meeting";
+import { emptyMeeting, namesOf, reduce, type MeetingView } from "./meeting";
 
 const ID = "018f0000-0000-7000-8000-000000000001";
 
@@ -33,6 +33,7 @@ const finished = (seq: number, utterance: number, text: string, rest: Partial<Fi
   overlap: false,
   echo: null,
   text,
+  words: [],
   ...rest,
 });
 
@@ -146,7 +147,41 @@ describe("speakers", () => {
       names: {},
     });
     expect(view.utterances[0]).toMatchObject({ speaker: "S2", rev: 2 });
-    expect(view.speakers.map((speaker) => speaker.label)).toEqual(["S1", "S2"]);
+    expect(view.speakers.map((speaker) => speaker.label), "nobody is S1 any more").toEqual(["S2"]);
+  });
+
+  it("who turned out to be somebody else is offered no more, and keeps a name for when he speaks again", () => {
+    const moved: ServerMessage = {
+      type: "speakers",
+      seq: 4,
+      meeting_id: ID,
+      utterances: [{ utterance: 2, rev: 2, speaker: "S1", is_assigned: false }],
+      names: {},
+    };
+    const view = play(
+      finished(1, 1, "Hello."),
+      finished(2, 2, "Hello again.", { speaker: "S2" }),
+      renamed(3, { S2: "Ben" }),
+      moved,
+    );
+    expect(view.speakers).toEqual([{ label: "S1", name: null }]);
+    const back = reduce(view, finished(5, 3, "It is me.", { speaker: "S2" }));
+    expect(back.speakers).toEqual([
+      { label: "S1", name: null },
+      { label: "S2", name: "Ben" },
+    ]);
+  });
+
+  it("of two channels are you and the others, until somebody says another name", () => {
+    const start: MeetingView = { ...emptyMeeting, names: namesOf(2) };
+    const view = [finished(1, 1, "Hello."), finished(2, 2, "Hi.", { speaker: "S2" })].reduce(reduce, start);
+    expect(view.speakers.map((speaker) => speaker.name)).toEqual(["You", null]);
+    expect(reduce(view, renamed(3, { S1: "Ana" })).speakers[0]?.name).toBe("Ana");
+  });
+
+  it("come in the order of their numbers, those that people added last", () => {
+    const view = play(...["P1", "S10", "S2"].map((speaker, n) => finished(n + 1, n + 1, "Hm.", { speaker })));
+    expect(view.speakers.map((speaker) => speaker.label)).toEqual(["S2", "S10", "P1"]);
   });
 });
 

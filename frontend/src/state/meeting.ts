@@ -1,7 +1,7 @@
 // A meeting as its events tell it: one pure function, events in, state out. Used live and when reading along.
 
 import type { Degraded, Final, Notes, PartialTranscript, ServerMessage, Speakers, Status } from "../api/messages";
-import type { ActionItem, Gap, Item, Speaker, Utterance } from "../api/types";
+import type { ActionItem, Gap, Item, Speaker, Transcript, Utterance } from "../api/types";
 
 /** What was noted while people talk. */
 export interface NotedItems {
@@ -18,7 +18,10 @@ export interface MeetingView {
   utterances: readonly Utterance[];
   /** The utterance that is still open. */
   partial: PartialTranscript | null;
+  /** Those who say something: who turned out to be somebody else is not among them. */
   speakers: readonly Speaker[];
+  /** That were given, by label. */
+  names: Readonly<Record<string, string | null>>;
   gaps: readonly Gap[];
   notes: NotedItems | null;
   status: Status | null;
@@ -37,6 +40,7 @@ export const emptyMeeting: MeetingView = {
   utterances: [],
   partial: null,
   speakers: [],
+  names: {},
   gaps: [],
   notes: null,
   status: null,
@@ -46,6 +50,9 @@ export const emptyMeeting: MeetingView = {
   engines: {},
   final: null,
 };
+
+/** Names that nobody has to give: with two channels, the first voice is that of who records. */
+export const namesOf = (channels: number): Readonly<Record<string, string>> => (channels === 2 ? { S1: "You" } : {});
 
 const DURABLE: ReadonlySet<string> = new Set(["transcript", "speakers", "notes", "gap", "final"]);
 
@@ -82,10 +89,7 @@ export function reduce(state: MeetingView, message: ServerMessage): MeetingView 
       return { ...next, storage: message.state };
     case "final":
       return {
-        ...next,
-        utterances: message.transcript.utterances,
-        speakers: message.transcript.speakers,
-        gaps: message.transcript.gaps,
+        ...withTranscript(next, message.transcript),
         partial: null,
         lagMs: 0,
         final: message,
@@ -95,6 +99,12 @@ export function reduce(state: MeetingView, message: ServerMessage): MeetingView 
     case "pong":
       return next;
   }
+}
+
+/** With a transcript that was read as a whole. */
+export function withTranscript(state: MeetingView, { utterances, speakers, gaps }: Transcript): MeetingView {
+  const names = Object.fromEntries(speakers.map(({ label, name }) => [label, name]));
+  return { ...state, utterances, speakers, gaps, names: { ...state.names, ...names } };
 }
 
 function withNotes(known: NotedItems | null, change: Notes): NotedItems {
@@ -123,9 +133,7 @@ function withUtterance(state: MeetingView, utterance: Utterance): MeetingView {
   const known = state.utterances.find((one) => one.utterance === utterance.utterance);
   if (known !== undefined && known.rev > utterance.rev) return state;
   return {
-    ...state,
-    utterances: inOrder([...state.utterances.filter((one) => one !== known), utterance]),
-    speakers: withLabel(state.speakers, utterance.speaker),
+    ...withUtterances(state, inOrder([...state.utterances.filter((one) => one !== known), utterance])),
     partial: isOpen ? null : state.partial,
     lagMs: isOpen ? 0 : state.lagMs,
   };
@@ -133,22 +141,24 @@ function withUtterance(state: MeetingView, utterance: Utterance): MeetingView {
 
 function withSpeakers(state: MeetingView, change: Speakers): MeetingView {
   const moved = new Map(change.utterances.map((line) => [line.utterance, line]));
-  let speakers = state.speakers;
-  for (const line of change.utterances) speakers = withLabel(speakers, line.speaker);
-  for (const label of Object.keys(change.names)) speakers = withLabel(speakers, label);
-  return {
-    ...state,
-    utterances: state.utterances.map((one) => {
-      const line = moved.get(one.utterance);
-      return line === undefined ? one : { ...one, rev: line.rev, speaker: line.speaker, is_assigned: line.is_assigned };
-    }),
-    speakers: speakers.map((one) => (one.label in change.names ? { ...one, name: change.names[one.label] ?? null } : one)),
-  };
+  const utterances = state.utterances.map((one) => {
+    const line = moved.get(one.utterance);
+    return line === undefined ? one : { ...one, rev: line.rev, speaker: line.speaker, is_assigned: line.is_assigned };
+  });
+  return withUtterances({ ...state, names: { ...state.names, ...change.names } }, utterances);
 }
 
-function withLabel(speakers: readonly Speaker[], label: string | null): readonly Speaker[] {
-  if (label === null || label === "S?" || speakers.some((one) => one.label === label)) return speakers;
-  return [...speakers, { label, name: null }];
+/** Speakers follow from who says something. */
+function withUtterances(state: MeetingView, utterances: readonly Utterance[]): MeetingView {
+  const labels = new Set(utterances.flatMap(({ speaker }) => (speaker === null || speaker === "S?" ? [] : [speaker])));
+  const speakers = [...labels].sort(byLabel).map((label) => ({ label, name: state.names[label] ?? null }));
+  return { ...state, utterances, speakers };
+}
+
+/** `S2` before `S10`, those that people added last. */
+function byLabel(a: string, b: string): number {
+  const rank = (label: string): number => (label.startsWith("P") ? 1e6 : 0) + (Number(label.slice(1)) || 0);
+  return rank(a) - rank(b);
 }
 
 const inOrder = (utterances: Utterance[]): Utterance[] =>

@@ -1,6 +1,7 @@
 // The one recording that this page may hold.
 
 import type { MeetingOptions } from "../api/types";
+import type { Channels } from "../audio/source";
 import { goTo } from "../routing.svelte";
 import { LiveSession } from "./live-session.svelte";
 import { recall } from "./remembered";
@@ -17,12 +18,18 @@ class Recording {
     return this.session !== null && ["recording", "paused", "stopping"].includes(this.session.phase);
   }
 
-  start(kind: "microphone" | "sample", options: MeetingOptions): void {
+  start(kind: "microphone" | "sample", options: MeetingOptions, channels: Channels = 1): void {
     if (!this.isRunning) {
-      this.session = new LiveSession(kind, kind === "sample" ? { ...NO_OPTIONS, ...SAMPLE } : options);
+      const wishes = kind === "sample" ? { ...NO_OPTIONS, ...SAMPLE } : options;
+      this.session = new LiveSession(kind, wishes, null, channels);
       void this.session.begin();
     }
     goTo("#/live");
+  }
+
+  /** The computer's sound could not be had: the same meeting without it. */
+  startAlone(): void {
+    if (this.session !== null) this.start("microphone", this.session.options);
   }
 
   /** Go on with the meeting that this tab recorded before it was reloaded. */

@@ -1,5 +1,7 @@
 // What a reload must not forget: which meeting this tab records. Nothing that was said is kept here.
 
+import type { Channels } from "../audio/source";
+
 const KEY = "meeting-assistant.recording";
 
 export interface Remembered {
@@ -8,6 +10,7 @@ export interface Remembered {
   title: string;
   /** Of the sound that is kept for it. */
   sampleRate: number;
+  channels: Channels;
 }
 
 export function remember(recording: Remembered): void {
@@ -20,7 +23,9 @@ export function remember(recording: Remembered): void {
 
 export function recall(): Remembered | null {
   try {
-    return JSON.parse(sessionStorage.getItem(KEY) ?? "null") as Remembered | null;
+    const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "null") as Partial<Remembered> | null;
+    // A page from before there were two channels knew one.
+    return kept === null ? null : ({ channels: 1, ...kept } as Remembered);
   } catch {
     return null;
   }

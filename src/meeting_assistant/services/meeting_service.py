@@ -34,6 +34,8 @@ class MeetingDocument:
     meeting: Meeting
     transcript: Transcript
     minutes: Minutes | None
+    last_seq: int
+    """Number of the newest event that is in it."""
 
 
 class MeetingService:
@@ -64,9 +66,11 @@ class MeetingService:
 
     async def read(self, meeting_id: str) -> MeetingDocument:
         """Raises NotFoundError."""
+        # First: what is told after it may be in the rest already, and can be told again.
+        last_seq = await self.store.last_seq(meeting_id)
         meeting = await self.store.get(meeting_id)
         return MeetingDocument(
-            meeting, await self.store.transcript(meeting_id), await self.store.minutes(meeting_id)
+            meeting, await self.store.transcript(meeting_id), await self.store.minutes(meeting_id), last_seq
         )
 
     async def rename(self, meeting_id: str, title: str) -> Meeting:

@@ -25,6 +25,7 @@ from meeting_assistant.domain.ports import (
 from meeting_assistant.domain.transcript import PROVISIONAL, Transcript, Utterance
 from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.meeting_channel import Channels
+from meeting_assistant.services.minutes_editor import REWRITE
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,17 @@ class Speakers:
 
         async def store() -> list[StoredEvent]:
             return [await self._store.merge_speakers(meeting_id, label, into)]
+
+        await self._publish(meeting_id, store)
+
+    async def split(self, meeting_id: str, utterance: int, word: int) -> None:
+        """Two people are in one utterance: cut it before that word, counted from 0.
+
+        Raises NotFoundError, InputError; ConflictError while the meeting is not over or its minutes are being written.
+        """
+
+        async def store() -> list[StoredEvent]:
+            return await self._store.cut_utterance(meeting_id, utterance, word, not_during=REWRITE)
 
         await self._publish(meeting_id, store)
 
@@ -137,6 +149,14 @@ class Speakers:
                 f"Nobody in this meeting is called {label}.", "Use a label of the transcript."
             )
         total, spoken_ms = await self._hear(meeting, spoken, channel=0 if label == YOU else 1)
+        could_ms = sum(utterance.end_ms - utterance.start_ms for utterance in spoken)
+        if self._diarization.name == "off" or (spoken_ms == 0 and could_ms >= MIN_PROFILE_MS):
+            # Enough was said, and there is no engine that makes a voice of it.
+            raise ConflictError(
+                "Voices are not told apart by this server, so none can be known again.",
+                "Choose a DIARIZATION_ENGINE that works here; /health says what is missing for the one in use.",
+                code="no_voices",
+            )
         if spoken_ms < MIN_PROFILE_MS:
             raise ConflictError(
                 "Too little of this voice was recorded to know it again.",

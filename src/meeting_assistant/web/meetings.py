@@ -41,9 +41,13 @@ class MeetingList(BaseModel):
 class MeetingDocument(BaseModel):
     """Everything that there is to read of a meeting."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     meeting: Meeting
     transcript: Transcript
     minutes: Minutes | None
+    last_seq: int
+    """Number of the newest event that is in it: who watches from here on misses nothing."""
 
 
 class TitleChange(BaseModel):
@@ -124,7 +128,12 @@ async def upload(
 async def read_meeting(context: Context, meeting_id: ReadableMeeting) -> MeetingDocument:
     """Record, transcript and minutes."""
     document = await context.meetings.read(meeting_id)
-    return MeetingDocument(meeting=document.meeting, transcript=document.transcript, minutes=document.minutes)
+    return MeetingDocument(
+        meeting=document.meeting,
+        transcript=document.transcript,
+        minutes=document.minutes,
+        last_seq=document.last_seq,
+    )
 
 
 @router.patch("/{meeting_id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from meeting_assistant.domain.ports import VoiceProfile
@@ -14,6 +14,10 @@ from meeting_assistant.web.auth import Context, OwnMeeting, Reader, Recorder
 router = APIRouter(prefix="/api", tags=["speakers"])
 
 Label = Annotated[str, Field(min_length=1, max_length=16)]
+
+
+MAX_WORDS = 100_000
+"""More than anybody says in one breath; larger numbers are none for a database."""
 
 
 class _Body(BaseModel):
@@ -41,6 +45,13 @@ class Assignment(_Body):
     """A label of the meeting; `new` for somebody else; null for unknown."""
     name: str | None = Field(default=None, max_length=100)
     """Of a new speaker."""
+
+
+class Cut(_Body):
+    """Where somebody else begins to speak."""
+
+    word: int = Field(ge=1, le=MAX_WORDS)
+    """The first word of the second part, counted from 0."""
 
 
 class VoiceToRemember(_Body):
@@ -85,6 +96,15 @@ async def merge_speakers(context: Context, meeting_id: OwnMeeting, label: str, m
 async def assign_utterances(context: Context, meeting_id: OwnMeeting, assignment: Assignment) -> Transcript:
     """Say who said some utterances; engines leave them alone from then on. With `new`, a speaker is split in two."""
     await context.speakers.assign(meeting_id, assignment.utterances, assignment.speaker, name=assignment.name)
+    return (await context.meetings.read(meeting_id)).transcript
+
+
+@router.post("/meetings/{meeting_id}/utterances/{utterance}/split")
+async def split_utterance(
+    context: Context, meeting_id: OwnMeeting, utterance: Annotated[int, Path(ge=0, le=MAX_WORDS)], cut: Cut
+) -> Transcript:
+    """Cut one utterance of a finished meeting in two; what the minutes quote moves to the part that says it."""
+    await context.speakers.split(meeting_id, utterance, cut.word)
     return (await context.meetings.read(meeting_id)).transcript
 
 

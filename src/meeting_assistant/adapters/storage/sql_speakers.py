@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -14,6 +14,7 @@ from meeting_assistant.adapters.storage.models import (
     MeetingRow,
     MinutesRow,
     SpeakerRow,
+    StepRow,
     UtteranceRow,
     WordRow,
 )
@@ -22,8 +23,10 @@ from meeting_assistant.adapters.storage.search_schema import index_utterance
 from meeting_assistant.adapters.storage.sql_rows import number, row_in, transcript_in
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
 from meeting_assistant.domain.events import SpeakersChanged, UtteranceFinished, UtteranceSpeaker
-from meeting_assistant.domain.minutes import named, speaker_mark
+from meeting_assistant.domain.meeting import MeetingState
+from meeting_assistant.domain.minutes import Evidence, named, speaker_mark
 from meeting_assistant.domain.ports import StoredEvent
+from meeting_assistant.domain.splitting import cut, move_quote
 from meeting_assistant.domain.transcript import PERSON_PREFIX, PROVISIONAL, Utterance
 
 
@@ -145,6 +148,34 @@ class SqlSpeakers:
                 if one.utterance in utterances and not one.overlap
             ]
 
+    @runs_to_its_end
+    async def cut_utterance(
+        self, meeting_id: str, utterance: int, word: int, *, not_during: str
+    ) -> list[StoredEvent]:
+        """The step is looked up in the same transaction: who begins it later reads the parts."""
+        async with self._database.writing() as session:
+            row = await row_in(session, meeting_id)
+            step = await session.get(StepRow, (meeting_id, not_during))
+            if not MeetingState(row.state).is_over or (step is not None and not step.is_done):
+                raise ConflictError(
+                    "An utterance is cut when the meeting is over and its minutes are written.",
+                    "Wait until they are there, then try again.",
+                )
+            said = {u.utterance: u for u in (await transcript_in(session, meeting_id)).utterances}
+            if utterance not in said:
+                raise NotFoundError(
+                    "There is no such utterance in this meeting.",
+                    "Read its transcript again for its numbers.",
+                )
+            parts = cut(said[utterance], word, new_id=max(said) + 1)
+            stored = [await put_utterance(session, row, part, {}) for part in parts]
+
+            def move(evidence: Evidence) -> list[Evidence]:
+                return move_quote(evidence, said[utterance], *parts)
+
+            await _rewrite_items(session, meeting_id, lambda document: _with_quotes(document, move))
+            return stored
+
 
 async def joined_labels(session: AsyncSession, meeting_id: str) -> dict[str, str]:
     """Labels that people joined with another one."""
@@ -254,6 +285,20 @@ async def _rewrite_items(session: AsyncSession, meeting_id: str, change: Any) ->
     notes = (EventRow.meeting_id == meeting_id) & (EventRow.type == "notes")
     for event in await session.scalars(select(EventRow).where(notes)):
         event.payload = change(event.payload)
+
+
+def _with_quotes(document: Any, move: Callable[[Evidence], list[Evidence]]) -> Any:
+    """With evidence that cites the part in which it stands."""
+    if isinstance(document, list):
+        return [_with_quotes(one, move) for one in document]
+    if not isinstance(document, dict):
+        return document
+    changed = {key: _with_quotes(value, move) for key, value in document.items()}
+    if "evidence" in changed:
+        evidence = [Evidence.model_validate(one) for one in changed["evidence"]]
+        moved = [part for one in evidence for part in move(one)]
+        changed["evidence"] = [part.model_dump() for part in moved]
+    return changed
 
 
 def _with_labels(document: Any, labels: Mapping[str, str | None]) -> Any:

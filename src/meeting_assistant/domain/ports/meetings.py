@@ -221,6 +221,18 @@ class MeetingStore(Protocol):
         """
         ...
 
+    async def cut_utterance(
+        self, meeting_id: str, utterance: int, word: int, *, not_during: str
+    ) -> list[StoredEvent]:
+        """Cut an utterance of a meeting that is over in two, before that word (from 0): the first part keeps the id
+        with a higher `rev`. Quotes in all minutes and notes move to the part that holds them. Numbers a `transcript`
+        event for each part, in one transaction.
+
+        Raises ConflictError while the meeting is not over or the step `not_during` is open; NotFoundError, InputError
+        when there is no such utterance or place.
+        """
+        ...
+
     async def merge_speakers(self, meeting_id: str, label: str, into: str) -> StoredEvent:
         """One label in the place of another: in the transcript, in all minutes and notes, and for what is still to
         come. Numbers a `speakers` event. Raises NotFoundError when one of them does not occur.

@@ -1,0 +1,171 @@
+"""Who said it, put right on the page: an utterance cut, several lines at once, voices, and what others change."""
+
+from __future__ import annotations
+
+import re
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from meeting_assistant.adapters.audio.trusted import read_pcm
+from meeting_assistant.demo import demo_audio_path
+from meeting_assistant.domain.minutes import Evidence, Item, Minutes
+from meeting_assistant.testing.seed import Held, seed
+from meeting_assistant.testing.server import ServerProcess
+
+OpenBrowser = Callable[..., BrowserContext]
+LINES = (
+    ("S1", "Let us begin with the fair."),
+    ("S1", "Who takes the brochures? I will bring them on Friday."),
+    ("S2", "The booth costs four thousand euros."),
+    ("S2", "Then we rent the small booth."),
+)
+QUOTE = "I will bring them on Friday."
+MINUTES = Minutes(
+    decisions=[
+        Item(id="d1", text="{S1} brings the brochures.", evidence=[Evidence(utterance=2, quote=QUOTE)])
+    ]
+)
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
+    (meeting_id,) = seed(tmp_path / "data", Held(LINES, title="Fair", minutes=MINUTES))
+    with ServerProcess(tmp_path / "data") as server:
+        yield server, meeting_id
+
+
+@pytest.fixture
+def page(held: tuple[ServerProcess, str], open_browser: OpenBrowser) -> Page:
+    server, meeting_id = held
+    page = open_browser().new_page()
+    page.goto(f"{server.url}/#/meetings/{meeting_id}")
+    expect(page.get_by_test_id("utterance")).to_have_count(4)
+    return page
+
+
+def test_an_utterance_is_cut_with_the_keyboard_and_the_rest_given_to_somebody_else(
+    held: tuple[ServerProcess, str], page: Page
+) -> None:
+    server, meeting_id = held
+    said = page.get_by_test_id("utterance")
+    said.nth(1).get_by_test_id("cut").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("cut-word").first).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("button", name="Cut before “I”")).to_be_focused()
+    page.keyboard.press("Enter")
+    # Who said the rest is asked at once.
+    page.get_by_test_id("who-name").fill("Ben")
+    page.get_by_test_id("who-save").click()
+
+    expect(said).to_have_count(5)
+    expect(said.nth(1).locator("p")).to_have_text("Who takes the brochures?")
+    expect(said.nth(2)).to_contain_text("Ben")
+    expect(said.nth(2).locator("p")).to_have_text(QUOTE)
+    # The minutes say so as well, and lead to the part that says it.
+    decision = page.get_by_test_id("decision")
+    expect(decision).to_contain_text("Ben brings the brochures.")
+    decision.get_by_title("Show where it was said").click()
+    expect(said.nth(2)).to_have_class(re.compile("marked"))
+    page.reload()
+    expect(said.nth(2)).to_contain_text("Ben")
+    text = httpx.get(f"{server.url}/api/meetings/{meeting_id}/export?format=txt").text
+    assert re.search(r"Ben\b.*\n?.*I will bring them on Friday\.", text), text
+
+
+def test_cutting_can_be_given_up(page: Page) -> None:
+    said = page.get_by_test_id("utterance")
+    said.nth(1).hover()
+    said.nth(1).get_by_test_id("cut").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("cut-word")).to_have_count(0)
+    expect(said).to_have_count(4)
+
+
+def test_several_lines_are_given_to_one_person_at_once(page: Page) -> None:
+    said = page.get_by_test_id("utterance")
+    page.get_by_test_id("choose-several").click()
+    page.get_by_test_id("choose").nth(1).check()
+    page.get_by_test_id("choose").nth(3).click(modifiers=["Shift"])
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(3)
+    page.get_by_test_id("choose").nth(2).uncheck()
+    page.get_by_test_id("who-chosen").click()
+    page.get_by_test_id("who-name").fill("Cleo")
+    page.get_by_test_id("who-save").click()
+    expect(said.nth(1)).to_contain_text("Cleo")
+    expect(said.nth(3)).to_contain_text("Cleo")
+    expect(said.nth(2)).to_contain_text("Speaker 2")
+    expect(page.get_by_test_id("choose")).to_have_count(0)
+
+
+def test_what_is_found_out_after_the_end_appears_without_a_reload(
+    held: tuple[ServerProcess, str], page: Page
+) -> None:
+    server, meeting_id = held
+    address = f"{server.url}/api/meetings/{meeting_id}"
+    labels = {"utterances": [3, 4], "speaker": "S1"}
+    httpx.post(f"{address}/speakers", json=labels).raise_for_status()
+    expect(page.get_by_text("Speaker 2")).to_have_count(0)
+    httpx.patch(f"{address}/speakers/S1", json={"name": "Zoë"}).raise_for_status()
+    expect(page.get_by_test_id("decision")).to_contain_text("Zoë brings the brochures.")
+    httpx.post(f"{address}/utterances/2/split", json={"word": 4}).raise_for_status()
+    expect(page.get_by_test_id("utterance")).to_have_count(5)
+    httpx.post(f"{address}/minutes", json={"template": "standup"}).raise_for_status()
+    expect(page.get_by_test_id("rewrite")).to_be_enabled(timeout=20_000)
+    # Written anew from what was really said, not as they were seeded.
+    expect(page.get_by_test_id("summary-item").first).to_be_visible(timeout=20_000)
+
+
+def test_questions_are_answered_with_the_names_and_lines_of_today(held: tuple[ServerProcess, str]) -> None:
+    server, meeting_id = held
+    address = f"{server.url}/api/meetings/{meeting_id}"
+
+    def cited(question: str) -> tuple[int, str]:
+        answer = httpx.post(f"{server.url}/api/ask", json={"question": question}, timeout=30).json()
+        first = answer["sentences"][0]["citations"][0]
+        return first["utterance"], first["speaker"]
+
+    assert cited("What does the booth cost?") == (3, "Speaker 2")
+    httpx.patch(f"{address}/speakers/S2", json={"name": "Ben"}).raise_for_status()
+    assert cited("What does the booth cost?") == (3, "Ben")
+    httpx.post(f"{address}/utterances/2/split", json={"word": 4}).raise_for_status()
+    assignment = {"utterances": [5], "speaker": "new", "name": "Cleo"}
+    httpx.post(f"{address}/speakers", json=assignment).raise_for_status()
+    assert cited("What will be brought on Friday?") == (5, "Cleo")
+
+
+def test_a_voice_is_remembered_and_forgotten_on_the_page(
+    page_server: ServerProcess, open_browser: OpenBrowser, tmp_path: Path
+) -> None:
+    recording = tmp_path / "talk.wav"
+    with wave.open(str(recording), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(read_pcm(demo_audio_path())[: 32_000 * 45])
+    page = open_browser().new_page()
+    page.goto(page_server.url)
+    page.get_by_test_id("upload-input").set_input_files(recording)
+    expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
+
+    def ask_who() -> None:
+        first = page.get_by_test_id("utterance").first
+        first.hover()
+        first.get_by_test_id("who").click()
+
+    ask_who()
+    page.get_by_test_id("who-voice").check()
+    page.get_by_test_id("voice-name").fill("Maya")
+    page.get_by_test_id("who-save").click()
+    expect(page.get_by_test_id("who-save")).to_have_count(0, timeout=20_000)
+    assert [voice["name"] for voice in page_server.get("/api/voices")["voices"]] == ["Maya"]
+
+    ask_who()
+    page.get_by_text("Voices that are known again").click()
+    page.get_by_test_id("forget-voice").click()
+    expect(page.get_by_test_id("forget-voice")).to_have_count(0)
+    assert page_server.get("/api/voices")["voices"] == []
