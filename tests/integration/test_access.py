@@ -97,7 +97,14 @@ def test_a_foreign_meeting_looks_like_none_on_every_route(
     with as_(BEN, guarded) as ben, as_(ANA, guarded) as ana:
         for path, method in routes:
             for nothing in (meeting_of_ana, "01890000-0000-7000-8000-000000000000"):
-                parts = {"label": "S1", "share_id": "x", "version": 1, "item_id": "d1", "delivery_id": "x"}
+                parts = {
+                    "label": "S1",
+                    "share_id": "x",
+                    "version": 1,
+                    "item_id": "d1",
+                    "delivery_id": "x",
+                    "utterance": 1,
+                }
                 address = path.format(meeting_id=nothing, **parts)
                 answers = [
                     ben.request(method, address, json=body, params={"version": 1}) for body in _bodies(method)
@@ -123,6 +130,7 @@ def _bodies(method: str) -> Sequence[dict[str, Any] | None]:
         {"kind": "risks", "text": "x"},
         {"names": None},
         {"into": "S1"},
+        {"word": 1},
         {"utterances": [1], "speaker": None},
         {"speaker": "S1", "name": "Mallory"},
     ]
