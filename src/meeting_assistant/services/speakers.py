@@ -149,14 +149,6 @@ class Speakers:
                 f"Nobody in this meeting is called {label}.", "Use a label of the transcript."
             )
         total, spoken_ms = await self._hear(meeting, spoken, channel=0 if label == YOU else 1)
-        could_ms = sum(utterance.end_ms - utterance.start_ms for utterance in spoken)
-        if self._diarization.name == "off" or (spoken_ms == 0 and could_ms >= MIN_PROFILE_MS):
-            # Enough was said, and there is no engine that makes a voice of it.
-            raise ConflictError(
-                "Voices are not told apart by this server, so none can be known again.",
-                "Choose a DIARIZATION_ENGINE that works here; /health says what is missing for the one in use.",
-                code="no_voices",
-            )
         if spoken_ms < MIN_PROFILE_MS:
             raise ConflictError(
                 "Too little of this voice was recorded to know it again.",
