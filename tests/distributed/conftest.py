@@ -13,15 +13,16 @@ GATEWAYS, WORKERS = 2, 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With PostgreSQL those run that have to do with what is stored; all of them in `make chaos`."""
+    """With PostgreSQL those run that have to do with what is stored, and long ones not at all; all of them in
+    `make chaos`."""
     if "CHAOS_CYCLES" not in os.environ:
-        items[:] = [
-            item
-            for item in items
-            if "[postgresql]" not in item.nodeid
-            or "distributed/" not in item.nodeid
-            or item.get_closest_marker("storage")
-        ]
+        items[:] = [item for item in items if "distributed/" not in item.nodeid or _is_short(item)]
+
+
+def _is_short(item: pytest.Item) -> bool:
+    if item.get_closest_marker("long"):
+        return False
+    return "[postgresql]" not in item.nodeid or item.get_closest_marker("storage") is not None
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

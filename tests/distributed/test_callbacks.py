@@ -23,7 +23,7 @@ SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NOWHERE = "http://127.0.0.1:9"
 POST, SOCKET, LOST = range(3)
 """The gateways."""
-NUMBERS = [3, 14, 15, 92]
+NUMBERS = [3, 14, 15]
 EVENT = json.dumps(asdict(FleetEvent("no-such-meeting", "attempt", 1, "hello", {}))).encode()
 
 
@@ -63,6 +63,7 @@ async def test_a_gateway_that_cannot_be_reached_at_its_address_finds_the_results
     assert has_inbox(fleet, LOST)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gateway", [POST, SOCKET], ids=["post", "websocket"])
 async def test_a_worker_that_is_killed_is_followed_by_another(fleet: Fleet, gateway: int) -> None:
     meeting = asyncio.create_task(fleet.hold(gateway, NUMBERS))

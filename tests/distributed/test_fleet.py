@@ -18,19 +18,17 @@ from meeting_assistant.services.wav import wav_header
 from meeting_assistant.testing.fleet import Fleet, check
 from meeting_assistant.testing.hearing import NumberEngine, spoken
 
-ITEMS = 4
-MIDDLE_S = 4.0
+ITEMS = 3
+MIDDLE_S = 3.0
 """In the middle of a meeting of so many items."""
 JOBS = "meeting-assistant:jobs.live"
 
 
-@pytest.mark.storage
 async def test_twenty_meetings_over_two_gateways_and_three_workers(fleet: Fleet) -> None:
     for numbers, meeting in await fleet.hold_many(20, ITEMS):
         check(numbers, await meeting)
 
 
-@pytest.mark.storage
 async def test_a_worker_that_is_killed_is_followed_by_another(fleet: Fleet) -> None:
     meetings = await fleet.hold_many(6, ITEMS)
     await asyncio.sleep(MIDDLE_S)

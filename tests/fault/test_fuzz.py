@@ -103,7 +103,7 @@ async def attack(port: int, seed: int) -> None:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.short(300)
+@pytest.mark.short(150)
 def test_frames_that_are_no_frames_disturb_nobody(
     target: ServerProcess, campaign: Campaign, hello: bytes
 ) -> None:
@@ -253,7 +253,7 @@ SHORT = 20
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.short(6)
+@pytest.mark.short(3)
 def test_no_request_of_the_interface_makes_the_server_fail(target: ServerProcess, campaign: Campaign) -> None:
     pytest.importorskip("schemathesis")
     command = [
@@ -328,7 +328,7 @@ def mutated(raw: bytes, dice: random.Random) -> bytes:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.short(16)
+@pytest.mark.short(8)
 def test_damaged_files_give_sound_or_a_sentence(
     tmp_path: Path, campaign: Campaign, ffmpeg: str, hello: bytes
 ) -> None:

@@ -168,7 +168,7 @@ class LiveMeeting(RuleBasedStateMachine):
             socket.close()
 
 
-@pytest.mark.short(12)
+@pytest.mark.short(8)
 def test_the_server_does_what_the_model_says(server: ServerProcess, campaign: Campaign) -> None:
     class Counted(LiveMeeting):
         def teardown(self) -> None:
