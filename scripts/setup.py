@@ -47,7 +47,7 @@ UNPACKED_TOOLS = {
 """Program to its Debian package, its place in it, and the tests that need it. Only the program is taken out of the
 package: installing it would start a server."""
 LOCKS = {
-    "requirements.txt": ["pyproject.toml"],
+    "requirements.txt": ["pyproject.toml", "-c", "requirements-limits.txt"],
     "requirements-dev.txt": ["pyproject.toml", "--extra", "dev", "-c", "requirements.txt"],
     "requirements-build.txt": ["--group", "pyproject.toml:build", "-c", "requirements-dev.txt"],
     "requirements-node.txt": ["--group", "pyproject.toml:node"],
