@@ -5,6 +5,8 @@ import type { Session } from "../api/types";
 
 class Access {
   private session = $state.raw<Session | null>(null);
+  /** Counts questions: an answer that was overtaken by a sign-in or a later question says nothing any more. */
+  private asked = 0;
 
   constructor() {
     onUnauthenticated.listener = () => void this.refresh();
@@ -45,7 +47,9 @@ class Access {
   }
 
   async enter(token: string): Promise<void> {
-    this.session = await signIn(token);
+    const session = await signIn(token);
+    this.asked += 1;
+    this.session = session;
   }
 
   async leave(): Promise<void> {
@@ -54,8 +58,10 @@ class Access {
   }
 
   async refresh(): Promise<void> {
+    const mine = ++this.asked;
     try {
-      this.session = await getSession();
+      const session = await getSession();
+      if (mine === this.asked) this.session = session;
     } catch {
       // Without an answer the pages say for themselves that the server is gone.
       this.session ??= { access: "open", is_signed_in: true, owner: "", scopes: ["record", "read"], shared: [] };
