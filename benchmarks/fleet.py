@@ -22,7 +22,8 @@ from signal import SIGKILL
 from typing import Any
 
 from fleet_simulation import Costs, Scenario, Simulation, fitted, slots_that_keep_pace
-from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink, RedisWorkerLink
+from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
+from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import FleetEvent
 from meeting_assistant.testing.fleet import LEASE_S, Fleet, RedisProcess, check

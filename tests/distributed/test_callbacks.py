@@ -105,6 +105,14 @@ def test_what_nobody_of_the_fleet_signed_is_refused(
         assert http.post("/api/fleet/events", content=EVENT, headers=signed(EVENT)).status_code == 204
 
 
+async def test_a_socket_on_which_nobody_speaks_is_closed(fleet: Fleet) -> None:
+    async with connect(f"{fleet.gateways[SOCKET].ws_url}/ws/fleet", proxy=None) as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+
+
 async def test_a_socket_on_which_somebody_else_speaks_is_closed(fleet: Fleet) -> None:
     for message in (
         "hello",

@@ -15,7 +15,8 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client import REGISTRY
 
-from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink, RedisWorkerLink
+from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
+from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain import jobs
 from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference
 from meeting_assistant.domain.ports import WorkerState

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink, RedisWorkerLink
+from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
+from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import FleetEvent, SoundPiece
 from meeting_assistant.testing.fleet import RedisProcess
@@ -29,6 +30,20 @@ async def links(redis_server: str, tmp_path: Path) -> AsyncIterator[Links]:
     await gateway.close()
     await worker.close()
     carrier.close()
+
+
+async def test_what_nobody_can_read_in_an_inbox_keeps_nothing_else_from_being_heard(links: Links) -> None:
+    gateway, worker = links
+    events = gateway.events()
+    reading = asyncio.ensure_future(anext(events))
+    told = FleetEvent("meeting", "attempt", 1, "hello", {})
+    async with asyncio.timeout(10):
+        while not reading.done():
+            for junk in ({"event": "no JSON"}, {"event": '{"of": "another version"}'}, {"something": "else"}):
+                await worker.client.xadd("meeting-assistant:inbox:gateway", junk)  # type: ignore[arg-type]
+            await worker.tell(JOB, told)
+            await asyncio.wait({reading}, timeout=0.1)
+    assert await reading == told
 
 
 @pytest.mark.parametrize("what", ["feed", "tell", "hear"])

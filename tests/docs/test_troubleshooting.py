@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet
 
 from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
 from meeting_assistant.adapters.audio.trusted import read_pcm
-from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink
+from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
 from meeting_assistant.bootstrap.language_models import build_llm_service

@@ -42,7 +42,7 @@ def build_remote_sessions(
     settings: Settings, info: EngineInfo, on_engines: Callable[[dict[str, str]], None]
 ) -> RemoteSessions:
     """A gateway's side. Raises ConfigurationError."""
-    from meeting_assistant.adapters.jobs.redis_fleet import RedisGatewayLink
+    from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 
     name = machine_name(settings)
     return RemoteSessions(
@@ -91,7 +91,7 @@ class WorkerParts:
 
 def build_worker(settings: Settings) -> WorkerParts:
     """Raises ConfigurationError."""
-    from meeting_assistant.adapters.jobs.redis_fleet import RedisWorkerLink
+    from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
     from meeting_assistant.adapters.vad.silero import SileroVad
 
     engine, reason = choose_engine(settings)

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from meeting_assistant.adapters.jobs.redis_fleet import RedisWorkerLink
+from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.bootstrap.fleet import build_callbacks, redis_url
 from meeting_assistant.bootstrap.traces import traced
 from meeting_assistant.config import load_settings

@@ -4,6 +4,7 @@ Nobody is asked for a token here: each message is signed with a secret that only
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from meeting_assistant.web.context import FleetEntrance, context_of
 from meeting_assistant.web.errors import CLOSE_POLICY
 
 router = APIRouter()
+
+FIRST_MESSAGE_SECONDS = 10.0
 
 _EVENT: TypeAdapter[FleetEvent] = TypeAdapter(FleetEvent)
 
@@ -55,13 +58,17 @@ async def take_events(socket: WebSocket) -> None:
         await socket.close(CLOSE_POLICY)
         return
     await socket.accept()
+    # A stranger may not keep a connection for nothing; a worker that signed once may have nothing to tell for long.
+    patience_s: float | None = FIRST_MESSAGE_SECONDS
     try:
         while True:
-            signed = SignedEvent.model_validate_json(await socket.receive_text())
+            async with asyncio.timeout(patience_s):
+                signed = SignedEvent.model_validate_json(await socket.receive_text())
             content = signed.event.encode()
             entrance.hear(_checked(entrance, signed.id, signed.timestamp, content, signed.signature))
+            patience_s = None
             await socket.send_text("{}")
-    except (ValidationError, InputError, UnauthenticatedError):
+    except (ValidationError, InputError, UnauthenticatedError, TimeoutError):
         await socket.close(CLOSE_POLICY)
     except (WebSocketDisconnect, RuntimeError, KeyError):
         return  # gone, or something that is no text

@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from meeting_assistant.adapters.jobs.redis_fleet import PREFIX, RETRY_SECONDS, carried
+from meeting_assistant.adapters.jobs.redis_link import PREFIX, RETRY_SECONDS, carried
 from meeting_assistant.domain.errors import CarrierError
 
 _CHANNEL = f"{PREFIX}watch:"
