@@ -137,8 +137,19 @@ def real_cases(folder: Path) -> Iterator[Case]:
         reference = json.loads((path.parent / "reference.json").read_text())
         queries = (reference.get("qmsum") or reference).get("general_query_list", [])
         summary = next((q["answer"] for q in queries if "summarize" in q["query"].lower()), None)
-        lines = [(str(u["speaker"]), u["text"]) for u in json.loads(path.read_text())]
+        lines = [(str(u["speaker"]), spoken_text(u["text"])) for u in json.loads(path.read_text())]
         yield Case(path.parent.name, transcript_of(lines), (), summary=summary)
+
+
+def spoken_text(text: str) -> str:
+    """What was said, without the marks of whoever wrote it down: `{vocalsound}`, `@ @`, `L_C_D_`, ` ,`.
+
+    Those of the ICSI and AMI corpora, which QMSum's own scripts take out as well.
+    """
+    text = re.sub(r"\{[^{}]*\}?|[{}@]", " ", text)
+    text = re.sub(r"\b(?:[A-Za-z]_)+", lambda m: m.group().replace("_", ""), text)
+    text = re.sub(r" +([,.?!;:'])", r"\1", text)
+    return " ".join(re.sub(r" - ", "-", text).split())
 
 
 def real_figures(writer: EmbeddedWriter, cases: Sequence[Case]) -> dict[str, Any]:

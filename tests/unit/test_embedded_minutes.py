@@ -285,6 +285,36 @@ def test_greetings_and_thanks_do_not_fill_the_summary() -> None:
     assert {item.evidence[0].utterance for item in minutes.summary} <= {2, 3}
 
 
+def long_talk(language: str = "en") -> Minutes:
+    """Things that come back, in more than a thousand words."""
+    said = (
+        "The coffee machine in the north wing leaks every morning when we fill it.",
+        "For the coffee machine and for the wireless printer we have one contract.",
+        "Nobody can print today because the wireless printer lost its network again.",
+        "The parking garage stays closed until the new gate has been tested.",
+    )
+    return minutes_of(*[f"S{n % 2 + 1} {said[n % 4]}" for n in range(100)], language=language)
+
+
+def test_a_long_meeting_opens_with_what_it_was_about_and_quotes_each_topic() -> None:
+    opening, *others = long_talk().summary
+    assert opening.id == "s1"
+    assert opening.text.startswith("The meeting was about ")
+    topics = (
+        opening.text.removeprefix("The meeting was about ").rstrip(".").replace(" and ", ", ").split(", ")
+    )
+    assert {"coffee machine", "wireless printer"} <= set(topics)
+    quoted = " ".join(evidence.quote for evidence in opening.evidence)
+    assert [topic for topic in topics if topic not in quoted] == []
+    assert others
+
+
+def test_a_short_meeting_and_one_in_another_language_open_with_what_was_said() -> None:
+    short = minutes_of(*["S1 The coffee machine leaks.", "S2 A coffee machine and a printer leak."] * 3)
+    for minutes in (short, long_talk("de")):
+        assert not minutes.summary[0].text.startswith("The meeting")
+
+
 # --- what holds for any words
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from meeting_assistant.adapters.llm.embedded.language import Language
-from meeting_assistant.adapters.llm.embedded.quotes import capitalise
 from meeting_assistant.adapters.llm.embedded.sentences import Sentence
 
 _LONGEST = 3
@@ -29,23 +29,43 @@ _TIME_AND_TALK = frozenset(
 """Words that name no topic on their own."""
 
 
-def find_topics(sentences: Sequence[Sentence], language: Language) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A phrase, and where it was said first: tokens `[first, end)` of a sentence."""
+
+    words: str
+    sentence: Sentence
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    term: str
+    spelling: str
+    at: int
+    """Its token in the sentence."""
+
+
+def find_topics(sentences: Sequence[Sentence], language: Language) -> list[Topic]:
     """At most five phrases, the weightiest first; none when nothing is said twice."""
     count: Counter[tuple[str, ...]] = Counter()
     spelling: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    place: dict[tuple[str, ...], tuple[Sentence, int, int]] = {}
     frequency: Counter[str] = Counter()
     degree: Counter[str] = Counter()
     for sentence in sentences:
         for run in _runs(sentence, language):
-            for term, _ in run:
-                frequency[term] += 1
-                degree[term] += min(len(run), _LONGEST)
+            for word in run:
+                frequency[word.term] += 1
+                degree[word.term] += min(len(run), _LONGEST)
             for length in range(1, min(_LONGEST, len(run)) + 1):
                 for at in range(len(run) - length + 1):
                     part = run[at : at + length]
-                    key = tuple(term for term, _ in part)
+                    key = tuple(word.term for word in part)
                     count[key] += 1
-                    spelling[key][" ".join(word for _, word in part)] += 1
+                    spelling[key][" ".join(word.spelling for word in part)] += 1
+                    place.setdefault(key, (sentence, part[0].at, part[-1].at + 1))
     is_long = sum(len(s.tokens) for s in sentences) > _LONG_MEETING
     weight = {
         key: said * sum(degree[t] / frequency[t] for t in key) * (1.0 if len(key) > 1 else 0.5)
@@ -58,11 +78,11 @@ def find_topics(sentences: Sequence[Sentence], language: Language) -> list[str]:
             chosen.append(key)
         if len(chosen) == _MOST:
             break
-    return [capitalise(min(spelling[key].items(), key=lambda s: (-s[1], s[0]))[0]) for key in chosen]
+    return [Topic(min(spelling[key].items(), key=lambda s: (-s[1], s[0]))[0], *place[key]) for key in chosen]
 
 
-def _runs(sentence: Sentence, language: Language) -> list[list[tuple[str, str]]]:
-    runs: list[list[tuple[str, str]]] = [[]]
+def _runs(sentence: Sentence, language: Language) -> list[list[_Word]]:
+    runs: list[list[_Word]] = [[]]
     for k, token in enumerate(sentence.tokens):
         terms = language.terms([token.normal])
         is_content = (
@@ -73,12 +93,7 @@ def _runs(sentence: Sentence, language: Language) -> list[list[tuple[str, str]]]
         )
         if is_content:
             word = sentence.word(k)
-            runs[-1].append(
-                (
-                    terms[0],
-                    word.lower() if k == 0 or (not word.isupper() and word.istitle() and k == 0) else word,
-                )
-            )
+            runs[-1].append(_Word(terms[0], word.lower() if k == 0 else word, k))
         if not is_content or token.comma:
             runs.append([])
     return [run for run in runs if run]

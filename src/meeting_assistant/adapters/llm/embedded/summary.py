@@ -1,10 +1,12 @@
-"""The summary: the sentences that carry the meeting, tidied, in order of time."""
+"""The summary: what a long meeting was about, then the sentences that carry it, tidied, in order of time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from meeting_assistant.adapters.llm.embedded.conversation import Conversation, Draft
+from meeting_assistant.adapters.llm.embedded.keyphrases import Topic
 from meeting_assistant.adapters.llm.embedded.language import Language, length_in_words
 from meeting_assistant.adapters.llm.embedded.lexrank import choose_diverse, rank_sentences
 from meeting_assistant.adapters.llm.embedded.quotes import closed, trim, wording
@@ -25,6 +27,20 @@ _WORDS_PER_HOUR = 100.0
 _HOUR = 9000.0
 """Words spoken in an hour (QMSum's mean meeting has 9,400): 160 words of summary, as people write of such meetings."""
 _MOST_WORDS = 300.0
+_LONG_MEETING = 1000
+"""Words: of a shorter one, a few sentences say more than what they have in common."""
+_FEWEST_TOPICS = 3
+
+
+def open_with(talk: Conversation, topics: Sequence[Topic]) -> list[Draft]:
+    """One sentence, in English, that says what a long meeting was about; each topic is quoted where it was said
+    first."""
+    spoken = sum(length_in_words([t.normal for t in s.tokens]) for s in talk.sentences)
+    if spoken < _LONG_MEETING or len(topics) < _FEWEST_TOPICS:
+        return []
+    *most, last = (topic.words for topic in topics)
+    evidence = talk.evidence(*((topic.sentence, topic.first, topic.end) for topic in topics))
+    return [Draft(-1, f"The meeting was about {', '.join(most)} and {last}.", evidence)]
 
 
 def summarise(talk: Conversation, language: Language) -> list[Draft]:

@@ -18,9 +18,10 @@ from meeting_assistant.adapters.llm.embedded.keyphrases import find_topics
 from meeting_assistant.adapters.llm.embedded.language import Language
 from meeting_assistant.adapters.llm.embedded.people import People
 from meeting_assistant.adapters.llm.embedded.questions import find_open_questions, find_risks
+from meeting_assistant.adapters.llm.embedded.quotes import capitalise
 from meeting_assistant.adapters.llm.embedded.requests import find_needs, find_requests
 from meeting_assistant.adapters.llm.embedded.sentences import split_sentences
-from meeting_assistant.adapters.llm.embedded.summary import summarise
+from meeting_assistant.adapters.llm.embedded.summary import open_with, summarise
 from meeting_assistant.domain.minutes import ActionItem, Item, Minutes, Provenance
 from meeting_assistant.domain.ports import MinutesRequest
 
@@ -46,9 +47,11 @@ class EmbeddedWriter:
         talk = Conversation(transcript.utterances, sentences, people, request.meeting_date)
         code = request.language.partition("-")[0].lower()
         language = _language(code)
+        topics = find_topics(sentences, language)
+        opening = open_with(talk, topics) if code == "en" else []
         minutes = Minutes(
-            summary=_items("s", summarise(talk, language)),
-            topics=find_topics(sentences, language),
+            summary=_items("s", [*opening, *summarise(talk, language)]),
+            topics=[capitalise(topic.words) for topic in topics],
             provenance=Provenance(provider=self.name),
         )
         return minutes.model_copy(update=_found_by_rules(talk)) if code == "en" else minutes
