@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,6 +29,12 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}")
 _MAY_HAVE_ARRIVED = frozenset({500, 502, 504})
 WITHOUT_A_TIME_S = 60.0
 """To wait when a limit is named and no time: what GitHub asks for."""
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whom to believe over TLS, also from SSL_CERT_FILE. Shared, for reading the certificates takes long."""
+    return httpx.create_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,9 @@ class HttpTarget:
 
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
-            self._client = httpx.AsyncClient(headers=self._headers, auth=self._auth, timeout=self._timeout)
+            self._client = httpx.AsyncClient(
+                headers=self._headers, auth=self._auth, timeout=self._timeout, verify=_trusted()
+            )
         return self._client
 
     async def _read(self, response: httpx.Response) -> str:

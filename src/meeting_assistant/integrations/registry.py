@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any, Protocol
 
 from meeting_assistant import observability as obs
@@ -48,9 +49,15 @@ class IntegrationClass(Protocol):
         ...
 
 
+@cache
+def _installed() -> EntryPoints:
+    """Found once: it reads a file of every package that is installed."""
+    return entry_points(group=GROUP)
+
+
 def names() -> list[str]:
     """All that there are, ours first."""
-    return [*_OWN, *sorted(point.name for point in entry_points(group=GROUP) if point.name not in _OWN)]
+    return [*_OWN, *sorted(point.name for point in _installed() if point.name not in _OWN)]
 
 
 def class_of(name: str) -> IntegrationClass:
@@ -59,7 +66,7 @@ def class_of(name: str) -> IntegrationClass:
         module, _, kind = _OWN[name].partition(":")
         found: IntegrationClass = getattr(import_module(f"meeting_assistant.integrations.{module}"), kind)
         return found
-    for point in entry_points(group=GROUP):
+    for point in _installed():
         if point.name == name:
             loaded: IntegrationClass = point.load()
             return loaded

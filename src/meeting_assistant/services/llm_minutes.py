@@ -99,6 +99,7 @@ class LlmMinutes:
         total = Change()
         most = len(transcript.utterances)
         halvings = 0
+        judge: Judge | None = None
         while unread := [u for u in transcript.utterances if u.utterance not in draft.read]:
             request, part = self._next_part(assignment, transcript, draft, unread[:most], context, purpose)
             try:
@@ -116,8 +117,9 @@ class LlmMinutes:
                 if error.context_limit is not None:
                     context = min(context, error.context_limit)
                 continue
+            judge = judge or await self._judge(assignment, transcript, draft)
             # Holding items against a long transcript takes seconds: not on the event loop.
-            change = await asyncio.to_thread(self._absorb, reply, assignment, transcript, draft, part)
+            change = await asyncio.to_thread(_absorb, reply, judge, draft, part)
             draft.replies.append(reply)
             draft.read |= {u.utterance: (u.speaker, u.text) for u in part}
             total.items += change.items
@@ -171,20 +173,10 @@ class LlmMinutes:
         )
         return request, part
 
-    def _absorb(
-        self,
-        reply: LlmReply,
-        assignment: Assignment,
-        transcript: Transcript,
-        draft: Draft,
-        part: Sequence[Utterance],
-    ) -> Change:
-        extract = answer_model(draft.template).model_validate_json(reply.text)
-        judge = self._judge(assignment, transcript, draft)
-        return draft.absorb(extract, judge, [utterance.utterance for utterance in part])
-
-    def _judge(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> Judge:
-        return Judge(
+    async def _judge(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> Judge:
+        """Of this transcript. It reads the whole, which takes a second for hours: once for many answers."""
+        return await asyncio.to_thread(
+            Judge,
             transcript,
             assignment.meeting.attendees,
             day=assignment.day,
@@ -197,22 +189,26 @@ class LlmMinutes:
 
     async def join_points(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> None:
         """While a meeting runs: so that its end has not all of its points to join. Raises LlmError."""
+        judge: Judge | None = None
         while len(draft.points) - draft.joined >= POINTS_AT_ONCE:
+            judge = judge or await self._judge(assignment, transcript, draft)
             some = draft.points[draft.joined : draft.joined + POINTS_AT_ONCE]
-            joined = await self._condense(assignment, transcript, draft, some, "notes")
+            joined = await self._condense(assignment, transcript, draft, some, judge, "notes")
             draft.points[draft.joined : draft.joined + POINTS_AT_ONCE] = joined
             draft.joined += len(joined)
 
     async def _summary(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> list[Item]:
         """The points of all parts, joined until they are few; where that fails, some from all over the meeting."""
         points = draft.points
+        judge: Judge | None = None
         while len(points) > MAX_SUMMARY:
+            judge = judge or await self._judge(assignment, transcript, draft)
             try:
                 groups = await self._groups(assignment, transcript, draft, points)
                 shorter = [
                     point
                     for group in groups
-                    for point in await self._condense(assignment, transcript, draft, group, "minutes")
+                    for point in await self._condense(assignment, transcript, draft, group, judge, "minutes")
                 ]
             except LlmError:
                 return _spread(points, MAX_SUMMARY)
@@ -246,6 +242,7 @@ class LlmMinutes:
         transcript: Transcript,
         draft: Draft,
         points: Sequence[Item],
+        judge: Judge,
         purpose: Purpose,
     ) -> list[Item]:
         request = LlmRequest(
@@ -259,7 +256,6 @@ class LlmMinutes:
         )
         reply = await self._ask(request, assignment, Condensed)
         draft.replies.append(reply)
-        judge = self._judge(assignment, transcript, draft)
         told = [judge.point(point) for point in Condensed.model_validate_json(reply.text).summary]
         kept = [point for point in told if point is not None]
         draft.dropped += len(told) - len(kept)
@@ -283,6 +279,11 @@ def problem_of(answer: type[BaseModel], text: str) -> str | None:
         place = ".".join(str(part) for part in first["loc"])
         return f"{place or 'the answer'}: {first['msg']}"
     return None
+
+
+def _absorb(reply: LlmReply, judge: Judge, draft: Draft, part: Sequence[Utterance]) -> Change:
+    extract = answer_model(draft.template).model_validate_json(reply.text)
+    return draft.absorb(extract, judge, [utterance.utterance for utterance in part])
 
 
 def _spread(items: Sequence[Item], most: int) -> list[Item]:

@@ -9,10 +9,12 @@ import asyncio
 import json
 import math
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from functools import cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -42,6 +44,12 @@ _FORMAT_WORDS = re.compile(
 
 
 _INSIDE_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".intranet")
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whom to believe over TLS, also from SSL_CERT_FILE. Shared, for reading the certificates takes long."""
+    return httpx.create_ssl_context()
 
 
 class JsonHttp:
@@ -118,7 +126,10 @@ class JsonHttp:
         if self._client is None:
             # A proxy named in the environment has no business with a server of one's own.
             self._client = httpx.AsyncClient(
-                headers=self._headers, timeout=self._timeout, trust_env=not self._is_inside
+                headers=self._headers,
+                timeout=self._timeout,
+                trust_env=not self._is_inside,
+                verify=_trusted(),
             )
         return self._client
 
@@ -237,8 +248,10 @@ async def _lines(response: httpx.Response, name: str) -> AsyncIterator[str]:
         total += len(piece)
         if total > MAX_ANSWER_BYTES:
             raise _too_much(name)
-        *whole, last = (rest + piece).split(b"\n")
-        rest = bytearray(last)
+        rest += piece
+        if b"\n" not in piece:
+            continue
+        *whole, rest = rest.split(b"\n")
         for line in whole:
             yield line.decode("utf-8", errors="replace").rstrip("\r")
     yield rest.decode("utf-8", errors="replace")
