@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV = .venv/bin
 SETUP = $(PYTHON) scripts/setup.py
+# Hundreds of processes are started here; each would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 CODE = src tests scripts $(wildcard benchmarks)
 
-.PHONY: help setup run test test-llm-server test-diarization chaos check fmt web demo lock docs clean
+.PHONY: help setup run test test-llm-server test-diarization chaos check check-types check-rest fmt web demo lock docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\): ## /\1	/p' Makefile
@@ -44,10 +46,15 @@ chaos: ## Inject faults for hours: CHAOS_CYCLES=200 of each kind, figures to cha
 	CHAOS_CYCLES=$${CHAOS_CYCLES:-200} CHAOS_REPORT=$${CHAOS_REPORT:-chaos-report.jsonl} $(VENV)/pytest tests/fault tests/distributed --timeout 0
 
 check: ## Style, types, layers, generated pages, the web app's own checks
-	@$(SETUP) dev
+	@$(SETUP) dev web
+	@$(MAKE) --no-print-directory -j2 check-types check-rest
+
+check-types:
+	$(VENV)/mypy
+
+check-rest:
 	$(VENV)/ruff check $(CODE)
 	$(VENV)/ruff format --check $(CODE)
-	$(VENV)/mypy
 	$(VENV)/lint-imports
 	$(VENV)/python scripts/write_docs.py --check
 	@$(SETUP) npm run check

@@ -20,7 +20,8 @@ import pytest
 
 from meeting_assistant.domain.audio import Waveform
 from meeting_assistant.testing.postgres import PostgresServer, find_postgres
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.testing.server import ServerProcess, inherited
+from meeting_assistant.testing.warm_start import CAN_WARM, WarmStart
 
 if TYPE_CHECKING:
     from meeting_assistant.testing.object_store import S3Server
@@ -55,6 +56,24 @@ def pytest_configure(config: pytest.Config) -> None:
             ("HTTP_HOST", "HTTP_PORT", "DATA_DIR", "ASR_", "AUDIO_", "LLM_", "VLLM_", "MEETING_")
         ):
             del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_start() -> Iterator[None]:
+    """Servers, workers and commands of the tests do not import everything anew; tests with `cold` do."""
+    if not CAN_WARM:
+        yield
+        return
+    with WarmStart(inherited()) as warm:
+        WarmStart.shared = warm
+        yield
+        WarmStart.shared = None
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process is started as users start it."""
+    monkeypatch.setattr(WarmStart, "shared", None)
 
 
 def need(tool: str, why: str) -> str:

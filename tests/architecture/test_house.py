@@ -30,9 +30,10 @@ def test_the_environment_is_read_in_one_place() -> None:
         for path in SOURCES
         if reads.search(path.read_text())
     }
-    # `testing/server.py` hands a cleaned environment to a child; the decoder's child gets an empty one.
+    # `testing/` hands a cleaned environment to a child; the decoder's child gets an empty one.
     assert {name for name in readers if not name.startswith("config")} <= {
         "testing/server.py",
+        "testing/warm_start.py",
         "adapters/audio/decoder.py",
     }
 

@@ -37,6 +37,7 @@ def test_what_is_not_sound_is_said_in_one_sentence_and_nothing_is_written(tmp_pa
     assert not (tmp_path / "out.srt").exists()
 
 
+@pytest.mark.usefixtures("cold")
 def test_doctor_tries_every_part_and_is_content(tmp_path: Path) -> None:
     result = run_cli("doctor", "--json", cwd=tmp_path)
     checks = {check["name"]: check for check in json.loads(result.stdout)}

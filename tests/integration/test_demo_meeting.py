@@ -15,6 +15,7 @@ import pytest
 from meeting_assistant.demo import DemoMeeting, load_demo
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.testing.command import run_cli
 from meeting_assistant.testing.server import ServerProcess
 
 
@@ -25,14 +26,9 @@ def plain(text: str) -> str:
 @pytest.fixture(scope="module")
 def outcome(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """`meeting-assistant demo --fast --json` against a running server."""
-    result = subprocess.run(
-        [sys.executable, "-m", "meeting_assistant", "demo", "--fast", "--json", "--url", server.url],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        cwd=tmp_path_factory.mktemp("demo"),
-    )
+    folder = tmp_path_factory.mktemp("demo")
+    result = run_cli("demo", "--fast", "--json", "--url", server.url, cwd=folder)
+    assert result.returncode == 0, result.stderr
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 

@@ -16,6 +16,7 @@ from meeting_assistant.testing.command import run_cli
 from meeting_assistant.testing.server import ServerProcess, free_port
 
 
+@pytest.mark.usefixtures("cold")
 def test_a_meeting_survives_a_restart(data_dir: Path, hello: bytes) -> None:
     with ServerProcess(data_dir) as server:
         final = asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))

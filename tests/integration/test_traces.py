@@ -21,6 +21,7 @@ from meeting_assistant.testing.llm_server import LlmServer
 from meeting_assistant.testing.server import ServerProcess, free_port
 from meeting_assistant.testing.traces import ReceivedSpan, TraceReceiver
 
+DELIVERED = 'meeting_assistant_deliveries_total{integration="log",outcome="done"}'
 NOTHING: dict[str, Any] = {
     "summary": [],
     "topics": [],
@@ -49,7 +50,9 @@ def test_one_trace_from_the_socket_to_the_minutes_and_what_follows(tmp_path: Pat
             final = asyncio.run(client.stream(paced(hello, is_fast=True)))
             meeting_id = final["meeting"]["id"]
             spans = receiver.wait_for(meeting_id, "meeting", "delivery", "job.workflows")
-            figures = server.get_text("/metrics")
+            figures = ""
+            while DELIVERED not in figures:  # counted once it is recorded, after its span has ended
+                figures = server.get_text("/metrics")
         log = [json.loads(line) for line in server.log_path.read_text().splitlines() if line[:1] == "{"]
         everything = receiver.all()
 
@@ -82,7 +85,7 @@ def test_one_trace_from_the_socket_to_the_minutes_and_what_follows(tmp_path: Pat
     assert "Monday" not in str(everything)
 
     for series in (
-        'meeting_assistant_deliveries_total{integration="log",outcome="done"}',
+        DELIVERED,
         'meeting_assistant_delivery_seconds_count{integration="log"}',
         'meeting_assistant_llm_latency_seconds_count{provider="vllm"}',
         'meeting_assistant_diarization_latency_seconds_count{engine="embedded"}',

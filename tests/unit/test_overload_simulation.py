@@ -1,4 +1,4 @@
-"""Two thousand meetings on one engine that is asked for 138 % of what it can do, in virtual time.
+"""Five hundred meetings on one engine that is asked for 138 % of what it can do, in virtual time.
 
 The queue, the cost model and the ladder are the real ones; the engine is a number of seconds per batch. With deadlines
 alone, captions of everybody make finished utterances late. By kind first, they are not.
@@ -24,7 +24,7 @@ from meeting_assistant.services.batching import (
 from meeting_assistant.services.cost_model import CostModel
 from meeting_assistant.services.degradation import PACES, DegradationLadder, Level
 
-SESSIONS = 2000
+SESSIONS = 500
 UTTERANCE_S, PAUSE_S, INTERVAL_S = 4.0, 1.5, 0.5
 PERIOD_S = UTTERANCE_S + PAUSE_S
 TARGET_S = {TicketKind.FINAL: 1.0, TicketKind.PARTIAL: 0.5}

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +20,7 @@ import redis
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.testing.hearing import spoken, words_of
 from meeting_assistant.testing.server import ServerProcess, free_port, inherited
+from meeting_assistant.testing.warm_start import start_process
 
 LEASE_S = 1.5
 
@@ -66,20 +67,31 @@ class RedisProcess:
 
 
 class WorkerProcess:
-    def __init__(self, name: str, env: dict[str, str], decode_s: float, log: IO[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        env: dict[str, str],
+        decode_s: float,
+        log: IO[bytes] | None = None,
+        *,
+        hearing_out_s: float = 0.0,
+    ) -> None:
+        """`hearing_out_s`: for a whole recording, where `DIARIZATION_ENGINE` has workers hear it out."""
         self.name = name
-        command = [sys.executable, "-m", "meeting_assistant.testing.hearing", str(decode_s)]
-        self._process = subprocess.Popen(
-            command,
+        readable, writable = os.pipe()
+        self._told = os.fdopen(readable)
+        self._process = start_process(
+            "meeting_assistant.testing.hearing",
+            str(decode_s),
+            str(hearing_out_s),
             env={**inherited(), **env, "FLEET__NAME": name},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
+            out=writable,
+            err=2 if log is None else log.fileno(),
         )
+        os.close(writable)
 
     def wait_until_ready(self) -> None:
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline().strip() == "ready"
+        assert self._told.readline().strip() == "ready"
 
     @property
     def is_running(self) -> bool:
@@ -96,8 +108,7 @@ class WorkerProcess:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
         self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._told.close()
 
 
 class CutProxy:

@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from meeting_assistant.testing.warm_start import Process, start_process
 
 START_SECONDS = 60.0
 
@@ -28,8 +29,9 @@ class ServerProcess:
         self._env = dict(env or {})
         self._port = port
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
-        self.program = [sys.executable, "-m", "meeting_assistant", "serve"]
-        self.process: subprocess.Popen[bytes] | None = None
+        self.program: list[str] | None = None
+        """Another command that serves, where a test or a benchmark has one."""
+        self.process: Process | None = None
         self.url = ""
 
     @property
@@ -66,15 +68,17 @@ class ServerProcess:
         }
         self.url = f"http://127.0.0.1:{port}"
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.data_dir.parent
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.program,
-                env=env,
-                cwd=self.data_dir.parent,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
+            if self.program is None:
+                to = log.fileno()
+                self.process = start_process(
+                    "meeting_assistant", "serve", env=env, cwd=folder, out=to, err=to
+                )
+            else:
+                self.process = subprocess.Popen(
+                    self.program, env=env, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                )
 
     def stop(self, timeout_s: float = 40.0) -> int | None:
         """SIGTERM, then wait; returns its exit code."""
