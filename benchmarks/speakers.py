@@ -207,7 +207,7 @@ async def hear(spoken: Spoken, final: Diarizer | None) -> tuple[Record, float, f
         await process_audio_session(SessionSpec("bench", is_live=False), pieces(), record, tools)
     if diarization.has_final_pass:
         began = time.perf_counter()
-        turns = await diarization.diarize(spoken.sound, lambda share: None)
+        turns = await diarization.hear_out(spoken.name, spoken.sound, lambda share: None)
         final_s = time.perf_counter() - began
         apply(record, turns)
     diarization.close()

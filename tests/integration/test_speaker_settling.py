@@ -757,7 +757,7 @@ class ForEver:
 async def main():
     service = DiarizationService(None, [ForEver()])
     await service.start()
-    asyncio.ensure_future(service.diarize(np.zeros(1, np.int16), print))
+    asyncio.ensure_future(service.hear_out("a-meeting", np.zeros(1, np.int16), print))
     await asyncio.to_thread(ForEver.begun.wait)
     service.close()
 

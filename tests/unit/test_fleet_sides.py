@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 from prometheus_client import REGISTRY
@@ -12,6 +13,7 @@ from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.ports import EngineInfo, FleetEvent, HeldJob, SoundPiece, WorkerState
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
+from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.remote_sessions import RemoteSessions
 from meeting_assistant.services.session_types import SessionSink, SessionSpec, SpeechTools
 from meeting_assistant.services.worker_service import Worker
@@ -47,7 +49,7 @@ class OneJobLink:
         self._jobs: list[HeldJob] = [LostJob()]
         self.is_asked_again = asyncio.Event()
 
-    async def take(self, timeout_s: float) -> HeldJob | None:
+    async def take(self, timeout_s: float, kinds: Collection[JobKind]) -> HeldJob | None:
         if self._jobs:
             return self._jobs.pop()
         self.is_asked_again.set()
@@ -70,7 +72,8 @@ class OneJobLink:
 
 async def test_a_worker_that_lost_its_lease_counts_it_and_stops_hearing() -> None:
     before, link = figure("fleet_leases_lost_total"), OneJobLink()
-    worker = Worker(link, cast(SpeechTools, None), name="w", slots=1, lease_s=0.03, engines={})
+    tools = cast(SpeechTools, SimpleNamespace(diarization=DiarizationService(None)))
+    worker = Worker(link, tools, name="w", slots=1, lease_s=0.03, engines={})
     running = asyncio.create_task(worker.run())
     await link.is_asked_again.wait()  # with one place, it asks for more when that one is free
     worker.drain()
@@ -116,7 +119,7 @@ class ToldLink:
 
 async def test_what_a_worker_says_that_has_the_meeting_no_more_is_counted_and_not_taken() -> None:
     def told(attempt: str, number: int, kind: Any) -> FleetEvent:
-        return FleetEvent("m", attempt, number, kind, {})
+        return FleetEvent("m", attempt, number, kind, {"job": "live_session"} if kind == "hello" else {})
 
     async def never() -> SessionSpec:
         await asyncio.Event().wait()
@@ -127,6 +130,7 @@ async def test_what_a_worker_says_that_has_the_meeting_no_more_is_counted_and_no
         [
             told("first", 0, "hello"),
             told("second", 0, "hello"),
+            FleetEvent("m", "third", 0, "hello", {"job": "identify_speakers"}),  # about something else
             told("first", 1, "done"),
             told("second", 1, "done"),
         ]

@@ -12,7 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from meeting_assistant import __version__
-from meeting_assistant.bootstrap.fleet import build_relay, build_remote_sessions, machine_name
+from meeting_assistant.bootstrap.fleet import (
+    build_far_diarizer,
+    build_relay,
+    build_remote_sessions,
+    machine_name,
+)
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.bootstrap.recordings import Recordings, build_recordings, check_free_space
 from meeting_assistant.bootstrap.recordings import audio_directory as audio_directory
@@ -133,16 +138,17 @@ def build(settings: Settings) -> Services:
     audio = recordings.audio
     asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)
     vad = SileroVad()
-    diarization = build_diarization(settings)
-    notes += notes_on_speakers(settings)
-    vad_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
-    disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
-    tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=diarization)
     remote = (
         build_remote_sessions(settings, engine.info, lambda found: engines.update(found))
         if is_fleet
         else None
     )
+    far = build_far_diarizer(settings, remote)
+    diarization = build_diarization(settings, elsewhere=far)
+    notes += notes_on_speakers(settings)
+    vad_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
+    disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
+    tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=diarization)
     runner: SessionRunner = remote or LocalSessions(tools)
     calls, preferences = SqlLlmCalls(database), SqlPreferences(database)
     llm = build_llm_service(settings, calls, preferences.keeps_local)
@@ -252,7 +258,9 @@ def build(settings: Settings) -> Services:
         notes=notes,
         problems=problems,
         ask_for_problems=lambda: [
-            problem for part in (remote, recordings.moves) if part is not None and (problem := part.problem)
+            problem
+            for part in (remote, far, recordings.moves)
+            if part is not None and (problem := part.problem)
         ],
     )
     return Services(

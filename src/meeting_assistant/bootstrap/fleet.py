@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from meeting_assistant.bootstrap.speakers import build_diarization
+from meeting_assistant.bootstrap.speakers import build_diarization, wished_for_recordings
 from meeting_assistant.bootstrap.speech import choose_engine
 from meeting_assistant.config import Settings
 from meeting_assistant.config.values import split_keys
@@ -19,7 +19,7 @@ from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.event_relay import EventRelay
 from meeting_assistant.services.meeting_channel import Channels
-from meeting_assistant.services.remote_sessions import RemoteSessions
+from meeting_assistant.services.remote_sessions import FleetDiarizer, RemoteSessions
 from meeting_assistant.services.session_types import SpeechTools
 from meeting_assistant.services.worker_service import Worker
 
@@ -52,6 +52,12 @@ def build_remote_sessions(
         on_engines=on_engines,
         reply=settings.fleet.callback_url or "",
     )
+
+
+def build_far_diarizer(settings: Settings, remote: RemoteSessions | None) -> FleetDiarizer | None:
+    """On a gateway: recordings are heard out where the GPUs are. None where nobody wishes for it."""
+    wished = wished_for_recordings(settings)
+    return FleetDiarizer(remote, wished) if remote is not None and wished is not None else None
 
 
 def build_relay(settings: Settings, channels: Channels) -> EventRelay | None:
@@ -96,7 +102,7 @@ def build_worker(settings: Settings) -> WorkerParts:
 
     engine, reason = choose_engine(settings)
     asr = AsrService(engine, batch_size=settings.inference_batch_size)
-    vad, diarization = SileroVad(), build_diarization(settings, has_final_pass=False)
+    vad, diarization = SileroVad(), build_diarization(settings)
     threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     name = machine_name(settings)
     link = RedisWorkerLink(
@@ -113,6 +119,6 @@ def build_worker(settings: Settings) -> WorkerParts:
         name=name,
         slots=settings.fleet.slots,
         lease_s=settings.fleet.lease_seconds,
-        engines={"asr": engine.info.model, "vad": vad.name, "diarization": "embedded"},
+        engines={"asr": engine.info.model, "vad": vad.name},
     )
     return WorkerParts(worker, asr, vad, diarization, threads, reason)

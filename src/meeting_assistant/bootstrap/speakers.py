@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING
 
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.ports import Diarizer, VoiceProfileStore
-from meeting_assistant.services.diarization_service import DiarizationService, choose_diarization
+from meeting_assistant.services.diarization_service import (
+    DiarizationService,
+    FarDiarizer,
+    choose_diarization,
+)
 
 if TYPE_CHECKING:
     from meeting_assistant.adapters.storage.database import Database
 
 
-def build_diarization(settings: Settings, *, has_final_pass: bool = True) -> DiarizationService:
+def wished_for_recordings(settings: Settings) -> str | None:
+    """The engine that should hear whole recordings out; None when none should."""
+    choice = choose_diarization(settings.diarization_engine, is_nemo_wanted=settings.nemo_diarization_enabled)
+    return next((name for name in choice.chain if name != "embedded"), None)
+
+
+def build_diarization(settings: Settings, *, elsewhere: FarDiarizer | None = None) -> DiarizationService:
     """Live, the embedded engine; after the meeting the wished one, or what stands in for it.
 
-    `has_final_pass`: False where nobody hears recordings out, so that their models take no memory.
+    `elsewhere`: other machines hear recordings out, and no model for that is loaded here.
     """
     from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
     from meeting_assistant.adapters.diarization.nemo import NemoDiarizer
@@ -29,7 +39,8 @@ def build_diarization(settings: Settings, *, has_final_pass: bool = True) -> Dia
     }
     return DiarizationService(
         EmbeddedVoices() if "embedded" in choice.chain else None,
-        [engines[name] for name in choice.chain if name in engines and has_final_pass],
+        [engines[name] for name in choice.chain if name in engines and elsewhere is None],
+        elsewhere=elsewhere,
     )
 
 

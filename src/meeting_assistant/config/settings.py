@@ -200,7 +200,8 @@ class Settings(BaseSettings):
     """Who tells voices apart. While people talk the embedded engine always does; with `pyannote` or `nemo` that one
     hears the whole recording after the meeting and has the last word. Both are extras to install; what is missing is
     named in `/health` and in every meeting's errors, and the next best one stands in (`nemo`, `pyannote`, `embedded`).
-    Only these two mark where people speak at once in one channel. `off` leaves all utterances without a speaker."""
+    Only these two mark where people speak at once in one channel. `off` leaves all utterances without a speaker. On a
+    fleet it is set on gateways and on workers: workers hear the recordings."""
     diarization_model_id: str = Field(
         default="pyannote/speaker-diarization-community-1", min_length=1, max_length=400
     )

@@ -21,6 +21,8 @@ class JobKind(StrEnum):
     """Follow a live meeting's sound until it is sealed."""
     TRANSCRIBE_FILE = "transcribe_file"
     """Decode an upload and transcribe it."""
+    IDENTIFY_SPEAKERS = "identify_speakers"
+    """Hear a whole recording out and say who speaks when: on a fleet, by workers that have such an engine."""
     FINISH_MEETING = "finish_meeting"
     """Settle the transcript and write the minutes."""
     WRITE_MINUTES = "write_minutes"
@@ -29,7 +31,7 @@ class JobKind(StrEnum):
     """Tell Slack, tickets and calendar."""
 
 
-OFFER_MS = {JobKind.TRANSCRIBE_FILE: 3_600_000}
+OFFER_MS = {JobKind.TRANSCRIBE_FILE: 3_600_000, JobKind.IDENTIFY_SPEAKERS: 3_600_000}
 """How long an offer stands. Whoever still wants it then offers it again; a live meeting's stands as long as it is
 there, and jobs that never leave their machine have nobody who would ask again."""
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -62,6 +62,26 @@ def choose_diarization(wanted: str, *, is_nemo_wanted: bool) -> DiarizationChoic
     return DiarizationChoice(("pyannote", "embedded") if wanted == "pyannote" else ("embedded",))
 
 
+class FarDiarizer(Protocol):
+    """Whole recordings are heard out on other machines."""
+
+    @property
+    def name(self) -> str:
+        """Of the engine there."""
+        ...
+
+    @property
+    def max_speakers(self) -> int | None:
+        """As many as every engine there tells apart; None when there is no limit."""
+        ...
+
+    async def hear_out(
+        self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
+    ) -> list[SpeakerTurn]:
+        """Waits until somebody can. `samples`, shape `(n,)`; `progress` is told 0..1. Raises EngineError."""
+        ...
+
+
 class DiarizationService:
     """Asynchronous face of blocking voice models; lives on one event loop.
 
@@ -69,9 +89,17 @@ class DiarizationService:
     the whole recording.
     """
 
-    def __init__(self, embedder: VoiceEmbedder | None, finals: Sequence[Diarizer] = ()) -> None:
-        """None: nobody is told apart while people talk. `finals`: the first that can be loaded is used."""
+    def __init__(
+        self,
+        embedder: VoiceEmbedder | None,
+        finals: Sequence[Diarizer] = (),
+        *,
+        elsewhere: FarDiarizer | None = None,
+    ) -> None:
+        """None: nobody is told apart while people talk. `finals`: the first that can be loaded is used; `elsewhere`
+        stands in the place of all of them."""
         self._embedder = embedder
+        self._elsewhere = elsewhere
         self._finals = list(finals)
         self._final: Diarizer | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
@@ -84,19 +112,23 @@ class DiarizationService:
     @property
     def name(self) -> str:
         """The engine whose word is the last."""
-        if self._final is not None:
-            return self._final.name
+        if self._last_word is not None:
+            return self._last_word.name
         return "off" if self._embedder is None else self._embedder.name
 
     @property
     def has_final_pass(self) -> bool:
         """True when an engine hears the whole recording after the meeting."""
-        return self._final is not None
+        return self._last_word is not None
+
+    @property
+    def _last_word(self) -> Diarizer | FarDiarizer | None:
+        return self._elsewhere or self._final
 
     @property
     def max_speakers(self) -> int | None:
         """As many as that engine can tell apart; None when there is no limit."""
-        return self._final.max_speakers if self._final is not None else None
+        return self._last_word.max_speakers if self._last_word is not None else None
 
     @property
     def hears_voices(self) -> bool:
@@ -128,8 +160,13 @@ class DiarizationService:
         )
         self.troubles.append(error)
 
-    async def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
-        """Hear a whole recording out. `samples`, shape `(n,)`. Raises EngineError, also when there is no engine."""
+    async def hear_out(
+        self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
+    ) -> list[SpeakerTurn]:
+        """Who speaks when in a whole recording. `samples`, shape `(n,)`. Raises EngineError, also when there is no
+        engine."""
+        if self._elsewhere is not None:
+            return await self._elsewhere.hear_out(meeting_id, samples, progress)
         if self._final is None:
             raise EngineError("No engine hears whole recordings here.", "Set DIARIZATION_ENGINE.")
         loop = asyncio.get_running_loop()

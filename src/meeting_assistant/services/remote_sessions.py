@@ -1,10 +1,8 @@
 """Sessions on a fleet: the gateway's side. Implements `SessionRunner`.
 
-The gateway keeps the sound and is the only one that commits words of its meetings. A worker that takes a job says
-hello with a fresh attempt id; from then on only that attempt counts. The gateway answers with where to begin, from the
-database, and with the sound from there on, from its journal. So a worker that dies, one that was thought dead, a
-carrier that was restarted or emptied: each is followed by another attempt from what is stored, and nothing an earlier
-one still says is taken."""
+The gateway keeps the sound and is the only one that commits words of its meetings. It answers a worker that says hello
+with where to begin, from the database, and with the sound from there on, from its journal: whichever attempt follows,
+it goes on from what is stored."""
 
 from __future__ import annotations
 
@@ -15,17 +13,26 @@ from collections.abc import Callable, Sequence
 
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
-from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
-from meeting_assistant.domain.errors import CarrierError, EngineError, MeetingAssistantError
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, Samples
+from meeting_assistant.domain.errors import CarrierError
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference
 from meeting_assistant.domain.meeting import Meeting
-from meeting_assistant.domain.ports import EngineInfo, FleetEvent, GatewayLink, SoundPiece, WorkerState
+from meeting_assistant.domain.ports import (
+    EngineInfo,
+    FleetEvent,
+    GatewayLink,
+    SoundPiece,
+    SpeakerTurn,
+    WorkerState,
+)
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.capacity import Capacity
 from meeting_assistant.services.degradation import Level
 from meeting_assistant.services.patience import with_patience
+from meeting_assistant.services.remote_job import RemoteJob
+from meeting_assistant.services.remote_speakers import RemoteHearingOut
 from meeting_assistant.services.session_runner import MakeSpec
 from meeting_assistant.services.session_types import SessionSink
 from meeting_assistant.services.session_wire import reached_from_wire, spec_to_wire
@@ -36,7 +43,6 @@ CHECK_SECONDS = 1.0
 """How often the reconciler looks whether every job is still offered."""
 STATE_SECONDS = 0.5
 """With no sound for so long, a worker is told whether anybody watches or sends."""
-RETRY_SECONDS = 0.2
 
 
 class RemoteSessions:
@@ -58,7 +64,7 @@ class RemoteSessions:
         self._gateway = gateway
         self._info = info
         self._on_engines = on_engines
-        self._running: dict[str, _Remote] = {}
+        self._running: dict[str, RemoteJob] = {}
         self._workers: Sequence[WorkerState] = ()
         self._trouble: CarrierError | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -144,8 +150,28 @@ class RemoteSessions:
             sound=SoundReference(channels=meeting.channels),
             traceparent=tracing.traceparent(),
         )
-        remote = _Remote(job, meeting, make_spec, buffer, sink, self._link)
-        self._running[meeting.id] = remote
+        await self.see_done(_Hearing(job, meeting, make_spec, buffer, sink, self._link))
+
+    async def hear_out(
+        self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
+    ) -> list[SpeakerTurn]:
+        """Who speaks when in a whole recording, by a worker that can tell; waits for one. Raises EngineError."""
+        job = InferenceJob(
+            kind=JobKind.IDENTIFY_SPEAKERS,
+            meeting_id=meeting_id,
+            gateway=self._gateway,
+            reply=self._reply,
+            sound=SoundReference(channels=1),
+            traceparent=tracing.traceparent(),
+        )
+        hearing = RemoteHearingOut(job, samples, progress, self._link)
+        await self.see_done(hearing)
+        return hearing.turns
+
+    async def see_done(self, remote: RemoteJob) -> None:
+        """Offer a job, and take what comes of it. Raises EngineError when no worker can do it."""
+        job = remote.job
+        self._running[job.key] = remote
         with contextlib.suppress(CarrierError):
             await self._link.withdraw(job)  # of an earlier life of this gateway
         try:
@@ -153,7 +179,7 @@ class RemoteSessions:
                 await self._link.submit(job)
             await remote.follow()
         finally:
-            del self._running[meeting.id]
+            del self._running[job.key]
             await remote.stop()
             with contextlib.suppress(CarrierError):
                 await self._link.withdraw(job)
@@ -162,12 +188,11 @@ class RemoteSessions:
 
     def hear(self, event: FleetEvent) -> None:
         """Something a worker tells, whichever way it came; what is not about a meeting that runs here is dropped."""
-        remote = self._running.get(event.meeting_id)
-        if remote is None:
-            return
-        if event.kind == "hello":
+        remotes = [one for one in self._running.values() if one.job.meeting_id == event.meeting_id]
+        if remotes and event.kind == "hello":
             self._on_engines(event.body.get("engines", {}))
-        remote.hear(event)
+        for remote in remotes:
+            remote.hear(event)
 
     async def _listen(self) -> None:
         async for event in self._link.events():
@@ -185,14 +210,54 @@ class RemoteSessions:
                         obs.fleet_reoffered_total.inc()
                         remote.forget_attempt()
                         await self._link.submit(remote.job)
-                        if self._running.get(remote.job.meeting_id) is not remote:
+                        if self._running.get(remote.job.key) is not remote:
                             await self._link.withdraw(remote.job)  # it ended while we asked
             except CarrierError as error:
                 self._trouble = error
                 logger.warning("Redis cannot be reached.", extra=obs.log_fields(code=error.code))
 
 
-class _Remote:
+class FleetDiarizer:
+    """The workers whose engine hears whole recordings out. Implements `FarDiarizer`."""
+
+    def __init__(self, sessions: RemoteSessions, wished: str) -> None:
+        """`wished`: the engine that the settings name."""
+        self._sessions = sessions
+        self._wished = wished
+
+    @property
+    def _workers(self) -> list[WorkerState]:
+        return [worker for worker in self._sessions.workers if worker.hears_out]
+
+    @property
+    def name(self) -> str:
+        """Of the engine of such a worker; while there is none, of the wished one."""
+        return next((worker.engines["diarization"] for worker in self._workers), self._wished)
+
+    @property
+    def max_speakers(self) -> int | None:
+        """Of the engine that tells the fewest apart: any of the workers may take the recording."""
+        limits = [worker.max_speakers for worker in self._workers if worker.max_speakers is not None]
+        return min(limits, default=None)
+
+    @property
+    def problem(self) -> str | None:
+        """What an operator should mend; None when such a worker is there, or none at all, which others tell of."""
+        if self._workers or not self._sessions.workers:
+            return None
+        return (
+            f"No worker hears recordings out with {self._wished}: speakers stay as they were heard live, until one "
+            "does. Start a worker with the same DIARIZATION_ENGINE and what it needs (docs/scaling.md)."
+        )
+
+    async def hear_out(
+        self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
+    ) -> list[SpeakerTurn]:
+        """By whichever worker takes it."""
+        return await self._sessions.hear_out(meeting_id, samples, progress)
+
+
+class _Hearing(RemoteJob):
     """One meeting that a worker hears."""
 
     def __init__(
@@ -204,107 +269,26 @@ class _Remote:
         sink: SessionSink,
         link: GatewayLink,
     ) -> None:
-        self.job = job
-        self.is_over = False
-        """The worker has said everything, or cannot."""
+        super().__init__(job, link)
         self._meeting = meeting
         self._make_spec = make_spec
         self._buffer = buffer
         self._sink = sink
-        self._link = link
-        self._attempt: str | None = None
-        """Whose word counts; None while nobody's does."""
-        self._fed: str | None = None
-        """Who is given the sound."""
-        self._number = 0
-        self._gets_on = False
-        """Something was committed since it was last offered."""
-        self._events: asyncio.Queue[FleetEvent] = asyncio.Queue()
-        self._feeding: asyncio.Task[None] | None = None
 
-    def hear(self, event: FleetEvent) -> None:
-        """In the order in which they came."""
-        self._events.put_nowait(event)
+    async def hand_sound(self, attempt: str) -> None:
+        """From where words are committed, as it comes."""
+        spec = await self._make_spec()
+        await self.hand(attempt, self._piece(b"", 0, spec=spec_to_wire(spec)))
+        start = spec.resume.start_sample * self._meeting.frame_bytes
+        offset = 0
+        async for pcm in with_patience(self._buffer.follow(start), STATE_SECONDS):
+            await self.hand(attempt, self._piece(pcm or b"", offset))
+            offset += len(pcm or b"")
+        await self.hand(attempt, self._piece(b"", offset, is_end=True))
 
-    def forget_attempt(self) -> None:
-        """Whoever hears it now is not believed any more."""
-        self._attempt = None
-
-    async def follow(self) -> None:
-        """Apply what the worker tells until the meeting is heard out."""
-        while True:
-            event = await self._events.get()
-            if event.kind == "hello":
-                await self._begin(event)
-            elif event.kind == "dead":
-                if self._gets_on:
-                    # Workers came and went for other reasons: a meeting that gets on is never given up.
-                    self._gets_on = False
-                    self._attempt = None
-                    continue  # the reconciler offers it again
-                self.is_over = True
-                obs.fleet_given_up_total.inc()
-                raise EngineError(
-                    "Every worker that took this meeting died of it.",
-                    "See the logs of the workers; the sound is stored: try again from the meeting's page.",
-                    code="needs_attention",
-                )
-            elif event.attempt != self._attempt:
-                obs.fleet_fenced_total.inc()
-            elif event.kind == "partial":
-                self._sink.show_partial(PartialTranscript.model_validate(event.body))
-            elif event.number <= self._number:
-                continue  # told once more by somebody who could not know that it had arrived
-            elif event.number != self._number + 1:
-                # Something is missing that the carrier lost: whoever hears it now loses the job, and the reconciler
-                # offers it again from what is stored.
-                self._attempt = None
-                with contextlib.suppress(CarrierError):
-                    await self._link.withdraw(self.job)
-            else:
-                self._number = event.number
-                self._gets_on = True
-                if await self._apply(event):
-                    return
-
-    async def _begin(self, event: FleetEvent) -> None:
-        """A worker took it: everything before is void, and the words that are committed say where it begins."""
-        if self._attempt is not None:
-            obs.fleet_takeovers_total.inc()
-        await self.stop()
-        self._attempt = self._fed = event.attempt
-        self._number = 0
-        self._feeding = asyncio.create_task(self._feed(event.attempt), name=f"feed-{self.job.meeting_id}")
-
-    async def _feed(self, attempt: str) -> None:
-        try:
-            spec = await self._make_spec()
-            await self._hand(attempt, self._piece(b"", 0, spec=spec_to_wire(spec)))
-            start = spec.resume.start_sample * self._meeting.frame_bytes
-            offset = 0
-            async for pcm in with_patience(self._buffer.follow(start), STATE_SECONDS):
-                await self._hand(attempt, self._piece(pcm or b"", offset))
-                offset += len(pcm or b"")
-            await self._hand(attempt, self._piece(b"", offset, is_end=True))
-        except MeetingAssistantError as error:
-            self.hear(
-                FleetEvent(
-                    self.job.meeting_id,
-                    attempt,
-                    self._number + 1,
-                    "failed",
-                    {"code": error.code, **_words_of(error)},
-                )
-            )
-
-    async def _hand(self, attempt: str, piece: SoundPiece) -> None:
-        while True:
-            try:
-                await self._link.feed(attempt, piece)
-            except CarrierError:
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return
+    def show(self, event: FleetEvent) -> None:
+        """Captions."""
+        self._sink.show_partial(PartialTranscript.model_validate(event.body))
 
     def _piece(
         self, pcm: bytes, offset: int, *, spec: dict[str, object] | None = None, is_end: bool = False
@@ -319,8 +303,8 @@ class _Remote:
             spec=spec,
         )
 
-    async def _apply(self, event: FleetEvent) -> bool:
-        """True at the end."""
+    async def apply(self, event: FleetEvent) -> None:
+        """Words, and how far they reach."""
         body = event.body
         match event.kind:
             case "words":
@@ -338,24 +322,3 @@ class _Remote:
                 await self._sink.relabel({int(number): label for number, label in body["speakers"].items()})
             case "name":
                 await self._sink.name_speaker(body["label"], body["name"])
-            case "failed":
-                self.is_over = True
-                raise EngineError(body["message"], body["remedy"], code=body["code"])
-            case "done":
-                self.is_over = True
-                return True
-        return False
-
-    async def stop(self) -> None:
-        """No more sound for the present attempt."""
-        if self._feeding is not None:
-            self._feeding.cancel()
-            await asyncio.gather(self._feeding, return_exceptions=True)
-            self._feeding = None
-        if self._fed is not None:
-            with contextlib.suppress(CarrierError):
-                await self._link.drop_feed(self._fed)
-
-
-def _words_of(error: MeetingAssistantError) -> dict[str, str]:
-    return {"message": error.message, "remedy": error.remedy}

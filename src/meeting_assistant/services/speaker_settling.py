@@ -158,7 +158,7 @@ class SpeakerSettling:
         try:
             async with self._one_at_a_time:
                 await self._check_limit(meeting)
-                turns = await self._diarization.diarize(await self._sound(meeting), tell)
+                turns = await self._diarization.hear_out(meeting.id, await self._sound(meeting), tell)
             async with hearing.applying:
                 await self._apply(meeting, turns, may_split=hearing.waiting is not None)
         except MeetingAssistantError as error:

@@ -11,14 +11,18 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
+from meeting_assistant.domain.audio import pcm_to_samples
 from meeting_assistant.domain.errors import CarrierError, EngineError, MeetingAssistantError
 from meeting_assistant.domain.events import PartialTranscript
-from meeting_assistant.domain.jobs import InferenceJob
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import EventKind, FleetEvent, HeldJob, SoundPiece, WorkerLink, WorkerState
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.audio_session import process_audio_session
+from meeting_assistant.services.remote_speakers import turns_to_wire
 from meeting_assistant.services.session_types import Reached, SpeechTools
 from meeting_assistant.services.session_wire import reached_to_wire, spec_from_wire
 
@@ -85,7 +89,7 @@ class Worker:
                 await asyncio.wait({draining, *self._sessions}, return_when=asyncio.FIRST_COMPLETED)
                 continue
             try:
-                held = await self._link.take(TAKE_SECONDS)
+                held = await self._link.take(TAKE_SECONDS, self._kinds)
             except CarrierError as error:
                 logger.warning("Redis cannot be reached.", extra=obs.log_fields(code=error.code))
                 await asyncio.wait({draining}, timeout=RETRY_SECONDS)
@@ -96,13 +100,30 @@ class Worker:
                 session.add_done_callback(self._sessions.discard)
         draining.cancel()
 
+    @property
+    def _kinds(self) -> set[JobKind]:
+        """What this worker can do, once its models are loaded."""
+        heard_out = {JobKind.IDENTIFY_SPEAKERS} if self._tools.diarization.has_final_pass else set()
+        return {JobKind.LIVE_SESSION, JobKind.TRANSCRIBE_FILE} | heard_out
+
+    @property
+    def _engines_loaded(self) -> dict[str, str]:
+        return {**self._engines, "diarization": self._tools.diarization.name}
+
     async def _announce(self) -> None:
         while True:
             obs.worker_slots.labels("taken").set(len(self._sessions))
             obs.worker_slots.labels("free").set(max(0, self._slots - len(self._sessions)))
             with contextlib.suppress(CarrierError):
                 await self._link.announce(
-                    WorkerState(self._name, self._slots, len(self._sessions), self._engines)
+                    WorkerState(
+                        self._name,
+                        self._slots,
+                        len(self._sessions),
+                        self._engines_loaded,
+                        hears_out=self._tools.diarization.has_final_pass,
+                        max_speakers=self._tools.diarization.max_speakers,
+                    )
                 )
             await asyncio.sleep(ANNOUNCE_SECONDS)
 
@@ -177,7 +198,8 @@ class Worker:
 
     async def _hear(self, held: HeldJob) -> None:
         job, sink = held.job, RemoteSink(self._link, held.job)
-        await sink.tell("hello", {"worker": self._name, "engines": self._engines}, is_first=True)
+        hello = {"worker": self._name, "job": job.kind, "engines": self._engines_loaded}
+        await sink.tell("hello", hello, is_first=True)
         pieces = self._link.sound(sink.attempt)
         try:
             async with asyncio.timeout(GREETING_SECONDS):
@@ -189,8 +211,11 @@ class Worker:
                 "The gateway did not say where to begin.", "Run the same version on all machines."
             )
         try:
-            spec = spec_from_wire(first.spec)
-            await process_audio_session(spec, sink.follow(pieces), sink, self._tools)
+            if job.kind == JobKind.IDENTIFY_SPEAKERS:
+                await self._identify_speakers(sink, sink.follow(pieces))
+            else:
+                spec = spec_from_wire(first.spec)
+                await process_audio_session(spec, sink.follow(pieces), sink, self._tools)
         except MeetingAssistantError as error:
             obs.job_failures_total.labels(job.kind).inc()
             logger.exception(
@@ -200,17 +225,23 @@ class Worker:
         else:
             await sink.tell("done", {})
 
+    async def _identify_speakers(self, sink: RemoteSink, sound: AsyncIterator[bytes]) -> None:
+        pieces = [pcm_to_samples(pcm, 1) async for pcm in sound]
+        samples = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+        turns = await self._tools.diarization.hear_out(sink.job.meeting_id, samples, sink.show_progress)
+        await sink.tell("turns", turns_to_wire(turns))
+
 
 class RemoteSink:
     """Where a session's results go from here: back to the gateway. Implements `SessionSink`."""
 
     def __init__(self, link: WorkerLink, job: InferenceJob) -> None:
         self._link = link
-        self._job = job
+        self.job = job
         self.attempt = secrets.token_hex(8)
         self._number = 0
         self._order = asyncio.Lock()
-        self._partial: PartialTranscript | None = None
+        self._newest_shown: tuple[EventKind, dict[str, Any]] | None = None
         self._showing: asyncio.Task[None] | None = None
         self.is_watched = False
         self._is_attended = True
@@ -271,16 +302,23 @@ class RemoteSink:
 
     def show_partial(self, partial: PartialTranscript) -> None:
         """The newest one goes when the one before has gone."""
-        self._partial = partial
-        if self._showing is None or self._showing.done():
-            self._showing = asyncio.create_task(self._show())
+        self._show("partial", partial.model_dump(mode="json", exclude={"type"}))
 
-    async def _show(self) -> None:
-        while self._partial is not None:
-            partial, self._partial = self._partial, None
+    def show_progress(self, share: float) -> None:
+        """As captions."""
+        self._show("progress", {"share": share})
+
+    def _show(self, kind: EventKind, body: dict[str, Any]) -> None:
+        self._newest_shown = kind, body
+        if self._showing is None or self._showing.done():
+            self._showing = asyncio.create_task(self._send_shown())
+
+    async def _send_shown(self) -> None:
+        while self._newest_shown is not None:
+            (kind, body), self._newest_shown = self._newest_shown, None
             with contextlib.suppress(CarrierError):
                 async with self._order:
-                    await self._send(0, "partial", partial.model_dump(mode="json", exclude={"type"}))
+                    await self._send(0, kind, body)
 
     async def tell(self, kind: EventKind, body: dict[str, Any], *, is_first: bool = False) -> None:
         """In order, and until it is taken."""
@@ -296,4 +334,4 @@ class RemoteSink:
                     return
 
     async def _send(self, number: int, kind: EventKind, body: dict[str, Any]) -> None:
-        await self._link.tell(self._job, FleetEvent(self._job.meeting_id, self.attempt, number, kind, body))
+        await self._link.tell(self.job, FleetEvent(self.job.meeting_id, self.attempt, number, kind, body))

@@ -23,12 +23,12 @@ from meeting_assistant.adapters.jobs.redis_link import (
     sound_stream,
 )
 from meeting_assistant.domain.errors import CarrierError
-from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.ports import FleetEvent, SoundPiece, WorkerState
 
 logger = logging.getLogger(__name__)
 
-FIGURES = {"live": STREAMS[JobKind.LIVE_SESSION], "file": STREAMS[JobKind.TRANSCRIBE_FILE]}
+FIGURES = {stream.rpartition(".")[2]: stream for stream in STREAMS.values()}
 MAX_BEHIND = 480
 """Pieces of sound that wait for a worker before the gateway waits too."""
 

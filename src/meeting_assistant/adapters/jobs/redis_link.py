@@ -25,8 +25,13 @@ from meeting_assistant.domain.jobs import JobKind
 
 PREFIX = "meeting-assistant:"
 GROUP = "workers"
-STREAMS = {JobKind.LIVE_SESSION: f"{PREFIX}jobs.live", JobKind.TRANSCRIBE_FILE: f"{PREFIX}jobs.file"}
-"""In the order in which workers look: a live meeting does not wait behind files."""
+STREAMS = {
+    JobKind.LIVE_SESSION: f"{PREFIX}jobs.live",
+    JobKind.IDENTIFY_SPEAKERS: f"{PREFIX}jobs.speakers",
+    JobKind.TRANSCRIBE_FILE: f"{PREFIX}jobs.file",
+}
+"""In the order in which workers look: a live meeting does not wait behind files, nor do minutes that wait for
+speakers."""
 KEEP_SECONDS = 600
 """What nobody touches for so long goes by itself."""
 RETRY_SECONDS = 0.2

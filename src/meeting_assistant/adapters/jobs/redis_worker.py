@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -28,7 +28,7 @@ from meeting_assistant.adapters.jobs.redis_link import (
     sound_stream,
 )
 from meeting_assistant.domain.errors import CarrierError, JobError
-from meeting_assistant.domain.jobs import InferenceJob, read_envelope
+from meeting_assistant.domain.jobs import InferenceJob, JobKind, read_envelope
 from meeting_assistant.domain.ports import FleetEvent, HeldJob, ResultChannel, SoundPiece, WorkerState
 
 logger = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ class RedisWorkerLink(RedisLink):
         """Entries that are for others."""
         lease_ms = int(lease_s * 1000)
         self._sources = [
-            (stream, self.broker.subscriber(stream=self._sub(stream, idle), ack_policy=AckPolicy.MANUAL))
-            for stream in STREAMS.values()
+            (kind, self.broker.subscriber(stream=self._sub(stream, idle), ack_policy=AckPolicy.MANUAL))
+            for kind, stream in STREAMS.items()
             for idle in (lease_ms, None)
         ]
         """First what others left, then what is new; live before files."""
@@ -72,12 +72,13 @@ class RedisWorkerLink(RedisLink):
     def _sub(self, stream: str, min_idle_ms: int | None) -> StreamSub:
         return StreamSub(stream, group=GROUP, consumer=self._name, max_records=1, min_idle_time=min_idle_ms)
 
-    async def take(self, timeout_s: float) -> HeldJob | None:
+    async def take(self, timeout_s: float, kinds: Collection[JobKind] = tuple(STREAMS)) -> HeldJob | None:
         """Raises CarrierError."""
         await self.started()
-        for stream, source in self._sources:
+        sources = [(STREAMS[kind], source) for kind, source in self._sources if kind in kinds]
+        for stream, source in sources:
             # Whole milliseconds that are not 0: 0 would wait for ever.
-            wait_s = timeout_s if source is self._sources[-1][1] else 0.001
+            wait_s = timeout_s if source is sources[-1][1] else 0.001
             try:
                 async with carried():
                     message = await source.get_one(timeout=wait_s)
@@ -117,7 +118,7 @@ class RedisWorkerLink(RedisLink):
                     extra=obs.log_fields(meeting=job.meeting_id),
                 )
                 await lease.bury(f"{stream}.dead", f"delivered {count - 1} times and never done")
-                await self.tell(job, FleetEvent(job.meeting_id, "", 0, "dead", {}))
+                await self.tell(job, FleetEvent(job.meeting_id, "", 0, "dead", {"job": job.kind}))
                 return None
         logger.info("A meeting was taken.", extra=obs.log_fields(meeting=job.meeting_id, deliveries=count))
         return RedisHeldJob(job, lease)

@@ -10,11 +10,24 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from meeting_assistant.domain.jobs import InferenceJob
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
 
 EventKind = Literal[
-    "hello", "partial", "words", "silence", "gap", "relabel", "name", "done", "failed", "dead"
+    "hello",
+    "partial",
+    "progress",
+    "words",
+    "silence",
+    "gap",
+    "relabel",
+    "name",
+    "turns",
+    "done",
+    "failed",
+    "dead",
 ]
+"""`hello` and `dead` name their job in the body: only one thing is done with a meeting at a time, but an earlier one
+may still be told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +38,7 @@ class FleetEvent:
     attempt: str
     """One worker's hold on the meeting; what an earlier one still says counts no more."""
     number: int
-    """From 1 within the attempt, without a gap; 0 for what may be lost (`partial`) and for `dead`."""
+    """From 1 within the attempt, without a gap; 0 for what may be lost (`partial`, `progress`), for `hello`, `dead`."""
     kind: EventKind
     body: dict[str, Any]
 
@@ -53,6 +66,10 @@ class WorkerState:
     slots: int
     busy: int
     engines: dict[str, str]
+    hears_out: bool = False
+    """It has an engine that hears whole recordings, called `engines["diarization"]`."""
+    max_speakers: int | None = None
+    """As many as that engine tells apart; null when there is no limit."""
 
 
 class GatewayLink(Protocol):
@@ -151,9 +168,9 @@ class HeldJob(Protocol):
 class WorkerLink(Protocol):
     """A worker's side."""
 
-    async def take(self, timeout_s: float) -> HeldJob | None:
-        """The next job: abandoned ones first. One that was begun too often is put aside and its gateway told. Raises
-        CarrierError."""
+    async def take(self, timeout_s: float, kinds: Collection[JobKind]) -> HeldJob | None:
+        """The next job of these kinds: abandoned ones first. One that was begun too often is put aside and its gateway
+        told. Raises CarrierError."""
         ...
 
     async def tell(self, job: InferenceJob, event: FleetEvent) -> None:

@@ -1,0 +1,56 @@
+"""Who spoke in a whole recording, told by a worker of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, Samples
+from meeting_assistant.domain.jobs import InferenceJob
+from meeting_assistant.domain.ports import FleetEvent, GatewayLink, SoundPiece, SpeakerTurn
+from meeting_assistant.services.remote_job import RemoteJob
+
+PIECE_SAMPLES = 2 * SAMPLE_RATE_HZ
+
+
+class RemoteHearingOut(RemoteJob):
+    """One recording, from its first sample: whoever takes it over hears all of it again."""
+
+    def __init__(
+        self, job: InferenceJob, samples: Samples, progress: Callable[[float], None], link: GatewayLink
+    ) -> None:
+        super().__init__(job, link)
+        self._samples = samples
+        self._progress = progress
+        self.turns: list[SpeakerTurn] = []
+        """Once it is done."""
+
+    async def hand_sound(self, attempt: str) -> None:
+        """All of it, as fast as it is taken."""
+        await self.hand(attempt, _piece(b"", 0, spec={}))
+        for start in range(0, len(self._samples), PIECE_SAMPLES):
+            pcm = self._samples[start : start + PIECE_SAMPLES].astype("<i2").tobytes()
+            await self.hand(attempt, _piece(pcm, start * BYTES_PER_SAMPLE))
+        await self.hand(attempt, _piece(b"", len(self._samples) * BYTES_PER_SAMPLE, is_end=True))
+
+    def show(self, event: FleetEvent) -> None:
+        """How far it is."""
+        self._progress(float(event.body["share"]))
+
+    async def apply(self, event: FleetEvent) -> None:
+        """What was found out."""
+        self.turns = [SpeakerTurn(**turn) for turn in event.body["turns"]]
+
+
+def turns_to_wire(turns: Sequence[SpeakerTurn]) -> dict[str, Any]:
+    """The body of `turns`."""
+    return {"turns": [asdict(turn) for turn in turns]}
+
+
+def _piece(
+    pcm: bytes, offset: int, *, spec: dict[str, Any] | None = None, is_end: bool = False
+) -> SoundPiece:
+    return SoundPiece(
+        pcm, offset, is_watched=False, is_attended=True, received_sample=0, is_end=is_end, spec=spec
+    )
