@@ -220,12 +220,12 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     await services.orchestrator.drain(services.settings.shutdown_grace_seconds / 2)
     await services.dispatcher.drain(services.settings.shutdown_grace_seconds / 2)
     services.channels.close()
+    await services.settling.close()
     if services.relay is not None:
         await services.relay.close()
     if services.remote is not None:
         await services.remote.close()
     await services.asr.close()
-    await services.settling.close()
     services.diarization.close()
     await services.llm.close()
     await services.workflows.close()

@@ -258,7 +258,7 @@ SHORT = 20
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.short(3)
+@pytest.mark.short(2)
 def test_no_request_of_the_interface_makes_the_server_fail(target: ServerProcess, campaign: Campaign) -> None:
     pytest.importorskip("schemathesis")
     command = [

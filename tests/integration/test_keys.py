@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -22,7 +20,7 @@ from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.domain.errors import AudioDecryptionError
 from meeting_assistant.domain.ports import VoiceProfile
-from meeting_assistant.testing.command import run_cli
+from meeting_assistant.testing.command import run_cli, run_code
 from meeting_assistant.testing.server import ServerProcess
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -161,7 +159,7 @@ def test_rotation_that_is_killed_at_any_write_leaves_every_recording_readable(tm
     folder = tmp_path / "audio"
     ids = recordings(folder, OLD, 4)
     for left in range(9):
-        done = subprocess.run([sys.executable, "-c", ROTATE, str(left), str(folder), NEW, OLD], check=False)
+        done = run_code(ROTATE, str(left), str(folder), NEW, OLD)
         assert [sound_of(folder, [NEW, OLD], i) for i in ids] == [SOUND] * 4, f"killed at write {left}"
         if done.returncode == 0:
             break

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from meeting_assistant.domain.errors import (
 )
 from meeting_assistant.domain.meeting import MeetingState
 from meeting_assistant.testing.archive import SOUND, Machine
+from meeting_assistant.testing.command import run_code
 from meeting_assistant.testing.object_store import S3Server
 
 KEY, NEW_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -282,9 +281,8 @@ STEPS = [
 
 async def crash(place: Path, database: str, store: str, meeting: str, point: str, action: str) -> None:
     arguments = [str(place), database, store, KEY, meeting, point, action]
-    command = [sys.executable, "-c", DYING, *arguments]
-    done = await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True)
-    assert done.returncode == -9, done.stderr.decode()[-2000:]
+    done = await asyncio.to_thread(run_code, DYING, *arguments)
+    assert done.returncode == -9, done.stderr[-2000:]
 
 
 @pytest.mark.fault

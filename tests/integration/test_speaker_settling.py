@@ -23,7 +23,7 @@ from meeting_assistant.adapters.diarization.pyannote import PyannoteDiarizer
 from meeting_assistant.adapters.llm.embedded import EmbeddedWriter
 from meeting_assistant.adapters.storage.database import Database
 from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
-from meeting_assistant.bootstrap.fleet import build_worker
+from meeting_assistant.bootstrap.fleet import build_far_diarizer, build_remote_sessions, build_worker
 from meeting_assistant.bootstrap.speakers import build_diarization, notes_on_speakers
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.audio import Samples
@@ -36,7 +36,7 @@ from meeting_assistant.domain.events import (
 )
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
-from meeting_assistant.domain.ports import Diarizer, SpeakerTurn
+from meeting_assistant.domain.ports import Diarizer, EngineInfo, SpeakerTurn
 from meeting_assistant.domain.transcript import PROVISIONAL, Utterance, Word
 from meeting_assistant.services.diarization_service import DiarizationService, choose_diarization
 from meeting_assistant.services.finishing import MeetingFinisher
@@ -670,16 +670,23 @@ def test_each_missing_piece_of_nemo_is_named(
     assert "NeMo" in error.message
 
 
-async def test_a_worker_of_a_fleet_does_not_load_what_hears_recordings(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_on_a_fleet_workers_load_what_hears_recordings_and_gateways_do_not(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DIARIZATION_ENGINE", "nemo")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
-    parts = build_worker(load_settings())
-    await parts.diarization.start()
-    assert (parts.diarization.name, parts.diarization.troubles) == ("embedded", [])
-    parts.diarization.close()
-    parts.threads.shutdown()
+    settings = load_settings()
+    info = EngineInfo("x", "x", ("en",), has_word_times=False, max_window_s=30)
+    far = build_far_diarizer(settings, build_remote_sessions(settings, info, lambda engines: None))
+    gateway = build_diarization(settings, elsewhere=far)
+    await gateway.start()
+    assert (gateway.name, gateway.has_final_pass, gateway.troubles) == ("nemo", True, [])
+    gateway.close()
+    worker = build_worker(settings)
+    await worker.diarization.start()
+    assert "NeMo toolkit is not installed" in str(worker.diarization.troubles[0])
+    worker.diarization.close()
+    worker.threads.shutdown()
 
 
 def test_a_token_that_nothing_uses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from meeting_assistant.services.known_voices import voices_heard_before
 from meeting_assistant.services.session_plan import LiveOptions, session_spec
 from meeting_assistant.services.session_types import Reached, SessionSpec, SpeechTools
 
-SECONDS = 45
+SECONDS = 36
 OPTIONS = LiveOptions(endpointing=EndpointOptions(max_utterance_ms=4000))
 """Short utterances: many are cut in the middle of speech, which is the hard case."""
 

@@ -30,7 +30,8 @@ def figure(name: str, **labels: str) -> float:
 class LostJob:
     """Somebody else has it."""
 
-    job = JOB
+    def __init__(self, job: InferenceJob = JOB) -> None:
+        self.job = job
 
     async def keep(self) -> bool:
         return False
@@ -45,11 +46,13 @@ class LostJob:
 class OneJobLink:
     """A worker's side: one job, and no sound."""
 
-    def __init__(self) -> None:
-        self._jobs: list[HeldJob] = [LostJob()]
+    def __init__(self, job: InferenceJob = JOB) -> None:
+        self._jobs: list[HeldJob] = [LostJob(job)]
         self.is_asked_again = asyncio.Event()
+        self.asked: list[Collection[JobKind]] = []
 
     async def take(self, timeout_s: float, kinds: Collection[JobKind]) -> HeldJob | None:
+        self.asked.append(kinds)
         if self._jobs:
             return self._jobs.pop()
         self.is_asked_again.set()
@@ -79,6 +82,23 @@ async def test_a_worker_that_lost_its_lease_counts_it_and_stops_hearing() -> Non
     worker.drain()
     await running
     assert figure("fleet_leases_lost_total") == before + 1
+
+
+async def test_a_worker_hears_one_recording_out_at_a_time_and_goes_on_with_meetings() -> None:
+    job = InferenceJob(kind=JobKind.IDENTIFY_SPEAKERS, meeting_id="m", gateway="north")
+    link = OneJobLink(job)
+    diarization = cast(
+        DiarizationService, SimpleNamespace(has_final_pass=True, max_speakers=None, name="fine")
+    )
+    tools = cast(SpeechTools, SimpleNamespace(diarization=diarization))
+    worker = Worker(link, tools, name="w", slots=2, lease_s=60, engines={})
+    running = asyncio.create_task(worker.run())
+    await link.is_asked_again.wait()
+    worker.drain()
+    await running
+    before, meanwhile = link.asked[:2]
+    assert set(before) - set(meanwhile) == {JobKind.IDENTIFY_SPEAKERS}
+    assert JobKind.LIVE_SESSION in meanwhile
 
 
 class ToldLink:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -138,11 +138,12 @@ def build(settings: Settings) -> Services:
     audio = recordings.audio
     asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)
     vad = SileroVad()
-    remote = (
-        build_remote_sessions(settings, engine.info, lambda found: engines.update(found))
-        if is_fleet
-        else None
-    )
+
+    def note_engines(found: Mapping[str, str]) -> None:
+        # Whose word on speakers is the last may be another worker's than the one that hears a meeting.
+        engines.update({**found, "diarization": diarization.name} if far is not None else found)
+
+    remote = build_remote_sessions(settings, engine.info, note_engines) if is_fleet else None
     far = build_far_diarizer(settings, remote)
     diarization = build_diarization(settings, elsewhere=far)
     notes += notes_on_speakers(settings)

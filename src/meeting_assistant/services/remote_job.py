@@ -36,6 +36,11 @@ class RemoteJob(ABC):
         self._events: asyncio.Queue[FleetEvent] = asyncio.Queue()
         self._feeding: asyncio.Task[None] | None = None
 
+    @property
+    @abstractmethod
+    def what_is_left(self) -> str:
+        """What somebody can do when every worker died of it."""
+
     @abstractmethod
     async def hand_sound(self, attempt: str) -> None:
         """Everything that this attempt has to hear, by `hand`. May raise MeetingAssistantError."""
@@ -74,7 +79,7 @@ class RemoteJob(ABC):
                 obs.fleet_given_up_total.inc()
                 raise EngineError(
                     "Every worker that took this meeting died of it.",
-                    "See the logs of the workers; the sound is stored: try again from the meeting's page.",
+                    f"See the logs of the workers. {self.what_is_left}",
                     code="needs_attention",
                 )
             elif event.attempt != self._attempt:

@@ -275,6 +275,11 @@ class _Hearing(RemoteJob):
         self._buffer = buffer
         self._sink = sink
 
+    @property
+    def what_is_left(self) -> str:
+        """Its sound."""
+        return "The sound is stored: try again from the meeting's page."
+
     async def hand_sound(self, attempt: str) -> None:
         """From where words are committed, as it comes."""
         spec = await self._make_spec()

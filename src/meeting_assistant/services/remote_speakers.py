@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, Samples
@@ -12,6 +12,7 @@ from meeting_assistant.domain.ports import FleetEvent, GatewayLink, SoundPiece, 
 from meeting_assistant.services.remote_job import RemoteJob
 
 PIECE_SAMPLES = 2 * SAMPLE_RATE_HZ
+TURNS_AT_ONCE = 2000
 
 
 class RemoteHearingOut(RemoteJob):
@@ -26,6 +27,11 @@ class RemoteHearingOut(RemoteJob):
         self.turns: list[SpeakerTurn] = []
         """Once it is done."""
 
+    @property
+    def what_is_left(self) -> str:
+        """What was heard live."""
+        return "The labels heard while people talked were kept."
+
     async def hand_sound(self, attempt: str) -> None:
         """All of it, as fast as it is taken."""
         await self.hand(attempt, _piece(b"", 0, spec={}))
@@ -39,13 +45,14 @@ class RemoteHearingOut(RemoteJob):
         self._progress(float(event.body["share"]))
 
     async def apply(self, event: FleetEvent) -> None:
-        """What was found out."""
-        self.turns = [SpeakerTurn(**turn) for turn in event.body["turns"]]
+        """What was found out. The first piece of an attempt takes the place of what an earlier one told."""
+        self.turns[event.body["first"] :] = [SpeakerTurn(*turn) for turn in event.body["turns"]]
 
 
-def turns_to_wire(turns: Sequence[SpeakerTurn]) -> dict[str, Any]:
-    """The body of `turns`."""
-    return {"turns": [asdict(turn) for turn in turns]}
+def turns_to_wire(turns: Sequence[SpeakerTurn]) -> Iterator[dict[str, Any]]:
+    """Bodies of `turns`: several for a day, so that none is too large for a gateway's own address."""
+    for first in range(0, max(1, len(turns)), TURNS_AT_ONCE):
+        yield {"first": first, "turns": [astuple(turn) for turn in turns[first : first + TURNS_AT_ONCE]]}
 
 
 def _piece(

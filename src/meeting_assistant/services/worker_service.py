@@ -63,6 +63,7 @@ class Worker:
         self._lease_s = lease_s
         self._engines = dict(engines)
         self._sessions: set[asyncio.Task[None]] = set()
+        self._hearing_out: asyncio.Task[None] | None = None
         self._is_draining = asyncio.Event()
 
     async def run(self) -> None:
@@ -98,13 +99,19 @@ class Worker:
                 session = asyncio.create_task(self._observed(held), name=f"session-{held.job.meeting_id}")
                 self._sessions.add(session)
                 session.add_done_callback(self._sessions.discard)
+                if held.job.kind is JobKind.IDENTIFY_SPEAKERS:
+                    self._hearing_out = session
         draining.cancel()
 
     @property
     def _kinds(self) -> set[JobKind]:
-        """What this worker can do, once its models are loaded."""
-        heard_out = {JobKind.IDENTIFY_SPEAKERS} if self._tools.diarization.has_final_pass else set()
-        return {JobKind.LIVE_SESSION, JobKind.TRANSCRIBE_FILE} | heard_out
+        """What this worker can do now. Recordings are heard out one at a time: each is some hundred megabytes, and
+        another worker may be free."""
+        kinds = {JobKind.LIVE_SESSION, JobKind.TRANSCRIBE_FILE}
+        is_free = self._hearing_out is None or self._hearing_out.done()
+        if self._tools.diarization.has_final_pass and is_free:
+            kinds.add(JobKind.IDENTIFY_SPEAKERS)
+        return kinds
 
     @property
     def _engines_loaded(self) -> dict[str, str]:
@@ -229,7 +236,8 @@ class Worker:
         pieces = [pcm_to_samples(pcm, 1) async for pcm in sound]
         samples = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
         turns = await self._tools.diarization.hear_out(sink.job.meeting_id, samples, sink.show_progress)
-        await sink.tell("turns", turns_to_wire(turns))
+        for body in turns_to_wire(turns):
+            await sink.tell("turns", body)
 
 
 class RemoteSink:

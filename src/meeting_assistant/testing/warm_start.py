@@ -119,12 +119,13 @@ Process = subprocess.Popen[bytes] | WarmChild
 def start_process(
     module: str, *arguments: str, env: Mapping[str, str], cwd: Path | None = None, out: int, err: int
 ) -> Process:
-    """`python -m module`, warm where tests have prepared that and cold otherwise; with nothing to read."""
+    """`python -m module`, or `python -c` with the code as the first argument: warm where tests have prepared that and
+    cold otherwise; with nothing to read."""
     folder = cwd or Path.cwd()
     warm = WarmStart.shared
     if warm is not None and not env.get("PYTHONPATH"):  # which is read when Python starts
         return warm.start(module, arguments, env=env, cwd=folder, out=out, err=err)
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, *(["-c"] if module == "-c" else ["-m", module]), *arguments]
     return subprocess.Popen(
         command, env=dict(env), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err
     )
@@ -186,8 +187,13 @@ def _become(request: dict[str, Any], files: Sequence[int]) -> None:
     os.environ.update(request["env"])
     time.tzset()
     os.chdir(request["cwd"])
-    sys.argv = [request["module"], *request["arguments"]]
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    module, arguments = request["module"], request["arguments"]
+    if module == "-c":
+        sys.argv = ["-c", *arguments[1:]]
+        exec(compile(arguments[0], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
