@@ -406,8 +406,8 @@ class Book:
 
 
 @pytest.mark.parametrize("fault", ["gone", "strange", "fails"])
-async def test_a_server_that_nobody_configured_is_in_the_book_only_when_it_was_sent_something(
-    fault: str,
+async def test_a_server_that_nobody_configured_is_in_book_and_log_only_when_it_was_sent_something(
+    fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     book = Book()
     with LlmServer().answer_with_status(500) as server:
@@ -431,3 +431,4 @@ async def test_a_server_that_nobody_configured_is_in_the_book_only_when_it_was_s
             await llm.complete(replace(ASK, meeting_ids=("meeting",)))
         await llm.close()
     assert [call.outcome for call in book.calls.values()] == (["llm_unavailable"] if fault == "fails" else [])
+    assert ("A language model gave no usable answer." in caplog.text) is (fault == "fails")

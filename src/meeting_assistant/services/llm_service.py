@@ -114,7 +114,7 @@ class LLMService:
             try:
                 return await self._usable(provider, request, problem_of)
             except LlmError as error:
-                _note_failure(provider, error, failures)
+                self._note_failure(provider, error, failures)
         raise _all_failed(failures)
 
     async def stream(
@@ -141,7 +141,7 @@ class LLMService:
                 except LlmError as error:
                     pause_s = self._pause_s(provider, error, attempt)
                     if has_begun or pause_s is None:
-                        _note_failure(provider, error, failures)
+                        self._note_failure(provider, error, failures)
                     if has_begun:
                         raise _all_failed(failures) from error
                 else:
@@ -193,6 +193,15 @@ class LLMService:
             "Configure one (see docs/configuration.md). For a meeting that is local only, or with LLM_LOCAL_ONLY, "
             "it has to run on your own machines.",
             code="llm_no_provider",
+        )
+
+    def _note_failure(self, provider: LlmProvider, error: LlmError, failures: list[LlmError]) -> None:
+        failures.append(error)
+        if provider.name in self._optional and not error.was_sent:
+            return  # nobody asked for it, and nobody has to read after each meeting that it is not there
+        logger.warning(
+            "A language model gave no usable answer.",
+            extra=log_fields(provider=provider.name, code=error.code),
         )
 
     def _is_refused(self, provider: LlmProvider, failures: list[LlmError]) -> bool:
@@ -316,13 +325,6 @@ def _held(reply: LlmReply, request: LlmRequest, problem_of: ProblemFinder) -> tu
 
 def _sum(one: int | None, other: int | None) -> int | None:
     return one if other is None else other if one is None else one + other
-
-
-def _note_failure(provider: LlmProvider, error: LlmError, failures: list[LlmError]) -> None:
-    failures.append(error)
-    logger.warning(
-        "A language model gave no usable answer.", extra=log_fields(provider=provider.name, code=error.code)
-    )
 
 
 def _all_failed(failures: Sequence[LlmError]) -> LlmError:
