@@ -166,7 +166,8 @@ def test_a_person_keeps_all_of_their_meetings_at_home(
     page = open_browser().new_page()
     page.goto(server.url)
     page.get_by_text("Title, names and special words").click()
-    page.get_by_test_id("all-local").check()
+    with page.expect_response(lambda answer: answer.request.method == "PUT"):
+        page.get_by_test_id("all-local").check()
     page.reload()
     page.get_by_text("Title, names and special words").click()
     expect(page.get_by_test_id("all-local")).to_be_checked()
