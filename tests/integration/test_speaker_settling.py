@@ -397,6 +397,30 @@ async def test_an_engine_for_four_leaves_the_labels_of_a_meeting_of_five(
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3", "S4", "S5"]
     (error,) = (await meeting.store.get(meeting.meeting.id)).errors
     assert error.code == "too_many_speakers"
+
+
+class LateWorker:
+    """On another machine, which nobody knew when the recording was offered."""
+
+    name = "far"
+    max_speakers: int | None = None
+
+    async def hear_out(
+        self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
+    ) -> list[SpeakerTurn]:
+        self.max_speakers = 4
+        return [SpeakerTurn(0, 10_000, 0)]
+
+
+async def test_an_engine_for_four_that_came_late_leaves_the_labels_of_a_meeting_of_five(
+    ending: Callable[..., Ending],
+) -> None:
+    meeting = ending(diarization=DiarizationService(None, elsewhere=LateWorker()))
+    await meeting.begin(*(said(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6)))
+    await meeting.finish()
+    assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3", "S4", "S5"]
+    (error,) = (await meeting.store.get(meeting.meeting.id)).errors
+    assert error.code == "too_many_speakers"
     assert "at most 4" in error.message
     assert "pyannote" in error.remedy
 

@@ -140,8 +140,7 @@ def build(settings: Settings) -> Services:
     vad = SileroVad()
 
     def note_engines(found: Mapping[str, str]) -> None:
-        # Whose word on speakers is the last may be another worker's than the one that hears a meeting.
-        engines.update({**found, "diarization": diarization.name} if far is not None else found)
+        engines.update(found, diarization=diarization.name)
 
     remote = build_remote_sessions(settings, engine.info, note_engines) if is_fleet else None
     far = build_far_diarizer(settings, remote)

@@ -19,7 +19,8 @@ from meeting_assistant.services.asr_service import AsrService
 from meeting_assistant.services.diarization_service import DiarizationService
 from meeting_assistant.services.event_relay import EventRelay
 from meeting_assistant.services.meeting_channel import Channels
-from meeting_assistant.services.remote_sessions import FleetDiarizer, RemoteSessions
+from meeting_assistant.services.remote_sessions import RemoteSessions
+from meeting_assistant.services.remote_speakers import FleetDiarizer
 from meeting_assistant.services.session_types import SpeechTools
 from meeting_assistant.services.worker_service import Worker
 

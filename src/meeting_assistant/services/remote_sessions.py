@@ -13,26 +13,18 @@ from collections.abc import Callable, Sequence
 
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
-from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, Samples
+from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
 from meeting_assistant.domain.errors import CarrierError
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference
 from meeting_assistant.domain.meeting import Meeting
-from meeting_assistant.domain.ports import (
-    EngineInfo,
-    FleetEvent,
-    GatewayLink,
-    SoundPiece,
-    SpeakerTurn,
-    WorkerState,
-)
+from meeting_assistant.domain.ports import EngineInfo, FleetEvent, GatewayLink, SoundPiece, WorkerState
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.capacity import Capacity
 from meeting_assistant.services.degradation import Level
 from meeting_assistant.services.patience import with_patience
 from meeting_assistant.services.remote_job import RemoteJob
-from meeting_assistant.services.remote_speakers import RemoteHearingOut
 from meeting_assistant.services.session_runner import MakeSpec
 from meeting_assistant.services.session_types import SessionSink
 from meeting_assistant.services.session_wire import reached_from_wire, spec_to_wire
@@ -59,7 +51,7 @@ class RemoteSessions:
     ) -> None:
         """`info`: of the recogniser that workers are expected to run; `on_engines` is told what they do run;
         `reply`: where they bring their results, if not to the inbox of this gateway."""
-        self._link = link
+        self.link = link
         self._reply = reply
         self._gateway = gateway
         self._info = info
@@ -119,7 +111,7 @@ class RemoteSessions:
     async def start(self) -> None:
         """Listen to workers, and look after jobs."""
         with contextlib.suppress(CarrierError):
-            self._workers = await self._link.workers()
+            self._workers = await self.link.workers()
         self._tasks = [
             asyncio.create_task(self._listen(), name="fleet-events"),
             asyncio.create_task(self._reconcile(), name="fleet-reconciler"),
@@ -131,7 +123,7 @@ class RemoteSessions:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        await self._link.close()
+        await self.link.close()
 
     async def run(
         self,
@@ -142,47 +134,35 @@ class RemoteSessions:
         sink: SessionSink,
     ) -> None:
         """Until some worker has heard it out. Raises EngineError when none can."""
-        job = InferenceJob(
-            kind=kind,
-            meeting_id=meeting.id,
-            gateway=self._gateway,
-            reply=self._reply,
-            sound=SoundReference(channels=meeting.channels),
-            traceparent=tracing.traceparent(),
-        )
-        await self.see_done(_Hearing(job, meeting, make_spec, buffer, sink, self._link))
+        job = self.job(kind, meeting.id, channels=meeting.channels)
+        await self.see_done(_Hearing(job, meeting, make_spec, buffer, sink, self.link))
 
-    async def hear_out(
-        self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
-    ) -> list[SpeakerTurn]:
-        """Who speaks when in a whole recording, by a worker that can tell; waits for one. Raises EngineError."""
-        job = InferenceJob(
-            kind=JobKind.IDENTIFY_SPEAKERS,
+    def job(self, kind: JobKind, meeting_id: str, *, channels: int) -> InferenceJob:
+        """With sound of this gateway."""
+        return InferenceJob(
+            kind=kind,
             meeting_id=meeting_id,
             gateway=self._gateway,
             reply=self._reply,
-            sound=SoundReference(channels=1),
+            sound=SoundReference(channels=channels),
             traceparent=tracing.traceparent(),
         )
-        hearing = RemoteHearingOut(job, samples, progress, self._link)
-        await self.see_done(hearing)
-        return hearing.turns
 
     async def see_done(self, remote: RemoteJob) -> None:
         """Offer a job, and take what comes of it. Raises EngineError when no worker can do it."""
         job = remote.job
         self._running[job.key] = remote
         with contextlib.suppress(CarrierError):
-            await self._link.withdraw(job)  # of an earlier life of this gateway
+            await self.link.withdraw(job)  # of an earlier life of this gateway
         try:
             with contextlib.suppress(CarrierError):  # the reconciler offers it as soon as the carrier is back
-                await self._link.submit(job)
+                await self.link.submit(job)
             await remote.follow()
         finally:
             del self._running[job.key]
             await remote.stop()
             with contextlib.suppress(CarrierError):
-                await self._link.withdraw(job)
+                await self.link.withdraw(job)
 
     # --- what comes back
 
@@ -195,7 +175,7 @@ class RemoteSessions:
             remote.hear(event)
 
     async def _listen(self) -> None:
-        async for event in self._link.events():
+        async for event in self.link.events():
             self.hear(event)
 
     async def _reconcile(self) -> None:
@@ -203,58 +183,18 @@ class RemoteSessions:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
-                self._workers = await self._link.workers()
+                self._workers = await self.link.workers()
                 self._trouble = None
                 for remote in list(self._running.values()):
-                    if not remote.is_over and not await self._link.is_offered(remote.job):
+                    if not remote.is_over and not await self.link.is_offered(remote.job):
                         obs.fleet_reoffered_total.inc()
                         remote.forget_attempt()
-                        await self._link.submit(remote.job)
+                        await self.link.submit(remote.job)
                         if self._running.get(remote.job.key) is not remote:
-                            await self._link.withdraw(remote.job)  # it ended while we asked
+                            await self.link.withdraw(remote.job)  # it ended while we asked
             except CarrierError as error:
                 self._trouble = error
                 logger.warning("Redis cannot be reached.", extra=obs.log_fields(code=error.code))
-
-
-class FleetDiarizer:
-    """The workers whose engine hears whole recordings out. Implements `FarDiarizer`."""
-
-    def __init__(self, sessions: RemoteSessions, wished: str) -> None:
-        """`wished`: the engine that the settings name."""
-        self._sessions = sessions
-        self._wished = wished
-
-    @property
-    def _workers(self) -> list[WorkerState]:
-        return [worker for worker in self._sessions.workers if worker.hears_out]
-
-    @property
-    def name(self) -> str:
-        """Of the engine of such a worker; while there is none, of the wished one."""
-        return next((worker.engines["diarization"] for worker in self._workers), self._wished)
-
-    @property
-    def max_speakers(self) -> int | None:
-        """Of the engine that tells the fewest apart: any of the workers may take the recording."""
-        limits = [worker.max_speakers for worker in self._workers if worker.max_speakers is not None]
-        return min(limits, default=None)
-
-    @property
-    def problem(self) -> str | None:
-        """What an operator should mend; None when such a worker is there, or none at all, which others tell of."""
-        if self._workers or not self._sessions.workers:
-            return None
-        return (
-            f"No worker hears recordings out with {self._wished}: speakers stay as they were heard live, until one "
-            "does. Start a worker with the same DIARIZATION_ENGINE and what it needs (docs/scaling.md)."
-        )
-
-    async def hear_out(
-        self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
-    ) -> list[SpeakerTurn]:
-        """By whichever worker takes it."""
-        return await self._sessions.hear_out(meeting_id, samples, progress)
 
 
 class _Hearing(RemoteJob):

@@ -7,12 +7,57 @@ from dataclasses import astuple
 from typing import Any
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, Samples
-from meeting_assistant.domain.jobs import InferenceJob
-from meeting_assistant.domain.ports import FleetEvent, GatewayLink, SoundPiece, SpeakerTurn
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.ports import FleetEvent, GatewayLink, SoundPiece, SpeakerTurn, WorkerState
 from meeting_assistant.services.remote_job import RemoteJob
+from meeting_assistant.services.remote_sessions import RemoteSessions
 
 PIECE_SAMPLES = 2 * SAMPLE_RATE_HZ
 TURNS_AT_ONCE = 2000
+
+
+class FleetDiarizer:
+    """The workers whose engine hears whole recordings out. Implements `FarDiarizer`."""
+
+    def __init__(self, sessions: RemoteSessions, wished: str) -> None:
+        """`wished`: the engine that the settings name."""
+        self._sessions = sessions
+        self._wished = wished
+
+    @property
+    def _workers(self) -> list[WorkerState]:
+        return [worker for worker in self._sessions.workers if worker.hears_out]
+
+    @property
+    def name(self) -> str:
+        """Of the engine of such a worker; while there is none, of the wished one."""
+        return next((worker.engines["diarization"] for worker in self._workers), self._wished)
+
+    @property
+    def max_speakers(self) -> int | None:
+        """Of the engine that tells the fewest apart: any of the workers may take the recording. Not known while no such
+        worker is there."""
+        limits = [worker.max_speakers for worker in self._workers if worker.max_speakers is not None]
+        return min(limits, default=None)
+
+    @property
+    def problem(self) -> str | None:
+        """What an operator should mend; None when such a worker is there, or none at all, which others tell of."""
+        if self._workers or not self._sessions.workers:
+            return None
+        return (
+            f"No worker hears recordings out with {self._wished}: speakers stay as they were heard live, until one "
+            "does. Start a worker with the same DIARIZATION_ENGINE and what it needs (docs/scaling.md)."
+        )
+
+    async def hear_out(
+        self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
+    ) -> list[SpeakerTurn]:
+        """By whichever worker takes it; waits for one. Raises EngineError."""
+        job = self._sessions.job(JobKind.IDENTIFY_SPEAKERS, meeting_id, channels=1)
+        hearing = RemoteHearingOut(job, samples, progress, self._sessions.link)
+        await self._sessions.see_done(hearing)
+        return hearing.turns
 
 
 class RemoteHearingOut(RemoteJob):

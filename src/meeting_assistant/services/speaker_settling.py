@@ -159,6 +159,8 @@ class SpeakerSettling:
             async with self._one_at_a_time:
                 await self._check_limit(meeting)
                 turns = await self._diarization.hear_out(meeting.id, await self._sound(meeting), tell)
+                # Of a fleet, only who did it knows what it can.
+                await self._check_limit(meeting)
             async with hearing.applying:
                 await self._apply(meeting, turns, may_split=hearing.waiting is not None)
         except MeetingAssistantError as error:

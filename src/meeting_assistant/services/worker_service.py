@@ -11,8 +11,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
 from meeting_assistant.domain.audio import pcm_to_samples
@@ -113,11 +111,8 @@ class Worker:
             kinds.add(JobKind.IDENTIFY_SPEAKERS)
         return kinds
 
-    @property
-    def _engines_loaded(self) -> dict[str, str]:
-        return {**self._engines, "diarization": self._tools.diarization.name}
-
     async def _announce(self) -> None:
+        diarization = self._tools.diarization
         while True:
             obs.worker_slots.labels("taken").set(len(self._sessions))
             obs.worker_slots.labels("free").set(max(0, self._slots - len(self._sessions)))
@@ -127,9 +122,9 @@ class Worker:
                         self._name,
                         self._slots,
                         len(self._sessions),
-                        self._engines_loaded,
-                        hears_out=self._tools.diarization.has_final_pass,
-                        max_speakers=self._tools.diarization.max_speakers,
+                        {**self._engines, "diarization": diarization.name},
+                        hears_out=diarization.has_final_pass,
+                        max_speakers=diarization.max_speakers,
                     )
                 )
             await asyncio.sleep(ANNOUNCE_SECONDS)
@@ -205,7 +200,7 @@ class Worker:
 
     async def _hear(self, held: HeldJob) -> None:
         job, sink = held.job, RemoteSink(self._link, held.job)
-        hello = {"worker": self._name, "job": job.kind, "engines": self._engines_loaded}
+        hello = {"worker": self._name, "job": job.kind, "engines": self._engines}
         await sink.tell("hello", hello, is_first=True)
         pieces = self._link.sound(sink.attempt)
         try:
@@ -233,9 +228,10 @@ class Worker:
             await sink.tell("done", {})
 
     async def _identify_speakers(self, sink: RemoteSink, sound: AsyncIterator[bytes]) -> None:
-        pieces = [pcm_to_samples(pcm, 1) async for pcm in sound]
-        samples = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-        turns = await self._tools.diarization.hear_out(sink.job.meeting_id, samples, sink.show_progress)
+        pieces = [pcm async for pcm in sound]
+        diarization = self._tools.diarization
+        samples = await diarization.compute(lambda: pcm_to_samples(b"".join(pieces), 1))
+        turns = await diarization.hear_out(sink.job.meeting_id, samples, sink.show_progress)
         for body in turns_to_wire(turns):
             await sink.tell("turns", body)
 

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 from meeting_assistant.adapters.storage import durable_files
 from meeting_assistant.adapters.storage import journal_format as fmt
-from meeting_assistant.adapters.storage.journal_files import FileAudioStore, FileJournal, check_whole
+from meeting_assistant.adapters.storage.file_journal import FileJournal, check_whole
+from meeting_assistant.adapters.storage.journal_files import FileAudioStore
 from meeting_assistant.adapters.storage.keys import KeyRing
 from meeting_assistant.adapters.storage.object_store import PIECE_BYTES, ObjectStore
 from meeting_assistant.adapters.storage.recording_cache import Locks, RecordingCache, altered, shred
