@@ -215,7 +215,7 @@ async def main(folder, name, option, value):
             await asyncio.Event().wait()
 
         after.deliveries.update = update
-        await after.dispatcher.deliver_all()
+        await after.deliver_all()
 
 asyncio.run(main(*sys.argv[1:]))
 """

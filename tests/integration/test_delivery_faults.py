@@ -78,7 +78,7 @@ async def test_what_may_pass_is_delivered_later_and_what_stays_is_parked(tmp_pat
             for fault, state in FAULTS.items():
                 inject(fault, server)
                 meeting_id = await after.meeting(ONE_ITEM)
-                await after.dispatcher.deliver_all()
+                await after.deliver_all()
                 (first,) = await after.of(meeting_id)
                 assert (first.state, bool(first.last_error)) == (state, True), fault
                 if state is STAYS:
@@ -95,5 +95,5 @@ async def test_an_answer_that_is_no_answer_is_not_taken_for_one(tmp_path: Path, 
             for body in ("", "<html>", '{"data": {"issueCreate": {"succ', "[1, 2]", "null"):
                 server.fail_with(200, body)
                 meeting_id = await after.meeting(ONE_ITEM)
-                await after.dispatcher.deliver_all()
+                await after.deliver_all()
                 assert (await after.of(meeting_id))[0].state is DeliveryState.PENDING, body

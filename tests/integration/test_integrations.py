@@ -68,7 +68,7 @@ async def test_a_channel_gets_title_decisions_and_who_does_what_in_as_many_messa
     with TargetServer(wire) as server:
         async with AfterMeeting(tmp_path, {name: {"webhook_url": server.url}}) as after:
             meeting_id = await after.meeting(Held(LINES, title="Weekly & <search>", minutes=minutes))
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             deliveries = await after.of(meeting_id)
             assert {delivery.state for delivery in deliveries} == {DeliveryState.DONE}
             assert len(server.requests) == len(deliveries)
@@ -178,7 +178,7 @@ async def test_a_second_attempt_carries_the_same_id_and_a_large_event_is_cut(tmp
         options = {"webhook": {"urls": server.url, "secrets": SECRETS[0]}}
         async with AfterMeeting(tmp_path, options) as after:
             await after.meeting(Held(LINES, minutes=long_minutes(200)))
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             await after.later()
         first, second = server.requests
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -197,7 +197,7 @@ async def test_jira_gets_an_issue_for_each_action_item(tmp_path: Path, is_cloud:
         account = {"email": "ops@example.org", "flavour": "cloud"} if is_cloud else {}
         async with AfterMeeting(tmp_path, {"jira": {**JIRA, **account, "url": server.url}}) as after:
             meeting_id = await after.meeting()
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             receipts = [delivery.receipt for delivery in await after.of(meeting_id)]
             assert await after.workflows.test("jira") == "Project OPS can be seen; a test makes no issue."
         assert sorted(receipt.url or "" for receipt in receipts if receipt) == [

@@ -380,7 +380,7 @@ async def test_entries_are_put_into_a_calendar_once_and_never_over_a_change(
     options = {"caldav": {"url": calendars, "username": "ana", "password": "secret"}}
     async with AfterMeeting(tmp_path, options) as after:
         meeting_id = await after.meeting()
-        await after.dispatcher.deliver_all()
+        await after.deliver_all()
         due, again = await after.of(meeting_id)
         assert (due.state, again.state) == (DeliveryState.DONE, DeliveryState.DONE)
         assert "calendar is there" in await after.workflows.test("caldav")

@@ -48,7 +48,7 @@ async def test_planning_again_adds_nothing(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         async with AfterMeeting(tmp_path, to_slack(server)) as after:
             meeting_id = await after.meeting()
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             assert await after.workflows.run_again(meeting_id) == []
             await after.workflows.handle(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
             await after.later()
@@ -112,7 +112,7 @@ async def test_an_integration_that_cannot_plan_stops_no_other_and_is_named(tmp_p
         options = {"broken": Broken(), **AfterMeeting(tmp_path, to_slack(server)).integrations}
         async with AfterMeeting(tmp_path, options) as after:
             meeting_id = await after.meeting()
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             assert len(server.requests) == 1
             (error,) = (await after.store.get(meeting_id)).errors
             assert (error.stage, error.code) == ("workflows", "integration_failed")
@@ -172,7 +172,7 @@ async def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(tmp_path: Pa
             shown = await after.workflows.preview(meeting_id)
             assert [known.state if known else None for _, known in shown] == [DeliveryState.PENDING] * 2
             assert server.requests == []
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             sent = [request.body for request in server.requests]
             assert sent == [planned.action.payload for planned, _ in shown]
 
@@ -229,7 +229,7 @@ async def test_a_failure_that_stays_is_parked_at_once_with_the_reason(
             await after.later()
             assert len(server.requests) == 1
             await after.workflows.retry(parked.id)
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             assert (await after.deliveries.get(parked.id)).state is DeliveryState.DONE
 
 
@@ -245,7 +245,7 @@ async def test_what_fails_too_often_is_parked_and_somebody_may_try_again(tmp_pat
             assert (parked.state, parked.attempts) == (DeliveryState.PARKED, 10)
             assert [one.id for one in await after.workflows.recent([DeliveryState.PARKED])] == [first.id]
             await after.workflows.retry(first.id, first.meeting_id)
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             assert (await after.deliveries.get(first.id)).state is DeliveryState.DONE
 
 
@@ -318,7 +318,7 @@ async def test_a_ticket_whose_answer_was_lost_is_found_and_not_made_twice(
                 if kind == "linear":
                     server.do_as_asked()  # which team it is comes first
                 server.lose_the_answer()
-                await after.dispatcher.deliver_all()
+                await after.deliver_all()
             else:
                 taken = await after.deliveries.take_due(after.now_ms, 1000)
                 assert taken is not None
@@ -373,7 +373,7 @@ async def test_what_is_taken_off_the_record_or_deleted_is_not_in_the_outbox_eith
             meeting_id = await after.meeting()
             first, _ = await after.of(meeting_id)
             await after.workflows.approve(meeting_id, first.id)
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             await after.store.forget(meeting_id, [], [], [2])
             (left,) = await after.deliveries.of_meeting(meeting_id)
             assert left.state is DeliveryState.DONE
@@ -394,7 +394,7 @@ async def test_the_audit_log_tells_of_meetings_and_deliveries_and_of_no_words(tm
     with TargetServer(GitHub()) as server:
         async with AfterMeeting(tmp_path, {**github(server), "log": {"path": str(log)}}) as after:
             meeting_id = await after.meeting()
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert sorted(line["type"] for line in lines) == ["delivery", "delivery", "meeting"]
     assert {line["meeting"] for line in lines} == {meeting_id}

@@ -58,7 +58,7 @@ async def test_an_item_that_is_worded_differently_the_next_time_is_proposed_and_
     with TargetServer(repository) as server:
         async with AfterMeeting(tmp_path, github(server)) as after:
             meeting_id = await after.meeting()
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             assert len(repository.issues) == 2
             in_german = MINUTES.action_items[0].model_copy(
                 update={"id": "a3", "text": "Verschickt die Hinweise zur Version."}
@@ -80,7 +80,7 @@ async def test_after_something_was_taken_off_the_record_nothing_goes_out_again_b
         options = {**to_slack(channel), **github(server), "markdown": {"folder": str(vault)}}
         async with AfterMeeting(tmp_path, options) as after:
             meeting_id = await after.meeting()
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             await after.store.forget(meeting_id, [], [], [3])
             left = MINUTES.model_copy(update={"decisions": MINUTES.decisions[:1]})
             added = await write_again(after, meeting_id, left)
@@ -258,7 +258,7 @@ async def test_an_integration_that_cannot_describe_itself_stops_no_other(tmp_pat
         options = {"broken": Undescribed(), **AfterMeeting(tmp_path, to_slack(server)).integrations}
         async with AfterMeeting(tmp_path, options) as after:
             meeting_id = await after.meeting()
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             assert states(await after.of(meeting_id)) == [
                 ("broken", DeliveryState.PENDING),
                 ("slack", DeliveryState.DONE),

@@ -46,7 +46,7 @@ NOBODY = -1
 class SameWords:
     """Hears the same whatever is said."""
 
-    info = EngineInfo("same", "same", ("en",), has_word_times=False, max_window_s=30)
+    info = EngineInfo("same", "same", ("en",), max_window_s=30)
 
     def load(self) -> None:
         """Nothing to load."""

@@ -700,7 +700,7 @@ async def test_on_a_fleet_workers_load_what_hears_recordings_and_gateways_do_not
     monkeypatch.setenv("DIARIZATION_ENGINE", "nemo")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     settings = load_settings()
-    info = EngineInfo("x", "x", ("en",), has_word_times=False, max_window_s=30)
+    info = EngineInfo("x", "x", ("en",), max_window_s=30)
     far = build_far_diarizer(settings, build_remote_sessions(settings, info, lambda engines: None))
     gateway = build_diarization(settings, elsewhere=far)
     await gateway.start()

@@ -55,7 +55,7 @@ async def test_githubs_403_with_a_limit_is_no_refusal(
     with TargetServer(GitHub(people=frozenset())).fail_with(403, {"message": "slow down"}, **named) as server:
         async with AfterMeeting(tmp_path, github(server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             (waiting,) = await after.of(meeting_id)
             assert waiting.state is DeliveryState.PENDING
             assert after.now_ms + (wait_s - 30) * 1000 <= waiting.next_at_ms
@@ -93,7 +93,7 @@ async def test_a_date_in_retry_after_is_kept_to(tmp_path: Path, name: str) -> No
         server.fail_with(429, Retry_After=format_datetime(at.replace(microsecond=0), usegmt=True))
         async with AfterMeeting(tmp_path, options_for(name, server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             (waiting,) = await after.of(meeting_id)
             assert after.now_ms + 10_000_000 <= waiting.next_at_ms <= after.now_ms + 10_801_000
             await after.later()
@@ -132,7 +132,7 @@ async def test_whatever_happens_to_the_request_that_makes_a_ticket_there_is_one(
         faults.get(fault, lambda: server.fail_with(int(fault)))()
         async with AfterMeeting(tmp_path, options_for(name, server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             creating = server.requests[1 if name == "linear" else 0]
             assert creates in f"{creating.path} {creating.content.decode()}"
             (first,) = await after.of(meeting_id)
@@ -149,7 +149,7 @@ async def test_an_issue_is_found_again_in_a_busy_repository_and_without_its_labe
     with TargetServer(repository).lose_the_answer() as server:
         async with AfterMeeting(tmp_path, github(server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             repository.issues[0]["labels"] = []  # GitHub drops them when the token may not set any
             for number in range(2, 253):
                 repository.issues.append({"number": number, "html_url": "", "body": "Of others"})
@@ -226,7 +226,7 @@ async def test_a_title_of_long_characters_makes_a_file_name_that_is_short_enough
     vault.mkdir()
     async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
         meeting_id = await after.meeting(Held(LINES, title="🎉" * 80, minutes=MINUTES))
-        await after.dispatcher.deliver_all()
+        await after.deliver_all()
         assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
     (note,) = vault.iterdir()
     assert re.fullmatch(r"2026-11-24 🎉{50}\.md", note.name)
@@ -266,7 +266,7 @@ async def test_an_item_that_is_too_long_for_its_place_is_split_and_not_cut(
         async with AfterMeeting(tmp_path, {name: {"webhook_url": server.url}}) as after:
             title = " ".join(f"title{number}" for number in range(24))
             meeting_id = await after.meeting(Held(LINES, title=title, minutes=LONG_MINUTES))
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             assert {one.state for one in await after.of(meeting_id)} == {DeliveryState.DONE}
     sent = json.dumps([request.body for request in server.requests]).replace("\\n", " ")
     for word, count, times in (("word", 240, 2), ("when", 30, 1), ("title", 24, 1)):
@@ -280,7 +280,7 @@ async def test_a_ticket_whose_title_is_cut_holds_all_of_it(tmp_path: Path, name:
     with TargetServer(tracker) as server:
         async with AfterMeeting(tmp_path, options_for(name, server)) as after:
             meeting_id = await after.meeting(Held(LINES, minutes=LONG_MINUTES))
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
             assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
     made = tracker.issues
     assert LONG in json.dumps(list(made.values()) if isinstance(made, dict) else made)
@@ -323,7 +323,7 @@ async def test_what_a_dry_run_shows_of_a_ticket_holds_the_mark_that_it_is_known_
         async with AfterMeeting(tmp_path, options_for(name, server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
             ((planned, _),) = await after.workflows.preview(meeting_id)
-            await after.dispatcher.deliver_all()
+            await after.deliver_all()
     payload, (made, *_) = planned.action.payload, server.requests[-1:]
     if name == "linear":
         sent = made.body["variables"]["input"]

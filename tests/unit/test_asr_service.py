@@ -21,7 +21,7 @@ from meeting_assistant.services.degradation import DegradationLadder, LadderOpti
 class ScriptedEngine:
     """Echoes the session's name; holds still until told to go on; fails on windows of session "bad"."""
 
-    info = EngineInfo("scripted", "scripted", ("en",), False, 30.0, max_batch=4)
+    info = EngineInfo("scripted", "scripted", ("en",), 30.0, max_batch=4)
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

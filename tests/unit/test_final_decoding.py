@@ -25,7 +25,7 @@ SILENCE = AsrResult("Thank you.", mean_logprob=-1.4, no_speech_probability=0.9)
 class Scripted:
     """Answers as it is told; an exception is raised."""
 
-    info = EngineInfo("scripted", "scripted", ("en",), True, 30.0, temperatures=(0.0, 0.2, 0.4))
+    info = EngineInfo("scripted", "scripted", ("en",), 30.0, temperatures=(0.0, 0.2, 0.4))
 
     def __init__(self) -> None:
         self.answers: list[AsrResult | Exception] = []

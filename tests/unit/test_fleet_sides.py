@@ -20,7 +20,7 @@ from meeting_assistant.services.worker_service import Worker
 
 JOB = InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id="m", gateway="north")
 MEETING = Meeting(id="m", title="", state=MeetingState.RECORDING, source="live", created_at_ms=0)
-ENGINE = EngineInfo("numbers", "numbers", ("en",), has_word_times=False, max_window_s=30)
+ENGINE = EngineInfo("numbers", "numbers", ("en",), max_window_s=30)
 
 
 def figure(name: str, **labels: str) -> float:

@@ -20,6 +20,7 @@ from meeting_assistant.domain.errors import ConfigurationError
 
 pytestmark = pytest.mark.unit
 
+GAP_OF_64000_BYTES = (64_000).to_bytes(8, "big")
 MEETING = "01890a5d-ac96-774b-bcce-b302099a8057"
 OTHER_MEETING = "01890a5d-ac96-774b-bcce-b302099a8058"
 PAGE = Path(__file__).parents[2] / "docs/reference/journal-format.md"
@@ -157,12 +158,12 @@ def test_any_sound_in_any_epochs_is_read_back(pieces: list[bytes | None]) -> Non
 
 def test_a_gap_takes_its_time_and_reads_as_silence() -> None:
     recording = speech(1)
-    recording._took(*recording.codec.write(recording.place, fmt.RecordType.GAP, fmt.gap_payload(64_000)))
+    recording._took(*recording.codec.write(recording.place, fmt.RecordType.GAP, GAP_OF_64000_BYTES))
     recording._took(*recording.codec.write(recording.place, fmt.RecordType.MARK, b"note"))
     recording.audio(b"\1\0")
 
     assert recording.scan().end.place.offset == 32_000 + 64_000 + 2
-    gap = fmt.Content(fmt.RecordType.GAP, fmt.gap_payload(64_000), 64_000)
+    gap = fmt.Content(fmt.RecordType.GAP, GAP_OF_64000_BYTES, 64_000)
     assert gap.pcm(63_998, 70_000) == b"\0\0"
 
 

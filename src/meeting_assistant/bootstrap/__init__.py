@@ -1,4 +1,5 @@
-"""From names in the settings to objects: the only place that knows every part."""
+"""From names in the settings to objects. Commands that repair or inspect one part (`keys`, `backup`, `doctor`,
+`workflows`) make that part themselves."""
 
 from __future__ import annotations
 
@@ -100,8 +101,8 @@ class Services:
     speakers: Speakers
     settling: SpeakerSettling
     remote: RemoteSessions | None
-    relay: EventRelay | None
     """Where speech is recognised by a fleet; None where it is recognised here."""
+    relay: EventRelay | None
     dispatcher: Dispatcher
     access: AccessService
     meetings: MeetingService

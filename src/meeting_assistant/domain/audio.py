@@ -7,8 +7,6 @@ transcripts, in storage and on the wire.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,20 +21,6 @@ BYTES_PER_SAMPLE = 2
 BYTES_PER_SECOND = SAMPLE_RATE_HZ * BYTES_PER_SAMPLE
 MIN_INPUT_RATE_HZ = 8_000
 MAX_INPUT_RATE_HZ = 48_000
-
-
-@dataclass(frozen=True, slots=True)
-class AudioChunk:
-    """A run of samples as it travels; the transport decides its length."""
-
-    samples: Samples
-    start_sample: int
-    """Index of the first sample on the meeting's clock."""
-
-    @property
-    def end_sample(self) -> int:
-        """Index one past the last sample."""
-        return self.start_sample + len(self.samples)
 
 
 def samples_to_ms(samples: int) -> int:

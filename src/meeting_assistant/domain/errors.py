@@ -2,7 +2,6 @@
 
     MeetingAssistantError
     ├── ConfigurationError          a setting is wrong; the server does not start
-    ├── NotYetError                 planned, documented, not in this version
     ├── InputError                  what a client sent cannot be used
     │   ├── ProtocolViolationError  a message of the live protocol in the wrong place or shape
     │   ├── AudioFormatError        sound that cannot be read
@@ -16,6 +15,7 @@
     │   └── EngineNotInstalledError its package is missing
     ├── JobError                    a job that this machine must not do
     ├── LlmError                    a language model did not give a usable answer
+    ├── CarrierError                what carries jobs between the machines of a fleet is out of reach
     ├── DeliveryError               a target after the meeting did not take what it was given
     ├── AudioDecryptionError        no key opens this recording
     └── StorageError                disk or database
@@ -43,7 +43,6 @@ __all__ = [
     "LlmError",
     "MeetingAssistantError",
     "NotFoundError",
-    "NotYetError",
     "OverloadedError",
     "ProtocolViolationError",
     "StorageError",
@@ -77,12 +76,6 @@ class ConfigurationError(MeetingAssistantError):
     """A setting is wrong or contradicts another; names the variable, the value, what is allowed."""
 
     code = "configuration"
-
-
-class NotYetError(MeetingAssistantError):
-    """A feature that the protocol knows and this version does not have."""
-
-    code = "not_yet"
 
 
 class InputError(MeetingAssistantError):

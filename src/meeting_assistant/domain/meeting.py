@@ -141,7 +141,7 @@ class Meeting(_Record):
     epoch: int = 1
     """Grows with every connection that takes the recording over; older ones are fenced off."""
     received_bytes: int = 0
-    """Canonical PCM bytes that are safe (see DESIGN section 6)."""
+    """Canonical PCM bytes that are safe (docs/decisions/0004)."""
     committed_sample: int = 0
     """Everything before it is in the transcript, for good."""
     engines: dict[str, str] = Field(default_factory=dict)

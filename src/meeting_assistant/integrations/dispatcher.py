@@ -120,11 +120,6 @@ class Dispatcher:
             started += 1
         return started
 
-    async def deliver_all(self) -> None:
-        """Everything that is due now, to its end."""
-        while await self.start_due() or self._running:
-            await asyncio.gather(*self._running)
-
     async def drain(self, grace_s: float) -> None:
         """Let what is on its way arrive; what takes longer is taken up by the next start."""
         if self._running:

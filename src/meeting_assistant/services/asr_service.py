@@ -104,11 +104,6 @@ class AsrService:
         return self._engine.info
 
     @property
-    def is_ready(self) -> bool:
-        """True from the end of `start` to `close`."""
-        return bool(self._tasks)
-
-    @property
     def level(self) -> Level:
         """How far the service has stepped down."""
         return self._ladder.level

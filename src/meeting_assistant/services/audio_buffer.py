@@ -4,7 +4,7 @@ Invariants, each held by a test:
 
 - Bytes are accepted in order and counted by `received_bytes`; what was accepted is stored and handed on, or an
   error says that it was not.
-- `safe_bytes` only grows, and never passes what is durable (`journal`) or committed as words (`memory`).
+- What is safe only grows, and never passes what is durable (`journal`) or committed as words (`memory`).
 - A follower gets every byte from its offset on, once, in order, however fast or slow it is.
 - The tail in memory holds at least what is not safe yet, which is bounded by `max_pending_bytes`. Beyond that it is
   bounded by `tail_bytes`, however long the meeting.
@@ -60,8 +60,8 @@ class SecureAudioBuffer:
     ) -> None:
         """`received_bytes` is where a meeting without a journal goes on; a journal knows that itself.
 
-        `on_safe` is awaited with `safe_bytes` after each step forward, at most once a tick; when it fails it is
-        asked again. `on_problem` hears when the disk begins to refuse, and None when it takes sound again.
+        `on_safe` is awaited with the number of safe bytes after each step forward, at most once a tick; when it
+        fails it is asked again. `on_problem` hears when the disk begins to refuse, and None when it takes sound again.
         """
         start = received_bytes if journal is None else journal.durable_bytes
         self._journal = journal
@@ -99,11 +99,6 @@ class SecureAudioBuffer:
     def received_bytes(self) -> int:
         """Accepted so far."""
         return self._tail_start + len(self._tail)
-
-    @property
-    def safe_bytes(self) -> int:
-        """Everything below is safe: the client may forget it."""
-        return self._safe
 
     @property
     def storage(self) -> Literal["journal", "memory"]:

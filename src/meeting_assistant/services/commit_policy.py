@@ -5,7 +5,7 @@ Transcription System"): a word is stable once two hypotheses in a row agree on i
 word of a window is held back, because its end may not have been heard yet. Stable words are never taken back
 while the utterance is open.
 
-`guard` looks at a decoded text and names the reason to suppress it, if there is one.
+`guard_sound` and `guard_text` look at an utterance and name the reason to suppress it, if there is one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples
-from meeting_assistant.domain.ports import AsrResult
+from meeting_assistant.domain.audio import Samples
+from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrResult
 
 Guard = Literal["too_quiet", "too_short", "no_speech", "invented", "repetition", "too_fast"]
 
@@ -168,7 +168,7 @@ _MIN_VOICED_MS_FOR_FILLER = 200
 
 def guard_sound(samples: Samples) -> Guard | None:
     """Before decoding: is there anything to decode?"""
-    frame = SAMPLE_RATE_HZ // 31
+    frame = VAD_FRAME_SAMPLES
     whole = samples[: len(samples) // frame * frame].astype("float32").reshape(-1, frame) / 32768.0
     if whole.size == 0:
         return "too_short"

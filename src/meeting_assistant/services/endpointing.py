@@ -52,8 +52,6 @@ class SpeechEnded:
     end_sample: int
     voiced: tuple[bool, ...]
     """One flag per frame from `start_sample` on: where in it somebody spoke."""
-    is_cut: bool = False
-    """True when it was closed by the length limit or by the end of the stream's patience, not by a pause."""
 
     @property
     def voiced_ms(self) -> int:
@@ -121,7 +119,7 @@ class Endpointer:
             self._run = 0
             return []
         end = self.position if end_sample is None else max(end_sample, self._open.start_sample)
-        return [self._close(self._open, end, is_cut=True)]
+        return [self._close(self._open, end)]
 
     def restart(self, start_sample: int) -> None:
         """Go on from here after a `flush`, with frames aligned anew."""
@@ -173,7 +171,7 @@ class Endpointer:
         cut_sample = min(self.position, utterance.start_sample + (quietest + 1) * VAD_FRAME_SAMPLES)
         rest_voiced = utterance.voiced[quietest + 1 :]
         rest_probabilities = utterance.probabilities[quietest + 1 :]
-        closed = self._close(utterance, cut_sample, is_cut=True)
+        closed = self._close(utterance, cut_sample)
         if not any(rest_voiced):
             return [closed]
         self._open = _OpenUtterance(
@@ -185,12 +183,12 @@ class Endpointer:
         )
         return [closed, SpeechStarted(cut_sample)]
 
-    def _close(self, utterance: _OpenUtterance, end_sample: int, *, is_cut: bool = False) -> SpeechEnded:
+    def _close(self, utterance: _OpenUtterance, end_sample: int) -> SpeechEnded:
         frames = -(-(end_sample - utterance.start_sample) // VAD_FRAME_SAMPLES)
         self._open = None
         self._floor = end_sample
         self._run = 0
-        return SpeechEnded(utterance.start_sample, end_sample, tuple(utterance.voiced[:frames]), is_cut)
+        return SpeechEnded(utterance.start_sample, end_sample, tuple(utterance.voiced[:frames]))
 
     def _sample_at(self, frame: int) -> int:
         return self._origin + frame * VAD_FRAME_SAMPLES

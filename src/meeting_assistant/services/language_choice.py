@@ -26,19 +26,17 @@ class LanguageChoice:
         self._other: str | None = None
         self._run = 0
 
-    def hear(self, language: str | None, probability: float | None, seconds: float) -> bool:
-        """Take a guess about one utterance; True when the usual language changed."""
+    def hear(self, language: str | None, probability: float | None, seconds: float) -> None:
+        """Take a guess about one utterance into account."""
         if self.asked is not None or language is None or probability is None:
-            return False
+            return
         if probability < MIN_PROBABILITY or seconds < MIN_SECONDS:
-            return False
+            return
         if language == self.usual:
             self._other, self._run = None, 0
-            return False
+            return
         self._run = self._run + 1 if language == self._other else 1
         self._other = language
         is_first = self.usual is None
         if self._run >= RUN or (is_first and (probability >= CERTAIN or self._run >= 2)):
             self.usual, self._other, self._run = language, None, 0
-            return True
-        return False

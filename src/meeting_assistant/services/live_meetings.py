@@ -142,7 +142,7 @@ class LiveMeetings:
         utc_offset_minutes: int = 0,
         owner: str = "",
     ) -> LiveConnection:
-        """Open a new meeting. Raises OverloadedError, InputError, NotYetError, StorageError."""
+        """Open a new meeting. Raises OverloadedError, InputError, StorageError."""
         if self._is_closing:
             raise OverloadedError("The server is shutting down.", "Try again in a minute.", retry_after_s=30)
         check_format(sample_rate, channels)

@@ -32,11 +32,6 @@ class Orchestrator:
         self._handlers: dict[JobKind, JobHandler] = {}
         self._runner: asyncio.Task[None] | None = None
 
-    @property
-    def backend(self) -> str:
-        """`local` or `redis`."""
-        return self._backend.name
-
     def handle(self, kind: JobKind, handler: JobHandler) -> None:
         """Register the handler of a kind; before `start`."""
         self._handlers[kind] = handler

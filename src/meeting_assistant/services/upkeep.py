@@ -84,7 +84,7 @@ class Upkeep:
 
     async def _forget(self, meeting_id: str, start_ms: int, end_ms: int) -> None:
         meeting = await self._store.get(meeting_id)
-        if not is_over(meeting):
+        if not meeting.state.is_over:
             raise ConflictError(
                 "This meeting is not over.",
                 "Use `pause` with `forget` now, or wait until its minutes are written.",
@@ -131,7 +131,7 @@ class Upkeep:
 
     async def delete_sound(self, meeting_id: str) -> None:
         """When somebody asks for it. Raises NotFoundError, ConflictError while the meeting is not over."""
-        if not is_over(await self._store.get(meeting_id)):
+        if not (await self._store.get(meeting_id)).state.is_over:
             raise ConflictError(
                 "This meeting is not over.", "Its sound is needed until its minutes are written."
             )
@@ -190,8 +190,3 @@ class Upkeep:
 def _ended(meeting: Meeting) -> list[tuple[int, int]]:
     ranges = [byte_range(span, meeting.frame_bytes) for span in meeting.off_record]
     return [(start, end) for start, end in ranges if end is not None]
-
-
-def is_over(meeting: Meeting) -> bool:
-    """True when nothing will be added by itself."""
-    return meeting.state.is_over

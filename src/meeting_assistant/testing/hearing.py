@@ -98,7 +98,7 @@ class NumberEngine:
 
     def __init__(self, decode_s: float) -> None:
         self._decode_s = decode_s
-        self.info = EngineInfo("numbers", "numbers", ("en",), has_word_times=False, max_window_s=30)
+        self.info = EngineInfo("numbers", "numbers", ("en",), max_window_s=30)
 
     def load(self) -> None:
         """Nothing to load."""

@@ -45,9 +45,7 @@ class SilentEngine:
 
     def __init__(self) -> None:
         self.level = Level.NORMAL
-        self.info = EngineInfo(
-            name="silent", model="none", languages=(), has_word_times=True, max_window_s=15.0
-        )
+        self.info = EngineInfo(name="silent", model="none", languages=(), max_window_s=15.0)
         self.errors: list[Exception] = []
         """Raised by the next sessions, one each."""
         self.may_listen = asyncio.Event()

@@ -32,7 +32,6 @@ _STATUS: tuple[tuple[type[e.MeetingAssistantError], int], ...] = (
     (e.AudioFormatError, 415),
     (RangeNotSatisfiableError, 416),
     (e.InputError, 422),
-    (e.NotYetError, 501),
     (e.OverloadedError, 503),
     (e.StorageError, 507),
     (e.EngineError, 503),
@@ -41,7 +40,6 @@ _STATUS: tuple[tuple[type[e.MeetingAssistantError], int], ...] = (
 
 CLOSE_NORMAL = 1000
 CLOSE_GOING_AWAY = 1001
-CLOSE_UNSUPPORTED = 1003
 CLOSE_POLICY = 1008
 CLOSE_INTERNAL = 1011
 CLOSE_TRY_LATER = 1013
@@ -76,7 +74,7 @@ def close_code_of(error: e.MeetingAssistantError) -> int:
         return CLOSE_TRY_LATER
     if error.code in _OF_CODE:
         return _OF_CODE[error.code]
-    if isinstance(error, e.InputError | e.ConflictError | e.NotYetError):
+    if isinstance(error, e.InputError | e.ConflictError):
         return CLOSE_POLICY
     return CLOSE_INTERNAL
 
@@ -113,7 +111,7 @@ def install(app: FastAPI) -> None:
     async def ours(request: Request, error: e.MeetingAssistantError) -> JSONResponse:
         status = status_of(error)
         headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, e.OverloadedError) else None
-        if status >= 500 and not isinstance(error, e.NotYetError | e.OverloadedError):
+        if status >= 500 and not isinstance(error, e.OverloadedError):
             logger.warning("A request failed.", extra=log_fields(code=error.code, **_place(request)))
         return JSONResponse(error_body(error.code, error.message, error.remedy), status, headers)
 

@@ -31,7 +31,6 @@ class MoonshineEngine:
         name="moonshine",
         model="moonshine tiny-en",
         languages=("en",),
-        has_word_times=False,
         max_window_s=30.0,
         lanes=max(1, min(MAX_LANES, os.cpu_count() or 1)),
     )

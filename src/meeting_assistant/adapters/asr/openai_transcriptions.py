@@ -52,7 +52,6 @@ class OpenAiTranscriptions:
             name="openai",
             model=f"{self._model} at a server",
             languages=(),
-            has_word_times=self._form == 0,
             max_window_s=30.0,
             lanes=LANES,
         )

@@ -71,7 +71,6 @@ class WhisperEngine:
             name="faster-whisper",
             model=f"whisper {Path(self._options.model).name}",
             languages=self._languages,
-            has_word_times=True,
             max_window_s=FULL_FRAMES / FRAMES_PER_SECOND,
             max_batch=self._options.max_batch,
             partial_buckets_s=tuple(_room_s(frames) for frames in PARTIAL_FRAMES),

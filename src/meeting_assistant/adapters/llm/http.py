@@ -1,4 +1,4 @@
-"""JSON over HTTP to a language model's server, with every failure named. The only module that knows httpx.
+"""JSON over HTTP to a language model's server, with every failure named.
 
 Nothing that a server answers is repeated in an error: some echo the prompt, which is what was said in a meeting.
 """

@@ -49,12 +49,6 @@ class FileAudioStore:
         """
         return check_whole(self._open(meeting_id), meeting_id, durable_bytes)
 
-    def open_intact_part(self, meeting_id: str) -> FileJournal:
-        """The good part of a damaged journal, to read from; writing to it is refused."""
-        journal = self._open(meeting_id)
-        journal.is_read_only = True
-        return journal
-
     def exists(self, meeting_id: str) -> bool:
         """True when there is a file; anything but a meeting id has none."""
         try:

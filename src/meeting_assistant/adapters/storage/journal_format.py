@@ -314,11 +314,6 @@ class JournalCodec:
         )
 
 
-def gap_payload(sound_bytes: int) -> bytes:
-    """The payload of a GAP record."""
-    return _LENGTH.pack(sound_bytes)
-
-
 def _link(place: Place, head: bytes, seal: bytes) -> bytes:
     return _checksum(place.chain + head + seal)
 

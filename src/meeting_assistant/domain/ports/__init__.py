@@ -1,7 +1,7 @@
 """What the services need from the outside world, in words of the domain.
 
-Adapters implement these; services know nothing else about them. One contract suite per port runs for the
-public double and for every adapter.
+Adapters implement these; services know nothing else about them. A port with several
+implementations has a contract suite (`tests/contract`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,4 +16,3 @@ class CheckResult:
     seconds: float = 0.0
     optional: bool = False
     """True when a failure does not stop the product from working."""
-    extra: Mapping[str, str] = field(default_factory=dict)

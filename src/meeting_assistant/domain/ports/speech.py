@@ -62,7 +62,6 @@ class EngineInfo:
     model: str
     languages: tuple[str, ...]
     """Codes that it knows; empty when it takes any."""
-    has_word_times: bool
     max_window_s: float
     max_batch: int = 1
     """Windows that are cheaper together than one by one; 1 when the engine has no batches."""
