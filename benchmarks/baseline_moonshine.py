@@ -21,11 +21,11 @@ from moonshine_voice import get_assets_path
 from moonshine_voice.moonshine_api import ModelArch
 from moonshine_voice.transcriber import Transcriber, TranscriptEventListener
 
+from meeting_assistant.bench.clips import demo_clip, part, read_clip
+from meeting_assistant.bench.load import percentiles
+from meeting_assistant.bench.timeline import Clip
+from meeting_assistant.bench.words import align, normalise
 from meeting_assistant.domain.audio import pcm_to_samples, to_waveform
-from meeting_assistant.testing.bench.clips import demo_clip, part, read_clip
-from meeting_assistant.testing.bench.load import percentiles
-from meeting_assistant.testing.bench.timeline import Clip
-from meeting_assistant.testing.bench.words import align, normalise
 
 INTERVAL_S = 0.5
 CHUNK = 1600

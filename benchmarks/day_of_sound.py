@@ -23,7 +23,7 @@ from long_meeting import resident_mb
 from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.client import LiveClient
 from meeting_assistant.demo import hello_clip
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
 
 SENTENCE_EVERY_S = 300
 PIECE = 32_000

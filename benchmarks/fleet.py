@@ -26,7 +26,7 @@ from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import FleetEvent
-from meeting_assistant.testing.fleet import LEASE_S, Fleet, RedisProcess, check
+from meeting_assistant.testing.harness.fleet import LEASE_S, Fleet, RedisProcess, check
 
 RESULTS = Path(__file__).parent / "results"
 DECODE_S = 0.4

@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from meeting_assistant import __version__
-from meeting_assistant.testing.bench.clips import demo_clip, part, read_clip
-from meeting_assistant.testing.bench.load import Run, figures, run_sessions
-from meeting_assistant.testing.bench.offline import transcribe_as_file
-from meeting_assistant.testing.bench.timeline import Clip
-from meeting_assistant.testing.bench.words import align, bootstrap_interval, count_doubled, count_lost
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.bench.clips import demo_clip, part, read_clip
+from meeting_assistant.bench.load import Run, figures, run_sessions
+from meeting_assistant.bench.offline import transcribe_as_file
+from meeting_assistant.bench.timeline import Clip
+from meeting_assistant.bench.words import align, bootstrap_interval, count_doubled, count_lost
+from meeting_assistant.launcher import ServerProcess
 from plot import bars
 
 RESULTS = Path(__file__).parent / "results"

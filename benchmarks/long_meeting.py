@@ -23,15 +23,15 @@ import numpy as np
 
 from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
 from meeting_assistant.adapters.vad.silero import SileroVad
+from meeting_assistant.bench.clips import demo_clip, part
+from meeting_assistant.bench.load import Snapshot, stall_bound
+from meeting_assistant.bench.offline import transcribe_as_file
+from meeting_assistant.bench.timeline import Clip
 from meeting_assistant.client import LiveClient, Message, paced
 from meeting_assistant.domain.audio import pcm_to_samples, to_waveform
 from meeting_assistant.domain.ports import AsrRequest
-from meeting_assistant.services.endpointing import Endpointer, SpeechEnded
-from meeting_assistant.testing.bench.clips import demo_clip, part
-from meeting_assistant.testing.bench.load import Snapshot, stall_bound
-from meeting_assistant.testing.bench.offline import transcribe_as_file
-from meeting_assistant.testing.bench.timeline import Clip
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.services.asr.endpointing import Endpointer, SpeechEnded
 
 SAMPLE_EVERY_S = 120.0
 """Seconds of sound between two looks at memory."""

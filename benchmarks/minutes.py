@@ -23,7 +23,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from meeting_assistant.adapters.llm.embedded import EmbeddedWriter
+from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
 from meeting_assistant.demo import load_demo
 from meeting_assistant.domain.minutes import Item, Minutes
 from meeting_assistant.domain.ports import MinutesRequest

@@ -8,7 +8,7 @@ import uvicorn
 
 from meeting_assistant.app import create_app
 from meeting_assistant.config import load_settings
-from meeting_assistant.services.degradation import DegradationLadder, Level
+from meeting_assistant.services.asr.degradation import DegradationLadder, Level
 
 
 class PinnedLadder(DegradationLadder):

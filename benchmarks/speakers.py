@@ -47,11 +47,11 @@ from meeting_assistant.domain.audio import Samples, Waveform, pcm_to_samples
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.ports import Diarizer, VoiceVector
 from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Utterance
-from meeting_assistant.services.asr_service import AsrService
-from meeting_assistant.services.audio_session import process_audio_session
-from meeting_assistant.services.diarization_service import DiarizationService
-from meeting_assistant.services.session_types import Reached, SessionSpec, SpeechTools
-from meeting_assistant.services.turns import attribute
+from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.diarization.turns import attribute
+from meeting_assistant.services.transcription.audio_session import process_audio_session
+from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechTools
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "audio"

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 
 from meeting_assistant.domain.audio import Waveform
-from meeting_assistant.testing.postgres import PostgresServer, find_postgres
-from meeting_assistant.testing.server import ServerProcess, inherited
-from meeting_assistant.testing.warm_start import CAN_WARM, WarmStart
+from meeting_assistant.launcher import ServerProcess, inherited
+from meeting_assistant.testing.harness.warm_start import CAN_WARM, WarmStart, start_process
+from meeting_assistant.testing.servers.postgres import PostgresServer, find_postgres
 
 if TYPE_CHECKING:
-    from meeting_assistant.testing.object_store import S3Server
+    from meeting_assistant.testing.servers.s3 import S3Server
 
 # How long an example takes says nothing here: time belongs in benchmarks/.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -64,7 +64,8 @@ def warm_start() -> Iterator[None]:
     if not CAN_WARM:
         yield
         return
-    with WarmStart(inherited()) as warm:
+    with WarmStart(inherited()) as warm, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerProcess, "start_process", staticmethod(start_process))
         WarmStart.shared = warm
         yield
         WarmStart.shared = None
@@ -110,7 +111,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """A server that speaks S3; each test has a prefix of its own in its bucket."""
-    from meeting_assistant.testing.object_store import S3Server
+    from meeting_assistant.testing.servers.s3 import S3Server
 
     with S3Server() as server:
         yield server

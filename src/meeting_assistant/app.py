@@ -22,13 +22,15 @@ from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.observability import log_fields, watch_event_loop
-from meeting_assistant.web import (
+from meeting_assistant.web import errors
+from meeting_assistant.web.context import FleetEntrance, Limits, WebContext
+from meeting_assistant.web.middleware.auth import AccessGate
+from meeting_assistant.web.middleware.limits import BodyLimit
+from meeting_assistant.web.middleware.security import BrowserGuard
+from meeting_assistant.web.routes import (
     ask,
-    errors,
-    figures,
-    fleet,
+    dashboard,
     health,
-    live,
     meetings,
     minutes,
     sample,
@@ -36,10 +38,7 @@ from meeting_assistant.web import (
     speakers,
     workflows,
 )
-from meeting_assistant.web.auth import AccessGate
-from meeting_assistant.web.context import FleetEntrance, Limits, WebContext
-from meeting_assistant.web.limits import BodyLimit
-from meeting_assistant.web.security import BrowserGuard
+from meeting_assistant.web.sockets import fleet, live
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     for module in (
         health,
-        figures,
+        dashboard,
         session,
         workflows,
         speakers,

@@ -32,8 +32,8 @@ def test_the_environment_is_read_in_one_place() -> None:
     }
     # `testing/` hands a cleaned environment to a child; the decoder's child gets an empty one.
     assert {name for name in readers if not name.startswith("config")} <= {
-        "testing/server.py",
-        "testing/warm_start.py",
+        "launcher.py",
+        "testing/harness/warm_start.py",
         "adapters/audio/decoder.py",
     }
 
@@ -46,7 +46,7 @@ def test_httpx_is_imported_in_one_file_of_each_part_that_talks_to_others() -> No
     ]
     assert sorted(users) == [
         "asr/openai_transcriptions.py",
-        "integrations/http.py",
+        "delivery/http.py",
         "jobs/callbacks.py",
         "llm/http.py",
     ]

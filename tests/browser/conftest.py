@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
 
 QUIET = [
     "--no-sandbox",

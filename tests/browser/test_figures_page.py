@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
 
 OpenBrowser = Callable[..., BrowserContext]
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Locator, expect
 
-from meeting_assistant.testing.after_meeting import BEGAN_MS, LINES, MINUTES
-from meeting_assistant.testing.seed import Held, seed
-from meeting_assistant.testing.server import ServerProcess
-from meeting_assistant.testing.targets import GitHub, TargetServer, slack
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.doubles.targets import GitHub, TargetServer, slack
+from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES
 
 OpenBrowser = Callable[..., BrowserContext]
 

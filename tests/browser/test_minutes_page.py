@@ -11,9 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from meeting_assistant.testing.llm_server import Answer, LlmServer, SeenRequest, lines_of
-from meeting_assistant.testing.seed import Held, seed
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, lines_of
+from meeting_assistant.testing.harness.meetings import Held, seed
 
 OpenBrowser = Callable[..., BrowserContext]
 LINES = (

@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.demo import demo_audio_path, load_demo
 from meeting_assistant.domain.audio import Samples, pcm_to_samples
-from meeting_assistant.testing.server import ServerProcess, free_port
+from meeting_assistant.launcher import ServerProcess, free_port
 
 OpenBrowser = Callable[..., BrowserContext]
 FIRST_S, LAST_S = 13, 62

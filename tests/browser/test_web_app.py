@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from meeting_assistant.demo import demo_audio_path
-from meeting_assistant.testing.server import ServerProcess, free_port
+from meeting_assistant.launcher import ServerProcess, free_port
 
 OpenBrowser = Callable[..., BrowserContext]
 

@@ -14,8 +14,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.demo import demo_audio_path
 from meeting_assistant.domain.minutes import Evidence, Item, Minutes
-from meeting_assistant.testing.seed import Held, seed
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.harness.meetings import Held, seed
 
 OpenBrowser = Callable[..., BrowserContext]
 LINES = (

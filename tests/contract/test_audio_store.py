@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from meeting_assistant.adapters.storage.journal_files import FileAudioStore
-from meeting_assistant.adapters.storage.keys import KeyRing
+from meeting_assistant.adapters.storage.journal.files import FileAudioStore
+from meeting_assistant.adapters.storage.journal.keys import KeyRing
 from meeting_assistant.domain.errors import (
     AudioDecryptionError,
     ConflictError,
@@ -19,9 +19,9 @@ from meeting_assistant.domain.errors import (
     StorageError,
 )
 from meeting_assistant.domain.ports import AudioStore
-from meeting_assistant.testing.archive import SOUND, Machine
-from meeting_assistant.testing.memory_audio import MemoryAudioStore
-from meeting_assistant.testing.object_store import S3Server
+from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
+from meeting_assistant.testing.harness.archive import SOUND, Machine
+from meeting_assistant.testing.servers.s3 import S3Server
 
 MEETING = "01890a5d-ac96-774b-bcce-b302099a8057"
 KEY = Fernet.generate_key().decode()

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import uuid_utils
 
-from meeting_assistant.adapters.storage.database import Database
-from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
 from meeting_assistant.domain.events import (
     GapFound,

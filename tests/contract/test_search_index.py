@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import uuid_utils
 
-from meeting_assistant.adapters.storage.database import Database
-from meeting_assistant.adapters.storage.sql_search import SqlSearchIndex
-from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+from meeting_assistant.adapters.storage.sql.search import SqlSearchIndex
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.transcript import Utterance
 

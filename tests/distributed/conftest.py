@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from meeting_assistant.testing.fleet import Fleet, RedisProcess
+from meeting_assistant.testing.harness.fleet import Fleet, RedisProcess
 
 GATEWAYS, WORKERS = 2, 3
 

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from meeting_assistant.domain.ports import FleetEvent
 from meeting_assistant.domain.signatures import TOLERANCE_S, key_of, signature
-from meeting_assistant.testing.fleet import Fleet, RedisProcess, check
+from meeting_assistant.testing.harness.fleet import Fleet, RedisProcess, check
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NOWHERE = "http://127.0.0.1:9"

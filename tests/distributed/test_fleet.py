@@ -14,9 +14,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from meeting_assistant.client import MeetingRefusedError
-from meeting_assistant.services.wav import wav_header
-from meeting_assistant.testing.fleet import Fleet, check
-from meeting_assistant.testing.hearing import NumberEngine, spoken
+from meeting_assistant.testing.doubles.fake_speech import NumberEngine, spoken
+from meeting_assistant.testing.harness.fleet import Fleet, check
+from meeting_assistant.web.audio_range import wav_header
 
 ITEMS = 3
 MIDDLE_S = 3.0

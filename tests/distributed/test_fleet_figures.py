@@ -20,8 +20,8 @@ from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain import jobs
 from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference
 from meeting_assistant.domain.ports import WorkerState
-from meeting_assistant.testing.fleet import RedisProcess
-from meeting_assistant.testing.server import free_port, inherited
+from meeting_assistant.launcher import free_port, inherited
+from meeting_assistant.testing.harness.fleet import RedisProcess
 
 LIVE, FILE = "meeting-assistant:jobs.live", "meeting-assistant:jobs.file"
 LEASE_S = 0.3

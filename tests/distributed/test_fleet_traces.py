@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from meeting_assistant.testing.fleet import Fleet, RedisProcess, check
-from meeting_assistant.testing.traces import ReceivedSpan, TraceReceiver
+from meeting_assistant.testing.harness.fleet import Fleet, RedisProcess, check
+from meeting_assistant.testing.servers.traces import ReceivedSpan, TraceReceiver
 
 
 @pytest.fixture

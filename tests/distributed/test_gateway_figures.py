@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from meeting_assistant.testing.fleet import Fleet, check
+from meeting_assistant.testing.harness.fleet import Fleet, check
 
 
 async def test_a_gateway_tells_its_own_figures_and_names_its_workers(fleet: Fleet) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from meeting_assistant.client import LiveClient, paced
-from meeting_assistant.testing.fleet import Fleet, RedisProcess, WorkerProcess, check
-from meeting_assistant.testing.hearing import spoken, words_of
+from meeting_assistant.testing.doubles.fake_speech import spoken, words_of
+from meeting_assistant.testing.harness.fleet import Fleet, RedisProcess, WorkerProcess, check
 
 pytestmark = pytest.mark.distributed
 

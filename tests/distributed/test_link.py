@@ -13,7 +13,7 @@ from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import FleetEvent, SoundPiece
-from meeting_assistant.testing.fleet import RedisProcess
+from meeting_assistant.testing.harness.fleet import RedisProcess
 
 Links = tuple[RedisGatewayLink, RedisWorkerLink]
 JOB = InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id="meeting", gateway="gateway")

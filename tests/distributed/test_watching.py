@@ -12,9 +12,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from meeting_assistant.client import LiveClient, paced
-from meeting_assistant.testing.fleet import Fleet, RedisProcess, check
-from meeting_assistant.testing.hearing import spoken
-from meeting_assistant.testing.postgres import PostgresServer
+from meeting_assistant.testing.doubles.fake_speech import spoken
+from meeting_assistant.testing.harness.fleet import Fleet, RedisProcess, check
+from meeting_assistant.testing.servers.postgres import PostgresServer
 
 NUMBERS = [8, 15, 16, 23]
 

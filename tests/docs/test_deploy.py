@@ -20,7 +20,7 @@ from meeting_assistant.adapters.jobs.redis_figures import counted_by_faststream
 from meeting_assistant.cli import app
 from meeting_assistant.config import Settings
 from meeting_assistant.config.loading import load_settings
-from meeting_assistant.services.figure_catalogue import CATALOGUE, Definition
+from meeting_assistant.services.admin.metrics_catalogue import CATALOGUE, Definition
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

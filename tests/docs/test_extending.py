@@ -10,10 +10,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from meeting_assistant.testing.after_meeting import BEGAN_MS, LINES, MINUTES
-from meeting_assistant.testing.command import run_cli
-from meeting_assistant.testing.seed import Held, seed
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.harness.command import run_cli
+from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 

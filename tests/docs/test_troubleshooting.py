@@ -15,16 +15,16 @@ from cryptography.fernet import Fernet
 from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
 from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
-from meeting_assistant.adapters.storage.database import Database
-from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.config import load_settings
 from meeting_assistant.demo import hello_clip
 from meeting_assistant.domain.errors import CarrierError, EngineNotInstalledError, LlmError, StorageError
 from meeting_assistant.domain.ports import LlmRequest
-from meeting_assistant.testing.command import run_cli
-from meeting_assistant.testing.server import ServerProcess, free_port
+from meeting_assistant.launcher import ServerProcess, free_port
+from meeting_assistant.testing.harness.command import run_cli
 
 pytestmark = pytest.mark.docs
 

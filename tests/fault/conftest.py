@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from meeting_assistant.testing.campaign import Campaign
+from meeting_assistant.testing.harness.campaign import Campaign
 
 CHAOS = "CHAOS_CYCLES"
 """Set by `make chaos`: cycles of each kind."""

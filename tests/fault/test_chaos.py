@@ -21,9 +21,9 @@ import pytest
 from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.demo import demo_audio_path
-from meeting_assistant.testing.campaign import Campaign
-from meeting_assistant.testing.proxy import CuttingProxy
-from meeting_assistant.testing.server import ServerProcess, free_port
+from meeting_assistant.launcher import ServerProcess, free_port
+from meeting_assistant.testing.harness.campaign import Campaign
+from meeting_assistant.testing.servers.proxy import CuttingProxy
 
 SECONDS = 24
 SPEED = 6.0

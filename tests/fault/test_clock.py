@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from meeting_assistant.client import LiveClient, paced
-from meeting_assistant.testing.campaign import Campaign
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.harness.campaign import Campaign
 
 JUMPING = """
 import pathlib, time

@@ -16,11 +16,8 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from meeting_assistant.domain.workflows import Delivery, DeliveryState
-from meeting_assistant.testing.after_meeting import BEGAN_MS, LINES, MINUTES, AfterMeeting
-from meeting_assistant.testing.command import run_cli
-from meeting_assistant.testing.seed import Held, seed
-from meeting_assistant.testing.server import ServerProcess, free_port
-from meeting_assistant.testing.targets import (
+from meeting_assistant.launcher import ServerProcess, free_port
+from meeting_assistant.testing.doubles.targets import (
     GitHub,
     Jira,
     Linear,
@@ -32,6 +29,9 @@ from meeting_assistant.testing.targets import (
     slack,
     teams,
 )
+from meeting_assistant.testing.harness.command import run_cli
+from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES, AfterMeeting
 
 pytestmark = pytest.mark.fault
 
@@ -204,7 +204,7 @@ async def test_wherever_a_killed_server_had_something_in_hand_it_is_there_once_o
 DIES_BEFORE_THE_RECORD = """
 import asyncio, sys
 from pathlib import Path
-from meeting_assistant.testing.after_meeting import AfterMeeting
+from meeting_assistant.testing.harness.outbox import AfterMeeting
 
 async def main(folder, name, option, value):
     async with AfterMeeting(Path(folder), {name: {option: value}}) as after:

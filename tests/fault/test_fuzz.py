@@ -20,8 +20,8 @@ from meeting_assistant.adapters.audio.decoder import PyAvDecoder
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.domain.errors import InputError
 from meeting_assistant.domain.ports import DecodeLimits
-from meeting_assistant.testing.campaign import Campaign
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.harness.campaign import Campaign
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from meeting_assistant.adapters.storage.journal_files import FileAudioStore
-from meeting_assistant.adapters.storage.keys import KeyRing
+from meeting_assistant.adapters.storage.journal.files import FileAudioStore
+from meeting_assistant.adapters.storage.journal.keys import KeyRing
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.demo import demo_audio_path
-from meeting_assistant.testing.server import ServerProcess, free_port
+from meeting_assistant.launcher import ServerProcess, free_port
 
 pytestmark = pytest.mark.fault
 
@@ -28,8 +28,8 @@ MEETING = "01890a5d-ac96-774b-bcce-b302099a8057"
 WRITER = """
 import random, sys
 from pathlib import Path
-from meeting_assistant.adapters.storage.journal_files import FileAudioStore
-from meeting_assistant.adapters.storage.keys import KeyRing
+from meeting_assistant.adapters.storage.journal.files import FileAudioStore
+from meeting_assistant.adapters.storage.journal.keys import KeyRing
 
 directory, key, meeting, seed = sys.argv[1:]
 store = FileAudioStore(Path(directory), KeyRing([key]))

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from cryptography.fernet import Fernet
 
-from meeting_assistant.adapters.storage import durable_files
-from meeting_assistant.adapters.storage.journal_files import FileAudioStore
-from meeting_assistant.adapters.storage.keys import KeyRing
+from meeting_assistant.adapters.storage.journal import durable_files
+from meeting_assistant.adapters.storage.journal.files import FileAudioStore
+from meeting_assistant.adapters.storage.journal.keys import KeyRing
 from meeting_assistant.domain.errors import ConflictError, StorageError
-from meeting_assistant.testing.campaign import Campaign
+from meeting_assistant.testing.harness.campaign import Campaign
 
 MEETING = "01890a5d-ac96-774b-bcce-b302099a8057"
 KEY = Fernet.generate_key().decode()
@@ -44,8 +44,8 @@ class Disk:
         self.refusals: dict[str, list[OSError]] = {"write": [], "sync": [], "truncate": []}
         self._write, self._sync, self._truncate = os.write, durable_files.sync_file, os.ftruncate
         monkeypatch.setattr(durable_files, "sync_file", self.sync)
-        monkeypatch.setattr("meeting_assistant.adapters.storage.durable_files.os.write", self.write)
-        monkeypatch.setattr("meeting_assistant.adapters.storage.journal_files.os.ftruncate", self.truncate)
+        monkeypatch.setattr("meeting_assistant.adapters.storage.journal.durable_files.os.write", self.write)
+        monkeypatch.setattr("meeting_assistant.adapters.storage.journal.files.os.ftruncate", self.truncate)
 
     def write(self, descriptor: int, content: Any) -> int:
         if self.refusals["write"]:

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from meeting_assistant.testing.campaign import Campaign
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.harness.campaign import Campaign
 
 EXAMPLES_OF_A_SEED = 12
 """A run that fails is found again by its seed, with what it shrank to."""

@@ -14,20 +14,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from meeting_assistant.adapters.llm.due_phrases import resolve_due
+from meeting_assistant.adapters.minutes_rules.due_phrases import resolve_due
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
 from meeting_assistant.domain.transcript import Transcript, Utterance
-from meeting_assistant.services.answer_prompt import Answer
-from meeting_assistant.services.llm_minutes import Assignment, LlmMinutes
-from meeting_assistant.services.llm_service import LLMService
-from meeting_assistant.services.minutes_draft import Draft
-from meeting_assistant.services.minutes_prompt import answer_model, system_prompt, wire_schema
-from meeting_assistant.services.templates import TEMPLATES
-from meeting_assistant.testing.server import free_port
+from meeting_assistant.launcher import free_port
+from meeting_assistant.services.llm.llm_service import LLMService
+from meeting_assistant.services.minutes.draft import Draft
+from meeting_assistant.services.minutes.llm_minutes import Assignment, LlmMinutes
+from meeting_assistant.services.minutes.prompts import answer_model, system_prompt, wire_schema
+from meeting_assistant.services.minutes.questions.prompt import Answer
+from meeting_assistant.services.minutes.templates import TEMPLATES
 
 FOLDER = "TEST_LLM_SERVER"
 KEY = "sekrit"

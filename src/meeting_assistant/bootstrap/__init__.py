@@ -45,31 +45,31 @@ from meeting_assistant.domain.ports import (
 )
 from meeting_assistant.integrations.dispatcher import Dispatcher
 from meeting_assistant.integrations.workflows import Workflows
-from meeting_assistant.services.access_service import AccessService
-from meeting_assistant.services.ask_service import AskService
-from meeting_assistant.services.asr_service import AsrService
-from meeting_assistant.services.diarization_service import DiarizationService
-from meeting_assistant.services.endpointing import EndpointOptions
-from meeting_assistant.services.event_relay import EventRelay
-from meeting_assistant.services.finishing import MeetingFinisher
-from meeting_assistant.services.live_meetings import LiveMeetings
-from meeting_assistant.services.live_notes import LiveNotes
-from meeting_assistant.services.llm_minutes import LlmMinutes
-from meeting_assistant.services.llm_service import LLMService
-from meeting_assistant.services.meeting_channel import Channels
-from meeting_assistant.services.meeting_service import MeetingService
-from meeting_assistant.services.minutes_editor import MinutesEditor
-from meeting_assistant.services.minutes_service import MinutesService
-from meeting_assistant.services.orchestrator import Orchestrator
-from meeting_assistant.services.remote_sessions import RemoteSessions
-from meeting_assistant.services.session_plan import LiveOptions
-from meeting_assistant.services.session_runner import LocalSessions, SessionRunner
-from meeting_assistant.services.session_speakers import KnownPerson
-from meeting_assistant.services.session_types import SpeechTools
-from meeting_assistant.services.speaker_settling import SpeakerSettling
-from meeting_assistant.services.speakers import Speakers
-from meeting_assistant.services.upkeep import RetentionPolicy, Upkeep
-from meeting_assistant.services.uploads import Uploads
+from meeting_assistant.services.admin.access_service import AccessService
+from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.asr.endpointing import EndpointOptions
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.diarization.live_labels import KnownPerson
+from meeting_assistant.services.events.event_relay import EventRelay
+from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
+from meeting_assistant.services.jobs.orchestrator import Orchestrator
+from meeting_assistant.services.live.live_meetings import LiveMeetings
+from meeting_assistant.services.live.session_plan import LiveOptions
+from meeting_assistant.services.live.session_runner import LocalSessions, SessionRunner
+from meeting_assistant.services.llm.llm_service import LLMService
+from meeting_assistant.services.meetings.finishing import MeetingFinisher
+from meeting_assistant.services.meetings.meeting_service import MeetingService
+from meeting_assistant.services.meetings.offline_diarization import SpeakerSettling
+from meeting_assistant.services.meetings.retention import RetentionPolicy, Upkeep
+from meeting_assistant.services.meetings.speaker_edits import Speakers
+from meeting_assistant.services.meetings.uploads import Uploads
+from meeting_assistant.services.minutes.editor import MinutesEditor
+from meeting_assistant.services.minutes.live_notes import LiveNotes
+from meeting_assistant.services.minutes.llm_minutes import LlmMinutes
+from meeting_assistant.services.minutes.minutes_service import MinutesService
+from meeting_assistant.services.minutes.questions.ask_service import AskService
+from meeting_assistant.services.transcription.session_types import SpeechTools
 from meeting_assistant.web.context import ServerInfo
 
 DISK_THREADS = 8
@@ -121,15 +121,15 @@ def build(settings: Settings) -> Services:
     from meeting_assistant.adapters.audio.decoder import PyAvDecoder
     from meeting_assistant.adapters.audio.resampler import StreamResampler
     from meeting_assistant.adapters.jobs.local import LocalJobBackend
-    from meeting_assistant.adapters.llm.due_phrases import resolve_due
-    from meeting_assistant.adapters.llm.embedded import EmbeddedWriter
-    from meeting_assistant.adapters.llm.embedded.question import EmbeddedQuestionReader
-    from meeting_assistant.adapters.storage.database import Database
-    from meeting_assistant.adapters.storage.sql_deliveries import SqlDeliveryStore
-    from meeting_assistant.adapters.storage.sql_llm import SqlLlmCalls, SqlPreferences
-    from meeting_assistant.adapters.storage.sql_search import SqlSearchIndex
-    from meeting_assistant.adapters.storage.sql_shares import SqlShareStore
-    from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+    from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
+    from meeting_assistant.adapters.minutes_rules.due_phrases import resolve_due
+    from meeting_assistant.adapters.minutes_rules.question import EmbeddedQuestionReader
+    from meeting_assistant.adapters.storage.sql.database import Database
+    from meeting_assistant.adapters.storage.sql.deliveries import SqlDeliveryStore
+    from meeting_assistant.adapters.storage.sql.llm_calls import SqlLlmCalls, SqlPreferences
+    from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+    from meeting_assistant.adapters.storage.sql.search import SqlSearchIndex
+    from meeting_assistant.adapters.storage.sql.shares import SqlShareStore
     from meeting_assistant.adapters.vad.silero import SileroVad
 
     database = Database(database_url(settings))

@@ -15,14 +15,14 @@ from meeting_assistant.config.values import split_keys
 from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.domain.ports import EngineInfo, ResultChannel, Vad
 from meeting_assistant.domain.signatures import key_of
-from meeting_assistant.services.asr_service import AsrService
-from meeting_assistant.services.diarization_service import DiarizationService
-from meeting_assistant.services.event_relay import EventRelay
-from meeting_assistant.services.meeting_channel import Channels
-from meeting_assistant.services.remote_sessions import RemoteSessions
-from meeting_assistant.services.remote_speakers import FleetDiarizer
-from meeting_assistant.services.session_types import SpeechTools
-from meeting_assistant.services.worker_service import Worker
+from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.events.event_relay import EventRelay
+from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.fleet.remote_diarization import FleetDiarizer
+from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
+from meeting_assistant.services.fleet.worker import Worker
+from meeting_assistant.services.transcription.session_types import SpeechTools
 
 
 def machine_name(settings: Settings) -> str:

@@ -10,8 +10,8 @@ from meeting_assistant.config import Settings
 from meeting_assistant.config.values import ProviderOptions
 from meeting_assistant.domain.ports import LlmCallLog, LlmProvider
 from meeting_assistant.observability import llm_latency_seconds
-from meeting_assistant.services.llm_records import Attempt, KeepsLocal
-from meeting_assistant.services.llm_service import LLMService
+from meeting_assistant.services.llm.call_records import Attempt, KeepsLocal
+from meeting_assistant.services.llm.llm_service import LLMService
 
 
 def build_llm_service(

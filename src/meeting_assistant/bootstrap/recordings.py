@@ -19,14 +19,14 @@ from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import ConfigurationError, StorageError
 from meeting_assistant.domain.ports import AudioStore, MeetingStore
 from meeting_assistant.domain.store_address import StoreAddress, parse_store_address
-from meeting_assistant.services.recording_moves import RecordingMoves
+from meeting_assistant.services.meetings.archiving import RecordingMoves
 
 if TYPE_CHECKING:
-    from meeting_assistant.adapters.storage.database import Database
-    from meeting_assistant.adapters.storage.journal_files import FileAudioStore
-    from meeting_assistant.adapters.storage.keys import KeyRing
-    from meeting_assistant.adapters.storage.object_store import ObjectStore
-    from meeting_assistant.adapters.storage.sql_recordings import SqlRecordings
+    from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
+    from meeting_assistant.adapters.storage.journal.files import FileAudioStore
+    from meeting_assistant.adapters.storage.journal.keys import KeyRing
+    from meeting_assistant.adapters.storage.sql.database import Database
+    from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def build_recordings(
     settings: Settings, database: Database, store: MeetingStore, notes: list[str], problems: list[str]
 ) -> Recordings:
     """Raises ConfigurationError, StorageError."""
-    from meeting_assistant.adapters.storage.sql_recordings import SqlRecordings
+    from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
 
     threads = ThreadPoolExecutor(max_workers=FETCH_THREADS, thread_name_prefix="sound")
     gateway = machine_name(settings) if settings.orchestrator_backend == "redis" else ""
@@ -97,9 +97,9 @@ def build_recordings(
     address = store_address(settings)
     if address is None:
         return Recordings(settings, local, catalogue, keyring, threads)
-    from meeting_assistant.adapters.storage.archived_audio import ArchivedAudioStore
-    from meeting_assistant.adapters.storage.object_store import ObjectStore
-    from meeting_assistant.adapters.storage.recording_cache import RecordingCache
+    from meeting_assistant.adapters.storage.archive.archived_audio import ArchivedAudioStore
+    from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
+    from meeting_assistant.adapters.storage.archive.recording_cache import RecordingCache
 
     if keyring.source == "generated":
         notes.append(
@@ -149,9 +149,9 @@ def _check_room(settings: Settings, size_bytes: int) -> None:
 
 
 def _local_store(settings: Settings, notes: list[str], problems: list[str]) -> tuple[FileAudioStore, KeyRing]:
-    from meeting_assistant.adapters.storage.journal_files import FileAudioStore
-    from meeting_assistant.adapters.storage.journal_keys import uses_of_keys
-    from meeting_assistant.adapters.storage.keys import load_or_create_keyring
+    from meeting_assistant.adapters.storage.journal.files import FileAudioStore
+    from meeting_assistant.adapters.storage.journal.keys import load_or_create_keyring
+    from meeting_assistant.adapters.storage.journal.rekeying import uses_of_keys
 
     keyring = load_or_create_keyring(settings.audio_encryption_keys(), settings.data_dir)
     if keyring.source == "generated":

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.ports import Diarizer, VoiceProfileStore
-from meeting_assistant.services.diarization_service import (
+from meeting_assistant.services.diarization.diarization_service import (
     DiarizationService,
     FarDiarizer,
     choose_diarization,
 )
 
 if TYPE_CHECKING:
-    from meeting_assistant.adapters.storage.database import Database
+    from meeting_assistant.adapters.storage.sql.database import Database
 
 
 def wished_for_recordings(settings: Settings) -> str | None:
@@ -61,8 +61,8 @@ def notes_on_speakers(settings: Settings) -> list[str]:
 def build_voice_profiles(settings: Settings, database: Database) -> VoiceProfileStore:
     """Encrypted as the recordings are, also where these are kept in memory only."""
     from meeting_assistant.adapters.diarization.embedded import MODEL_SHA256
-    from meeting_assistant.adapters.storage.keys import load_or_create_keyring
-    from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
+    from meeting_assistant.adapters.storage.journal.keys import load_or_create_keyring
+    from meeting_assistant.adapters.storage.sql.voice_profiles import SqlVoiceProfiles
 
     keyring = load_or_create_keyring(settings.audio_encryption_keys(), settings.data_dir)
     return SqlVoiceProfiles(database, keyring, f"embedded-{MODEL_SHA256[:12]}")

@@ -11,10 +11,10 @@ from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.domain.ports import DeliveryStore, Integration, MeetingStore
 from meeting_assistant.domain.workflows import Delivery, MeetingOutcome
 from meeting_assistant.integrations import registry
-from meeting_assistant.integrations.audit_log import AuditLogIntegration
 from meeting_assistant.integrations.dispatcher import Dispatcher
+from meeting_assistant.integrations.targets.audit_log import AuditLogIntegration
 from meeting_assistant.integrations.workflows import ReadOutcome, Workflows
-from meeting_assistant.services.exports import export
+from meeting_assistant.services.meetings.exports import export
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - addresses to replace, not to listen on
 
@@ -50,7 +50,7 @@ def build_workflows(
 
 def outcome_reader(meetings: MeetingStore, address: str) -> ReadOutcome:
     """What there is to know of a meeting, read anew each time; `address` is that of the web app."""
-    from meeting_assistant.adapters.llm.embedded.next_meeting import find_next_meetings
+    from meeting_assistant.adapters.minutes_rules.next_meeting import find_next_meetings
 
     async def read(meeting_id: str, *, has_markdown: bool = True) -> MeetingOutcome:
         meeting = await meetings.get(meeting_id)

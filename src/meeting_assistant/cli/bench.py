@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from meeting_assistant.testing.bench.clips import demo_clip, part
-from meeting_assistant.testing.bench.load import figures, run_sessions
-from meeting_assistant.testing.server import ServerProcess
+from meeting_assistant.bench.clips import demo_clip, part
+from meeting_assistant.bench.load import figures, run_sessions
+from meeting_assistant.launcher import ServerProcess
 
 GOOD_COMMIT_S = 2.0
 """95 of 100 words have to be stable within this after they were spoken, for a meeting to count as held."""

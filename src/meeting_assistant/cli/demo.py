@@ -20,8 +20,8 @@ from meeting_assistant.config import load_settings
 from meeting_assistant.demo import DemoMeeting, demo_audio_path, load_demo
 from meeting_assistant.domain.minutes import ActionItem, Item, Minutes
 from meeting_assistant.domain.transcript import Transcript
-from meeting_assistant.services.exports import clock
-from meeting_assistant.testing.server import ServerProcess, is_ready
+from meeting_assistant.launcher import ServerProcess, is_ready
+from meeting_assistant.services.meetings.exports import clock
 
 
 def run_demo(*, is_fast: bool, is_json: bool, url: str | None, token: str | None = None) -> None:

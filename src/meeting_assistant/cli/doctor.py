@@ -23,7 +23,7 @@ from meeting_assistant.domain.audio import pcm_to_samples, to_waveform
 from meeting_assistant.domain.errors import EngineError, MeetingAssistantError, StorageError
 from meeting_assistant.domain.ports import AsrRequest, CheckResult
 from meeting_assistant.observability import configure_logging
-from meeting_assistant.services.batching import TicketKind
+from meeting_assistant.services.asr.batching import TicketKind
 
 MIN_SHARE_OF_WORDS = 0.8
 

@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from meeting_assistant.adapters.storage.database import Database
-from meeting_assistant.adapters.storage.journal_keys import KeyUse, rotate_all, uses_of_keys
-from meeting_assistant.adapters.storage.keys import KeyRing, load_keyring, new_key
-from meeting_assistant.adapters.storage.sql_recordings import SqlRecordings
-from meeting_assistant.adapters.storage.sql_voices import SqlVoiceProfiles
+from meeting_assistant.adapters.storage.journal.keys import KeyRing, load_keyring, new_key
+from meeting_assistant.adapters.storage.journal.rekeying import KeyUse, rotate_all, uses_of_keys
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
+from meeting_assistant.adapters.storage.sql.voice_profiles import SqlVoiceProfiles
 from meeting_assistant.bootstrap import audio_directory, database_path, database_url
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.config.values import token_grants

@@ -19,8 +19,8 @@ from meeting_assistant.domain.errors import InputError, MeetingAssistantError
 from meeting_assistant.domain.events import MeetingFinished, StatusChanged
 from meeting_assistant.domain.meeting import MeetingOptions, MeetingState
 from meeting_assistant.observability import configure_logging
-from meeting_assistant.services.exports import ExportedFile, ExportFormat
-from meeting_assistant.services.meeting_channel import Watcher
+from meeting_assistant.services.events.meeting_channel import Watcher
+from meeting_assistant.services.meetings.exports import ExportedFile, ExportFormat
 
 
 def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) -> None:

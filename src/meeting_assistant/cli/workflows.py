@@ -84,9 +84,9 @@ def retry_delivery(delivery_id: str) -> None:
 
 
 def _with_workflows(use: Callable[[Workflows], Awaitable[R]]) -> R:
-    from meeting_assistant.adapters.storage.database import Database
-    from meeting_assistant.adapters.storage.sql_deliveries import SqlDeliveryStore
-    from meeting_assistant.adapters.storage.sql_store import SqlMeetingStore
+    from meeting_assistant.adapters.storage.sql.database import Database
+    from meeting_assistant.adapters.storage.sql.deliveries import SqlDeliveryStore
+    from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 
     settings = load_settings()
     prepare_data_dir(settings.data_dir)

@@ -5,7 +5,8 @@
     ├── InputError                  what a client sent cannot be used
     │   ├── ProtocolViolationError  a message of the live protocol in the wrong place or shape
     │   ├── AudioFormatError        sound that cannot be read
-    │   └── TooLargeError           beyond a limit that the message names
+    │   ├── TooLargeError           beyond a limit that the message names
+    │   └── RangeNotSatisfiableError a byte range that begins after the end
     ├── UnauthenticatedError        no token, or one that nobody has
     ├── ForbiddenError              the token does not allow this
     ├── NotFoundError               no such meeting, utterance, file (or not yours to see)
@@ -45,6 +46,7 @@ __all__ = [
     "NotFoundError",
     "OverloadedError",
     "ProtocolViolationError",
+    "RangeNotSatisfiableError",
     "StorageError",
     "TooLargeError",
     "UnauthenticatedError",
@@ -100,6 +102,12 @@ class TooLargeError(InputError):
     """Beyond a limit; the message names the limit and its setting."""
 
     code = "too_large"
+
+
+class RangeNotSatisfiableError(InputError):
+    """A byte range begins after the end of the recording."""
+
+    code = "range_not_satisfiable"
 
 
 class UnauthenticatedError(MeetingAssistantError):

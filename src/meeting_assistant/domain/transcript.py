@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Timing = Literal["engine", "estimated"]
 """`engine`: word times come from the engine's alignment. `estimated`: spread over the voiced part of the
-utterance by word length (see `services/word_timing.py`), good to a few hundred milliseconds."""
+utterance by word length (see `services/asr/word_timing.py`), good to a few hundred milliseconds."""
 
 
 PROVISIONAL = "S?"

@@ -20,9 +20,6 @@ _NAMESPACE = UUID("6f9dd1a1-7f0e-5d0c-9a52-5d7d0f6f1c3b")
 FORGOTTEN = "forgotten"
 """Key of an action whose words were taken off the record after it had been performed."""
 
-WORKFLOWS_STEP = "workflows"
-"""The step of a finished meeting that is left open until its deliveries are in the outbox."""
-
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)

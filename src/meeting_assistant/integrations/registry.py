@@ -64,7 +64,9 @@ def class_of(name: str) -> IntegrationClass:
     """Imported only now: one that is not configured costs nothing. Raises ConfigurationError."""
     if name in _OWN:
         module, _, kind = _OWN[name].partition(":")
-        found: IntegrationClass = getattr(import_module(f"meeting_assistant.integrations.{module}"), kind)
+        found: IntegrationClass = getattr(
+            import_module(f"meeting_assistant.integrations.targets.{module}"), kind
+        )
         return found
     for point in _installed():
         if point.name == name:

@@ -14,9 +14,9 @@ from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundE
 from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
 from meeting_assistant.domain.ports import DeliveryStore, Integration, MeetingStore
+from meeting_assistant.domain.steps import WORKFLOWS
 from meeting_assistant.domain.workflows import (
     FORGOTTEN,
-    WORKFLOWS_STEP,
     Action,
     Delivery,
     DeliveryState,
@@ -24,7 +24,7 @@ from meeting_assistant.domain.workflows import (
     MeetingOutcome,
     delivery_id,
 )
-from meeting_assistant.integrations.calendar_events import CalendarEntry, entries_of, to_ics
+from meeting_assistant.integrations.delivery.calendar_events import CalendarEntry, entries_of, to_ics
 from meeting_assistant.integrations.dispatcher import Dispatcher
 from meeting_assistant.integrations.registry import described
 
@@ -81,7 +81,7 @@ class Workflows:
     async def handle(self, job: InferenceJob) -> None:
         """The handler of `workflows` jobs."""
         try:
-            attempts = await self._meetings.begin_step(job.meeting_id, WORKFLOWS_STEP)
+            attempts = await self._meetings.begin_step(job.meeting_id, WORKFLOWS)
             if attempts > MAX_ATTEMPTS:
                 await self._give_up(job.meeting_id)
             elif attempts:
@@ -91,7 +91,7 @@ class Workflows:
 
     async def left_open(self) -> list[str]:
         """Meetings whose deliveries are not in the outbox yet."""
-        return await self._meetings.left_open(WORKFLOWS_STEP)
+        return await self._meetings.left_open(WORKFLOWS)
 
     async def _give_up(self, meeting_id: str) -> None:
         failure = StageError(
@@ -101,7 +101,7 @@ class Workflows:
             remedy="Its minutes are stored. See the server's log, then send it from the meeting's page.",
         )
         await self._meetings.add_error(meeting_id, failure)
-        await self._meetings.end_step(meeting_id, WORKFLOWS_STEP)
+        await self._meetings.end_step(meeting_id, WORKFLOWS)
 
     # --- planning
 
@@ -143,7 +143,7 @@ class Workflows:
         await self._meetings.clear_errors(meeting.id, "workflows")
         for failure in failures:
             await self._meetings.add_error(meeting.id, failure)
-        added = await self._deliveries.plan(meeting.id, planned, WORKFLOWS_STEP)
+        added = await self._deliveries.plan(meeting.id, planned, WORKFLOWS)
         self._dispatcher.wake()
         logger.info("Workflows planned.", extra=obs.log_fields(meeting=meeting.id, deliveries=len(added)))
         return added

@@ -9,13 +9,13 @@ from starlette.requests import HTTPConnection
 
 from meeting_assistant.domain.ports import FleetEvent, LlmCallLog, PreferenceStore, WorkerState
 from meeting_assistant.integrations.workflows import Workflows
-from meeting_assistant.services.access_service import AccessService
-from meeting_assistant.services.ask_service import AskService
-from meeting_assistant.services.meeting_service import MeetingService
-from meeting_assistant.services.minutes_editor import MinutesEditor
-from meeting_assistant.services.minutes_service import MinutesService
-from meeting_assistant.services.speakers import Speakers
-from meeting_assistant.services.upkeep import Upkeep
+from meeting_assistant.services.admin.access_service import AccessService
+from meeting_assistant.services.meetings.meeting_service import MeetingService
+from meeting_assistant.services.meetings.retention import Upkeep
+from meeting_assistant.services.meetings.speaker_edits import Speakers
+from meeting_assistant.services.minutes.editor import MinutesEditor
+from meeting_assistant.services.minutes.minutes_service import MinutesService
+from meeting_assistant.services.minutes.questions.ask_service import AskService
 
 
 @dataclass(slots=True)

@@ -18,7 +18,6 @@ from starlette.types import Send
 
 from meeting_assistant.domain import errors as e
 from meeting_assistant.observability import log_fields
-from meeting_assistant.services.wav import RangeNotSatisfiableError
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ _STATUS: tuple[tuple[type[e.MeetingAssistantError], int], ...] = (
     (e.ConflictError, 409),
     (e.TooLargeError, 413),
     (e.AudioFormatError, 415),
-    (RangeNotSatisfiableError, 416),
+    (e.RangeNotSatisfiableError, 416),
     (e.InputError, 422),
     (e.OverloadedError, 503),
     (e.StorageError, 507),

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meeting_assistant.adapters.storage import durable_files
-from meeting_assistant.adapters.storage.journal_files import SUFFIX, FileAudioStore
-from meeting_assistant.adapters.storage.journal_keys import uses_of_keys
-from meeting_assistant.adapters.storage.keys import KeyRing
-from meeting_assistant.adapters.storage.object_store import ObjectStore
+from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
+from meeting_assistant.adapters.storage.journal import durable_files
+from meeting_assistant.adapters.storage.journal.files import SUFFIX, FileAudioStore
+from meeting_assistant.adapters.storage.journal.keys import KeyRing
+from meeting_assistant.adapters.storage.journal.rekeying import uses_of_keys
 from meeting_assistant.domain.audio import BYTES_PER_SECOND
 from meeting_assistant.domain.errors import (
     AudioDecryptionError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from meeting_assistant.adapters.storage.models import Base
+from meeting_assistant.adapters.storage.sql.models import Base
 
 connection = context.config.attributes["connection"]
 # SQLite cannot alter most things in place: batch mode copies the table.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from meeting_assistant.adapters.storage.search_schema import create_index, drop_index
+from meeting_assistant.adapters.storage.sql.search_schema import create_index, drop_index
 
 revision = "0003"
 down_revision = "0002"

@@ -1,0 +1,119 @@
+"""Which key each recording needs, and moving recordings from one key to another."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from meeting_assistant.adapters.storage.journal import durable_files
+from meeting_assistant.adapters.storage.journal import format as fmt
+from meeting_assistant.adapters.storage.journal.files import SUFFIX
+from meeting_assistant.adapters.storage.journal.keys import KeyRing
+from meeting_assistant.domain.errors import MeetingAssistantError
+
+NO_VOICES: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """How many recordings need one key."""
+
+    fingerprint: str
+    recordings: int
+    is_configured: bool
+    is_first: bool
+    """True for the key that encrypts new recordings."""
+    voices: int = 0
+    """Voices that are known again and need it, too."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def uses_of_keys(
+    directory: Path,
+    ring: KeyRing | None,
+    elsewhere: Counter[str] | None = None,
+    voices: Mapping[str, int] = NO_VOICES,
+) -> list[KeyUse]:
+    """Configured keys in their order, then those that recordings or voices need and nobody configured. `elsewhere`: how
+    many recordings that are not in the directory need which key; `voices`: how many voices do."""
+    needed = Counter(elsewhere or {})
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        header = _header_of(path)
+        if header is not None and header.wrapped_key is not None:
+            needed[header.wrapped_key.fingerprint] += 1
+    configured = ring.fingerprints if ring is not None else ()
+    missing = sorted({*needed, *voices} - set(configured))
+    return [
+        KeyUse(
+            name,
+            needed[name],
+            name in configured,
+            name == (configured[0] if configured else ""),
+            voices.get(name, 0),
+        )
+        for name in (*configured, *missing)
+    ]
+
+
+def rotate_all(directory: Path, ring: KeyRing) -> Iterator[tuple[str, MeetingAssistantError | None]]:
+    """Wrap the data key of every recording by the first key; yields each that was moved, or could not be.
+
+    The sound itself is not touched. A header has two slots: the new key goes into the other one and is synced, so
+    that a crash leaves a slot that opens. Recordings that are there already are passed over, so it can be run again.
+    """
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        try:
+            if _rotate(path, ring):
+                yield path.stem, None
+        except MeetingAssistantError as error:
+            yield path.stem, error
+        except OSError as error:
+            yield path.stem, durable_files.storage_error(error)
+
+
+def _rotate(path: Path, ring: KeyRing) -> bool:
+    descriptor = durable_files.open_file(path, os.O_RDWR)
+    try:
+        header = _read_header(descriptor)
+        if header is None or header.wrapped_key is None:
+            return False  # not ours, or its key was destroyed
+        if header.wrapped_key.fingerprint == ring.fingerprint:
+            return False
+        position, sector = fmt.next_key_slot(header, ring.wrap(ring.unwrap(header.wrapped_key)))
+        durable_files.write_all(descriptor, position, sector)
+        os.fsync(descriptor)
+        after = _read_header(descriptor)
+        if after is None or after.wrapped_key is None or after.wrapped_key.fingerprint != ring.fingerprint:
+            raise OSError(0, "the key slot could not be read back")
+        # Only now does the old key lose its hold on the recording.
+        old = (1 + header.slot) * fmt.SECTOR_BYTES
+        durable_files.write_all(descriptor, old, bytes(fmt.SECTOR_BYTES))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _header_of(path: Path) -> fmt.Header | None:
+    try:
+        descriptor = durable_files.open_file(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return _read_header(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_header(descriptor: int) -> fmt.Header | None:
+    try:
+        return fmt.decode_header(os.pread(descriptor, fmt.HEADER_BYTES, 0))
+    except (fmt.BadHeaderError, OSError):
+        return None

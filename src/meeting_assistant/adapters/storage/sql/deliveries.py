@@ -1,0 +1,197 @@
+"""The outbox in SQL: implements `DeliveryStore`, in the same database as the meetings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import uuid4
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from meeting_assistant.adapters.storage.sql.changes import row_in
+from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.models import DeliveryRow, MeetingRow, StepRow
+from meeting_assistant.domain.errors import NotFoundError
+from meeting_assistant.domain.workflows import FORGOTTEN, Delivery, DeliveryState
+
+_OPEN = (DeliveryState.PROPOSED, DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.PARKED)
+_COLUMNS = tuple(Delivery.model_fields)
+
+
+class SqlDeliveryStore:
+    """A delivery goes with its meeting."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @runs_to_its_end
+    async def plan(self, meeting_id: str, deliveries: Sequence[Delivery], step: str) -> list[Delivery]:
+        """Add those that are not there yet, refresh the proposed ones and end the step."""
+        added: list[Delivery] = []
+        async with self._database.writing() as session:
+            meeting = await row_in(session, meeting_id)
+            for delivery in deliveries:
+                if not _is_chosen(meeting, delivery.integration):
+                    continue  # somebody chose otherwise while this was planned
+                known = await _row(session, delivery.id)
+                if known is None:
+                    session.add(DeliveryRow(lease_until_ms=0, is_noted=True, **_values(delivery)))
+                    added.append(delivery)
+                elif known.state == DeliveryState.PROPOSED:
+                    known.action = delivery.action.model_dump(mode="json")
+            of_it = (StepRow.meeting_id == meeting_id) & (StepRow.step == step)
+            await session.execute(update(StepRow).where(of_it).values(is_done=True))
+        return added
+
+    async def of_meeting(self, meeting_id: str) -> list[Delivery]:
+        """In the order in which they were planned."""
+        query = select(DeliveryRow).where(DeliveryRow.meeting_id == meeting_id)
+        async with self._database.reading() as session:
+            await row_in(session, meeting_id)
+            return [_delivery(row) for row in await session.scalars(query.order_by(DeliveryRow.number))]
+
+    async def recent(
+        self, *, states: Collection[DeliveryState], owner: str | None = None, limit: int = 100
+    ) -> list[Delivery]:
+        """Newest first."""
+        query = select(DeliveryRow).where(DeliveryRow.state.in_([state.value for state in states]))
+        if owner is not None:
+            query = query.join(MeetingRow, MeetingRow.id == DeliveryRow.meeting_id).where(
+                MeetingRow.owner == owner
+            )
+        async with self._database.reading() as session:
+            rows = await session.scalars(query.order_by(DeliveryRow.number.desc()).limit(limit))
+            return [_delivery(row) for row in rows]
+
+    async def get(self, delivery_id: str) -> Delivery:
+        """Raises NotFoundError."""
+        async with self._database.reading() as session:
+            row = await _row(session, delivery_id)
+            if row is None:
+                raise NotFoundError("There is no such delivery.", "See those of the meeting.")
+            return _delivery(row)
+
+    @runs_to_its_end
+    async def take_due(self, now_ms: int, lease_ms: int, busy: Collection[str] = ()) -> Delivery | None:
+        """The one that is due longest, counted and leased in one transaction."""
+        is_due = (DeliveryRow.state == DeliveryState.PENDING.value) & (DeliveryRow.next_at_ms <= now_ms)
+        is_stale = (DeliveryRow.state == DeliveryState.SENDING.value) & (DeliveryRow.lease_until_ms <= now_ms)
+        query = select(DeliveryRow).where(or_(is_due, is_stale), DeliveryRow.integration.not_in(busy))
+        query = query.order_by(DeliveryRow.next_at_ms, DeliveryRow.number).limit(1)
+        async with self._database.writing() as session:
+            row = (await session.scalars(query.with_for_update(skip_locked=True))).one_or_none()
+            if row is None:
+                return None
+            row.is_uncertain = row.is_uncertain or row.state == DeliveryState.SENDING
+            row.state = DeliveryState.SENDING.value
+            row.attempts += 1
+            row.lease_until_ms = now_ms + lease_ms
+            return _delivery(row)
+
+    async def next_due_ms(self) -> int | None:
+        """The earliest, of those that wait and of leases."""
+        of_state = select(func.min(DeliveryRow.next_at_ms)).where(
+            DeliveryRow.state == DeliveryState.PENDING.value
+        )
+        of_leases = select(func.min(DeliveryRow.lease_until_ms)).where(
+            DeliveryRow.state == DeliveryState.SENDING.value
+        )
+        async with self._database.reading() as session:
+            times = [await session.scalar(query) for query in (of_state, of_leases)]
+        return min((time for time in times if time is not None), default=None)
+
+    @runs_to_its_end
+    async def end_leases(self, now_ms: int, settle_ms: Mapping[str, int]) -> int:
+        """They wait again, as long as their target needs to know what it got."""
+        sending = select(DeliveryRow).where(DeliveryRow.state == DeliveryState.SENDING.value)
+        async with self._database.writing() as session:
+            rows = (await session.scalars(sending)).all()
+            for row in rows:
+                row.state = DeliveryState.PENDING.value
+                row.is_uncertain = True
+                row.next_at_ms = now_ms + settle_ms.get(row.integration, 0)
+            return len(rows)
+
+    @runs_to_its_end
+    async def update(
+        self, delivery: Delivery, *, unless: Collection[DeliveryState] = (), is_to_note: bool = False
+    ) -> bool:
+        """As it is now; the lease ends."""
+        async with self._database.writing() as session:
+            # The meeting first, as whoever changes its choice does: two that wait for each other's row never end.
+            meeting = await session.get(MeetingRow, delivery.meeting_id, with_for_update=True)
+            row = await _row(session, delivery.id)
+            if meeting is None or row is None or row.state in unless:
+                return False
+            for name, value in _values(delivery).items():
+                setattr(row, name, value)
+            if row.state == DeliveryState.PENDING and not _is_chosen(meeting, row.integration):
+                row.state = DeliveryState.PROPOSED.value  # chosen while it was tried in vain
+            row.lease_until_ms = 0
+            row.is_noted = not is_to_note
+            return True
+
+    async def to_note(self, limit: int = 100) -> list[Delivery]:
+        """Oldest first."""
+        settled = (DeliveryState.DONE.value, DeliveryState.PARKED.value)
+        query = select(DeliveryRow).where(DeliveryRow.is_noted.is_(False), DeliveryRow.state.in_(settled))
+        async with self._database.reading() as session:
+            rows = await session.scalars(query.order_by(DeliveryRow.done_at_ms).limit(limit))
+            return [_delivery(row) for row in rows]
+
+    @runs_to_its_end
+    async def noted(self, delivery: Delivery) -> None:
+        """Unless it has been tried again meanwhile."""
+        same = (DeliveryRow.id == delivery.id) & (DeliveryRow.done_at_ms == delivery.done_at_ms)
+        async with self._database.writing() as session:
+            await session.execute(update(DeliveryRow).where(same).values(is_noted=True))
+
+    async def pending(self) -> dict[DeliveryState, int]:
+        """Those that are not settled, by state."""
+        query = select(DeliveryRow.state, func.count()).group_by(DeliveryRow.state)
+        async with self._database.reading() as session:
+            counts = {DeliveryState(state): count for state, count in (await session.execute(query)).all()}
+        return {state: counts.get(state, 0) for state in _OPEN}
+
+
+async def forget_actions(session: AsyncSession, meeting_id: str) -> None:
+    """What was to be delivered held words that are to be forgotten: what cannot have arrived goes, and of what has, or
+    may have, stays only that it did. Such a delivery no longer stands in the way of another under its name; that it is
+    there keeps another from going without a click."""
+    of_meeting = DeliveryRow.meeting_id == meeting_id
+    settled = (DeliveryState.DONE.value, DeliveryState.DISMISSED.value)
+    may_be_there = DeliveryRow.is_uncertain | (DeliveryRow.state == DeliveryState.SENDING.value)
+    gone = of_meeting & DeliveryRow.state.not_in(settled) & ~may_be_there
+    await session.execute(delete(DeliveryRow).where(gone))
+    for row in (await session.scalars(select(DeliveryRow).where(of_meeting))).all():
+        if row.state not in settled:
+            row.state, row.is_uncertain = DeliveryState.DISMISSED.value, True
+            row.last_error = "It was on its way when something was taken off the record. Look there for it."
+        row.id = str(uuid4())
+        row.action = {"key": FORGOTTEN, "title": "Taken off the record", "payload": {}}
+
+
+async def hold_back(session: AsyncSession, meeting_id: str, may_go: Collection[str]) -> None:
+    """What waits for its time waits for a click, but for these integrations."""
+    waiting = (DeliveryRow.meeting_id == meeting_id) & (DeliveryRow.state == DeliveryState.PENDING.value)
+    await session.execute(
+        update(DeliveryRow)
+        .where(waiting, DeliveryRow.integration.not_in(may_go))
+        .values(state=DeliveryState.PROPOSED.value)
+    )
+
+
+def _is_chosen(meeting: MeetingRow, integration: str) -> bool:
+    return meeting.workflows is None or integration in meeting.workflows
+
+
+async def _row(session: AsyncSession, delivery_id: str) -> DeliveryRow | None:
+    return (await session.scalars(select(DeliveryRow).where(DeliveryRow.id == delivery_id))).one_or_none()
+
+
+def _values(delivery: Delivery) -> dict[str, object]:
+    return delivery.model_dump(mode="json")
+
+
+def _delivery(row: DeliveryRow) -> Delivery:
+    return Delivery.model_validate({name: getattr(row, name) for name in _COLUMNS})

@@ -1,0 +1,37 @@
+"""How much of a meeting's sound was captured, stored, transcribed and read for its minutes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
+from meeting_assistant.domain.meeting import Coverage, Meeting
+from meeting_assistant.domain.transcript import Gap, Transcript
+
+
+def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) -> Coverage:
+    """Seconds of sound at each step."""
+    spoken_s = sum(u.end_ms - u.start_ms for u in transcript.utterances) / 1000
+    gaps_s = _union_ms(transcript.gaps) / 1000
+    received_s = meeting.received_bytes / (SAMPLE_RATE_HZ * meeting.frame_bytes)
+    return Coverage(
+        captured_s=round(received_s, 3),
+        stored_s=round(received_s, 3),
+        transcribed_s=round(max(0.0, meeting.committed_sample / SAMPLE_RATE_HZ - gaps_s), 3),
+        in_minutes_s=round(spoken_s if has_minutes else 0.0, 3),
+        spoken_s=round(spoken_s, 3),
+    )
+
+
+def duration_ms_of(meeting: Meeting) -> int:
+    """Length of the sound, in milliseconds."""
+    return meeting.received_bytes * 1000 // (SAMPLE_RATE_HZ * meeting.frame_bytes)
+
+
+def _union_ms(gaps: Sequence[Gap]) -> int:
+    """Milliseconds inside any of them: what was taken off the record twice is missing once."""
+    total = reached = 0
+    for gap in sorted(gaps, key=lambda gap: gap.start_ms):
+        total += max(0, gap.end_ms - max(gap.start_ms, reached))
+        reached = max(reached, gap.end_ms)
+    return total

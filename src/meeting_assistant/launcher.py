@@ -1,0 +1,193 @@
+"""The server as a child process on a free port: for `demo`, `bench`, benchmarks and tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+START_SECONDS = 60.0
+
+
+class Process(Protocol):
+    """A running process: as much of `subprocess.Popen` as is used here."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, negative for a signal; None until `poll` or `wait` has seen it end."""
+        ...
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code. Raises subprocess.TimeoutExpired."""
+        ...
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send a signal unless it has ended."""
+        ...
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        ...
+
+
+class StartProcess(Protocol):
+    """Starts `python -m module`, or `python -c` with the code as the first argument, with empty standard input."""
+
+    def __call__(
+        self,
+        module: str,
+        *arguments: str,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        out: int,
+        err: int,
+    ) -> Process:
+        """`out` and `err` are file descriptors."""
+        ...
+
+
+def start_process(
+    module: str, *arguments: str, env: Mapping[str, str], cwd: Path | None = None, out: int, err: int
+) -> Process:
+    """Start a new interpreter; see `StartProcess`."""
+    command = [sys.executable, *(["-c"] if module == "-c" else ["-m", module]), *arguments]
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+    )
+
+
+class ServerProcess:
+    """`meeting-assistant serve` as a child process; a context manager.
+
+    Its port is chosen by the system; its log goes to `log_path`.
+    """
+
+    start_process: ClassVar[StartProcess] = staticmethod(start_process)
+    """How the process is started; the tests replace it by one that forks instead of importing everything anew."""
+
+    def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None, *, port: int = 0) -> None:
+        self.data_dir = data_dir
+        self._env = dict(env or {})
+        self._port = port
+        self.log_path = data_dir.parent / f"{data_dir.name}.log"
+        self.program: list[str] | None = None
+        """Another command that serves, where a test or a benchmark has one."""
+        self.process: Process | None = None
+        self.url = ""
+
+    @property
+    def ws_url(self) -> str:
+        """`ws://…`"""
+        return self.url.replace("http://", "ws://", 1)
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until `/ready`. Raises RuntimeError with the end of its log."""
+        self.spawn()
+        assert self.process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready(self.url):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"The server did not start:\n{self.log_path.read_text()[-4000:]}")
+            time.sleep(0.05)
+
+    def spawn(self) -> None:
+        """Start it, without waiting."""
+        port = self._port or free_port()
+        env = {
+            **inherited(),
+            "HTTP_PORT": str(port),
+            "DATA_DIR": str(self.data_dir),
+            **self._env,
+        }
+        self.url = f"http://127.0.0.1:{port}"
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.data_dir.parent
+        with self.log_path.open("ab") as log:
+            if self.program is None:
+                to = log.fileno()
+                self.process = type(self).start_process(
+                    "meeting_assistant", "serve", env=env, cwd=folder, out=to, err=to
+                )
+            else:
+                self.process = subprocess.Popen(  # noqa: S603 - the program of a benchmark
+                    self.program, env=env, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                )
+
+    def stop(self, timeout_s: float = 40.0) -> int | None:
+        """SIGTERM, then wait; returns its exit code."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash looks like."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path."""
+        return json.loads(self.get_text(path))
+
+    def get_text(self, path: str) -> str:
+        """What is at a path."""
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return str(answer.read().decode())
+
+
+_INHERITED = {"PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"}
+"""Nothing else of the environment reaches the server: a developer's own settings must not decide a test."""
+
+
+def inherited() -> dict[str, str]:
+    """What a process that is started for a test sees of the environment."""
+    return {name: value for name, value in os.environ.items() if name in _INHERITED}
+
+
+def is_ready(url: str) -> bool:
+    """True when a server at that address takes meetings."""
+    try:
+        with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
+            return bool(json.load(answer)["ready"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

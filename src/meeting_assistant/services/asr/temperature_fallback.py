@@ -1,0 +1,37 @@
+"""Finished utterances: in full, once more when the engine failed, and hotter when the text does not convince."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from meeting_assistant import observability as obs
+from meeting_assistant.domain.errors import EngineError
+from meeting_assistant.domain.ports import AsrRequest
+from meeting_assistant.services.asr.asr_service import AsrService, Decoded
+from meeting_assistant.services.asr.batching import TicketKind
+from meeting_assistant.services.asr.stabiliser import is_convincing
+
+
+async def decode_final(asr: AsrService, kind: TicketKind, request: AsrRequest) -> Decoded | None:
+    """The best text there is. Raises EngineError.
+
+    Raising the temperature step by step is the method of Radford et al. (2022), section 4.5; each step is a ticket of
+    its own, so that a hard window never holds up its neighbours.
+    """
+    best: Decoded | None = None
+    for temperature in asr.info.temperatures:
+        decoded = await _once_more(asr, kind, replace(request, temperature=temperature))
+        if decoded is None or is_convincing(decoded.result):
+            return decoded
+        obs.decoding_fallbacks_total.inc()
+        if best is None or (decoded.result.mean_logprob or 0.0) > (best.result.mean_logprob or 0.0):
+            best = decoded
+    return best
+
+
+async def _once_more(asr: AsrService, kind: TicketKind, request: AsrRequest) -> Decoded | None:
+    try:
+        return await asr.decode(kind, request.session, lambda: request)
+    except EngineError:
+        # Alone this time: a passing fault (memory, a device that resets) must not cost words.
+        return await asr.decode(kind, request.session, lambda: request)

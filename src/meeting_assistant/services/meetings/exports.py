@@ -1,0 +1,223 @@
+"""A meeting as a file to take away. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel
+
+from meeting_assistant.domain.errors import InputError
+from meeting_assistant.domain.meeting import Meeting
+from meeting_assistant.domain.minutes import ActionItem, Item, Minutes
+from meeting_assistant.domain.transcript import Transcript, Utterance
+from meeting_assistant.services.meetings.subtitles import Cue, cues_of
+
+ExportFormat = Literal["md", "json", "srt", "vtt", "txt"]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~!&])")
+_UNSAFE_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """Ready to be written or sent."""
+
+    name: str
+    """Safe on all systems; may hold letters beyond ASCII."""
+    media_type: str
+    text: str
+
+
+class _Document(BaseModel):
+    """The JSON export; `schema_` grows when a reader would have to change."""
+
+    model_config = {"serialize_by_alias": True}
+
+    format: Literal["meeting-assistant"] = "meeting-assistant"
+    version: int = 1
+    meeting: Meeting
+    transcript: Transcript
+    minutes: Minutes | None
+
+
+def export(meeting: Meeting, transcript: Transcript, minutes: Minutes | None, fmt: str) -> ExportedFile:
+    """Raises InputError for a format that does not exist."""
+    writer = _WRITERS.get(fmt)
+    if writer is None:
+        raise InputError(f"The format {fmt!r} does not exist.", f"Use one of: {', '.join(_WRITERS)}.")
+    media_type, write = writer
+    return ExportedFile(f"{_file_name(meeting)}.{fmt}", media_type, write(meeting, transcript, minutes))
+
+
+def clock(ms: int) -> str:
+    """`1:02:03`, or `02:03` within the first hour."""
+    seconds = ms // 1000
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------
+
+
+def _markdown(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> str:
+    lines = [f"# {_md(meeting.title)}", "", f"{_when(meeting)} · {clock(meeting.duration_ms)}", ""]
+    people = [transcript.speaker_name(speaker.label) for speaker in transcript.speakers]
+    if people:
+        lines += [f"Spoke: {', '.join(map(_md, people))}", ""]
+    if minutes is not None:
+        lines += _markdown_minutes(minutes, transcript)
+    for error in meeting.errors:
+        lines += [f"> {_md(error.message)} {_md(error.remedy)}", ""]
+    lines += ["## Transcript", ""]
+    if not transcript.utterances:
+        lines += ["No speech was heard.", ""]
+    for said in transcript.utterances:
+        speaker = _md(transcript.speaker_name(said.speaker))
+        lines += [f"**{speaker}** `{clock(said.start_ms)}` {_md(said.text)}", ""]
+    for gap in transcript.gaps:
+        lines += [f"_{clock(gap.start_ms)} to {clock(gap.end_ms)} could not be transcribed._", ""]
+    return "\n".join(lines)
+
+
+def _markdown_minutes(minutes: Minutes, transcript: Transcript) -> list[str]:
+    starts = {said.utterance: said.start_ms for said in transcript.utterances}
+    sections: list[tuple[str, Sequence[Item], str]] = [
+        ("Summary", minutes.summary, "-"),
+        *((_md(section.title), section.items, "-") for section in minutes.sections),
+        ("Decisions", minutes.decisions, "-"),
+        ("Action items", minutes.action_items, "- [ ]"),
+        ("Open questions", minutes.open_questions, "-"),
+        ("Risks", minutes.risks, "-"),
+        ("Possible follow-ups (mentioned, not agreed)", minutes.possible_follow_ups, "-"),
+    ]
+    lines: list[str] = []
+    for heading, items, bullet in sections:
+        if items:
+            lines += [f"## {heading}", ""]
+            lines += [f"{bullet} {_markdown_item(item, starts, transcript)}" for item in items]
+            lines.append("")
+    return lines
+
+
+def _markdown_item(item: Item, starts: dict[int, int], transcript: Transcript) -> str:
+    parts = [_md(item.text)]
+    if isinstance(item, ActionItem):
+        owner = transcript.speaker_name(item.owner) if item.owner else "nobody named"
+        due = " ".join(
+            part for part in (item.due_phrase, f"({item.due.isoformat()})" if item.due else "") if part
+        )
+        parts.append(f"— **{_md(owner)}**" + (f", {_md(due)}" if due else ""))
+    moments = [f"`{clock(starts[e.utterance])}`" for e in item.evidence if e.utterance in starts]
+    return " ".join([*parts, *moments])
+
+
+def _md(text: str) -> str:
+    """Shown as it was said: nothing in it can become a heading, a link, an image or HTML."""
+    plain = " ".join(_plain(text).split())
+    return _MARKDOWN.sub(r"\\\1", plain)
+
+
+# --- JSON, text, subtitles --------------------------------------------------------------------------------
+
+
+def _json(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> str:
+    document = _Document(meeting=meeting, transcript=transcript, minutes=minutes)
+    return document.model_dump_json(indent=2) + "\n"
+
+
+def _txt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> str:
+    lines: list[str] = []
+    for is_new, said in _with_speaker_changes(transcript):
+        if is_new:
+            lines += (
+                ["", f"{_plain(transcript.speaker_name(said.speaker))}:"]
+                if lines
+                else [f"{_plain(transcript.speaker_name(said.speaker))}:"]
+            )
+        lines.append(_plain(said.text))
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _srt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> str:
+    blocks = []
+    for number, (cue, name) in enumerate(_named_cues(transcript, only_changes=True), start=1):
+        lines = list(cue.lines)
+        if name is not None:
+            lines[0] = f"{_plain(name)}: {lines[0]}"
+        text = "\n".join(_plain(line).replace("-->", "→") for line in lines)
+        blocks.append(f"{number}\n{_stamp(cue.start_ms, ',')} --> {_stamp(cue.end_ms, ',')}\n{text}\n")
+    return "\n".join(blocks)
+
+
+def _vtt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> str:
+    blocks = ["WEBVTT\n"]
+    for cue, name in _named_cues(transcript, only_changes=False):
+        voice = _vtt_text(name or "").replace("\n", " ")
+        text = "\n".join(map(_vtt_text, cue.lines))
+        blocks.append(f"{_stamp(cue.start_ms, '.')} --> {_stamp(cue.end_ms, '.')}\n<v {voice}>{text}\n")
+    return "\n".join(blocks)
+
+
+def _named_cues(transcript: Transcript, *, only_changes: bool) -> Iterator[tuple[Cue, str | None]]:
+    """Cues that never overlap, with the speaker's name (only on the first of a run, if so wished)."""
+    last: object = ()
+    for cue in cues_of(transcript.utterances):
+        is_named = not only_changes or cue.speaker != last
+        last = cue.speaker
+        yield cue, transcript.speaker_name(cue.speaker) if is_named else None
+
+
+def _vtt_text(text: str) -> str:
+    return _plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _stamp(ms: int, separator: str) -> str:
+    seconds, millis = divmod(ms, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{separator}{millis:03}"
+
+
+def _with_speaker_changes(transcript: Transcript) -> Iterator[tuple[bool, Utterance]]:
+    last: object = ()
+    for said in transcript.utterances:
+        yield said.speaker != last, said
+        last = said.speaker
+
+
+def _plain(text: str) -> str:
+    """Without control characters and without those that turn the direction of writing around."""
+    return _CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\n", " "))
+
+
+def _when(meeting: Meeting) -> str:
+    began = datetime.fromtimestamp(meeting.created_at_ms / 1000, tz=UTC)
+    return f"{began + timedelta(minutes=meeting.utc_offset_minutes):%d %B %Y, %H:%M}"
+
+
+def _file_name(meeting: Meeting) -> str:
+    name = " ".join(_UNSAFE_IN_NAMES.sub(" ", _plain(meeting.title)).split()).strip(". ")[:80].strip(". ")
+    return name if name and name.upper() not in _RESERVED else meeting.id
+
+
+_RESERVED = {
+    "CON",
+    "PRN",
+    "AUX",
+    "NUL",
+    *(f"COM{i}" for i in range(1, 10)),
+    *(f"LPT{i}" for i in range(1, 10)),
+}
+
+_Writer = Callable[[Meeting, Transcript, Minutes | None], str]
+_WRITERS: dict[str, tuple[str, _Writer]] = {
+    "md": ("text/markdown; charset=utf-8", _markdown),
+    "json": ("application/json", _json),
+    "srt": ("application/x-subrip; charset=utf-8", _srt),
+    "vtt": ("text/vtt; charset=utf-8", _vtt),
+    "txt": ("text/plain; charset=utf-8", _txt),
+}

@@ -1,0 +1,146 @@
+"""The end of a meeting: settle, write the minutes, store, tell. The handler of `finish_meeting` jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from weakref import WeakValueDictionary
+
+from meeting_assistant import observability as obs
+from meeting_assistant import tracing
+from meeting_assistant.domain.coverage import coverage_of, duration_ms_of
+from meeting_assistant.domain.errors import NotFoundError
+from meeting_assistant.domain.events import StatusChanged
+from meeting_assistant.domain.jobs import InferenceJob
+from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.ports import MeetingStore, StoredEvent
+from meeting_assistant.domain.steps import FINISH
+from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel
+from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
+from meeting_assistant.services.meetings.offline_diarization import SpeakerSettling
+from meeting_assistant.services.minutes.live_notes import LiveNotes
+from meeting_assistant.services.minutes.minutes_service import MinutesService
+from meeting_assistant.services.minutes.progress import report_progress
+
+logger = logging.getLogger(__name__)
+
+
+class MeetingFinisher:
+    """Does each step once, however often it is asked."""
+
+    def __init__(
+        self,
+        store: MeetingStore,
+        channels: Channels,
+        minutes: MinutesService,
+        notes: LiveNotes,
+        engines: Mapping[str, str],
+        speakers: SpeakerSettling | None = None,
+        when_done: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """`speakers` has the last word on who spoke; None leaves it as it is. `when_done` is awaited with the
+        meeting's id after everybody has been told."""
+        self._store = store
+        self._channels = channels
+        self._minutes = minutes
+        self._notes = notes
+        self._speakers = speakers
+        self._engines = engines
+        self._when_done = when_done
+        self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def finish(self, job: InferenceJob) -> None:
+        """Write the minutes and publish `final`. A failed stage becomes an entry in `errors`."""
+        async with self._one_at_a_time.setdefault(job.meeting_id, asyncio.Lock()):
+            await self._finish(job.meeting_id)
+
+    async def _finish(self, meeting_id: str) -> None:
+        try:
+            meeting = await self._store.get(meeting_id)
+        except NotFoundError:
+            return  # deleted while the job waited
+        if meeting.state is MeetingState.DONE:
+            return
+        attempts = await self._store.begin_step(meeting.id, FINISH)
+        if attempts > MAX_ATTEMPTS:
+            await self._park(meeting)
+            return
+        channel = await self._channels.get(meeting.id)
+        self._channels.pin(meeting.id)
+        if self._speakers is not None:
+            with tracing.span("speakers", meeting=meeting.id):
+                await self._speakers.settle(meeting, channel)
+        channel.show(StatusChanged(status="Writing minutes"))
+        transcript = await self._store.transcript(meeting.id)
+        with tracing.span("minutes", meeting=meeting.id, utterances=len(transcript.utterances)) as span:
+            minutes = await self._write_minutes(meeting, transcript, channel)
+            span.set(provider=minutes.provenance.provider if minutes else "failed")
+
+        async def store() -> StoredEvent:
+            seq = await self._store.finish(
+                meeting.id,
+                minutes=minutes,
+                coverage=coverage_of(meeting, transcript, has_minutes=minutes is not None),
+                duration_ms=duration_ms_of(meeting),
+                engines=self._engines,
+            )
+            return (await self._store.events_after(meeting.id, seq - 1))[0]
+
+        await channel.publish(store)
+        tracing.tell_meeting(
+            meeting.id,
+            began_ms=meeting.created_at_ms,
+            source=meeting.source,
+            channels=meeting.channels,
+            seconds=duration_ms_of(meeting) / 1000,
+            utterances=len(transcript.utterances),
+        )
+        await self._store.end_step(meeting.id, FINISH)
+        channel.show(StatusChanged(status="Done", progress=1.0))
+        self._channels.unpin(meeting.id)
+        if self._when_done is not None:
+            await self._when_done(meeting.id)
+        logger.info(
+            "Meeting finished.",
+            extra=obs.log_fields(
+                meeting=meeting.id,
+                seconds=duration_ms_of(meeting) / 1000,
+                utterances=len(transcript.utterances),
+                minutes=minutes.provenance.provider if minutes else "failed",
+            ),
+        )
+
+    async def _park(self, meeting: Meeting) -> None:
+        """It was begun often enough and never ended: most likely it takes the process down."""
+        logger.error("Finishing a meeting is given up.", extra=obs.log_fields(meeting=meeting.id))
+        failure = StageError(
+            stage="minutes",
+            code="needs_attention",
+            message=f"Finishing this meeting was begun {MAX_ATTEMPTS} times and never ended.",
+            remedy="Its transcript is stored. See the server's log, then try again from the meeting's page.",
+        )
+        await self._store.add_error(meeting.id, failure)
+        await self._store.set_state(meeting.id, MeetingState.FAILED)
+        tracing.tell_meeting(
+            meeting.id, began_ms=meeting.created_at_ms, failed=failure.code, source=meeting.source
+        )
+        self._channels.unpin(meeting.id)
+
+    async def _write_minutes(
+        self, meeting: Meeting, transcript: Transcript, channel: MeetingChannel
+    ) -> Minutes | None:
+        try:
+            noted, draft = await self._notes.end(meeting.id)
+            written = await self._minutes.write(
+                meeting, transcript, before=noted, draft=draft, progress=report_progress(channel)
+            )
+        except Exception as error:
+            logger.exception("Writing minutes failed.", extra=obs.log_fields(meeting=meeting.id))
+            await self._store.add_error(meeting.id, stage_error("minutes", error))
+            return None
+        if written.trouble is not None:
+            await self._store.add_error(meeting.id, stage_error("minutes", written.trouble))
+        return written.minutes

@@ -1,0 +1,199 @@
+"""What people say of the speakers of a meeting: names, who said what, that two are one, whose voice to know again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import numpy as np
+import uuid_utils
+
+from meeting_assistant import observability as obs
+from meeting_assistant.domain.audio import ms_to_samples, pcm_to_samples, to_waveform
+from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
+from meeting_assistant.domain.events import SpeakersChanged
+from meeting_assistant.domain.meeting import YOU, Meeting
+from meeting_assistant.domain.ports import (
+    AudioJournal,
+    MeetingStore,
+    StoredEvent,
+    VoiceProfile,
+    VoiceProfileStore,
+)
+from meeting_assistant.domain.steps import REWRITE
+from meeting_assistant.domain.transcript import PROVISIONAL, Transcript, Utterance
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.events.meeting_channel import Channels
+
+logger = logging.getLogger(__name__)
+
+MIN_PROFILE_MS = 5000
+"""A voice of which less was heard is not known again reliably."""
+MAX_PROFILE_UTTERANCES = 20
+NEW = "new"
+"""In the place of a label: somebody whom the engine did not tell apart."""
+
+
+class Speakers:
+    """Everybody who watches a meeting learns of every change."""
+
+    def __init__(
+        self,
+        store: MeetingStore,
+        channels: Channels,
+        profiles: VoiceProfileStore,
+        diarization: DiarizationService,
+        open_sound: Callable[[str], Awaitable[AudioJournal]],
+    ) -> None:
+        """`open_sound` raises NotFoundError, ConflictError where there is none to read."""
+        self._store = store
+        self._channels = channels
+        self._profiles = profiles
+        self._diarization = diarization
+        self._open_sound = open_sound
+
+    async def rename(self, meeting_id: str, label: str, name: str | None) -> None:
+        """Name a speaker, or take the name away. Raises NotFoundError."""
+        cleaned = " ".join((name or "").split()) or None
+
+        async def store() -> list[StoredEvent]:
+            seq = await self._store.rename_speaker(meeting_id, label, cleaned)
+            return [StoredEvent(seq, SpeakersChanged(names={label: cleaned}))]
+
+        await self._publish(meeting_id, store)
+
+    async def merge(self, meeting_id: str, label: str, into: str) -> None:
+        """Two labels are one person. Raises NotFoundError, ConflictError."""
+
+        async def store() -> list[StoredEvent]:
+            return [await self._store.merge_speakers(meeting_id, label, into)]
+
+        await self._publish(meeting_id, store)
+
+    async def split(self, meeting_id: str, utterance: int, word: int) -> None:
+        """Two people are in one utterance: cut it before that word, counted from 0.
+
+        Raises NotFoundError, InputError; ConflictError while the meeting is not over or its minutes are being written.
+        """
+
+        async def store() -> list[StoredEvent]:
+            return await self._store.cut_utterance(meeting_id, utterance, word, not_during=REWRITE)
+
+        await self._publish(meeting_id, store)
+
+    async def assign(
+        self, meeting_id: str, utterances: Sequence[int], speaker: str | None, *, name: str | None = None
+    ) -> None:
+        """Say who said these utterances; engines leave them alone from then on.
+
+        `speaker` is a label of the meeting, `new` for somebody else (who may be given a `name`), None for unknown.
+        Raises NotFoundError, InputError.
+        """
+        said = await self._store.transcript(meeting_id)
+        missing = set(utterances) - {utterance.utterance for utterance in said.utterances}
+        if missing or not utterances:
+            raise NotFoundError(
+                "There are no such utterances in this meeting.",
+                "Read its transcript again for their numbers.",
+            )
+        label = speaker
+        if speaker == NEW:
+            label = await self._store.add_speaker(meeting_id, " ".join((name or "").split()) or None)
+        elif speaker is not None and speaker not in {known.label for known in said.speakers}:
+            raise InputError(
+                f"Nobody in this meeting is called {speaker}.", f"Use a label of the transcript, or `{NEW}`."
+            )
+        elif name:
+            raise InputError("Only a new speaker can be named here.", "Rename the speaker instead.")
+
+        async def store() -> list[StoredEvent]:
+            event = await self._store.relabel(meeting_id, dict.fromkeys(utterances, label), by_person=True)
+            if event is None or label is None or speaker != NEW:
+                return [] if event is None else [event]
+            names = {label: (await self._store.speaker_names(meeting_id)).get(label)}
+            assert isinstance(event.body, SpeakersChanged)
+            return [StoredEvent(event.seq, event.body.model_copy(update={"names": names}))]
+
+        await self._publish(meeting_id, store)
+
+    async def _publish(self, meeting_id: str, store: Callable[[], Awaitable[list[StoredEvent]]]) -> None:
+        channel = await self._channels.get(meeting_id)
+        try:
+            await channel.publish_all(store)
+        finally:
+            self._channels.release(meeting_id)
+
+    # --- voices that are known again
+
+    async def voices(self, owner: str) -> list[VoiceProfile]:
+        """Oldest first."""
+        return await self._profiles.voices(owner)
+
+    async def remember(self, meeting_id: str, label: str, name: str, owner: str) -> VoiceProfile:
+        """Know this voice again in the owner's later meetings. Raises NotFoundError, ConflictError, InputError."""
+        cleaned = " ".join(name.split())
+        if not cleaned:
+            raise InputError("A voice needs a name.", "Say whose voice it is.")
+        if not self._diarization.hears_voices:
+            raise ConflictError(
+                "Voices cannot be known again: no engine tells them apart here.",
+                "Set DIARIZATION_ENGINE to something else than `off`; /health says what else is missing.",
+                code="no_voices",
+            )
+        meeting = await self._store.get(meeting_id)
+        spoken = _longest(await self._store.transcript(meeting_id), label)
+        if not spoken:
+            raise NotFoundError(
+                f"Nobody in this meeting is called {label}.", "Use a label of the transcript."
+            )
+        total, spoken_ms = await self._hear(meeting, spoken, channel=0 if label == YOU else 1)
+        if spoken_ms < MIN_PROFILE_MS:
+            raise ConflictError(
+                "Too little of this voice was recorded to know it again.",
+                f"At least {MIN_PROFILE_MS // 1000} seconds are needed; remember it from another meeting.",
+            )
+        profile = VoiceProfile(
+            id=str(uuid_utils.uuid7()),
+            owner=owner,
+            name=cleaned,
+            vector=(total / max(float(np.linalg.norm(total)), 1e-9)).astype("<f4").tobytes(),
+            spoken_ms=spoken_ms,
+            created_at_ms=int(time.time() * 1000),
+        )
+        await self._profiles.keep_voice(profile)
+        logger.info("A voice will be known again.", extra=obs.log_fields(meeting=meeting_id))
+        return profile
+
+    async def _hear(
+        self, meeting: Meeting, spoken: Sequence[Utterance], *, channel: int
+    ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float32]], int]:
+        journal = await self._open_sound(meeting.id)
+        total, spoken_ms = np.zeros(1, np.float32), 0
+        try:
+            for utterance in spoken:
+                start, end = (
+                    ms_to_samples(ms) * meeting.frame_bytes for ms in (utterance.start_ms, utterance.end_ms)
+                )
+                pcm = await self._diarization.compute(partial(journal.read, start, end - start))
+                sound = to_waveform(pcm_to_samples(pcm, meeting.channels))
+                vector = await self._diarization.voice_of(
+                    sound if meeting.channels == 1 else sound[:, channel]
+                )
+                if vector is not None:
+                    length_ms = utterance.end_ms - utterance.start_ms
+                    total = total + vector * np.float32(length_ms / 1000)
+                    spoken_ms += length_ms
+        finally:
+            journal.close()
+        return total, spoken_ms
+
+    async def forget_voice(self, owner: str, profile_id: str) -> None:
+        """For good; names that were given stay. Raises NotFoundError."""
+        await self._profiles.forget_voice(owner, profile_id)
+
+
+def _longest(said: Transcript, label: str) -> list[Utterance]:
+    of_speaker = [u for u in said.utterances if u.speaker == label and label != PROVISIONAL and not u.overlap]
+    return sorted(of_speaker, key=lambda u: u.start_ms - u.end_ms)[:MAX_PROFILE_UTTERANCES]

@@ -1,0 +1,265 @@
+"""Recordings that come as a file: the same pipeline as live sound, in the background, with progress."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TypeVar
+
+from meeting_assistant import observability as obs
+from meeting_assistant import tracing
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
+from meeting_assistant.domain.errors import (
+    ConflictError,
+    InputError,
+    MeetingAssistantError,
+    NotFoundError,
+    StorageError,
+)
+from meeting_assistant.domain.events import StatusChanged
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
+from meeting_assistant.domain.ports import AudioStore, DecodeLimits, MediaDecoder, MeetingStore
+from meeting_assistant.domain.steps import READ_FILE
+from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel
+from meeting_assistant.services.events.stage_errors import stage_error
+from meeting_assistant.services.jobs.orchestrator import Orchestrator
+from meeting_assistant.services.live.session_plan import (
+    LiveOptions,
+    PeopleOf,
+    check_language,
+    new_meeting,
+    session_spec,
+)
+from meeting_assistant.services.live.session_runner import SessionRunner
+from meeting_assistant.services.live.store_sink import StoreSink, may_pass
+from meeting_assistant.services.meetings.upload_files import UploadFiles
+from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
+from meeting_assistant.services.transcription.session_types import SessionSpec
+
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+WAIT_EVERY_BYTES = 1 << 20
+"""The decoder is faster than any disk and any recogniser: this often it waits for them."""
+
+
+class Uploads:
+    """Takes files in and transcribes them."""
+
+    def __init__(
+        self,
+        *,
+        store: MeetingStore,
+        audio: AudioStore | None,
+        channels: Channels,
+        runner: SessionRunner,
+        orchestrator: Orchestrator,
+        decoder: MediaDecoder,
+        disk_threads: Executor,
+        directory: Path,
+        people_of: PeopleOf,
+        engines: Mapping[str, str],
+        options: LiveOptions,
+        limits: DecodeLimits,
+    ) -> None:
+        self._store = store
+        self._audio = audio
+        self._channels = channels
+        self._runner = runner
+        self._orchestrator = orchestrator
+        self._decoder = decoder
+        self._disk_threads = disk_threads
+        self._files = UploadFiles(directory)
+        self._engines = engines
+        self._options = options
+        self._limits = limits
+        self._people_of = people_of
+
+    @property
+    def incoming(self) -> Path:
+        """Where the web layer may put a file that is still arriving; the same disk as the final place."""
+        return self._files.incoming
+
+    async def sweep(self) -> None:
+        """Before anything arrives: remove what a server that ran before this one left behind. Never raises."""
+        try:
+            kept = await asyncio.to_thread(self._files.kept)
+            wanted = {meeting_id for meeting_id in kept if await self._needs_file(meeting_id)}
+            removed = await asyncio.to_thread(self._files.sweep, wanted)
+        except StorageError as error:
+            logger.warning("Left-over uploads could not be removed.", extra=obs.log_fields(code=error.code))
+            return
+        if removed:
+            logger.info("Left-over uploads were removed.", extra=obs.log_fields(files=removed))
+
+    async def _needs_file(self, meeting_id: str) -> bool:
+        try:
+            return (await self._store.get(meeting_id)).state is not MeetingState.DONE
+        except NotFoundError:
+            return False
+
+    def check_space(self) -> None:
+        """Raises StorageError when there is too little room for another file."""
+        self._options.check_space()
+
+    async def take(
+        self, file: Path, options: MeetingOptions, *, utc_offset_minutes: int = 0, owner: str = ""
+    ) -> Meeting:
+        """Make a meeting of a complete file; the file is moved away. Raises AudioFormatError, InputError.
+
+        When it raises, nothing is stored; the file is then the caller's to remove.
+        """
+        check_language(options.language, self._runner.info)
+        self._options.check_options(options)
+        self.check_space()
+        await self._decoder.probe(file)
+        meeting = new_meeting(
+            options,
+            source="upload",
+            utc_offset_minutes=utc_offset_minutes,
+            engines=self._engines,
+            owner=owner,
+        )
+        await asyncio.to_thread(self._files.keep, file, meeting.id)
+        try:
+            await self._store.create(meeting)
+        except MeetingAssistantError:
+            await asyncio.to_thread(self._files.forget, meeting.id)
+            raise
+        await self.resume(meeting)
+        return meeting
+
+    async def resume(self, meeting: Meeting) -> None:
+        """Queue the transcription of a stored upload, from where it was left."""
+        channel = await self._channels.get(meeting.id)
+        self._channels.pin(meeting.id)
+        channel.show(StatusChanged(status="Queued"))
+        await self._orchestrator.submit(InferenceJob(kind=JobKind.TRANSCRIBE_FILE, meeting_id=meeting.id))
+
+    def forget(self, meeting_id: str) -> None:
+        """Remove the file that was sent, if it is still there."""
+        self._files.forget(meeting_id)
+
+    async def transcribe(self, job: InferenceJob) -> None:
+        """The handler of `transcribe_file` jobs."""
+        try:
+            meeting = await self._store.get(job.meeting_id)
+        except NotFoundError:
+            return
+        channel = await self._channels.get(meeting.id)
+        try:
+            await self._transcribe(meeting, channel)
+        except NotFoundError:  # deleted meanwhile: also what came into being after that
+            await asyncio.to_thread(self.forget, meeting.id)
+            if self._audio is not None:
+                await self._on_disk(self._audio.delete, meeting.id)
+            self._channels.unpin(meeting.id)
+            return
+        except InputError as error:
+            # The file's own fault: what could be read of it was, and another try would find the same.
+            logger.warning("An upload failed.", extra=obs.log_fields(meeting=meeting.id, code=error.code))
+            await self._store.add_error(meeting.id, stage_error("transcription", error))
+        except MeetingAssistantError as error:
+            logger.warning(
+                "An upload could not be transcribed.",
+                extra=obs.log_fields(meeting=meeting.id, code=error.code),
+            )
+            if not may_pass(error):  # else it is tried again within the minute
+                await self._fail(meeting, error)
+            return
+        except Exception as error:
+            logger.exception(
+                "Transcribing an upload failed in an unexpected way.",
+                extra=obs.log_fields(meeting=meeting.id),
+            )
+            await self._fail(meeting, error)
+            return
+        await self._store.begin_step(meeting.id, READ_FILE)
+        await self._store.end_step(meeting.id, READ_FILE)
+        await asyncio.to_thread(self.forget, meeting.id)
+        with contextlib.suppress(ConflictError):  # shutting down: the next start goes on
+            await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+
+    async def _fail(self, meeting: Meeting, error: Exception) -> None:
+        """The file stays, for whoever tries again; who watches is told why nothing more comes."""
+        failure = stage_error("transcription", error)
+        await self._store.add_error(meeting.id, failure)
+        await self._store.set_state(meeting.id, MeetingState.FAILED)
+        channel = await self._channels.get(meeting.id)
+        channel.show(StatusChanged(status="Processing audio", detail=f"{failure.message} {failure.remedy}"))
+        self._channels.unpin(meeting.id)
+
+    async def _transcribe(self, meeting: Meeting, channel: MeetingChannel) -> None:
+        file = self._files.path(meeting.id)
+        if not await asyncio.to_thread(file.exists):
+            await self._check_that_it_was_read(meeting)
+            return
+        info = await self._decoder.probe(file)
+        total = int((info.duration_s or 0.0) * SAMPLE_RATE_HZ)
+
+        def report(sample: int) -> None:
+            progress = min(1.0, sample / total) if total else None
+            channel.show(StatusChanged(status="Processing audio", progress=progress))
+
+        report(meeting.committed_sample)
+        buffer = await self._new_buffer(meeting)
+        sink = StoreSink(self._store, channel, buffer, frame_bytes=meeting.frame_bytes, on_progress=report)
+
+        async def make_spec() -> SessionSpec:
+            present = await self._store.get(meeting.id)
+            said = await self._store.transcript(meeting.id)
+            resume = await self._store.resume_point(meeting.id)
+            people = await self._people_of(meeting.owner) if self._options.has_speakers else ()
+            return session_spec(present, said, resume, self._options, is_live=False, known_people=people)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(file, buffer))
+                with tracing.span("session", meeting=meeting.id, kind=JobKind.TRANSCRIBE_FILE):
+                    await self._runner.run(JobKind.TRANSCRIBE_FILE, meeting, make_spec, buffer, sink)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        finally:
+            await buffer.close()
+            await self._store.set_received(meeting.id, buffer.received_bytes)
+
+    async def _read(self, file: Path, buffer: SecureAudioBuffer) -> None:
+        """Decode into the buffer; a file that ends badly leaves what was read."""
+        waited = 0
+        try:
+            async for pcm in self._decoder.decode(file, self._limits):
+                buffer.append(pcm)
+                if buffer.received_bytes - waited >= WAIT_EVERY_BYTES:
+                    await buffer.wait_for_room()
+                    waited = buffer.received_bytes
+        finally:
+            await buffer.seal()
+
+    async def _new_buffer(self, meeting: Meeting) -> SecureAudioBuffer:
+        """The file is the source of truth, so after a restart it is simply read again."""
+        journal = None
+        if self._audio is not None:
+            await self._on_disk(self._audio.delete, meeting.id)
+            journal = await self._on_disk(self._audio.create, meeting.id)
+        return SecureAudioBuffer(journal, executor=self._disk_threads)
+
+    async def _check_that_it_was_read(self, meeting: Meeting) -> None:
+        """The file is gone, as it should be when all its words are stored. Raises StorageError when they are not."""
+        is_read = await self._store.begin_step(meeting.id, READ_FILE) == 0
+        # Earlier versions did not count the step.
+        is_all_committed = 0 < meeting.received_bytes <= meeting.committed_sample * meeting.frame_bytes
+        if not is_read and not is_all_committed:
+            raise StorageError(
+                "The file that was sent is not there any more.",
+                "Send it again, or restore a backup; what was transcribed of it is kept.",
+                code="file_gone",
+            )
+
+    async def _on_disk(self, function: Callable[..., R], *args: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._disk_threads, function, *args)

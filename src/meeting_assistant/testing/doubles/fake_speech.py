@@ -1,0 +1,194 @@
+"""A worker whose engine is deterministic, so that what is heard can be checked to the word.
+
+Every utterance of the tests' sound is a square wave whose height says its number; the engine reads it from there.
+
+python -m meeting_assistant.testing.doubles.fake_speech DECODE_SECONDS [HEARING_OUT_SECONDS]
+
+Settings come from the environment, as for `meeting-assistant worker`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
+from meeting_assistant.bootstrap.fleet import build_callbacks, redis_url
+from meeting_assistant.bootstrap.speakers import wished_for_recordings
+from meeting_assistant.bootstrap.traces import traced
+from meeting_assistant.config import load_settings
+from meeting_assistant.domain.audio import Samples, Waveform
+from meeting_assistant.domain.ports import (
+    VAD_FRAME_SAMPLES,
+    AsrRequest,
+    AsrResult,
+    EngineInfo,
+    SpeakerTurn,
+    VoiceVector,
+)
+from meeting_assistant.observability import configure_logging
+from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.fleet.worker import Worker
+from meeting_assistant.services.transcription.session_types import SpeechTools
+
+STEP = 40
+FLOOR = 2000
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def height(number: int) -> int:
+    """Of the wave that says this number."""
+    return FLOOR + STEP * number
+
+
+def words_of(number: int) -> str:
+    """What the engine hears."""
+    return "item " + " ".join(WORDS[int(digit)] for digit in str(number))
+
+
+def spoken(numbers: Sequence[int], *, said_s: float = 1.2, pause_s: float = 0.8) -> Samples:
+    """One utterance per number, with pauses."""
+    wave = np.where(np.arange(int(said_s * 16_000)) // 40 % 2, 1, -1)
+    pause = np.zeros(int(pause_s * 16_000), np.int16)
+    pieces = [piece for number in numbers for piece in (pause, (wave * height(number)).astype(np.int16))]
+    return np.concatenate([*pieces, pause])
+
+
+class LoudnessVad:
+    """Loud is speech."""
+
+    name = "loudness"
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def open(self, state: bytes = b"") -> LoudnessStream:
+        return LoudnessStream()
+
+
+class LoudnessStream:
+    def __init__(self) -> None:
+        self._rest = np.zeros(0, np.int16)
+
+    def feed(self, samples: Samples) -> NDArray[np.float32]:
+        pending = np.concatenate([self._rest, samples])
+        frames = len(pending) // VAD_FRAME_SAMPLES
+        self._rest = pending[frames * VAD_FRAME_SAMPLES :]
+        whole = pending[: frames * VAD_FRAME_SAMPLES].reshape(frames, VAD_FRAME_SAMPLES)
+        loud = np.abs(whole.astype(np.int32)).mean(axis=1) > FLOOR / 4
+        return np.asarray(loud, np.float32)
+
+    def state(self) -> bytes:
+        return b""
+
+
+class NumberEngine:
+    """Reads the number, after as long as it is told to take. A wave of `POISON` kills the process."""
+
+    POISON = 500
+
+    def __init__(self, decode_s: float) -> None:
+        self._decode_s = decode_s
+        self.info = EngineInfo("numbers", "numbers", ("en",), max_window_s=30)
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
+        time.sleep(self._decode_s)
+        return [AsrResult(text=self._read(request)) for request in batch]
+
+    def _read(self, request: AsrRequest) -> str:
+        loud = np.abs(request.samples) * 32768
+        number = round((float(np.median(loud[loud > FLOOR / 2])) - FLOOR) / STEP)
+        if number == self.POISON:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return words_of(number)
+
+    def close_session(self, session: str) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class NoVoices:
+    """Nobody is told apart."""
+
+    name = "off"
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def embed(self, samples: Waveform) -> VoiceVector:
+        return np.full(4, 0.5, np.float32)
+
+
+class OddAndEven:
+    """Hears recordings out: even numbers are said by one person and odd ones by another, whatever was heard live."""
+
+    name = "odd-and-even"
+    max_speakers = None
+
+    def __init__(self, takes_s: float) -> None:
+        self._takes_s = takes_s
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
+        progress(0.5)
+        time.sleep(self._takes_s)
+        loud = np.abs(samples.astype(np.int32)) > FLOOR / 4
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(np.int8)))
+        turns = []
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            number = round((float(np.abs(samples[start:end].astype(np.int32)).max()) - FLOOR) / STEP)
+            turns.append(SpeakerTurn(int(start) // 16, int(end) // 16, number % 2))
+        return turns
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+async def main(decode_s: float, hearing_out_s: float = 0.0) -> None:
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    asr, vad = AsrService(NumberEngine(decode_s)), LoudnessVad()
+    hears_out = wished_for_recordings(settings) is not None
+    diarization = DiarizationService(NoVoices(), [OddAndEven(hearing_out_s)] if hears_out else [])
+    name = settings.fleet.name or "worker"
+    lease_s = settings.fleet.lease_seconds
+    link = RedisWorkerLink(
+        redis_url(settings),
+        name,
+        lease_s=lease_s,
+        max_deliveries=settings.fleet.max_deliveries,
+        callbacks=build_callbacks(settings),
+    )
+    with ThreadPoolExecutor(2) as threads, traced(settings, "worker"):
+        tools = SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
+        worker = Worker(
+            link, tools, name=name, slots=settings.fleet.slots, lease_s=lease_s, engines={"asr": "numbers"}
+        )
+        await asr.start()
+        await diarization.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.drain)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await worker.run()
+        await asr.close()
+        diarization.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*map(float, sys.argv[1:])))

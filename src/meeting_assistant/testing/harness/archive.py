@@ -1,0 +1,108 @@
+"""One machine with a disk of its own, a database and an object store, without a server around them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import uuid_utils
+
+from meeting_assistant.adapters.storage.archive.archived_audio import ArchivedAudioStore
+from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
+from meeting_assistant.adapters.storage.archive.recording_cache import RecordingCache
+from meeting_assistant.adapters.storage.journal.files import FileAudioStore
+from meeting_assistant.adapters.storage.journal.keys import KeyRing
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
+from meeting_assistant.domain.meeting import Meeting, MeetingState
+from meeting_assistant.domain.store_address import parse_store_address
+from meeting_assistant.services.meetings.archiving import RecordingMoves
+
+R = TypeVar("R")
+
+SOUND = bytes(range(256)) * 125
+"""One second that is not all alike."""
+
+
+class Machine:
+    """Made and opened on the event loop of the test."""
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        store_url: str,
+        keys: Sequence[str],
+        *,
+        name: str = "",
+        cache_bytes: int = 1 << 30,
+        check_space: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.folder = folder
+        self.database = Database(database_url)
+        self.store = SqlMeetingStore(self.database, gateway=name)
+        self.catalogue = SqlRecordings(self.database, gateway=name)
+        self.local = FileAudioStore(folder / "audio", KeyRing(keys))
+        self.objects = ObjectStore(parse_store_address(store_url))
+        cache = RecordingCache(folder / "audio-cache", max_bytes=cache_bytes, check_space=check_space)
+        self.audio = ArchivedAudioStore(self.local, self.objects, self.catalogue, cache, KeyRing(keys))
+        self.threads = ThreadPoolExecutor(4)
+        self.moves = RecordingMoves(self.store, self.audio, self.threads, first_retry_s=0.02)
+
+    async def open(self) -> Machine:
+        """Bring its database up to date."""
+        await self.database.open()
+        await self.call(self.audio.begin)
+        return self
+
+    async def close(self) -> None:
+        """Idempotent."""
+        await self.moves.close()
+        await asyncio.to_thread(self.threads.shutdown)
+        await self.database.close()
+
+    async def record(
+        self, sound: bytes = SOUND, *, state: MeetingState = MeetingState.DONE, is_sealed: bool = True
+    ) -> str:
+        """A meeting with that sound, on this machine's disk; returns its id."""
+        meeting = Meeting(
+            id=str(uuid_utils.uuid7()), title="", state=state, source="live", created_at_ms=1_700_000_000_000
+        )
+        await self.store.create(meeting)
+
+        def write() -> None:
+            journal = self.audio.create(meeting.id)
+            for start in range(0, len(sound), 1 << 20):
+                journal.append(sound[start : start + (1 << 20)])
+            if is_sealed:
+                journal.seal()
+            journal.close()
+
+        await self.call(write)
+        return meeting.id
+
+    async def sound_of(self, meeting_id: str) -> bytes:
+        """All of it, from wherever it is."""
+
+        def read() -> bytes:
+            journal = self.audio.open(meeting_id)
+            try:
+                return journal.read(0, journal.durable_bytes)
+            finally:
+                journal.close()
+
+        return await self.call(read)
+
+    async def call(self, function: Callable[..., R], *args: object) -> R:
+        """On a thread, as the services do."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *args)
+
+
+def die() -> None:
+    """What a crash looks like, for a process that a test has started."""
+    os.kill(os.getpid(), 9)

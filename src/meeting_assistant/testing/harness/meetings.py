@@ -1,0 +1,67 @@
+"""Meetings that were held: for tests of what happens to them afterwards, without an hour of sound."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uuid_utils
+
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.transcript import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One finished meeting."""
+
+    lines: Sequence[tuple[str, str]]
+    """Speaker label and words of each utterance."""
+    title: str = "A meeting"
+    minutes: Minutes | None = field(default_factory=Minutes)
+    more: dict[str, Any] = field(default_factory=dict)
+    """Other fields of the record."""
+
+
+def seed(data_dir: Path, *meetings: Held) -> list[str]:
+    """Store finished meetings where a server will find them; no server may run there. Returns their ids."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    # On a thread of its own: a browser test has an event loop running.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, _seed(data_dir, meetings)).result()
+
+
+async def _seed(data_dir: Path, meetings: Sequence[Held]) -> list[str]:
+    store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{data_dir / 'meetings.db'}"))
+    await store.open()
+    try:
+        return [await put(store, held) for held in meetings]
+    finally:
+        await store.close()
+
+
+async def put(store: SqlMeetingStore, held: Held) -> str:
+    """Store one. Returns its id."""
+    meeting = Meeting(
+        id=str(uuid_utils.uuid7()),
+        title=held.title,
+        state=MeetingState.PROCESSING,
+        source="upload",
+        **{"created_at_ms": 1_795_000_000_000, **held.more},
+    )
+    await store.create(meeting)
+    for number, (speaker, text) in enumerate(held.lines, start=1):
+        start = number * 5000
+        said = Utterance(utterance=number, start_ms=start, end_ms=start + 4000, speaker=speaker, text=text)
+        await store.commit_utterances(meeting.id, [said], start * 16)
+    await store.finish(
+        meeting.id, minutes=held.minutes, coverage=Coverage(), duration_ms=len(held.lines) * 5000, engines={}
+    )
+    return meeting.id

@@ -1,0 +1,143 @@
+"""A finished meeting, an outbox and integrations without a server, and a clock that a test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Self
+
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.deliveries import SqlDeliveryStore
+from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+from meeting_assistant.bootstrap.workflows import outcome_reader
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes
+from meeting_assistant.domain.ports import Integration
+from meeting_assistant.domain.workflows import Delivery
+from meeting_assistant.integrations import registry
+from meeting_assistant.integrations.dispatcher import Dispatcher, Pacing
+from meeting_assistant.integrations.targets.audit_log import AuditLogIntegration
+from meeting_assistant.integrations.workflows import Workflows
+from meeting_assistant.testing.harness.meetings import Held, put
+
+LINES = (
+    ("S1", "We decided to ship the new search on Monday."),
+    ("S2", "I will send the release notes by Friday."),
+    ("S1", "<!channel> @channel please [click](https://evil.example) *now* <script>alert(1)</script>"),
+    ("S1", "Let's meet again on Thursday at three."),
+)
+MINUTES = Minutes(
+    summary=[
+        Item(
+            id="s1",
+            text="The new search ships on Monday.",
+            evidence=[Evidence(utterance=1, quote=LINES[0][1])],
+        )
+    ],
+    decisions=[
+        Item(
+            id="d1",
+            text="Ship the new search on Monday.",
+            evidence=[Evidence(utterance=1, quote=LINES[0][1])],
+        ),
+        Item(id="d2", text=LINES[2][1], evidence=[Evidence(utterance=3, quote=LINES[2][1])]),
+    ],
+    action_items=[
+        ActionItem(
+            id="a1",
+            text="Send the release notes.",
+            evidence=[Evidence(utterance=2, quote=LINES[1][1])],
+            owner="S2",
+            due=date(2026, 11, 27),
+            due_phrase="by Friday",
+        ),
+        ActionItem(id="a2", text=LINES[2][1], evidence=[Evidence(utterance=3, quote=LINES[2][1])]),
+    ],
+)
+DELIVERY_LIMIT_S = 60.0
+"""What a delivery to a server of the tests may take at the most."""
+BEGAN_MS = 1_795_514_400_000
+"""Tuesday, 24 November 2026, 10:00 UTC."""
+
+
+class AfterMeeting:
+    """Use it as an async context manager."""
+
+    def __init__(
+        self,
+        folder: Path,
+        configured: Mapping[str, Mapping[str, str]] | Mapping[str, Integration],
+        *,
+        approved: Collection[str] | None = None,
+        pacing: Pacing | None = None,
+    ) -> None:
+        """`configured`: options by integration, or integrations; all are approved unless it is said which."""
+        integrations: dict[str, Integration] = {}
+        for name, given in configured.items():
+            if isinstance(given, Mapping):
+                integrations |= registry.build({name: given})
+            else:
+                integrations[name] = given
+        self.integrations = integrations
+        self.now_ms = BEGAN_MS
+        database = Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}")
+        self.store = SqlMeetingStore(database)
+        self.deliveries = SqlDeliveryStore(database)
+        log = integrations.get("log")
+        self.pacing = pacing or Pacing()
+        self.dispatcher = Dispatcher(
+            integrations,
+            self.deliveries,
+            pacing=self.pacing,
+            on_settled=log.note if isinstance(log, AuditLogIntegration) else None,
+            now_ms=lambda: self.now_ms,
+        )
+        self.workflows = Workflows(
+            integrations,
+            meetings=self.store,
+            deliveries=self.deliveries,
+            dispatcher=self.dispatcher,
+            read_outcome=outcome_reader(self.store, "https://notes.example"),
+            approved=integrations if approved is None else approved,
+            now_ms=lambda: self.now_ms,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.store.open()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.workflows.close()
+        await self.store.close()
+
+    async def meeting(self, held: Held | None = None, **more: Any) -> str:
+        """Store one that is over, and plan what follows from it. Returns its id."""
+        held = held or Held(LINES, title="Weekly & <search>", minutes=MINUTES)
+        meeting_id = await put(
+            self.store, replace(held, more={"created_at_ms": BEGAN_MS, **held.more, **more})
+        )
+        await self.store.rename_speaker(meeting_id, "S2", "Ben")
+        await self.workflows.handle(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
+        return meeting_id
+
+    async def deliver_all(self) -> None:
+        """Deliver everything that is due now, to its end."""
+        while await self.dispatcher.start_due():
+            await self.dispatcher.drain(DELIVERY_LIMIT_S)
+
+    async def later(self, seconds: float = 24 * 3600) -> None:
+        """Move the clock, and deliver what is due then."""
+        self.now_ms += int(seconds * 1000)
+        await self.deliver_all()
+
+    async def of(self, meeting_id: str) -> list[Delivery]:
+        """Its deliveries."""
+        return await self.workflows.of_meeting(meeting_id)
+
+    async def run(self, **more: Any) -> Delivery:
+        """A meeting, everything delivered that can be. Returns the first delivery."""
+        meeting_id = await self.meeting(**more)
+        await self.deliver_all()
+        return (await self.of(meeting_id))[0]

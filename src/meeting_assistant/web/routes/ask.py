@@ -1,0 +1,121 @@
+"""Search and questions over HTTP. Answers come as server-sent events, or as one document for who asks for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from meeting_assistant.services.minutes.questions.ask_service import (
+    MAX_QUESTION,
+    AnswerEnd,
+    AnswerPiece,
+    AnswerSentence,
+)
+from meeting_assistant.web.middleware.auth import Context, ReadableMeeting, Reader
+
+router = APIRouter(prefix="/api", tags=["ask"])
+
+
+class Question(BaseModel):
+    """Something to find out."""
+
+    model_config = ConfigDict(extra="forbid")
+    question: str = Field(min_length=1, max_length=MAX_QUESTION)
+
+
+class WholeAnswer(BaseModel):
+    """An answer that did not have to be shown as it came."""
+
+    sentences: list[AnswerSentence]
+    end: AnswerEnd
+
+
+class Hit(BaseModel):
+    """An utterance that was found."""
+
+    meeting_id: str
+    title: str
+    created_at_ms: int
+    utterance: int
+    start_ms: int
+    speaker: str
+    text: str
+
+
+class Hits(BaseModel):
+    """Best first."""
+
+    hits: list[Hit]
+
+
+@router.get("/search")
+async def search(
+    context: Context,
+    caller: Reader,
+    q: Annotated[str, Query(min_length=1, max_length=200)],
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Hits:
+    """Find what was said, in all of the caller's meetings."""
+    owner = None if caller.sees_all else caller.owner
+    found = await context.ask.search(q, owner=owner, limit=limit)
+    return Hits(
+        hits=[
+            Hit(
+                meeting_id=hit.meeting.id,
+                title=hit.meeting.title,
+                created_at_ms=hit.meeting.created_at_ms,
+                utterance=hit.utterance.utterance,
+                start_ms=hit.utterance.start_ms,
+                speaker=hit.speaker,
+                text=hit.utterance.text,
+            )
+            for hit in found
+        ]
+    )
+
+
+@router.post("/meetings/{meeting_id}/ask", response_model=WholeAnswer)
+async def ask_meeting(
+    context: Context, request: Request, caller: Reader, meeting_id: ReadableMeeting, asked: Question
+) -> Response:
+    """Answer from one meeting, each sentence with the utterances that say it."""
+    return await _answer(request, context.ask.about_meeting(meeting_id, asked.question))
+
+
+@router.post("/ask", response_model=WholeAnswer)
+async def ask_all(context: Context, request: Request, caller: Reader, asked: Question) -> Response:
+    """Answer from all of the caller's meetings."""
+    owner = None if caller.sees_all else caller.owner
+    return await _answer(request, context.ask.about_all(asked.question, owner=owner))
+
+
+async def _answer(request: Request, pieces: AsyncIterator[AnswerPiece]) -> Response:
+    if "text/event-stream" in request.headers.get("accept", ""):
+        # The first piece is waited for: what is wrong with the question is an error, not an answer.
+        first = await anext(pieces)
+        return StreamingResponse(
+            _events(first, pieces),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+    sentences: list[AnswerSentence] = []
+    async for piece in pieces:
+        if isinstance(piece, AnswerSentence):
+            sentences.append(piece)
+        else:
+            return JSONResponse(WholeAnswer(sentences=sentences, end=piece).model_dump(mode="json"))
+    raise AssertionError("every answer has an end")
+
+
+async def _events(first: AnswerPiece, rest: AsyncIterator[AnswerPiece]) -> AsyncIterator[str]:
+    yield _event(first)
+    async for piece in rest:
+        yield _event(piece)
+
+
+def _event(piece: AnswerPiece) -> str:
+    return f"event: {piece.type}\ndata: {piece.model_dump_json()}\n\n"

@@ -1,0 +1,227 @@
+"""Meetings over HTTP: list, read, upload, rename, export, play, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meeting_assistant.domain.disk import storage_error
+from meeting_assistant.domain.errors import InputError, TooLargeError
+from meeting_assistant.domain.meeting import Meeting, MeetingOptions
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.web.audio_range import WavRange, wav_range
+from meeting_assistant.web.errors import describe_validation
+from meeting_assistant.web.middleware.auth import Context, OwnMeeting, ReadableMeeting, Reader, Recorder
+
+router = APIRouter(prefix="/api/meetings", tags=["meetings"])
+
+UPLOAD_PIECE_BYTES = 1 << 20
+MAX_MS = 48 * 3_600_000
+"""The longest meeting that can be configured."""
+
+
+class MeetingList(BaseModel):
+    """A page of meetings, newest first."""
+
+    meetings: list[Meeting]
+    next: str | None
+    """Pass it as `before` for the next page; null on the last."""
+
+
+class MeetingDocument(BaseModel):
+    """Everything that there is to read of a meeting."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    meeting: Meeting
+    transcript: Transcript
+    minutes: Minutes | None
+    last_seq: int
+    """Number of the newest event that is in it: who watches from here on misses nothing."""
+
+
+class TitleChange(BaseModel):
+    """A new title."""
+
+    model_config = ConfigDict(extra="forbid")
+    title: str = Field(min_length=1, max_length=200)
+
+
+class Span(BaseModel):
+    """A stretch of a meeting, in milliseconds from its start."""
+
+    model_config = ConfigDict(extra="forbid")
+    start_ms: int = Field(ge=0, le=MAX_MS)
+    end_ms: int = Field(gt=0, le=MAX_MS)
+
+
+@router.get("")
+async def list_meetings(
+    context: Context,
+    caller: Reader,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: Annotated[str | None, Query(max_length=36)] = None,
+) -> MeetingList:
+    """Newest first."""
+    owner = None if caller.sees_all else caller.owner
+    meetings = await context.meetings.recent(limit=limit + 1, before=before, owner=owner)
+    page = meetings[:limit]
+    return MeetingList(meetings=page, next=page[-1].id if len(meetings) > limit else None)
+
+
+@router.post("", status_code=201)
+async def upload(
+    context: Context,
+    caller: Recorder,
+    file: Annotated[UploadFile, File(description="Any common audio or video file")],
+    title: Annotated[str, Form(max_length=200)] = "",
+    language: Annotated[str | None, Form(max_length=16)] = None,
+    attendees: Annotated[str, Form(max_length=4000, description="Names, comma separated")] = "",
+    utc_offset_minutes: Annotated[int, Form(ge=-960, le=960)] = 0,
+    local_only: Annotated[bool, Form(description="No provider outside your machines sees it")] = False,
+    template: Annotated[str | None, Form(max_length=32)] = None,
+    minutes_language: Annotated[str | None, Form(max_length=16)] = None,
+    llm_provider: Annotated[str | None, Form(max_length=32)] = None,
+    workflows: Annotated[
+        str | None, Form(max_length=4000, description="Integrations, comma separated; empty for none")
+    ] = None,
+) -> Meeting:
+    """Take a recording in; it is transcribed in the background (watch `/ws/meetings/{id}/events`)."""
+    try:
+        options = MeetingOptions(
+            title=title or Path(file.filename or "").stem[:200],
+            language=language or None,
+            attendees=[name.strip() for name in attendees.split(",") if name.strip()],
+            local_only=local_only,
+            template=template or None,
+            minutes_language=minutes_language or None,
+            llm_provider=llm_provider or None,
+            workflows=None if workflows is None else [n.strip() for n in workflows.split(",") if n.strip()],
+        )
+    except ValidationError as error:
+        raise InputError(f"The form could not be read: {describe_validation(error)}.", "See /docs.") from None
+    context.meetings.uploads.check_space()
+    incoming = context.meetings.uploads.incoming / secrets.token_hex(16)
+    try:
+        try:
+            await _save(file, incoming, context.info.max_upload_bytes)
+        except OSError as error:
+            raise storage_error(error) from error
+        return await context.meetings.uploads.take(
+            incoming, options, utc_offset_minutes=utc_offset_minutes, owner=caller.owner
+        )
+    finally:
+        incoming.unlink(missing_ok=True)
+
+
+@router.get("/{meeting_id}")
+async def read_meeting(context: Context, meeting_id: ReadableMeeting) -> MeetingDocument:
+    """Record, transcript and minutes."""
+    document = await context.meetings.read(meeting_id)
+    return MeetingDocument(
+        meeting=document.meeting,
+        transcript=document.transcript,
+        minutes=document.minutes,
+        last_seq=document.last_seq,
+    )
+
+
+@router.patch("/{meeting_id}")
+async def rename_meeting(context: Context, meeting_id: OwnMeeting, change: TitleChange) -> Meeting:
+    """Give it another title."""
+    return await context.meetings.rename(meeting_id, change.title)
+
+
+@router.post("/{meeting_id}/forget")
+async def forget(context: Context, meeting_id: OwnMeeting, span: Span) -> MeetingDocument:
+    """Take a stretch of a meeting that is over off the record: sound and words go, the minutes are written anew."""
+    await context.upkeep.forget(meeting_id, span.start_ms, span.end_ms)
+    return await read_meeting(context, meeting_id)
+
+
+@router.delete("/{meeting_id}/audio", status_code=204)
+async def delete_sound(context: Context, meeting_id: OwnMeeting) -> None:
+    """Destroy the sound of a meeting that is over; its words stay."""
+    await context.upkeep.delete_sound(meeting_id)
+
+
+@router.post("/{meeting_id}/retry", status_code=202)
+async def retry(context: Context, meeting_id: OwnMeeting) -> Meeting:
+    """Try again what was given up."""
+    return await context.meetings.retry(meeting_id)
+
+
+@router.delete("/{meeting_id}", status_code=204)
+async def delete_meeting(context: Context, meeting_id: OwnMeeting) -> None:
+    """Remove sound, words and record, for good."""
+    await context.meetings.delete(meeting_id)
+
+
+@router.get("/{meeting_id}/export")
+async def export_meeting(
+    context: Context,
+    meeting_id: ReadableMeeting,
+    fmt: Annotated[Literal["md", "json", "srt", "vtt", "txt"], Query(alias="format")] = "md",
+) -> Response:
+    """A file to take away."""
+    exported = await context.meetings.export(meeting_id, fmt)
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", exported.name)
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(exported.name)}"
+    return Response(
+        exported.text, media_type=exported.media_type, headers={"Content-Disposition": disposition}
+    )
+
+
+@router.get("/{meeting_id}/audio.wav")
+async def play_meeting(context: Context, request: Request, meeting_id: ReadableMeeting) -> Response:
+    """The sound, for a player that seeks."""
+    channels = (await context.meetings.store.get(meeting_id)).channels
+    journal = await context.meetings.open_sound(meeting_id)
+    try:
+        wanted = wav_range(journal.durable_bytes, request.headers.get("range"), channels=channels)
+    except InputError:
+        journal.close()
+        raise
+
+    async def body(part: WavRange) -> AsyncIterator[bytes]:
+        try:
+            yield part.header
+            position, end = part.pcm_start, part.pcm_end
+            while position < end:
+                piece = await asyncio.to_thread(
+                    journal.read, position, min(UPLOAD_PIECE_BYTES, end - position)
+                )
+                if not piece:
+                    return
+                yield piece
+                position += len(piece)
+        finally:
+            journal.close()
+
+    return StreamingResponse(
+        body(wanted), status_code=wanted.status, headers=wanted.headers, media_type="audio/wav"
+    )
+
+
+async def _save(file: UploadFile, path: Path, limit: int) -> None:
+    """Copy the upload to its own file. Raises TooLargeError at the first byte beyond the limit."""
+    size = 0
+    with await asyncio.to_thread(path.open, "wb") as target:
+        while piece := await file.read(UPLOAD_PIECE_BYTES):
+            size += len(piece)
+            if size > limit:
+                raise TooLargeError(
+                    f"The file is larger than {limit} bytes.",
+                    "Send a compressed file, or raise MAX_UPLOAD_BYTES.",
+                )
+            await asyncio.to_thread(target.write, piece)

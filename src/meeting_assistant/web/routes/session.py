@@ -1,0 +1,145 @@
+"""Signing in on the page, tickets for sockets, share links."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathParam
+from pydantic import BaseModel, ConfigDict, Field
+
+from meeting_assistant.domain.access import Principal, Scope, Share
+from meeting_assistant.domain.errors import UnauthenticatedError
+from meeting_assistant.services.admin.access_service import SHARE_PREFIX, TICKET_SECONDS
+from meeting_assistant.web.middleware.auth import (
+    SHARE_COOKIE,
+    TOKEN_COOKIE,
+    Caller,
+    Context,
+    OwnMeeting,
+    tokens_of,
+)
+
+router = APIRouter(tags=["access"])
+
+MONTH_SECONDS = 30 * 86_400
+MAX_SHARE_HOURS = 24 * 365
+
+
+class Session(BaseModel):
+    """Who the server takes the caller for."""
+
+    access: Literal["open", "token"]
+    """`open`: no tokens are configured, everybody may do everything."""
+    is_signed_in: bool
+    owner: str = ""
+    scopes: list[Scope] = Field(default_factory=list)
+    shared: list[str] = Field(default_factory=list)
+    """Ids of meetings that a link opened for this browser."""
+
+
+class SignIn(BaseModel):
+    """A token of API_TOKENS, or that of a share link."""
+
+    model_config = ConfigDict(extra="forbid")
+    token: str = Field(min_length=1, max_length=512)
+
+
+class Ticket(BaseModel):
+    """For the URL of one socket: `/ws/meetings?ticket=…`."""
+
+    ticket: str
+    expires_in_s: float
+
+
+class ShareOptions(BaseModel):
+    """How long a link is to work."""
+
+    model_config = ConfigDict(extra="forbid")
+    hours: float = Field(default=168, gt=0, le=MAX_SHARE_HOURS)
+
+
+class ShareLink(BaseModel):
+    """A link to read one meeting."""
+
+    id: str
+    created_at_ms: int
+    expires_at_ms: int
+    path: str | None = None
+    """Of the page, with the token after the #, which browsers do not send; only in the answer that made it."""
+
+
+@router.get("/api/session")
+async def who_am_i(context: Context, request: Request) -> Session:
+    """What this caller may do; never an error."""
+    try:
+        principal = await context.access.identify(tokens_of(request.headers))
+    except UnauthenticatedError:
+        return Session(access="token", is_signed_in=False)
+    return _session(principal, is_open=context.access.is_open)
+
+
+@router.post("/api/session")
+async def sign_in(context: Context, request: Request, response: Response, credentials: SignIn) -> Session:
+    """Keep a token in a cookie that scripts cannot read. The cookie of a link and that of a token live side by side."""
+    principal = await context.access.identify([credentials.token])
+    if not context.access.is_open:
+        response.set_cookie(
+            SHARE_COOKIE if credentials.token.startswith(SHARE_PREFIX) else TOKEN_COOKIE,
+            credentials.token,
+            max_age=MONTH_SECONDS,
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+    return _session(principal, is_open=context.access.is_open)
+
+
+@router.delete("/api/session", status_code=204)
+async def sign_out(response: Response) -> None:
+    """Forget the cookies."""
+    for name in (TOKEN_COOKIE, SHARE_COOKIE):
+        response.delete_cookie(name, httponly=True, samesite="strict")
+
+
+@router.post("/api/ws-ticket")
+async def ticket(context: Context, caller: Caller) -> Ticket:
+    """For clients that can send no header with a socket."""
+    return Ticket(ticket=context.access.issue_ticket(caller), expires_in_s=TICKET_SECONDS)
+
+
+@router.post("/api/meetings/{meeting_id}/shares", status_code=201)
+async def share(context: Context, meeting_id: OwnMeeting, options: ShareOptions) -> ShareLink:
+    """A link that lets whoever has it read this meeting until it expires."""
+    made, token = await context.access.share(meeting_id, options.hours)
+    return _link(made, f"/#/shared/{meeting_id}/{token}")
+
+
+@router.get("/api/meetings/{meeting_id}/shares")
+async def shares(context: Context, meeting_id: OwnMeeting) -> list[ShareLink]:
+    """Links that still work."""
+    return [_link(made) for made in await context.access.shares(meeting_id)]
+
+
+@router.delete("/api/meetings/{meeting_id}/shares/{share_id}", status_code=204)
+async def withdraw(
+    context: Context, meeting_id: OwnMeeting, share_id: Annotated[str, PathParam(max_length=36)]
+) -> None:
+    """The link stops working at once."""
+    await context.access.withdraw(meeting_id, share_id)
+
+
+def _session(principal: Principal, *, is_open: bool) -> Session:
+    return Session(
+        access="open" if is_open else "token",
+        is_signed_in=True,
+        owner=principal.owner,
+        scopes=sorted(principal.scopes),
+        shared=sorted(principal.shared),
+    )
+
+
+def _link(share: Share, path: str | None = None) -> ShareLink:
+    return ShareLink(
+        id=share.id, created_at_ms=share.created_at_ms, expires_at_ms=share.expires_at_ms, path=path
+    )

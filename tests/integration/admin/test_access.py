@@ -1,0 +1,320 @@
+"""Nobody gets in: tokens, scopes, owners, tickets, share links, and what a browser may be made to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.harness.command import run_cli
+from meeting_assistant.web.middleware.security import BrowserGuard
+
+ANA, BEN, EVE, OPS = (f"{name}-token-{'x' * 20}" for name in ("ana", "ben", "eve", "ops"))
+START = {"type": "start", "sample_rate": 16000, "channels": 1}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that asks for tokens: Ana and Ben record, Eve only reads, ops sees all."""
+    tokens = f"ana:{ANA},ben:{BEN},eve:read:{EVE},ops:admin:{OPS}"
+    with ServerProcess(tmp_path_factory.mktemp("guarded") / "data", {"API_TOKENS": tokens}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def meeting_of_ana(guarded: ServerProcess) -> str:
+    """A finished meeting of silence."""
+    import asyncio
+
+    client = LiveClient(guarded.ws_url, token=ANA, start={"title": "Ana's secret plan"})
+    final = asyncio.run(client.stream(paced(bytes(32_000), is_fast=True)))
+    return str(final["meeting"]["id"])
+
+
+def as_(token: str | None, server: ServerProcess) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=server.url, headers=headers)
+
+
+# --- tokens and scopes ------------------------------------------------------------------------------------
+
+
+def test_every_address_but_those_of_the_page_and_of_health_asks_for_a_token(guarded: ServerProcess) -> None:
+    paths = httpx.get(f"{guarded.url}/openapi.json").json()["paths"]
+    open_ones = {
+        "/health",
+        "/ready",
+        "/api/info",
+        "/api/protocol.json",
+        "/api/demo/audio.flac",
+        "/api/session",
+    }
+    assert open_ones < set(paths)
+    for path, methods in paths.items():
+        for method in methods:
+            answer = httpx.request(method, guarded.url + path.replace("{meeting_id}", "x"))
+            if path in open_ones:
+                assert answer.status_code != 401, path
+            else:
+                assert answer.status_code == 401, path
+                assert answer.json()["error"]["code"] == "unauthenticated"
+                assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("token", ["wrong", ANA[:-1], ANA + "x", "ä" * 30])
+def test_a_token_that_nobody_has_opens_nothing(guarded: ServerProcess, token: str) -> None:
+    headers = {b"Authorization": f"Bearer {token}".encode()}
+    assert httpx.get(f"{guarded.url}/api/meetings", headers=headers).status_code == 401
+
+
+def test_what_a_token_allows_is_held(guarded: ServerProcess) -> None:
+    with as_(EVE, guarded) as eve:
+        assert eve.get("/api/meetings").status_code == 200
+        refused = eve.post("/api/meetings", files={"file": ("a.wav", b"RIFF")})
+        assert refused.status_code == 403
+        assert "`record`" in refused.json()["error"]["message"]
+        assert eve.get("/metrics").status_code == 403
+    with as_(OPS, guarded) as ops:
+        assert "meeting_assistant_live_sessions" in ops.get("/metrics").text
+
+
+def test_a_foreign_meeting_looks_like_none_on_every_route(
+    guarded: ServerProcess, meeting_of_ana: str
+) -> None:
+    paths = httpx.get(f"{guarded.url}/openapi.json").json()["paths"]
+    routes = [(path, method) for path in paths for method in paths[path] if "{meeting_id}" in path]
+    assert len(routes) >= 10
+    with as_(BEN, guarded) as ben, as_(ANA, guarded) as ana:
+        for path, method in routes:
+            for nothing in (meeting_of_ana, "01890000-0000-7000-8000-000000000000"):
+                parts = {
+                    "label": "S1",
+                    "share_id": "x",
+                    "version": 1,
+                    "item_id": "d1",
+                    "delivery_id": "x",
+                    "utterance": 1,
+                }
+                address = path.format(meeting_id=nothing, **parts)
+                answers = [
+                    ben.request(method, address, json=body, params={"version": 1}) for body in _bodies(method)
+                ]
+                assert {answer.status_code for answer in answers} <= {404, 422}, (method, address)
+                assert any(answer.status_code == 404 for answer in answers), (method, address)
+        assert meeting_of_ana not in ben.get("/api/meetings").text
+        assert ana.get(f"/api/meetings/{meeting_of_ana}").json()["meeting"]["title"] == "Ana's secret plan"
+
+
+def _bodies(method: str) -> Sequence[dict[str, Any] | None]:
+    """For any route that takes one, the right one is among them."""
+    if method in ("get", "delete"):
+        return [None]
+    return [
+        {"title": "mine now"},
+        {"name": "Mallory"},
+        {"hours": 1},
+        {"start_ms": 0, "end_ms": 5},
+        {},
+        {"question": "Who?"},
+        {"local_only": True},
+        {"kind": "risks", "text": "x"},
+        {"names": None},
+        {"into": "S1"},
+        {"word": 1},
+        {"utterances": [1], "speaker": None},
+        {"speaker": "S1", "name": "Mallory"},
+    ]
+
+
+def test_who_may_do_everything_sees_everybodys_meetings(guarded: ServerProcess, meeting_of_ana: str) -> None:
+    with as_(OPS, guarded) as ops, as_(EVE, guarded) as eve:
+        assert meeting_of_ana in ops.get("/api/meetings").text
+        assert ops.get(f"/api/meetings/{meeting_of_ana}").status_code == 200
+        assert eve.get("/api/meetings").json()["meetings"] == []
+
+
+def test_tokens_can_be_kept_as_digests_only(tmp_path: Path) -> None:
+    made = run_cli("token", "ana", "--scopes", "read", cwd=tmp_path)
+    token = made.stdout.split("Token:")[1].split()[0]
+    entry = next(line for line in made.stdout.splitlines() if "API_TOKENS=" in line).split("=", 1)[1].strip()
+    assert token not in entry
+    assert entry.startswith("ana:read:sha256=")
+    with ServerProcess(tmp_path / "data", {"API_TOKENS": entry}) as server, as_(token, server) as ana:
+        assert ana.get("/api/session").json() == {
+            "access": "token",
+            "is_signed_in": True,
+            "owner": "ana",
+            "scopes": ["read"],
+            "shared": [],
+        }
+
+
+# --- sockets ----------------------------------------------------------------------------------------------
+
+
+async def first_message(socket: ClientConnection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(await socket.recv())
+    return message
+
+
+async def test_a_socket_brings_its_token_in_a_header_or_in_its_first_message(guarded: ServerProcess) -> None:
+    address = f"{guarded.ws_url}/ws/meetings"
+    async with connect(address, proxy=None, additional_headers={"Authorization": f"Bearer {ANA}"}) as socket:
+        await socket.send(json.dumps(START))
+        assert (await first_message(socket))["type"] == "started"
+        await socket.send('{"type": "stop"}')
+    async with connect(address, proxy=None) as socket:
+        await socket.send(json.dumps({**START, "token": ANA}))
+        assert (await first_message(socket))["type"] == "started"
+        await socket.send('{"type": "stop"}')
+
+
+@pytest.mark.parametrize(("token", "code"), [(None, 4401), ("wrong" * 6, 4401), (EVE, 4403)])
+async def test_a_first_message_without_a_token_that_may_record_is_refused(
+    guarded: ServerProcess, token: str | None, code: int
+) -> None:
+    async with connect(f"{guarded.ws_url}/ws/meetings", proxy=None) as socket:
+        await socket.send(json.dumps({**START, **({"token": token} if token else {})}))
+        error = await first_message(socket)
+        assert (error["type"], error["fatal"]) == ("error", True)
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == code
+
+
+async def test_a_ticket_opens_one_socket_once(guarded: ServerProcess) -> None:
+    with as_(ANA, guarded) as ana:
+        ticket = ana.post("/api/ws-ticket").json()["ticket"]
+    address = f"{guarded.ws_url}/ws/meetings?ticket={ticket}"
+    async with connect(address, proxy=None) as socket:
+        await socket.send(json.dumps(START))
+        assert (await first_message(socket))["type"] == "started"
+        await socket.send('{"type": "stop"}')
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(address, proxy=None)
+    assert refused.value.response.status_code == 403
+
+
+async def test_nobody_watches_or_takes_over_a_foreign_meeting(
+    guarded: ServerProcess, meeting_of_ana: str
+) -> None:
+    headers = {"Authorization": f"Bearer {BEN}"}
+    watching = f"{guarded.ws_url}/ws/meetings/{meeting_of_ana}/events"
+    with pytest.raises(InvalidStatus):
+        await connect(watching, proxy=None)  # nobody at all
+    async with connect(watching, proxy=None, additional_headers=headers) as socket:
+        assert (await first_message(socket))["code"] == "not_found"
+    async with connect(f"{guarded.ws_url}/ws/meetings", proxy=None, additional_headers=headers) as socket:
+        await socket.send(json.dumps({**START, "meeting_id": meeting_of_ana}))
+        assert (await first_message(socket))["code"] == "not_found"
+
+
+# --- the page ---------------------------------------------------------------------------------------------
+
+
+def test_signing_in_keeps_the_token_where_scripts_cannot_read_it(guarded: ServerProcess) -> None:
+    with as_(None, guarded) as browser:
+        assert browser.get("/api/session").json()["is_signed_in"] is False
+        assert browser.post("/api/session", json={"token": "wrong"}).status_code == 401
+        answer = browser.post("/api/session", json={"token": ANA})
+        assert {"httponly", "samesite=strict"} <= set(answer.headers["set-cookie"].lower().split("; "))
+        assert browser.get("/api/meetings").status_code == 200
+        browser.delete("/api/session")
+        assert browser.get("/api/meetings").status_code == 401
+
+
+def test_another_site_cannot_use_the_cookie(guarded: ServerProcess) -> None:
+    with as_(None, guarded) as browser:
+        browser.post("/api/session", json={"token": ANA})
+        for origin in ("https://evil.example", "null", f"{guarded.url}.evil.example"):
+            assert browser.post("/api/ws-ticket", headers={"Origin": origin}).status_code == 403
+        assert browser.post("/api/ws-ticket", headers={"Origin": guarded.url}).status_code == 200
+
+
+# --- share links ------------------------------------------------------------------------------------------
+
+
+def test_a_share_link_reads_one_meeting_and_changes_nothing(
+    guarded: ServerProcess, meeting_of_ana: str
+) -> None:
+    path = f"/api/meetings/{meeting_of_ana}"
+    with as_(ANA, guarded) as ana, as_(None, guarded) as guest:
+        made = ana.post(f"{path}/shares", json={"hours": 1}).json()
+        token = made["path"].rsplit("/", 1)[1]
+        assert made["path"].startswith("/#/shared/"), "what follows # is not sent to any server"
+        assert guest.post("/api/session", json={"token": token}).json()["shared"] == [meeting_of_ana]
+        assert guest.get(path).json()["meeting"]["title"] == "Ana's secret plan"
+        assert guest.get(f"{path}/export?format=md").status_code == 200
+        assert guest.get("/api/meetings").status_code == 403
+        assert guest.patch(path, json={"title": "Hacked"}).status_code == 403
+        assert guest.delete(path).status_code == 403
+        assert guest.post(f"{path}/shares", json={}).status_code == 403
+        assert token not in ana.get(f"{path}/shares").text
+        ana.delete(f"{path}/shares/{made['id']}")
+        assert guest.get(path).status_code == 401
+
+
+def test_a_share_link_ends(guarded: ServerProcess, meeting_of_ana: str) -> None:
+    with as_(ANA, guarded) as ana, as_(None, guarded) as guest:
+        made = ana.post(f"/api/meetings/{meeting_of_ana}/shares", json={"hours": 1e-9}).json()
+        token = made["path"].rsplit("/", 1)[1]
+        refused = guest.post("/api/session", json={"token": token})
+        assert refused.status_code == 401
+        assert "expired" in refused.json()["error"]["message"]
+
+
+# --- at start, and in the log -----------------------------------------------------------------------------
+
+
+def test_the_server_does_not_open_itself_to_a_network_without_tokens(tmp_path: Path) -> None:
+    refused = run_cli("serve", cwd=tmp_path, HTTP_HOST="0.0.0.0")
+    assert refused.returncode == 1
+    assert "API_TOKENS" in refused.stderr
+    assert "ALLOW_OPEN_ACCESS=true" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example", 403),
+        ("evil.example:8000", 403),
+        ("10.evil.example", 403),
+        ("notes.example", 200),
+        ("192.168.1.20:8000", 200),
+        ("[fd00::1]:8000", 200),
+        ("assistant:8000", 200),
+        ("assistant.local", 200),
+        ("localhost:8000", 200),
+    ],
+)
+async def test_an_open_server_answers_to_no_name_that_a_stranger_may_own(host: str, status: int) -> None:
+    """DNS rebinding: a page of evil.example whose name resolves to the server, so that Origin and Host agree."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("meetings")(scope, receive, send)
+
+    guard = BrowserGuard(app, allowed_origins=["https://notes.example"], is_loopback=False, is_open=True)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://server") as client:
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        assert (await client.post("/api/meetings", headers=headers)).status_code == status
+        assert (await client.get("/api/meetings", headers={"Host": host})).status_code == status
+
+
+def test_no_token_ever_reaches_the_log(guarded: ServerProcess, meeting_of_ana: str) -> None:
+    with as_(ANA, guarded) as ana:
+        for address in (f"/api/meetings?token={ANA}", f"/{ANA}", f"/ws/meetings?token={ANA}"):
+            ana.get(address)
+        ana.post("/api/session", json={"token": ANA, "extra": ANA})
+    log = guarded.log_path.read_text()
+    assert "-token-x" not in log
+    assert "secret plan" not in log

@@ -1,0 +1,153 @@
+"""What is not speech gives no words, and one session's trouble is not another's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
+from meeting_assistant.adapters.audio.trusted import read_pcm
+from meeting_assistant.adapters.vad.silero import SileroVad
+from meeting_assistant.demo import demo_audio_path
+from meeting_assistant.domain.events import PartialTranscript
+from meeting_assistant.domain.ports import AsrRequest, AsrResult
+from meeting_assistant.domain.transcript import Gap, Utterance
+from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.transcription.audio_session import process_audio_session
+from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechTools
+
+RATE = 16_000
+TEN_MINUTES = 600 * RATE
+
+
+class Notes:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.utterances: list[Utterance] = []
+        self.partials: list[PartialTranscript] = []
+        self.gaps: list[Gap] = []
+        self.committed = 0
+
+    @property
+    def is_watched(self) -> bool:
+        return True
+
+    def received_sample(self) -> int:
+        return 0
+
+    def show_partial(self, partial: PartialTranscript) -> None:
+        self.partials.append(partial)
+
+    @property
+    def is_attended(self) -> bool:
+        return True
+
+    async def commit_utterances(
+        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+    ) -> None:
+        self.utterances.extend(utterances)
+        self.committed = reached.committed_sample
+
+    async def relabel(self, speakers: Mapping[int, str | None]) -> None:
+        """Nobody is told apart here."""
+
+    async def name_speaker(self, label: str, name: str) -> None:
+        """Nobody is known again here."""
+
+    async def commit_silence(self, reached: Reached) -> None:
+        self.committed = reached.committed_sample
+
+    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+        self.gaps.append(gap)
+        self.committed = reached.committed_sample
+
+    @property
+    def text(self) -> list[str]:
+        return [utterance.text for utterance in self.utterances]
+
+
+class Fragile(MoonshineEngine):
+    """Raises whenever sound of the session "cursed" is in a batch."""
+
+    def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
+        if any(request.session == "cursed" for request in batch):
+            raise RuntimeError("out of memory")
+        return super().transcribe(batch)
+
+
+@pytest.fixture
+async def tools() -> AsyncIterator[SpeechTools]:
+    asr, vad = AsrService(Fragile()), SileroVad()
+    await asr.start()
+    vad.load()
+    with ThreadPoolExecutor(2) as threads:
+        diarization = DiarizationService(None)
+        yield SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
+        diarization.close()
+        await asr.close()
+
+
+async def pieces(sound: NDArray[np.int16]) -> AsyncIterator[bytes]:
+    for start in range(0, len(sound), RATE):
+        yield sound[start : start + RATE].tobytes()
+
+
+async def hear(tools: SpeechTools, sound: NDArray[np.int16], session: str = "s") -> Notes:
+    notes = Notes()
+    await process_audio_session(SessionSpec(session), pieces(sound), notes, tools)
+    return notes
+
+
+def silence(rng: np.random.Generator) -> NDArray[np.float64]:
+    return np.zeros(TEN_MINUTES)
+
+
+def noise(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A room: white noise, louder and softer."""
+    swell = 0.03 + 0.02 * np.sin(np.arange(TEN_MINUTES) / RATE * 0.7)
+    return rng.standard_normal(TEN_MINUTES) * swell
+
+
+def music(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Chords of plucked strings, a new one each half second."""
+    at = np.arange(RATE // 2) / RATE
+    scale = 220 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12]) / 12)
+    chords = []
+    for _ in range(1200):
+        notes = rng.choice(scale, 3, replace=False)
+        tones = [np.sin(2 * np.pi * note * k * at) / k for note in notes for k in (1, 2, 3)]
+        chords.append(np.sum(tones, axis=0) * np.exp(-3 * at) * 0.08)
+    return np.concatenate(chords)
+
+
+@pytest.mark.parametrize("sound", [silence, noise, music])
+async def test_ten_minutes_without_speech_give_no_words(
+    tools: SpeechTools, sound: Callable[[np.random.Generator], NDArray[np.float64]]
+) -> None:
+    wave = np.clip(sound(np.random.default_rng(11)) * 32768, -32768, 32767).astype(np.int16)
+    notes = await hear(tools, wave)
+    assert notes.text == []
+    assert [partial for partial in notes.partials if partial.stable] == []
+    assert notes.committed == TEN_MINUTES, "all of it was listened to"
+
+
+async def test_garbage_and_failures_in_one_session_do_not_change_the_words_of_another(
+    tools: SpeechTools,
+) -> None:
+    speech = np.frombuffer(read_pcm(demo_audio_path())[: 32_000 * 30], np.int16)
+    garbage = np.random.default_rng(13).integers(-32768, 32767, len(speech), np.int16)
+    alone = await hear(tools, speech)
+    together, _, cursed = await asyncio.gather(
+        hear(tools, speech, "good"), hear(tools, garbage, "garbage"), hear(tools, speech, "cursed")
+    )
+    assert together.text == alone.text
+    assert len(alone.text) > 4
+    assert cursed.text == []
+    assert len(cursed.gaps) == len(alone.text), "what could not be transcribed is named"

@@ -1,0 +1,123 @@
+"""A session that is cut short anywhere and taken up again says what an undisturbed one says, word for word."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+
+from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
+from meeting_assistant.adapters.audio.trusted import read_pcm
+from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
+from meeting_assistant.adapters.vad.silero import SileroVad
+from meeting_assistant.demo import demo_audio_path
+from meeting_assistant.domain.events import PartialTranscript
+from meeting_assistant.domain.meeting import Meeting, MeetingState, ResumePoint
+from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Speaker, Transcript, Utterance
+from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.asr.endpointing import EndpointOptions
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.diarization.known_voices import voices_heard_before
+from meeting_assistant.services.live.session_plan import LiveOptions, session_spec
+from meeting_assistant.services.transcription.audio_session import process_audio_session
+from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechTools
+
+SECONDS = 36
+OPTIONS = LiveOptions(endpointing=EndpointOptions(max_utterance_ms=4000))
+"""Short utterances: many are cut in the middle of speech, which is the hard case."""
+
+
+@dataclass
+class Record:
+    """What a store would hold; `history` has it after every commit."""
+
+    said: list[Utterance] = field(default_factory=list)
+    history: list[tuple[list[Utterance], Reached]] = field(default_factory=list)
+    is_watched: bool = False
+    is_attended: bool = True
+
+    def received_sample(self) -> int:
+        return 0
+
+    def show_partial(self, partial: PartialTranscript) -> None:
+        pass
+
+    async def commit_utterances(
+        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+    ) -> None:
+        self.said.extend(utterances)
+        self.history.append((list(self.said), reached))
+
+    async def relabel(self, speakers: Mapping[int, str | None]) -> None:
+        self.said = [
+            u.model_copy(update={"speaker": speakers.get(u.utterance, u.speaker)}) for u in self.said
+        ]
+
+    async def name_speaker(self, label: str, name: str) -> None:
+        raise AssertionError("nobody asked for it")
+
+    async def commit_silence(self, reached: Reached) -> None:
+        self.history.append((list(self.said), reached))
+
+    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+        raise AssertionError("the engine failed")
+
+    def lines(self) -> list[tuple[int, int, str | None, str]]:
+        """Speakers in the order in which they appear: a label that was taken back is not given again."""
+        order: dict[str | None, str | None] = {None: None}
+        for said in self.said:
+            order.setdefault(said.speaker, f"speaker {len(order)}")
+        return [(u.start_ms, u.end_ms, order[u.speaker], u.text) for u in self.said]
+
+
+@pytest.fixture
+async def tools() -> AsyncIterator[SpeechTools]:
+    asr, vad = AsrService(MoonshineEngine()), SileroVad()
+    await asr.start()
+    vad.load()
+    diarization = DiarizationService(EmbeddedVoices())
+    await diarization.start()
+    with ThreadPoolExecutor(2) as threads:
+        yield SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
+        diarization.close()
+        await asr.close()
+
+
+async def run(tools: SpeechTools, spec: SessionSpec, sound: bytes, record: Record) -> Record:
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(spec.resume.start_sample * 2, len(sound), 16_000):
+            yield sound[start : start + 16_000]
+
+    await process_audio_session(spec, pieces(), record, tools)
+    return record
+
+
+@pytest.mark.parametrize("has_sound", [True, False], ids=["journal", "memory"])
+async def test_taken_up_after_any_commit_the_transcript_is_the_same(
+    tools: SpeechTools, has_sound: bool
+) -> None:
+    sound = read_pcm(demo_audio_path())[: SECONDS * 32_000]
+    meeting = Meeting(id="m", title="", state=MeetingState.RECORDING, source="live", created_at_ms=0)
+    first = session_spec(meeting, Transcript(), ResumePoint(), OPTIONS, is_live=False)
+    undisturbed = await run(tools, first, sound, Record())
+    assert len(undisturbed.said) > 10
+    assert any(reached.resume.resume_sample < reached.committed_sample for _, reached in undisturbed.history)
+
+    async def read(offset: int, length: int) -> bytes:
+        return sound[offset : offset + length]
+
+    for before, reached in undisturbed.history[1::4]:
+        labels = sorted({u.speaker for u in before if u.speaker and u.speaker != PROVISIONAL})
+        said = Transcript(utterances=before, speakers=[Speaker(label=label) for label in labels])
+        stored = meeting.model_copy(update={"committed_sample": reached.committed_sample})
+        known = await voices_heard_before(said, read, tools.diarization) if has_sound else []
+        spec = session_spec(stored, said, reached.resume, OPTIONS, is_live=False, known_voices=known)
+        resumed = await run(tools, spec, sound, Record(said=list(before)))
+        if has_sound:
+            assert resumed.lines() == undisturbed.lines(), f"taken up at {reached}"
+        else:  # without the sound, voices are numbered anew
+            assert [line[:2] + line[3:] for line in resumed.lines()] == [
+                line[:2] + line[3:] for line in undisturbed.lines()
+            ], f"taken up at {reached}"

@@ -1,0 +1,246 @@
+"""Sound goes when its time is over, meetings go for good, and steps are done once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import uuid_utils
+from cryptography.fernet import Fernet
+
+from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
+from meeting_assistant.adapters.storage.journal.files import FileAudioStore
+from meeting_assistant.adapters.storage.journal.keys import KeyRing
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+from meeting_assistant.domain.errors import ConflictError, StorageError
+from meeting_assistant.domain.events import GapFound
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.transcript import Utterance
+from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
+from meeting_assistant.services.meetings.finishing import MeetingFinisher
+from meeting_assistant.services.meetings.retention import DAY_MS, RetentionPolicy, Upkeep
+from meeting_assistant.services.minutes.live_notes import LiveNotes
+from meeting_assistant.services.minutes.minutes_service import MinutesService
+
+BEGAN_MS = 1_700_000_000_000
+
+
+class House:
+    """Store, recordings and the services that look after them, without a server."""
+
+    def __init__(self, folder: Path, retention: str = "keep", days_later: float = 0) -> None:
+        self.store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}"))
+        self.audio = FileAudioStore(folder / "audio", KeyRing([KEY]))
+        self.threads = ThreadPoolExecutor(2)
+        self.minutes = MinutesService(EmbeddedWriter())
+        self.channels = Channels(self.store)
+        self.upkeep = Upkeep(
+            store=self.store,
+            audio=self.audio,
+            channels=self.channels,
+            minutes=self.minutes,
+            disk_threads=self.threads,
+            retention=RetentionPolicy.parse(retention),
+            now_ms=lambda: BEGAN_MS + int(days_later * DAY_MS),
+        )
+        notes = LiveNotes(self.store, self.channels, self.minutes, interval_s=0)
+        self.finisher = MeetingFinisher(
+            self.store, self.channels, self.minutes, notes, {}, when_done=self.upkeep.minutes_are_written
+        )
+
+    async def meeting(self, state: MeetingState = MeetingState.PROCESSING) -> Meeting:
+        meeting = Meeting(
+            id=str(uuid_utils.uuid7()), title="", state=state, source="live", created_at_ms=BEGAN_MS
+        )
+        await self.store.create(meeting)
+        journal = self.audio.create(meeting.id)
+        journal.append(bytes(32_000))
+        journal.seal()
+        journal.close()
+        said = Utterance(
+            utterance=1, start_ms=0, end_ms=900, speaker="S1", text="I will send the plan by Friday."
+        )
+        await self.store.commit_utterances(meeting.id, [said], 16_000)
+        return meeting
+
+    async def finish(self, meeting: Meeting, minutes: Minutes | None = None) -> None:
+        await self.store.finish(
+            meeting.id, minutes=minutes, coverage=Coverage(), duration_ms=1000, engines={}
+        )
+
+
+KEY = Fernet.generate_key().decode()
+
+
+@pytest.fixture
+async def houses(tmp_path: Path) -> AsyncIterator[list[House]]:
+    opened: list[House] = []
+    yield opened
+    for house in opened:
+        await house.store.close()
+        house.minutes.close()
+        house.threads.shutdown()
+
+
+async def house_at(
+    houses: list[House], folder: Path, retention: str = "keep", days_later: float = 0
+) -> House:
+    house = House(folder, retention, days_later)
+    await house.store.open()
+    houses.append(house)
+    return house
+
+
+# --- retention --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retention", "days_later", "is_kept"),
+    [("keep", 9999, True), ("days:30", 29.9, True), ("days:30", 30.1, False), ("days:1", 1, False)],
+)
+async def test_sound_is_kept_as_long_as_configured(
+    houses: list[House], tmp_path: Path, retention: str, days_later: float, is_kept: bool
+) -> None:
+    house = await house_at(houses, tmp_path, retention, days_later)
+    meeting = await house.meeting()
+    await house.finish(meeting)
+    if not house.upkeep.keeps_all:
+        await house.upkeep.let_go_of_old_sound()
+    assert house.audio.exists(meeting.id) is is_kept
+    assert (await house.store.transcript(meeting.id)).utterances, "words stay"
+
+
+async def test_sound_goes_as_soon_as_minutes_are_written(houses: list[House], tmp_path: Path) -> None:
+    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    meeting = await house.meeting()
+    await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    assert not house.audio.exists(meeting.id)
+    assert (await house.store.minutes(meeting.id)) is not None
+
+
+@pytest.mark.parametrize(("reason", "is_kept"), [("engine_failed", True), ("off_the_record", False)])
+async def test_sound_that_was_not_transcribed_outlives_the_minutes(
+    houses: list[House], tmp_path: Path, reason: str, is_kept: bool
+) -> None:
+    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    meeting = await house.meeting()
+    await house.store.append_event(meeting.id, GapFound(start_ms=0, end_ms=500, reason=reason))
+    await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    assert house.audio.exists(meeting.id) is is_kept
+
+
+async def test_sound_beyond_the_last_word_outlives_the_minutes(houses: list[House], tmp_path: Path) -> None:
+    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    meeting = await house.meeting()
+    await house.store.set_received(meeting.id, 64_000)  # of which 16 000 samples are committed
+    await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    assert house.audio.exists(meeting.id)
+
+
+async def test_without_minutes_the_sound_stays(houses: list[House], tmp_path: Path) -> None:
+    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    meeting = await house.meeting()
+    await house.finish(meeting, minutes=None)
+    await house.upkeep.let_go_of_old_sound()
+    assert house.audio.exists(meeting.id)
+
+
+async def test_a_meeting_that_is_not_over_keeps_its_sound(houses: list[House], tmp_path: Path) -> None:
+    house = await house_at(houses, tmp_path, "days:1", days_later=99)
+    meeting = await house.meeting(MeetingState.RECORDING)
+    await house.upkeep.let_go_of_old_sound()
+    assert house.audio.exists(meeting.id)
+    with pytest.raises(ConflictError, match="not over"):
+        await house.upkeep.delete_sound(meeting.id)
+
+
+async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
+    houses: list[House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await house_at(houses, tmp_path, "days:1", days_later=2)
+    stubborn, other = await house.meeting(), await house.meeting()
+    for meeting in (stubborn, other):
+        await house.finish(meeting)
+    delete = house.audio.delete
+
+    def refuse(meeting_id: str) -> None:
+        if meeting_id == stubborn.id:
+            raise StorageError("Recordings cannot be written.", code="read_only")
+        delete(meeting_id)
+
+    monkeypatch.setattr(house.audio, "delete", refuse)
+    await house.upkeep.let_go_of_old_sound()
+    assert [house.audio.exists(m.id) for m in (stubborn, other)] == [True, False]
+    assert (await house.store.get(stubborn.id)).sound_deleted_at_ms is None
+
+
+# --- forgetting -------------------------------------------------------------------------------------------
+
+
+async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
+    houses: list[House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await house_at(houses, tmp_path)
+    meeting = await house.meeting()
+    journal = house.audio.open(meeting.id)
+    assert journal.durable_bytes == 32_000
+    journal.close()
+    await house.finish(meeting)
+
+    def die(*_: object) -> None:
+        raise StorageError("The disk refused.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(house.audio, "erase", die)
+        with pytest.raises(StorageError):
+            await house.upkeep.forget(meeting.id, 0, 1000)
+    assert (await house.store.transcript(meeting.id)).utterances == [], "words go first"
+    assert await house.store.left_open("forget") == [meeting.id]
+    later = await house_at(houses, tmp_path)
+    await later.upkeep.finish_what_was_begun()
+    assert await later.store.left_open("forget") == []
+    assert (await later.store.minutes(meeting.id)) is not None
+
+
+# --- finishing --------------------------------------------------------------------------------------------
+
+
+async def test_finishing_a_hundred_times_at_once_gives_one_result(
+    houses: list[House], tmp_path: Path
+) -> None:
+    house = await house_at(houses, tmp_path)
+    meeting = await house.meeting()
+    job = InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id)
+    await asyncio.gather(*(house.finisher.finish(job) for _ in range(100)))
+    events = await house.store.events_after(meeting.id, 0)
+    assert [event.body.type for event in events].count("final") == 1
+    minutes = await house.store.minutes(meeting.id)
+    assert minutes is not None
+    assert minutes.version == 1
+    assert (await house.store.get(meeting.id)).state is MeetingState.DONE
+
+
+async def test_a_meeting_that_takes_the_process_down_each_time_is_parked_and_can_be_retried(
+    houses: list[House], tmp_path: Path
+) -> None:
+    house = await house_at(houses, tmp_path)
+    meeting = await house.meeting()
+    for _ in range(MAX_ATTEMPTS):
+        await house.store.begin_step(meeting.id, "finish")  # and then the process died
+    job = InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id)
+    await house.finisher.finish(job)
+    parked = await house.store.get(meeting.id)
+    assert parked.state is MeetingState.FAILED
+    assert parked.errors[-1].code == "needs_attention"
+    assert "try again" in parked.errors[-1].remedy
+    await house.store.reset_steps(meeting.id)
+    await house.store.set_state(meeting.id, MeetingState.PROCESSING)
+    await house.finisher.finish(job)
+    assert (await house.store.get(meeting.id)).state is MeetingState.DONE

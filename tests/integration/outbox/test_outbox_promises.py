@@ -1,0 +1,366 @@
+"""What the outbox promises when minutes change, people change their minds and processes die."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meeting_assistant.adapters.jobs.local import LocalJobBackend
+from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
+from meeting_assistant.domain.errors import ConflictError, DeliveryError, StorageError
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.meeting import Coverage
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.steps import REWRITE
+from meeting_assistant.domain.workflows import (
+    Action,
+    Delivery,
+    DeliveryState,
+    Description,
+    MeetingOutcome,
+    Receipt,
+)
+from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.jobs.orchestrator import Orchestrator
+from meeting_assistant.services.minutes.editor import MinutesEditor
+from meeting_assistant.services.minutes.minutes_service import MinutesService
+from meeting_assistant.testing.doubles.targets import GitHub, TargetServer, slack
+from meeting_assistant.testing.harness.outbox import MINUTES, AfterMeeting
+
+
+def github(server: TargetServer) -> dict[str, dict[str, str]]:
+    return {"github": {"repository": "acme/plans", "token": "github-token", "api_url": server.url}}
+
+
+def to_slack(server: TargetServer) -> dict[str, dict[str, str]]:
+    return {"slack": {"webhook_url": server.url}}
+
+
+async def write_again(after: AfterMeeting, meeting_id: str, minutes: Minutes) -> list[Delivery]:
+    await after.store.rewrite(meeting_id, minutes=minutes, coverage=Coverage())
+    return await after.workflows.run_again(meeting_id)
+
+
+def states(deliveries: list[Delivery]) -> list[tuple[str, DeliveryState]]:
+    return [(one.integration, one.state) for one in deliveries]
+
+
+# --- minutes that change ----------------------------------------------------------------------------------
+
+
+async def test_an_item_that_is_worded_differently_the_next_time_is_proposed_and_not_made_twice(
+    tmp_path: Path,
+) -> None:
+    repository = GitHub(people=frozenset())
+    with TargetServer(repository) as server:
+        async with AfterMeeting(tmp_path, github(server)) as after:
+            meeting_id = await after.meeting()
+            await after.deliver_all()
+            assert len(repository.issues) == 2
+            in_german = MINUTES.action_items[0].model_copy(
+                update={"id": "a3", "text": "Verschickt die Hinweise zur Version."}
+            )
+            added = await write_again(
+                after, meeting_id, MINUTES.model_copy(update={"action_items": [in_german]})
+            )
+            assert states(added) == [("github", DeliveryState.PROPOSED)]
+            await after.later()
+            assert len(repository.issues) == 2
+
+
+async def test_after_something_was_taken_off_the_record_nothing_goes_out_again_by_itself(
+    tmp_path: Path,
+) -> None:
+    repository, vault = GitHub(people=frozenset()), tmp_path / "vault"
+    vault.mkdir()
+    with TargetServer(slack) as channel, TargetServer(repository) as server:
+        options = {**to_slack(channel), **github(server), "markdown": {"folder": str(vault)}}
+        async with AfterMeeting(tmp_path, options) as after:
+            meeting_id = await after.meeting()
+            await after.deliver_all()
+            await after.store.forget(meeting_id, [], [], [3])
+            left = MINUTES.model_copy(update={"decisions": MINUTES.decisions[:1]})
+            added = await write_again(after, meeting_id, left)
+            assert states(added) == [
+                ("slack", DeliveryState.PROPOSED),
+                ("github", DeliveryState.PROPOSED),
+                ("github", DeliveryState.PROPOSED),
+                ("markdown", DeliveryState.PENDING),
+            ]
+            await after.later()
+            assert (len(channel.requests), len(repository.issues)) == (1, 2)
+            (note,) = vault.iterdir()
+            assert "<script>" not in note.read_text(), "what is here is written anew, in its place"
+            assert await write_again(after, meeting_id, left) == []
+
+
+async def test_what_was_on_its_way_when_something_was_forgotten_is_not_sent_again_by_itself(
+    tmp_path: Path,
+) -> None:
+    with TargetServer(slack) as server:
+        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+            meeting_id = await after.meeting()
+            taken = await after.deliveries.take_due(after.now_ms, 60_000)
+            assert taken is not None
+            await after.store.forget(meeting_id, [], [], [3])
+            assert not await after.deliveries.update(taken), "its words do not come back"
+            added = await write_again(after, meeting_id, MINUTES)
+            assert states(added) == [("slack", DeliveryState.PROPOSED)]
+            gone, _ = await after.of(meeting_id)
+            assert (gone.state, gone.is_uncertain) == (DeliveryState.DISMISSED, True)
+            assert "release notes" not in gone.model_dump_json()
+            with pytest.raises(ConflictError):
+                await after.workflows.retry(gone.id)
+
+
+async def test_a_retry_sends_what_the_minutes_say_now_or_nothing(tmp_path: Path) -> None:
+    repository = GitHub(people=frozenset())
+    with TargetServer(repository) as server:
+        async with AfterMeeting(tmp_path, github(server), approved=[]) as after:
+            meeting_id = await after.meeting()
+            first, second = await after.of(meeting_id)
+            for one in (first, second):
+                await after.workflows.dismiss(meeting_id, one.id)
+            reworded = MINUTES.action_items[0].model_copy(update={"text": "Send the notes to all."})
+            await after.store.rewrite(
+                meeting_id,
+                minutes=MINUTES.model_copy(update={"action_items": [reworded]}),
+                coverage=Coverage(),
+            )
+            with pytest.raises(ConflictError, match="do not hold this any more"):
+                await after.workflows.retry(second.id)
+            await after.workflows.retry(first.id)
+            await after.later()
+            assert [issue["title"] for issue in repository.issues] == ["Send the notes to all."]
+
+
+async def test_a_crash_after_minutes_were_written_again_loses_no_planning(tmp_path: Path) -> None:
+    async with AfterMeeting(tmp_path, {}) as after:
+        meeting_id = await after.meeting()
+
+        class Killed(BaseException):
+            """Nothing after it runs."""
+
+        async def plan(meeting_id: str) -> None:
+            raise Killed
+
+        editor = MinutesEditor(
+            after.store,
+            Channels(after.store),
+            MinutesService(EmbeddedWriter()),
+            Orchestrator(LocalJobBackend(1)),
+            when_written=plan,
+        )
+        await after.store.begin_step(meeting_id, REWRITE)
+        with pytest.raises(Killed):
+            await editor.handle(InferenceJob(kind=JobKind.WRITE_MINUTES, meeting_id=meeting_id))
+        assert await after.store.left_open(REWRITE) == [meeting_id], "the next start does it again"
+
+
+# --- people who change their minds ------------------------------------------------------------------------
+
+
+async def test_what_waits_for_its_time_follows_a_later_choice(tmp_path: Path) -> None:
+    with TargetServer(slack).fail_with(503) as server:
+        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+            waiting = await after.run()
+            assert waiting.state is DeliveryState.PENDING
+            await after.workflows.choose(waiting.meeting_id, [])
+            await after.later()
+            (held,) = await after.of(waiting.meeting_id)
+            assert (held.state, len(server.requests)) == (DeliveryState.PROPOSED, 1)
+            with pytest.raises(ConflictError):
+                await after.workflows.approve(held.meeting_id, held.id)
+            await after.workflows.choose(held.meeting_id, None)
+            await after.workflows.approve(held.meeting_id, held.id)
+            await after.later()
+            assert (await after.deliveries.get(held.id)).state is DeliveryState.DONE
+
+
+async def test_a_choice_made_during_an_attempt_that_fails_counts_for_the_next(tmp_path: Path) -> None:
+    with TargetServer(slack).fail_with(503) as server:
+        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+            meeting_id = await after.meeting()
+            taken = await after.deliveries.take_due(after.now_ms, 60_000)
+            assert taken is not None
+            await after.workflows.choose(meeting_id, [])
+            await after.deliveries.update(taken.model_copy(update={"state": DeliveryState.PENDING}))
+            await after.later()
+            (held,) = await after.of(meeting_id)
+            assert (held.state, server.requests) == (DeliveryState.PROPOSED, [])
+
+
+async def test_a_meeting_that_becomes_local_only_holds_back_what_waits_to_leave(tmp_path: Path) -> None:
+    log = tmp_path / "missing" / "audit.jsonl"
+    with TargetServer(slack).fail_with(503) as server:
+        async with AfterMeeting(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
+            waiting = await after.run()
+            await after.workflows.keep_local(waiting.meeting_id)
+            log.parent.mkdir()
+            await after.later()
+            assert states(await after.of(waiting.meeting_id)) == [
+                ("slack", DeliveryState.PROPOSED),
+                ("log", DeliveryState.DONE),
+            ]
+            assert len(server.requests) == 1
+
+
+# --- faulty plug-ins --------------------------------------------------------------------------------------
+
+
+class Broken:
+    """An integration of somebody else, with a mistake in everything."""
+
+    name = "broken"
+
+    def describe(self) -> Description:
+        raise KeyError("oops")
+
+    def plan(self, outcome: MeetingOutcome) -> list[Action]:
+        raise KeyError("oops")
+
+    async def deliver(self, delivery: Delivery) -> Receipt:
+        raise KeyError("oops")
+
+    async def test(self) -> str:
+        raise KeyError("oops")
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_looking_at_a_meeting_writes_nothing_whatever_is_broken(tmp_path: Path) -> None:
+    with TargetServer(GitHub()) as server:
+        options = {"broken": Broken(), **AfterMeeting(tmp_path, github(server)).integrations}
+        async with AfterMeeting(tmp_path, options, approved=[]) as after:
+            meeting_id = await after.meeting()
+            for _ in range(3):
+                assert len(await after.of(meeting_id)) == 2
+                await after.workflows.preview(meeting_id)
+                await after.workflows.run_again(meeting_id)
+            (error,) = (await after.store.get(meeting_id)).errors
+            assert error.message.startswith("broken could not plan")
+            assert [one.name for one in after.workflows.configured()] == ["broken", "github"]
+
+
+class Undescribed(Broken):
+    """It plans, and fails in all else."""
+
+    def plan(self, outcome: MeetingOutcome) -> list[Action]:
+        return [Action(key="one", title="One", payload={})]
+
+
+async def test_an_integration_that_cannot_describe_itself_stops_no_other(tmp_path: Path) -> None:
+    with TargetServer(slack) as server:
+        options = {"broken": Undescribed(), **AfterMeeting(tmp_path, to_slack(server)).integrations}
+        async with AfterMeeting(tmp_path, options) as after:
+            meeting_id = await after.meeting()
+            await after.deliver_all()
+            assert states(await after.of(meeting_id)) == [
+                ("broken", DeliveryState.PENDING),
+                ("slack", DeliveryState.DONE),
+            ]
+
+
+# --- the dispatcher ---------------------------------------------------------------------------------------
+
+
+async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_path: Path) -> None:
+    with TargetServer(slack) as server:
+        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+            meeting_id = await after.meeting()
+            await after.deliveries.take_due(after.now_ms, 60_000)  # by a process that is dead now
+            end_leases, tries = after.deliveries.end_leases, 0
+
+            async def away_once(now_ms: int, settle_ms: Any) -> int:
+                nonlocal tries
+                tries += 1
+                if tries == 1:
+                    after.dispatcher.wake()
+                    raise StorageError("The database is away.", "It comes back.")
+                return await end_leases(now_ms, settle_ms)
+
+            after.deliveries.end_leases = away_once  # type: ignore[method-assign]
+            running = asyncio.create_task(after.dispatcher.run(is_alone=True))
+            while (await after.of(meeting_id))[0].state is not DeliveryState.DONE:
+                await asyncio.sleep(0.01)
+                assert not running.done()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            assert len(server.requests) == 1
+
+
+async def test_a_message_that_was_repeated_says_that_it_may_be_there_twice(tmp_path: Path) -> None:
+    with TargetServer(slack).lose_the_answer() as server:
+        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+            first = await after.run()
+            assert (first.state, first.is_uncertain) == (DeliveryState.PENDING, True)
+            await after.later()
+            done = await after.deliveries.get(first.id)
+            assert (done.state, done.is_uncertain) == (DeliveryState.DONE, True)
+
+
+# --- the audit log ----------------------------------------------------------------------------------------
+
+
+def lines_of(log: Path, kind: str = "delivery") -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [line for line in lines if line["type"] == kind]
+
+
+async def test_a_crash_before_a_delivery_is_told_to_the_log_loses_no_line(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    with TargetServer(slack) as server:
+        async with AfterMeeting(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
+            note, integration = after.dispatcher._on_settled, after.integrations["log"]
+
+            async def die(delivery: Delivery) -> None:
+                raise DeliveryError("The disk is full.", "", retryable=True)
+
+            after.dispatcher._on_settled = die
+            done = await after.run()
+            assert done.state is DeliveryState.DONE, "it was delivered, whatever the log says"
+            assert lines_of(log) == []
+            after.dispatcher._on_settled = note
+            await after.dispatcher._tell_settled()
+            (line,) = lines_of(log)
+            assert (line["id"], line["state"]) == (done.id, "done")
+            await integration.note(done)  # type: ignore[attr-defined]
+            await after.dispatcher._tell_settled()
+            assert len(lines_of(log)) == 1
+
+
+async def test_the_name_of_a_note_which_holds_the_title_is_not_in_the_log(tmp_path: Path) -> None:
+    log, vault = tmp_path / "audit.jsonl", tmp_path / "vault"
+    vault.mkdir()
+    options = {"markdown": {"folder": str(vault)}, "log": {"path": str(log)}}
+    async with AfterMeeting(tmp_path, options) as after:
+        await after.run()
+    assert lines_of(log)[0]["reference"] is None
+    assert "Weekly" not in log.read_text()
+
+
+async def test_a_log_that_is_rotated_while_a_line_is_appended_gets_it_in_one_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    log = tmp_path / "audit.jsonl"
+    log.write_text("{}\n")
+    opened = os.open
+
+    def open_and_rotate(path: Any, *args: Any, **more: Any) -> int:
+        file = opened(path, *args, **more)
+        if Path(path) == log:
+            log.rename(log.with_suffix(".1"))
+        return file
+
+    monkeypatch.setattr("meeting_assistant.integrations.targets.audit_log.os.open", open_and_rotate)
+    async with AfterMeeting(tmp_path, {"log": {"path": str(log)}}) as after:
+        assert (await after.run()).state is DeliveryState.DONE
+    rotated = log.with_suffix(".1").read_text().splitlines()
+    assert [json.loads(line).get("type") for line in rotated] == [None, "meeting"]

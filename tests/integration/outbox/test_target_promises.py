@@ -1,0 +1,338 @@
+"""Integrations under what real targets do: limits, other people's edits, long words, pages to sign in on."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes
+from meeting_assistant.domain.workflows import DeliveryState
+from meeting_assistant.integrations.delivery.texts import split
+from meeting_assistant.testing.doubles.targets import (
+    GitHub,
+    Jira,
+    Linear,
+    Reply,
+    TargetServer,
+    Wire,
+    mattermost,
+    slack,
+    teams,
+)
+from meeting_assistant.testing.harness.meetings import Held
+from meeting_assistant.testing.harness.outbox import LINES, MINUTES, AfterMeeting
+
+SECRET = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
+ONE_ITEM = Held(LINES, minutes=MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]}))
+
+
+def github(server: TargetServer) -> dict[str, dict[str, str]]:
+    return {"github": {"repository": "acme/plans", "token": "github-token", "api_url": server.url}}
+
+
+# --- limits -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"Retry_After": "600"}, 600),
+        ({"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": "@"}, 600),
+        ({"X_RateLimit_Remaining": "0"}, 60),
+    ],
+)
+async def test_githubs_403_with_a_limit_is_no_refusal(
+    tmp_path: Path, headers: dict[str, str], wait_s: int
+) -> None:
+    named = {name: str(int(time.time()) + 600) if value == "@" else value for name, value in headers.items()}
+    with TargetServer(GitHub(people=frozenset())).fail_with(403, {"message": "slow down"}, **named) as server:
+        async with AfterMeeting(tmp_path, github(server)) as after:
+            meeting_id = await after.meeting(ONE_ITEM)
+            await after.deliver_all()
+            (waiting,) = await after.of(meeting_id)
+            assert waiting.state is DeliveryState.PENDING
+            assert after.now_ms + (wait_s - 30) * 1000 <= waiting.next_at_ms
+            await after.later()
+            assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
+
+
+async def test_a_403_without_a_limit_is_a_refusal(tmp_path: Path) -> None:
+    with TargetServer(GitHub()).fail_with(403, {}, X_RateLimit_Remaining="4999") as server:
+        async with AfterMeeting(tmp_path, github(server)) as after:
+            assert (await after.run()).state is DeliveryState.PARKED
+
+
+TRACKERS: dict[str, tuple[Callable[[], GitHub | Jira | Linear], dict[str, str], str]] = {
+    "jira": (lambda: Jira(is_cloud=True), {"url": "@", "project": "OPS", "token": "jira-token"}, "/issue"),
+    "linear": (Linear, {"api_key": "linear-key", "team": "ENG", "api_url": "@"}, "issueCreate"),
+    "github": (
+        lambda: GitHub(people=frozenset()),
+        {"repository": "acme/plans", "token": "github-token", "api_url": "@"},
+        "/issues",
+    ),
+}
+CLOUD = {"email": "ops@example.org", "flavour": "cloud"}
+
+
+def options_for(name: str, server: TargetServer) -> dict[str, dict[str, str]]:
+    options = {key: server.url if value == "@" else value for key, value in TRACKERS[name][1].items()}
+    return {name: {**options, **(CLOUD if name == "jira" else {})}}
+
+
+@pytest.mark.parametrize("name", [*TRACKERS])
+async def test_a_date_in_retry_after_is_kept_to(tmp_path: Path, name: str) -> None:
+    at = datetime.now(tz=UTC) + timedelta(hours=3)
+    with TargetServer(TRACKERS[name][0]()) as server:
+        server.fail_with(429, Retry_After=format_datetime(at.replace(microsecond=0), usegmt=True))
+        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+            meeting_id = await after.meeting(ONE_ITEM)
+            await after.deliver_all()
+            (waiting,) = await after.of(meeting_id)
+            assert after.now_ms + 10_000_000 <= waiting.next_at_ms <= after.now_ms + 10_801_000
+            await after.later()
+            assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
+
+
+FAULTS: dict[str, tuple[DeliveryState, bool]] = {
+    "400": (DeliveryState.PARKED, False),
+    "401": (DeliveryState.PARKED, False),
+    "429": (DeliveryState.PENDING, False),
+    "500": (DeliveryState.PENDING, True),
+    "503": (DeliveryState.PENDING, False),
+    "drop": (DeliveryState.PENDING, True),
+    "lost answer": (DeliveryState.PENDING, True),
+    "no JSON": (DeliveryState.PENDING, True),
+    "cut off": (DeliveryState.PENDING, True),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", TRACKERS)
+async def test_whatever_happens_to_the_request_that_makes_a_ticket_there_is_one(
+    tmp_path: Path, name: str, fault: str
+) -> None:
+    wire, _, creates = TRACKERS[name]
+    tracker = wire()
+    with TargetServer(tracker) as server:
+        faults: dict[str, Callable[[], object]] = {
+            "drop": server.drop,
+            "lost answer": server.lose_the_answer,
+            "no JSON": lambda: server.do_and_say("<html>Welcome"),
+            "cut off": lambda: server.do_and_say('{"data": {"issueCreate": {"succ'),
+        }
+        if name == "linear":
+            server.do_as_asked()  # which team it is comes first
+        faults.get(fault, lambda: server.fail_with(int(fault)))()
+        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+            meeting_id = await after.meeting(ONE_ITEM)
+            await after.deliver_all()
+            creating = server.requests[1 if name == "linear" else 0]
+            assert creates in f"{creating.path} {creating.content.decode()}"
+            (first,) = await after.of(meeting_id)
+            assert (first.state, first.is_uncertain) == FAULTS[fault]
+            if first.state is DeliveryState.PARKED:
+                await after.workflows.retry(first.id)
+            await after.later()
+            (done,) = await after.of(meeting_id)
+            assert (done.state, done.is_uncertain, len(tracker.issues)) == (DeliveryState.DONE, False, 1)
+
+
+async def test_an_issue_is_found_again_in_a_busy_repository_and_without_its_label(tmp_path: Path) -> None:
+    repository = GitHub(people=frozenset())
+    with TargetServer(repository).lose_the_answer() as server:
+        async with AfterMeeting(tmp_path, github(server)) as after:
+            meeting_id = await after.meeting(ONE_ITEM)
+            await after.deliver_all()
+            repository.issues[0]["labels"] = []  # GitHub drops them when the token may not set any
+            for number in range(2, 253):
+                repository.issues.append({"number": number, "html_url": "", "body": "Of others"})
+            await after.later()
+            (done,) = await after.of(meeting_id)
+            assert done.receipt is not None
+            assert done.receipt.reference == "acme/plans#1"
+            assert len(repository.issues) == 252
+
+
+# --- other people's edits ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "instead"),
+    [
+        ("tags: [meeting]", "tags: [meeting, search, important]"),
+        ("title:", "aliases: [Ours]\ntitle:"),
+        ("Send", "Please send"),
+        ("\n", "\r\n"),
+    ],
+)
+async def test_whatever_a_person_changes_in_a_note_stays(tmp_path: Path, what: str, instead: str) -> None:
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+        done = await after.run()
+        (note,) = vault.iterdir()
+        edited = note.read_bytes().decode().replace(what, instead).encode()
+        note.write_bytes(edited)
+        again = await after.integrations["markdown"].deliver(done)
+        assert note.read_bytes() == edited
+        assert again.reference != note.name
+
+
+async def test_a_note_that_somebody_makes_at_the_same_moment_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    link = Path.hardlink_to
+
+    def make_one_first(path: Path, target: Path) -> None:
+        if "(2)" not in path.name:
+            path.write_text("Somebody was faster.")
+        link(path, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", make_one_first)
+    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+        await after.run()
+    assert (vault / "2026-11-24 Weekly & search.md").read_text() == "Somebody was faster."
+    assert "Send the release notes" in (vault / "2026-11-24 Weekly & search (2).md").read_text()
+
+
+async def test_a_folder_whose_file_system_knows_no_links_holds_notes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+        done = await after.run()
+        assert done.state is DeliveryState.DONE
+        await after.integrations["markdown"].deliver(done)
+    (note,) = vault.iterdir()
+    assert "Send the release notes" in note.read_text()
+
+
+async def test_a_title_of_long_characters_makes_a_file_name_that_is_short_enough(tmp_path: Path) -> None:
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+        meeting_id = await after.meeting(Held(LINES, title="🎉" * 80, minutes=MINUTES))
+        await after.deliver_all()
+        assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
+    (note,) = vault.iterdir()
+    assert re.fullmatch(r"2026-11-24 🎉{50}\.md", note.name)
+
+
+# --- long words -------------------------------------------------------------------------------------------
+
+
+def test_what_is_split_is_all_there() -> None:
+    text = "one two three four " * 20 + "x" * 90
+    pieces = split(text, 40)
+    assert all(0 < len(piece) <= 40 for piece in pieces)
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+    assert split("", 40) == [""]
+
+
+LONG = " ".join(f"word{number}" for number in range(240))
+LONG_DETAIL = " ".join(f"when{number}" for number in range(30))
+LONG_MINUTES = Minutes(
+    decisions=[Item(id="d1", text=LONG, evidence=[Evidence(utterance=1, quote=LINES[0][1])])],
+    action_items=[
+        ActionItem(
+            id="a1",
+            text=LONG,
+            evidence=[Evidence(utterance=2, quote=LINES[1][1])],
+            due_phrase=LONG_DETAIL,
+        )
+    ],
+)
+
+
+@pytest.mark.parametrize(("name", "wire"), [("slack", slack), ("teams", teams), ("mattermost", mattermost)])
+async def test_an_item_that_is_too_long_for_its_place_is_split_and_not_cut(
+    tmp_path: Path, name: str, wire: Wire
+) -> None:
+    with TargetServer(wire) as server:
+        async with AfterMeeting(tmp_path, {name: {"webhook_url": server.url}}) as after:
+            title = " ".join(f"title{number}" for number in range(24))
+            meeting_id = await after.meeting(Held(LINES, title=title, minutes=LONG_MINUTES))
+            await after.deliver_all()
+            assert {one.state for one in await after.of(meeting_id)} == {DeliveryState.DONE}
+    sent = json.dumps([request.body for request in server.requests]).replace("\\n", " ")
+    for word, count, times in (("word", 240, 2), ("when", 30, 1), ("title", 24, 1)):
+        for number in range(count):
+            assert len(re.findall(rf"\b{word}{number}\b", sent)) >= times, f"{word}{number}"
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+async def test_a_ticket_whose_title_is_cut_holds_all_of_it(tmp_path: Path, name: str) -> None:
+    tracker = TRACKERS[name][0]()
+    with TargetServer(tracker) as server:
+        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+            meeting_id = await after.meeting(Held(LINES, minutes=LONG_MINUTES))
+            await after.deliver_all()
+            assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
+    made = tracker.issues
+    assert LONG in json.dumps(list(made.values()) if isinstance(made, dict) else made)
+
+
+# --- addresses that belong to somebody else ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["slack", "teams", "mattermost"])
+async def test_a_page_to_sign_in_on_is_no_channel(tmp_path: Path, name: str) -> None:
+    with TargetServer(lambda request: Reply(200, "<html>Sign in</html>")) as server:
+        async with AfterMeeting(tmp_path, {name: {"webhook_url": server.url}}) as after:
+            waiting = await after.run()
+            assert (waiting.state, waiting.is_uncertain) == (DeliveryState.PENDING, True)
+            assert "something unexpected" in (waiting.last_error or "")
+
+
+async def test_a_webhook_whose_address_was_taken_away_is_not_done(tmp_path: Path) -> None:
+    with TargetServer(lambda request: Reply(204)) as server:
+
+        def to(path: str) -> dict[str, dict[str, str]]:
+            return {"webhook": {"urls": f"{server.url}/{path}", "secrets": SECRET}}
+
+        async with AfterMeeting(tmp_path, to("old")) as before:
+            meeting_id = await before.meeting()
+        async with AfterMeeting(tmp_path, to("new")) as after:
+            await after.later()
+            (parked,) = await after.deliveries.of_meeting(meeting_id)
+            assert parked.state is DeliveryState.PARKED
+            assert "WORKFLOWS__WEBHOOK__URLS" in (parked.last_error or "")
+            assert server.requests == []
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+async def test_what_a_dry_run_shows_of_a_ticket_holds_the_mark_that_it_is_known_by(
+    tmp_path: Path, name: str
+) -> None:
+    tracker = TRACKERS[name][0]()
+    with TargetServer(tracker) as server:
+        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+            meeting_id = await after.meeting(ONE_ITEM)
+            ((planned, _),) = await after.workflows.preview(meeting_id)
+            await after.deliver_all()
+    payload, (made, *_) = planned.action.payload, server.requests[-1:]
+    if name == "linear":
+        sent = made.body["variables"]["input"]
+        assert (sent["id"], sent["title"], sent["description"]) == (
+            payload["id"],
+            payload["title"],
+            payload["description"],
+        )
+        assert (payload["team"], sent["teamId"]) == ("ENG", "team-1"), "ids at Linear are looked up"
+    else:
+        assert made.body == payload
+        assert planned.id in json.dumps(payload)

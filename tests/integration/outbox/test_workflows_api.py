@@ -1,0 +1,135 @@
+"""What follows from meetings over HTTP and on the command line, each owner for themselves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.testing.doubles.targets import GitHub, TargetServer, slack
+from meeting_assistant.testing.harness.command import run_cli
+from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES
+
+ANA, BEN, EVE, OPS = (f"{name}-token-{'x' * 20}" for name in ("ana", "ben", "eve", "ops"))
+
+
+@dataclass
+class Told:
+    """A server with a meeting of Ana's and one of Ben's; the channel refuses both at first."""
+
+    server: ServerProcess
+    of_ana: str
+    of_ben: str
+    repository: GitHub
+    channel: TargetServer
+    env: dict[str, str]
+
+    def __call__(self, token: str, method: str, path: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.request(method, f"{self.server.url}/api{path}", headers=headers)
+
+    def deliveries(self, token: str, meeting_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self(token, "GET", f"/meetings/{meeting_id}/deliveries").json()
+        return found
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    held = [
+        Held(LINES, title=f"Of {name}", minutes=MINUTES, more={"owner": name, "created_at_ms": BEGAN_MS})
+        for name in ("ana", "ben")
+    ]
+    of_ana, of_ben = seed(tmp_path / "data", *held)
+    repository = GitHub(people=frozenset())
+    with TargetServer(repository) as tracker, TargetServer(slack) as channel:
+        for _ in held:
+            channel.fail_with(404, "no_service")
+        env = {
+            "API_TOKENS": f"ana:{ANA},ben:{BEN},eve:read:{EVE},ops:admin:{OPS}",
+            "MEETING_SLACK_WEBHOOK_URL": channel.url,
+            "WORKFLOWS__GITHUB__REPOSITORY": "acme/plans",
+            "WORKFLOWS__GITHUB__TOKEN": "github-token",
+            "WORKFLOWS__GITHUB__API_URL": tracker.url,
+        }
+        with ServerProcess(tmp_path / "data", env) as server:
+            told = Told(server, of_ana, of_ben, repository, channel, env)
+            wait_for(lambda: "parked" in states(told.deliveries(ANA, of_ana)))
+            wait_for(lambda: "parked" in states(told.deliveries(BEN, of_ben)))
+            yield told
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it holds; the test's own timeout ends it."""
+    while not condition():
+        time.sleep(0.05)
+
+
+def states(deliveries: list[dict[str, Any]]) -> list[str]:
+    return [one["state"] for one in deliveries]
+
+
+def test_each_owner_sees_and_decides_only_what_follows_from_their_meetings(told: Told) -> None:
+    parked, first, second = told.deliveries(ANA, told.of_ana)
+    assert [parked["state"], first["state"], second["state"]] == ["parked", "proposed", "proposed"]
+    of_it = f"/meetings/{told.of_ana}"
+    for method, path in (
+        ("GET", f"{of_it}/deliveries"),
+        ("POST", f"{of_it}/deliveries"),
+        ("GET", f"{of_it}/deliveries/preview"),
+        ("POST", f"{of_it}/deliveries/{first['id']}/approve"),
+        ("POST", f"{of_it}/deliveries/{first['id']}/dismiss"),
+        ("POST", f"{of_it}/deliveries/{parked['id']}/retry"),
+        ("GET", f"{of_it}/calendar.ics"),
+        ("PUT", f"{of_it}/workflows"),
+    ):
+        assert told(BEN, method, path).status_code in {404, 422}, path
+    # Not by way of a meeting of one's own either.
+    for verb, one in (("approve", first), ("dismiss", first), ("retry", parked)):
+        taken = told(BEN, "POST", f"/meetings/{told.of_ben}/deliveries/{one['id']}/{verb}")
+        assert taken.status_code == 404, verb
+    assert told(EVE, "POST", f"{of_it}/deliveries").status_code in {403, 404}
+    assert told(BEN, "POST", "/integrations/github/test").status_code == 403
+    assert {one["meeting_id"] for one in told(ANA, "GET", "/deliveries").json()} == {told.of_ana}
+    assert {one["meeting_id"] for one in told(BEN, "GET", "/deliveries").json()} == {told.of_ben}
+    assert told.deliveries(ANA, told.of_ana) == [parked, first, second]
+    assert told.repository.issues == []
+
+
+def test_a_calendar_program_signs_in_with_a_token_as_its_password(told: Told) -> None:
+    def subscribe(password: str) -> httpx.Response:
+        return httpx.get(f"{told.server.url}/api/calendar.ics", auth=("anybody", password))
+
+    ics = subscribe(ANA).text
+    assert ics.count("BEGIN:VEVENT") == 2
+    assert told.of_ana in ics.replace("\r\n ", "")
+    assert told.of_ben not in ics.replace("\r\n ", "")
+    assert subscribe("wrong").status_code == 401
+
+
+def test_what_was_given_up_is_tried_again_by_its_owner_and_on_the_command_line(
+    told: Told, tmp_path: Path
+) -> None:
+    parked = told.deliveries(ANA, told.of_ana)[0]
+    retried = told(ANA, "POST", f"/meetings/{told.of_ana}/deliveries/{parked['id']}/retry")
+    assert (retried.status_code, retried.json()["state"]) == (200, "pending")
+    wait_for(lambda: told.deliveries(ANA, told.of_ana)[0]["state"] == "done")
+
+    def cli(*arguments: str) -> str:
+        done = run_cli("workflows", *arguments, cwd=tmp_path, DATA_DIR=str(tmp_path / "data"), **told.env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (left,) = json.loads(cli("deliveries", "--state", "parked", "--json"))
+    assert left["meeting_id"] == told.of_ben
+    assert "tried again by the server" in cli("retry", left["id"])
+    told(BEN, "POST", f"/meetings/{told.of_ben}/deliveries")  # sooner than the half minute that it may take
+    wait_for(lambda: told.deliveries(BEN, told.of_ben)[0]["state"] == "done")
+    assert len(told.channel.requests) == 4

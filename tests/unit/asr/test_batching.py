@@ -1,0 +1,185 @@
+"""The order of decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meeting_assistant.domain.ports import AsrRequest
+from meeting_assistant.services.asr.batching import (
+    COALESCED,
+    FILE_FLOOR,
+    MAX_FILES_IN_BATCH,
+    BatchRules,
+    Shape,
+    Ticket,
+    TicketKind,
+    TicketQueue,
+)
+
+
+def shape(request: AsrRequest) -> Shape:
+    """Of a test window: its bucket is named by its language."""
+    return Shape(request.language, len(request.samples))
+
+
+ONE = BatchRules(shape)
+EIGHT = BatchRules(shape, max_windows=8)
+
+
+def ticket(
+    session: str, kind: TicketKind, due_at: float = 0.0, *, bucket: str = "", samples: int = 1
+) -> Ticket:
+    request = AsrRequest(session, "partial", np.zeros(samples, np.float32), language=bucket)
+    return Ticket(session, kind, due_at, lambda: request)
+
+
+def sessions(queue: TicketQueue, rules: BatchRules = ONE) -> list[str]:
+    """Of the next batch."""
+    return [ticket.session for ticket, _ in queue.take(rules).items]
+
+
+def order(queue: TicketQueue) -> list[str]:
+    """Of everything that waits, one by one."""
+    return [batch[0] for batch in iter(lambda: sessions(queue), [])]
+
+
+def test_finals_before_partials_before_files_whatever_their_deadlines() -> None:
+    queue = TicketQueue()
+    queue.put(ticket("file", TicketKind.FILE, 1.0))
+    queue.put(ticket("partial", TicketKind.PARTIAL, 2.0))
+    queue.put(ticket("final", TicketKind.FINAL, 9.0))
+    assert order(queue) == ["final", "partial", "file"]
+
+
+def test_inside_a_kind_the_room_most_behind_is_served_first() -> None:
+    queue = TicketQueue()
+    queue.put(ticket("late", TicketKind.PARTIAL, 5.0))
+    queue.put(ticket("later", TicketKind.PARTIAL, 6.0))
+    queue.put(ticket("urgent", TicketKind.PARTIAL, 4.0))
+    assert order(queue) == ["urgent", "late", "later"]
+
+
+def test_a_newer_partial_takes_the_place_and_the_turn_of_the_older_one() -> None:
+    queue = TicketQueue()
+    older, newer = ticket("a", TicketKind.PARTIAL, 1.0), ticket("a", TicketKind.PARTIAL, 9.0)
+    queue.put(older)
+    queue.put(ticket("b", TicketKind.PARTIAL, 3.0))
+    assert queue.put(newer) is older
+    assert queue.take(ONE).items[0][0] is newer
+    assert len(queue) == 1
+
+
+def test_finals_are_never_coalesced() -> None:
+    queue = TicketQueue()
+    queue.put(ticket("a", TicketKind.FINAL, 1.0))
+    queue.put(ticket("a", TicketKind.FINAL, 2.0))
+    assert order(queue) == ["a", "a"]
+
+
+def test_the_window_is_read_when_the_decode_starts() -> None:
+    heard = [1]
+    queue = TicketQueue()
+    grows: Callable[[], AsrRequest] = lambda: AsrRequest("a", "partial", np.zeros(heard[0], np.float32))  # noqa: E731
+    queue.put(Ticket("a", TicketKind.PARTIAL, 0.0, grows))
+    heard[0] = 5
+    assert len(queue.take(ONE).items[0][1].samples) == 5
+
+
+def test_a_ticket_with_nothing_left_to_decode_costs_no_place_in_the_batch() -> None:
+    queue = TicketQueue()
+    gone = Ticket("gone", TicketKind.PARTIAL, 0.0, lambda: None)
+    queue.put(gone)
+    queue.put(ticket("here", TicketKind.PARTIAL, 1.0))
+    batch = queue.take(ONE)
+    assert batch.stale == [gone]
+    assert [ticket.session for ticket, _ in batch.items] == ["here"]
+    assert len(queue) == 0
+
+
+def test_a_batch_holds_only_windows_of_one_shape() -> None:
+    queue = TicketQueue()
+    queue.put(ticket("a", TicketKind.FINAL, 1.0, bucket="10s"))
+    queue.put(ticket("b", TicketKind.FINAL, 2.0, bucket="30s"))
+    queue.put(ticket("c", TicketKind.PARTIAL, 3.0, bucket="10s"))
+    assert sessions(queue, EIGHT) == ["a", "c"]
+    assert sessions(queue, EIGHT) == ["b"]
+
+
+def test_padded_sound_in_a_batch_is_bounded() -> None:
+    queue = TicketQueue()
+    for session in "abcd":
+        queue.put(ticket(session, TicketKind.FINAL, samples=30))
+    rules = BatchRules(shape, max_windows=8, max_padded_s=60)
+    assert sessions(queue, rules) == ["a", "b"]
+    assert sessions(queue, rules) == ["c", "d"]
+
+
+def test_a_window_over_the_bound_still_goes_alone() -> None:
+    queue = TicketQueue()
+    queue.put(ticket("long", TicketKind.FINAL, samples=90))
+    assert sessions(queue, BatchRules(shape, max_windows=8, max_padded_s=60)) == ["long"]
+
+
+def test_files_wait_where_they_are_not_wanted() -> None:
+    queue = TicketQueue()
+    queue.put(ticket("file", TicketKind.FILE))
+    assert queue.take(EIGHT, may_take_files=False).items == []
+    batch = queue.take(EIGHT)
+    assert batch.has_files
+    assert len(batch.items) == 1
+
+
+def test_at_most_two_pieces_of_files_in_a_batch() -> None:
+    queue = TicketQueue()
+    for session in "abcd":
+        queue.put(ticket(session, TicketKind.FILE))
+    queue.put(ticket("live", TicketKind.PARTIAL))
+    assert sessions(queue, EIGHT) == ["live", "a", "b"]
+    assert len(sessions(queue, EIGHT)) == MAX_FILES_IN_BATCH
+
+
+def test_files_do_not_starve_under_endless_live_load() -> None:
+    queue = TicketQueue()
+    queue.put(ticket("file", TicketKind.FILE))
+    served = []
+    for _ in range(FILE_FLOOR + 2):
+        queue.put(ticket("live", TicketKind.FINAL))
+        served += sessions(queue)
+    assert "file" in served
+
+
+def test_cancelling_a_session_takes_back_its_captions_but_not_its_finals() -> None:
+    queue = TicketQueue()
+    queue.put(ticket("a", TicketKind.FINAL))
+    queue.put(ticket("a", TicketKind.PARTIAL))
+    queue.put(ticket("b", TicketKind.PARTIAL))
+    assert [t.kind for t in queue.cancel("a")] == [TicketKind.PARTIAL]
+    assert order(queue) == ["a", "b"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(list(TicketKind)), st.floats(0, 100)), max_size=40
+    ),
+    st.integers(1, 8),
+)
+def test_every_ticket_is_served_once_unless_a_newer_one_took_its_place(
+    asked: list[tuple[str, TicketKind, float]], most: int
+) -> None:
+    queue = TicketQueue()
+    expected: set[Ticket] = set()
+    for session, kind, due_at in asked:
+        new = ticket(session, kind, due_at)
+        replaced = queue.put(new)
+        expected.add(new)
+        if replaced is not None:
+            assert replaced.kind in COALESCED
+            expected.remove(replaced)
+    rules = BatchRules(shape, max_windows=most)
+    served = [t for batch in iter(lambda: queue.take(rules).items, []) for t, _ in batch]
+    assert len(served) == len(set(served))
+    assert set(served) == expected

@@ -1,0 +1,77 @@
+"""What waits for what when voices are told apart."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from meeting_assistant.domain.audio import Waveform
+from meeting_assistant.domain.errors import ConflictError
+from meeting_assistant.domain.ports import VoiceVector
+from meeting_assistant.services.diarization.daemon_executor import DaemonThread
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.meetings.speaker_edits import Speakers
+
+
+class OneVoice:
+    """Everybody sounds alike."""
+
+    name = "one"
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def embed(self, samples: Waveform) -> VoiceVector:
+        return np.full(4, 0.5, np.float32)
+
+
+async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_are_grouped() -> None:
+    service = DiarizationService(OneVoice())
+    await service.start()
+    may_end = threading.Event()
+    grouping = asyncio.create_task(service.compute(may_end.wait))
+    assert await service.voice_of(np.zeros(16_000, np.float32)) is not None
+    assert not grouping.done()
+    may_end.set()
+    await grouping
+    service.close()
+
+
+async def test_where_nobody_is_told_apart_no_voice_can_be_known_again() -> None:
+    speakers = Speakers(*cast(Any, (None, None, None, DiarizationService(None), None)))
+    with pytest.raises(ConflictError, match="no engine tells them apart") as refused:
+        await speakers.remember("meeting", "S1", "Ana", "")
+    assert "DIARIZATION_ENGINE" in refused.value.remedy
+
+
+def test_work_that_nobody_waits_for_is_done_in_order_and_dropped_when_it_is_closed() -> None:
+    thread, may_go, done = DaemonThread("work"), threading.Event(), list[int]()
+    first = thread.submit(may_go.wait)
+    second = thread.submit(done.append, 2)
+    failing = thread.submit(lambda: 1 / 0)
+    may_go.set()
+    assert first.result()
+    second.result()
+    assert isinstance(failing.exception(), ZeroDivisionError)
+    may_go.clear()
+    began = threading.Event()
+
+    def work() -> bool:
+        began.set()
+        return may_go.wait()
+
+    running = thread.submit(work)
+    waiting = thread.submit(done.append, 3)
+    began.wait()
+    thread.shutdown()
+    assert waiting.cancelled()
+    with pytest.raises(RuntimeError, match="no more work"):
+        thread.submit(done.append, 4)
+    may_go.set()
+    assert running.result()
+    thread.shutdown(wait=True)
+    assert done == [2]

@@ -1,0 +1,221 @@
+"""Telling voices apart by their vectors, and repairing what was told too early."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meeting_assistant.domain.ports import VoiceVector
+from meeting_assistant.services.diarization.attribution import SpeakerLabels
+from meeting_assistant.services.diarization.change_detection import (
+    HOP_SAMPLES,
+    WINDOW_SAMPLES,
+    VoiceWindow,
+    parts,
+    window_starts,
+)
+from meeting_assistant.services.diarization.speaker_clustering import (
+    KnownVoice,
+    VoiceOptions,
+    Voices,
+    agglomerate,
+    similarity_wanted,
+)
+
+
+def voice(number: int, wobble: float = 0.0, seed: int = 0) -> VoiceVector:
+    """A unit vector near one axis."""
+    vector = np.zeros(32, np.float32)
+    vector[number] = 1.0
+    vector += wobble * np.random.default_rng(seed).standard_normal(32).astype(np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+def hear(voices: Voices, said: Sequence[tuple[VoiceVector, int]]) -> list[int | None]:
+    return [voices.hear(number, vector, ms) for number, (vector, ms) in enumerate(said, start=1)]
+
+
+def test_voices_are_numbered_as_they_are_first_heard() -> None:
+    said = [voice(5), voice(2), voice(5, 0.05), voice(9), voice(2, 0.05)]
+    assert hear(Voices(), [(vector, 3000) for vector in said]) == [0, 1, 0, 2, 1]
+
+
+def test_there_is_no_ceiling_at_four_voices() -> None:
+    assert hear(Voices(), [(voice(n), 3000) for n in range(12)]) == list(range(12))
+
+
+def test_a_short_utterance_joins_a_known_voice_but_opens_none() -> None:
+    voices = Voices()
+    assert hear(voices, [(voice(1), 700), (voice(1), 3000), (voice(1, 0.1), 700), (voice(2), 700)]) == [
+        None,
+        0,
+        0,
+        None,
+    ]
+    assert len(voices) == 1
+
+
+def test_what_was_too_short_is_told_when_its_voice_has_been_heard() -> None:
+    voices = Voices()
+    assert voices.hear(1, voice(1, 0.05), 800) is None
+    assert voices.hear(2, voice(7), 4000) == 0
+    assert voices.hear(3, voice(1), 4000) == 1
+    assert voices.regroup() == {1: 1}
+
+
+def test_one_voice_that_was_taken_for_two_is_joined_again() -> None:
+    between = voice(1) + voice(2)
+    between = between / np.float32(np.linalg.norm(between))
+    voices = Voices()
+    # Heard in a row these are two; what comes later lies between them and shows that they are one.
+    assert hear(voices, [(voice(1), 2000), (voice(2), 2000)]) == [0, 1]
+    for number in range(3, 13):
+        voices.hear(number, between, 5000)
+    changed = voices.regroup()
+    assert changed
+    assert len(voices) == 1
+
+
+def test_two_voices_that_were_taken_for_one_are_parted() -> None:
+    voices = Voices()
+    # A first short piece that is like both draws both in.
+    mixed = voice(1) + voice(2)
+    mixed = mixed / np.float32(np.linalg.norm(mixed))
+    assert voices.hear(1, mixed, 1500) == 0
+    assert voices.hear(2, voice(1), 1600) == 0
+    for number in range(3, 9):
+        voices.hear(number, voice(1 + number % 2, 0.05, number), 6000)
+    voices.regroup()
+    heard = {number: voices.nearest(voice(number), 6000) for number in (1, 2)}
+    assert heard[1] != heard[2]
+    assert len(voices) == 2
+
+
+def test_the_voice_that_keeps_most_of_its_speech_keeps_its_number() -> None:
+    voices = Voices()
+    hear(voices, [(voice(3), 9000), (voice(4), 3000), (voice(3, 0.05), 9000), (voice(4, 0.05), 3000)])
+    assert voices.regroup() == {}
+    assert voices.nearest(voice(3), 5000) == 0
+    assert voices.nearest(voice(4), 5000) == 1
+
+
+def test_too_little_sound_stays_unknown() -> None:
+    voices = Voices()
+    voices.hear(1, voice(1), 3000)
+    assert voices.hear(2, voice(1), 200) is None
+    assert voices.regroup() == {}
+
+
+def test_a_long_meeting_is_remembered_by_its_newest_pieces_and_its_voices() -> None:
+    voices = Voices(VoiceOptions(max_pieces=40))
+    for number in range(200):
+        voices.hear(number, voice(number % 3, 0.05, number), 3000)
+        if voices.is_due:
+            assert voices.regroup() == {}
+    assert [voices.nearest(voice(n), 3000) for n in range(3)] == [0, 1, 2]
+    assert len(voices) == 3
+
+
+def test_grouping_anew_gets_rarer_as_the_meeting_gets_longer() -> None:
+    voices = Voices()
+    times = 0
+    for number in range(400):
+        voices.hear(number, voice(number % 4), 3000)
+        if voices.is_due:
+            times += 1
+            voices.regroup()
+    assert times < 60
+
+
+def test_who_spoke_before_a_restart_keeps_the_label() -> None:
+    voices, labels = Voices(), SpeakerLabels(["S1", "S2"])
+    for number, label in ((1, "S1"), (2, "S2")):
+        labels.know(voices.recall(KnownVoice(number, label, voice(number), 5000), None), label)
+    assert labels.label(voices.hear(3, voice(2, 0.05), 3000)) == "S2"
+    assert labels.label(voices.hear(4, voice(9), 3000)) == "S3"
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 999)), min_size=1, max_size=40))
+def test_the_same_person_keeps_the_same_number(turns: list[tuple[int, int]]) -> None:
+    voices = Voices()
+    numbers: dict[int, int | None] = {}
+    for at, (person, seed) in enumerate(turns):
+        number = voices.hear(at, voice(person, 0.05, seed), 3000)
+        assert numbers.setdefault(person, number) == number
+    assert voices.regroup() == {}
+    assert len(set(numbers.values())) == len(numbers)
+
+
+def joined_one_by_one(totals: np.ndarray, seconds: np.ndarray) -> list[int]:
+    """As `agglomerate`, with everything computed anew for each pair."""
+    groups = [[at] for at in range(len(totals))]
+    while True:
+        sums = [totals[group].astype(np.float64).sum(axis=0) for group in groups]
+        spoken = [seconds[group].sum() for group in groups]
+        best, pair = 0.0, None
+        for a, b in combinations(range(len(groups)), 2):
+            alike = sums[a] @ sums[b] / np.linalg.norm(sums[a]) / np.linalg.norm(sums[b])
+            margin = alike - similarity_wanted(min(spoken[a], spoken[b]))
+            if margin >= best:
+                best, pair = margin, (a, b)
+        if pair is None:
+            return [min(group) for at in range(len(totals)) for group in groups if at in group]
+        groups[pair[0]] += groups.pop(pair[1])
+
+
+@given(st.integers(1, 30), st.integers(0, 9999), st.integers(1, 6))
+def test_groups_are_those_of_joining_the_most_alike_one_by_one(count: int, seed: int, people: int) -> None:
+    draw = np.random.default_rng(seed)
+    centres = draw.standard_normal((people, 16))
+    vectors = centres[draw.integers(people, size=count)] + 0.7 * draw.standard_normal((count, 16))
+    seconds = draw.uniform(0.5, 20, count)
+    totals = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * seconds[:, None]).astype(np.float32)
+    assert agglomerate(totals, seconds).tolist() == joined_one_by_one(totals, seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3, 6, 15, 60])
+def test_longer_speech_must_be_more_alike(seconds: float) -> None:
+    assert similarity_wanted(seconds) >= similarity_wanted(seconds / 2)
+
+
+# --- a change of speaker inside an utterance
+
+
+def windows_of(speakers: Sequence[int], seconds_each: float) -> tuple[VoiceVector, list[VoiceWindow]]:
+    """Sound with a pause between speakers, and what windows over it would hear."""
+    each = int(seconds_each * 16_000)
+    sound = np.ones(each * len(speakers), np.float32)
+    for edge in range(each, len(sound), each):
+        sound[edge - 1600 : edge + 1600] = 0
+    windows = []
+    for start in window_starts(len(sound)):
+        inside = np.arange(start, start + WINDOW_SAMPLES) // each
+        mix = sum(((inside == at).mean() * voice(who) for at, who in enumerate(speakers)), np.zeros(32))
+        windows.append(VoiceWindow(start, start + WINDOW_SAMPLES, np.asarray(mix, np.float32)))
+    return sound, windows
+
+
+def test_an_utterance_is_cut_in_the_pause_between_two_speakers() -> None:
+    sound, windows = windows_of([1, 2, 1], 3.0)
+    found = parts(sound, windows)
+    assert (found[0][0], found[-1][1]) == (0, len(sound))
+    for (_, end), wanted in zip(found[:-1], (48_000, 96_000), strict=True):
+        assert abs(end - wanted) <= 1600, "the cut lies in the pause"
+
+
+def test_an_utterance_of_one_speaker_stays_whole() -> None:
+    sound, windows = windows_of([1, 1, 1], 3.0)
+    assert parts(sound, windows) == [(0, len(sound))]
+
+
+def test_windows_cover_an_utterance_to_its_end() -> None:
+    starts = window_starts(100_000)
+    assert starts[0] == 0
+    assert starts[-1] + WINDOW_SAMPLES == 100_000
+    assert max(b - a for a, b in pairwise(starts)) <= HOP_SAMPLES
+    assert window_starts(16_000) == [], "too short for two"

@@ -1,0 +1,64 @@
+"""When people agreed to meet again."""
+
+from __future__ import annotations
+
+from datetime import date, time
+
+import pytest
+
+from meeting_assistant.adapters.minutes_rules.next_meeting import find_next_meetings
+from meeting_assistant.domain.transcript import Transcript, Utterance
+
+TUESDAY = date(2026, 11, 24)
+
+
+def said(*texts: str) -> Transcript:
+    return Transcript(
+        utterances=[
+            Utterance(utterance=n, rev=1, start_ms=n * 5000, end_ms=n * 5000 + 4000, speaker="S1", text=text)
+            for n, text in enumerate(texts, start=1)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sentence", "day", "at"),
+    [
+        ("Let's meet again on Friday at three.", date(2026, 11, 27), time(15)),
+        ("We'll meet again on Thursday at 10:30.", date(2026, 11, 26), time(10, 30)),
+        ("Let's talk again tomorrow at half past two.", date(2026, 11, 25), time(14, 30)),
+        ("Our next meeting is on the 3rd of December at 9 am.", date(2026, 12, 3), time(9)),
+        ("I'll see you all on Friday.", date(2026, 11, 27), None),
+        ("Let's catch up on Thursday in the afternoon.", date(2026, 11, 26), None),
+        ("We will continue tomorrow at noon.", date(2026, 11, 25), time(12)),
+    ],
+)
+def test_an_agreed_day_and_hour_are_found(sentence: str, day: date, at: time | None) -> None:
+    (again,) = find_next_meetings(said("Thanks, that was useful.", sentence), TUESDAY)
+    assert (again.day, again.at, again.utterance) == (day, at, 2)
+    assert again.quote in sentence
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Shall we meet again on Friday?",
+        "Maybe we will meet on Friday.",
+        "Let's not meet on Friday.",
+        "We met on Friday.",
+        "Let's meet again some time.",
+        "I will send the report on Friday.",
+        "We could talk on Friday or on Monday.",
+    ],
+)
+def test_what_is_open_past_or_something_else_is_no_appointment(sentence: str) -> None:
+    assert find_next_meetings(said(sentence), TUESDAY) == ()
+
+
+def test_what_was_said_last_about_a_day_counts() -> None:
+    talk = said("Let's meet on Friday at two.", "No, let's meet on Friday at four.")
+    assert [(again.at, again.utterance) for again in find_next_meetings(talk, TUESDAY)] == [(time(16), 2)]
+
+
+def test_without_a_date_of_the_meeting_nothing_is_certain() -> None:
+    assert find_next_meetings(said("Let's meet again on Friday."), None) == ()

@@ -1,0 +1,57 @@
+"""A stream that rests is noticed, and whoever stops listening is not kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from meeting_assistant.services.recording.idle_timeout import with_patience
+
+
+async def test_a_rest_is_told_and_no_piece_is_lost() -> None:
+    source: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def audio() -> AsyncIterator[bytes]:
+        while piece := await source.get():
+            yield piece
+
+    heard = with_patience(audio(), 0.01)
+    await source.put(b"one")
+    assert await anext(heard) == b"one"
+    assert await anext(heard) is None
+    await source.put(b"two")
+    await source.put(b"")
+    assert [piece async for piece in heard if piece] == [b"two"]
+
+
+async def test_whoever_is_cancelled_stops_though_a_piece_comes_at_the_same_moment() -> None:
+    """Else a worker that was asked to stop would go on to the end of the meeting."""
+    source: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def audio() -> AsyncIterator[bytes]:
+        while True:
+            yield await source.get()
+
+    async def listen() -> None:
+        async for _ in with_patience(audio(), 60):
+            pass
+
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    # The piece goes through the pump, so the cancellation is tried at each step of its way.
+    for steps in range(6):
+        source.put_nowait(b"piece")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        listening.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(listening, return_exceptions=True)
+        assert listening.cancelled()
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
