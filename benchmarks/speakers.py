@@ -51,7 +51,7 @@ from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.diarization.turns import attribute
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechTools
+from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechServices
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "audio"
@@ -101,13 +101,13 @@ class Record:
 
     live: dict[int, Utterance] = field(default_factory=dict)
     final: dict[int, Utterance] = field(default_factory=dict)
-    is_watched: bool = False
-    is_attended: bool = True
+    has_viewers: bool = False
+    has_client: bool = True
 
     def received_sample(self) -> int:
         return 0
 
-    def show_partial(self, partial: PartialTranscript) -> None:
+    def send_partial(self, partial: PartialTranscript) -> None:
         pass
 
     async def commit_utterances(
@@ -203,9 +203,9 @@ async def hear(spoken: Spoken, final: Diarizer | None) -> tuple[Record, float, f
 
     record, final_s = Record(), 0.0
     with ThreadPoolExecutor(1) as threads:
-        tools = SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
+        tools = SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
         await process_audio_session(SessionSpec("bench", is_live=False), pieces(), record, tools)
-    if diarization.has_final_pass:
+    if diarization.has_offline_diarizer:
         began = time.perf_counter()
         turns = await diarization.hear_out(spoken.name, spoken.sound, lambda share: None)
         final_s = time.perf_counter() - began

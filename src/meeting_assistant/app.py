@@ -155,7 +155,9 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
         *([asyncio.create_task(moves.run(), name="recording-moves")] if moves is not None else []),
         asyncio.create_task(watch_event_loop(), name="loop-watch"),
         asyncio.create_task(_load(services, context), name="load-engines"),
-        asyncio.create_task(services.dispatcher.run(is_alone=services.orchestrator.is_alone), name="outbox"),
+        asyncio.create_task(
+            services.dispatcher.run(is_single_process=services.orchestrator.is_single_process), name="outbox"
+        ),
     ]
 
 
@@ -182,20 +184,20 @@ async def _load(services: Services, context: WebContext) -> None:
         "Ready.",
         extra=log_fields(asr=services.info.engines["asr"], seconds=round(time.monotonic() - began, 1)),
     )
-    await asyncio.gather(services.meetings.keep_watch(), _finish_what_was_begun(services))
+    await asyncio.gather(services.meetings.run_periodically(), _resume_incomplete(services))
 
 
-async def _finish_what_was_begun(services: Services) -> None:
+async def _resume_incomplete(services: Services) -> None:
     try:
-        for meeting_id in await services.workflows.left_open():
+        for meeting_id in await services.workflows.incomplete_steps():
             await services.orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
-        await services.settling.finish_what_was_begun()
+        await services.settling.resume_incomplete()
         # After that: writing minutes anew may wait for a language model, and nobody else has to wait for it.
-        await services.editor.finish_what_was_begun()
-        await services.upkeep.finish_what_was_begun()
+        await services.editor.resume_incomplete()
+        await services.upkeep.resume_incomplete()
     except StorageError as error:
         logger.warning("What was begun is finished at the next start.", extra=log_fields(code=error.code))
-    await services.upkeep.keep_watch()
+    await services.upkeep.run_periodically()
 
 
 async def _load_speech(services: Services) -> None:

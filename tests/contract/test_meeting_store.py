@@ -498,7 +498,7 @@ async def test_nothing_is_cut_while_minutes_are_written_that_cite_the_whole(
     with pytest.raises(ConflictError):
         await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
     await finish(store, meeting, Minutes())
-    await store.begin_step(meeting.id, "rewrite", is_repeatable=True)
+    await store.begin_step(meeting.id, "rewrite", can_repeat=True)
     with pytest.raises(ConflictError):
         await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
     await store.end_step(meeting.id, "rewrite")

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from meeting_assistant.client import MeetingRefusedError
-from meeting_assistant.testing.doubles.fake_speech import NumberEngine, spoken
+from meeting_assistant.testing.doubles.fake_speech import DigitEngine, spoken
 from meeting_assistant.testing.harness.fleet import Fleet, check
 from meeting_assistant.web.audio_range import wav_header
 
@@ -105,7 +105,7 @@ async def test_jobs_that_come_twice_and_jobs_that_nobody_can_read(fleet: Fleet) 
 
 
 async def test_a_meeting_that_kills_its_workers_is_put_aside_and_the_others_go_on(fleet: Fleet) -> None:
-    poisoned = asyncio.create_task(fleet.hold(0, [1, NumberEngine.POISON, 2]))
+    poisoned = asyncio.create_task(fleet.hold(0, [1, DigitEngine.POISON, 2]))
     for _ in range(6):
         await asyncio.sleep(1.5)
         fleet.mend(3)

@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain import jobs
-from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference
+from meeting_assistant.domain.jobs import AudioReference, InferenceJob, JobKind
 from meeting_assistant.domain.ports import WorkerState
 from meeting_assistant.launcher import free_port, inherited
 from meeting_assistant.testing.harness.fleet import RedisProcess
@@ -51,7 +51,7 @@ async def worker(carrier: RedisProcess) -> AsyncIterator[RedisWorkerLink]:
 
 
 def job(meeting: str, kind: JobKind = JobKind.LIVE_SESSION) -> InferenceJob:
-    return InferenceJob(kind=kind, meeting_id=meeting, gateway="gateway", sound=SoundReference())
+    return InferenceJob(kind=kind, meeting_id=meeting, gateway="gateway", sound=AudioReference())
 
 
 def figure(name: str, **labels: str) -> float:
@@ -143,7 +143,7 @@ async def test_a_job_of_another_version_is_left_to_those_who_know_it(
 async def test_sound_that_a_worker_cannot_hear_is_left_to_those_who_can(
     carrier: RedisProcess, gateway: RedisGatewayLink, worker: RedisWorkerLink
 ) -> None:
-    await gateway.submit(job("wide").model_copy(update={"sound": SoundReference(rate_hz=48_000)}))
+    await gateway.submit(job("wide").model_copy(update={"sound": AudioReference(rate_hz=48_000)}))
     assert await worker.take(0.1) is None
     assert carrier.client().xlen(LIVE) == 1
 

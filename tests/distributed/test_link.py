@@ -12,12 +12,12 @@ import pytest
 from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.ports import FleetEvent, SoundPiece
+from meeting_assistant.domain.ports import AudioPiece, FleetEvent
 from meeting_assistant.testing.harness.fleet import RedisProcess
 
 Links = tuple[RedisGatewayLink, RedisWorkerLink]
 JOB = InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id="meeting", gateway="gateway")
-PIECE = SoundPiece(bytes(1600), 0, is_watched=True, is_attended=True, received_sample=0)
+PIECE = AudioPiece(bytes(1600), 0, has_viewers=True, has_client=True, received_sample=0)
 
 
 @pytest.fixture

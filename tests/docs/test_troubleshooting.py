@@ -21,7 +21,7 @@ from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.config import load_settings
 from meeting_assistant.demo import hello_clip
-from meeting_assistant.domain.errors import CarrierError, EngineNotInstalledError, LlmError, StorageError
+from meeting_assistant.domain.errors import BrokerError, EngineNotInstalledError, LlmError, StorageError
 from meeting_assistant.domain.ports import LlmRequest
 from meeting_assistant.launcher import ServerProcess, free_port
 from meeting_assistant.testing.harness.command import run_cli
@@ -104,7 +104,7 @@ def test_a_fleet_without_a_redis_is_refused(tmp_path: Path, command: str) -> Non
 
 async def test_a_redis_and_a_database_that_do_not_answer_are_named() -> None:
     link = RedisGatewayLink(f"redis://:hunter2@127.0.0.1:{free_port()}/0", "gateway")
-    with pytest.raises(CarrierError, match="Redis does not answer") as caught:
+    with pytest.raises(BrokerError, match="Redis does not answer") as caught:
         await link.workers()
     assert "hunter2" not in str(caught.value)
     await link.close()

@@ -31,7 +31,7 @@ from meeting_assistant.testing.doubles.targets import (
 )
 from meeting_assistant.testing.harness.command import run_cli
 from meeting_assistant.testing.harness.meetings import Held, seed
-from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES, AfterMeeting
+from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES, OutboxHarness
 
 pytestmark = pytest.mark.fault
 
@@ -173,7 +173,7 @@ async def test_wherever_a_killed_server_had_something_in_hand_it_is_there_once_o
         for target in servers.values():
             target.do_and_hang_when(None)
 
-        async with AfterMeeting(tmp_path / "data", options) as after:
+        async with OutboxHarness(tmp_path / "data", options) as after:
             after.now_ms = int(time.time() * 1000)
 
             async def by_name() -> dict[str, Delivery]:
@@ -204,10 +204,10 @@ async def test_wherever_a_killed_server_had_something_in_hand_it_is_there_once_o
 DIES_BEFORE_THE_RECORD = """
 import asyncio, sys
 from pathlib import Path
-from meeting_assistant.testing.harness.outbox import AfterMeeting
+from meeting_assistant.testing.harness.outbox import OutboxHarness
 
 async def main(folder, name, option, value):
-    async with AfterMeeting(Path(folder), {name: {option: value}}) as after:
+    async with OutboxHarness(Path(folder), {name: {option: value}}) as after:
         await after.meeting()
 
         async def update(*given, **more):
@@ -238,7 +238,7 @@ async def test_a_file_that_was_written_before_the_process_was_killed_is_not_writ
     await dying.wait()
     (written,) = folder.iterdir()
     before = written.read_text()
-    async with AfterMeeting(tmp_path, {name: {option: value}}) as after:
+    async with OutboxHarness(tmp_path, {name: {option: value}}) as after:
         await after.dispatcher.end_leases()
         await after.later()
         (done,) = await after.workflows.recent(list(DeliveryState))

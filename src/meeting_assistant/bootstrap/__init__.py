@@ -49,7 +49,7 @@ from meeting_assistant.services.admin.access_service import AccessService
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.live_labels import KnownPerson
+from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
 from meeting_assistant.services.events.event_relay import EventRelay
 from meeting_assistant.services.events.meeting_channel import Channels
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
@@ -60,7 +60,7 @@ from meeting_assistant.services.live.session_runner import LocalSessions, Sessio
 from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.services.meetings.finishing import MeetingFinisher
 from meeting_assistant.services.meetings.meeting_service import MeetingService
-from meeting_assistant.services.meetings.offline_diarization import SpeakerSettling
+from meeting_assistant.services.meetings.offline_diarization import OfflineDiarization
 from meeting_assistant.services.meetings.retention import RetentionPolicy, Upkeep
 from meeting_assistant.services.meetings.speaker_edits import Speakers
 from meeting_assistant.services.meetings.uploads import Uploads
@@ -69,7 +69,7 @@ from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.llm_minutes import LlmMinutes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.minutes.questions.ask_service import AskService
-from meeting_assistant.services.transcription.session_types import SpeechTools
+from meeting_assistant.services.transcription.session_types import SpeechServices
 from meeting_assistant.web.context import ServerInfo
 
 DISK_THREADS = 8
@@ -99,7 +99,7 @@ class Services:
     upkeep: Upkeep
     workflows: Workflows
     speakers: Speakers
-    settling: SpeakerSettling
+    settling: OfflineDiarization
     remote: RemoteSessions | None
     """Where speech is recognised by a fleet; None where it is recognised here."""
     relay: EventRelay | None
@@ -149,13 +149,15 @@ def build(settings: Settings) -> Services:
     notes += notes_on_speakers(settings)
     vad_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="vad")
     disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
-    tools = SpeechTools(asr=asr, vad=vad, vad_threads=vad_threads, diarization=diarization)
+    tools = SpeechServices(asr=asr, vad=vad, vad_threads=vad_threads, diarization=diarization)
     runner: SessionRunner = remote or LocalSessions(tools)
     calls, preferences = SqlLlmCalls(database), SqlPreferences(database)
     llm = build_llm_service(settings, calls, preferences.keeps_local)
     minutes = MinutesService(EmbeddedWriter(), llm, LlmMinutes(llm, resolve_due), preferences)
     # Jobs that need the sound or tell watchers stay here; what a fleet does for them goes through `runner`.
-    orchestrator = Orchestrator(LocalJobBackend(settings.inference_workers), is_alone=not database.is_shared)
+    orchestrator = Orchestrator(
+        LocalJobBackend(settings.inference_workers), is_single_process=not database.is_shared
+    )
     channels = Channels(store)
     engines = engine_names(engine, vad, diarization, minutes)
     workflows, dispatcher = build_workflows(settings, store, SqlDeliveryStore(database))
@@ -167,8 +169,8 @@ def build(settings: Settings) -> Services:
     options = live_options(settings, check_options)
     profiles = build_voice_profiles(settings, database)
 
-    async def people_of(owner: str) -> Sequence[KnownPerson]:
-        return [KnownPerson(p.name, np.frombuffer(p.vector, "<f4")) for p in await profiles.voices(owner)]
+    async def enrolled_speakers(owner: str) -> Sequence[EnrolledSpeaker]:
+        return [EnrolledSpeaker(p.name, np.frombuffer(p.vector, "<f4")) for p in await profiles.voices(owner)]
 
     live_notes = LiveNotes(
         store,
@@ -187,7 +189,7 @@ def build(settings: Settings) -> Services:
         disk_threads=disk_threads,
         new_resampler=StreamResampler,
         notes=live_notes,
-        people_of=people_of,
+        enrolled_speakers=enrolled_speakers,
         engines=engines,
         options=options,
     )
@@ -200,7 +202,7 @@ def build(settings: Settings) -> Services:
         decoder=PyAvDecoder(),
         disk_threads=disk_threads,
         directory=settings.data_dir / "uploads",
-        people_of=people_of,
+        enrolled_speakers=enrolled_speakers,
         engines=engines,
         options=options,
         limits=DecodeLimits(max_duration_s=settings.max_meeting_hours * 3600),
@@ -224,14 +226,14 @@ def build(settings: Settings) -> Services:
     )
     access = AccessService(settings.token_grants(), meetings=store, shares=SqlShareStore(database))
 
-    async def when_done(meeting_id: str) -> None:
+    async def on_finished(meeting_id: str) -> None:
         with contextlib.suppress(ConflictError):  # shutting down: the next start finds the step open
             await orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
         await upkeep.minutes_are_written(meeting_id)
         if recordings.moves is not None:
             recordings.moves.wake(meeting_id)
 
-    settling = SpeakerSettling(
+    settling = OfflineDiarization(
         store,
         audio,
         channels,
@@ -240,10 +242,10 @@ def build(settings: Settings) -> Services:
         timeout_s=settings.diarization_timeout_seconds,
     )
     finisher = MeetingFinisher(
-        store, channels, minutes, live_notes, engines, speakers=settling, when_done=when_done
+        store, channels, minutes, live_notes, engines, speakers=settling, on_finished=on_finished
     )
-    speakers = Speakers(store, channels, profiles, diarization, meetings.open_sound)
-    editor = MinutesEditor(store, channels, minutes, orchestrator, when_written=workflows.run_again)
+    speakers = Speakers(store, channels, profiles, diarization, meetings.open_recording)
+    editor = MinutesEditor(store, channels, minutes, orchestrator, on_rewritten=workflows.run_again)
     ask = AskService(store, SqlSearchIndex(database), EmbeddedQuestionReader(), minutes, llm)
     orchestrator.handle(JobKind.FINISH_MEETING, finisher.finish)
     orchestrator.handle(JobKind.TRANSCRIBE_FILE, uploads.transcribe)

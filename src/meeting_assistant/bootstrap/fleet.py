@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from meeting_assistant.bootstrap.speakers import build_diarization, wished_for_recordings
+from meeting_assistant.bootstrap.speakers import build_diarization, max_speakers_of_recordings
 from meeting_assistant.bootstrap.speech import choose_engine
 from meeting_assistant.config import Settings
 from meeting_assistant.config.values import split_keys
@@ -22,7 +22,7 @@ from meeting_assistant.services.events.meeting_channel import Channels
 from meeting_assistant.services.fleet.remote_diarization import FleetDiarizer
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 from meeting_assistant.services.fleet.worker import Worker
-from meeting_assistant.services.transcription.session_types import SpeechTools
+from meeting_assistant.services.transcription.session_types import SpeechServices
 
 
 def machine_name(settings: Settings) -> str:
@@ -57,7 +57,7 @@ def build_remote_sessions(
 
 def build_far_diarizer(settings: Settings, remote: RemoteSessions | None) -> FleetDiarizer | None:
     """On a gateway: recordings are heard out where the GPUs are. None where nobody wishes for it."""
-    wished = wished_for_recordings(settings)
+    wished = max_speakers_of_recordings(settings)
     return FleetDiarizer(remote, wished) if remote is not None and wished is not None else None
 
 
@@ -116,7 +116,7 @@ def build_worker(settings: Settings) -> WorkerParts:
     )
     worker = Worker(
         link,
-        SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization),
+        SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization),
         name=name,
         slots=settings.fleet.slots,
         lease_s=settings.fleet.lease_seconds,

@@ -19,7 +19,7 @@ from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import ConfigurationError, StorageError
 from meeting_assistant.domain.ports import AudioStore, MeetingStore
 from meeting_assistant.domain.store_address import StoreAddress, parse_store_address
-from meeting_assistant.services.meetings.archiving import RecordingMoves
+from meeting_assistant.services.meetings.archiving import RecordingArchiver
 
 if TYPE_CHECKING:
     from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
@@ -46,7 +46,7 @@ class Recordings:
     threads: ThreadPoolExecutor
     """For what may have to wait for an object store: reading, erasing, deleting. Not for what records."""
     objects: ObjectStore | None = None
-    moves: RecordingMoves | None = None
+    moves: RecordingArchiver | None = None
     moving_thread: ThreadPoolExecutor | None = None
 
     async def problem(self) -> str | None:
@@ -114,7 +114,7 @@ def build_recordings(
     objects = ObjectStore(address)
     audio = ArchivedAudioStore(local, objects, catalogue, cache, keyring)
     moving_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moving")
-    moves = RecordingMoves(store, audio, moving_thread)
+    moves = RecordingArchiver(store, audio, moving_thread)
     return Recordings(settings, audio, catalogue, keyring, threads, objects, moves, moving_thread)
 
 

@@ -8,7 +8,7 @@ from meeting_assistant.config import Settings
 from meeting_assistant.domain.ports import Diarizer, VoiceProfileStore
 from meeting_assistant.services.diarization.diarization_service import (
     DiarizationService,
-    FarDiarizer,
+    RecordingDiarizer,
     choose_diarization,
 )
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from meeting_assistant.adapters.storage.sql.database import Database
 
 
-def wished_for_recordings(settings: Settings) -> str | None:
+def max_speakers_of_recordings(settings: Settings) -> str | None:
     """The engine that should hear whole recordings out; None when none should."""
     choice = choose_diarization(settings.diarization_engine, is_nemo_wanted=settings.nemo_diarization_enabled)
     return next((name for name in choice.chain if name != "embedded"), None)
 
 
-def build_diarization(settings: Settings, *, elsewhere: FarDiarizer | None = None) -> DiarizationService:
+def build_diarization(
+    settings: Settings, *, elsewhere: RecordingDiarizer | None = None
+) -> DiarizationService:
     """Live, the embedded engine; after the meeting the wished one, or what stands in for it.
 
     `elsewhere`: other machines hear recordings out, and no model for that is loaded here.

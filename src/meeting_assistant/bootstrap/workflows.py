@@ -36,7 +36,7 @@ def build_workflows(
 ) -> tuple[Workflows, Dispatcher]:
     """Raises ConfigurationError."""
     integrations = build_integrations(settings)
-    dispatcher = Dispatcher(integrations, deliveries, on_settled=_audit(integrations.get("log")))
+    dispatcher = Dispatcher(integrations, deliveries, on_terminal=_audit(integrations.get("log")))
     workflows = Workflows(
         integrations,
         meetings=meetings,

@@ -11,7 +11,7 @@ HEADER_SECONDS = 15.0
 """From the first byte, or from being connected, to the end of the headers."""
 
 
-class PunctualHttp(H11Protocol):
+class DeadlineHttp(H11Protocol):
     """uvicorn's HTTP/1.1 with a deadline for the headers of each request."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

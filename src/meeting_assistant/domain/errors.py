@@ -16,7 +16,7 @@
     │   └── EngineNotInstalledError its package is missing
     ├── JobError                    a job that this machine must not do
     ├── LlmError                    a language model did not give a usable answer
-    ├── CarrierError                what carries jobs between the machines of a fleet is out of reach
+    ├── BrokerError                what carries jobs between the machines of a fleet is out of reach
     ├── DeliveryError               a target after the meeting did not take what it was given
     ├── AudioDecryptionError        no key opens this recording
     └── StorageError                disk or database
@@ -32,7 +32,7 @@ from collections.abc import Sequence
 __all__ = [
     "AudioDecryptionError",
     "AudioFormatError",
-    "CarrierError",
+    "BrokerError",
     "ConfigurationError",
     "ConflictError",
     "DeliveryError",
@@ -162,7 +162,7 @@ class EngineNotInstalledError(EngineError):
         super().__init__(f"ASR error: {package} is not installed.", remedy)
 
 
-class CarrierError(MeetingAssistantError):
+class BrokerError(MeetingAssistantError):
     """Redis does not answer, or refuses; nothing is lost, and it is tried again."""
 
     code = "carrier"

@@ -40,7 +40,7 @@ class _Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
-class SoundReference(_Envelope):
+class AudioReference(_Envelope):
     """Sound that is not in the envelope: the gateway that is named there hands it, from where words are committed, to
     whoever says hello for the meeting."""
 
@@ -65,7 +65,7 @@ class InferenceJob(_Envelope):
     """Small, JSON-safe."""
     gateway: str = ""
     """The machine that holds the meeting and is told what comes of it; empty where there is only one."""
-    sound: SoundReference | None = None
+    sound: AudioReference | None = None
     """What is to be heard; it never travels with the job."""
     deadline_ms: int | None = None
     """Whoever takes it later drops it (Unix, milliseconds, by the carrier's clock); null: it is never too late."""

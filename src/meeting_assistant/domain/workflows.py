@@ -162,7 +162,7 @@ class Description:
     """Nothing leaves the operator's machines."""
     is_exactly_once: bool = False
     """The target recognises what it has got already; else an attempt that is cut short may arrive twice."""
-    settle_s: float = 0.0
+    dedup_delay_s: float = 0.0
     """After an uncertain attempt: how long until the target can tell whether it got it."""
     parallel: int = 1
     """How many deliveries it takes at a time."""

@@ -57,14 +57,14 @@ class Dispatcher:
         deliveries: DeliveryStore,
         *,
         pacing: Pacing | None = None,
-        on_settled: Callable[[Delivery], Awaitable[None]] | None = None,
+        on_terminal: Callable[[Delivery], Awaitable[None]] | None = None,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
-        """`on_settled` is told of what was done or parked, at least once; while it raises it is told again later."""
+        """`on_terminal` is told of what was done or parked, at least once; while it raises it is told again later."""
         self._integrations = integrations
         self._deliveries = deliveries
         self._pacing = pacing or Pacing()
-        self._on_settled = on_settled
+        self._on_settled = on_terminal
         self._now_ms = now_ms
         self._busy: Counter[str] = Counter()
         self._running: set[asyncio.Task[None]] = set()
@@ -75,9 +75,9 @@ class Dispatcher:
         """There is something to deliver."""
         self._news.set()
 
-    async def run(self, *, is_alone: bool) -> None:
-        """Until cancelled. `is_alone`: no other process delivers, so that whoever was delivering is dead."""
-        has_leases_of_the_dead = is_alone
+    async def run(self, *, is_single_process: bool) -> None:
+        """Until cancelled. `is_single_process`: no other process delivers, so that whoever was delivering is dead."""
+        has_leases_of_the_dead = is_single_process
         while True:
             self._news.clear()
             try:
@@ -100,7 +100,7 @@ class Dispatcher:
     async def end_leases(self) -> None:
         """What was being delivered by a process that is dead waits again."""
         settle_ms = {
-            name: int(described(name, one).settle_s * 1000) for name, one in self._integrations.items()
+            name: int(described(name, one).dedup_delay_s * 1000) for name, one in self._integrations.items()
         }
         await self._deliveries.end_leases(self._now_ms(), settle_ms)
 
@@ -254,8 +254,8 @@ class Dispatcher:
             message = f"{error.message} It may have arrived. Look there before you try again."
         is_over = not may_pass or delivery.attempts >= self._pacing.attempts
         is_uncertain = delivery.is_uncertain or error.is_uncertain
-        settle_s = about.settle_s if about and is_uncertain else 0.0
-        pause_s = max(self._pacing.pause_s(delivery.attempts), error.retry_after_s or 0.0, settle_s)
+        dedup_delay_s = about.dedup_delay_s if about and is_uncertain else 0.0
+        pause_s = max(self._pacing.pause_s(delivery.attempts), error.retry_after_s or 0.0, dedup_delay_s)
         return delivery.model_copy(
             update={
                 "state": DeliveryState.PARKED if is_over else DeliveryState.PENDING,

@@ -89,9 +89,9 @@ class Workflows:
         except NotFoundError:
             return  # deleted meanwhile
 
-    async def left_open(self) -> list[str]:
+    async def incomplete_steps(self) -> list[str]:
         """Meetings whose deliveries are not in the outbox yet."""
-        return await self._meetings.left_open(WORKFLOWS)
+        return await self._meetings.incomplete_steps(WORKFLOWS)
 
     async def _give_up(self, meeting_id: str) -> None:
         failure = StageError(

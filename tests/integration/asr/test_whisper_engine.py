@@ -106,7 +106,7 @@ def test_an_unsure_guess_does_not_change_the_language_of_a_meeting(
     engine: WhisperEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meeting_assistant.adapters.asr.whisper.SURE_OF_LANGUAGE", 1.1)
-    german = AsrRequest("s", "final", speak(GERMAN[0], "de"), usual_language="en")
+    german = AsrRequest("s", "final", speak(GERMAN[0], "de"), detected_language="en")
     (result,) = engine.transcribe([german])
     assert result.language == "en"
     monkeypatch.undo()

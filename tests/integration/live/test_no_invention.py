@@ -20,7 +20,7 @@ from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechTools
+from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechServices
 
 RATE = 16_000
 TEN_MINUTES = 600 * RATE
@@ -36,17 +36,17 @@ class Notes:
         self.committed = 0
 
     @property
-    def is_watched(self) -> bool:
+    def has_viewers(self) -> bool:
         return True
 
     def received_sample(self) -> int:
         return 0
 
-    def show_partial(self, partial: PartialTranscript) -> None:
+    def send_partial(self, partial: PartialTranscript) -> None:
         self.partials.append(partial)
 
     @property
-    def is_attended(self) -> bool:
+    def has_client(self) -> bool:
         return True
 
     async def commit_utterances(
@@ -83,13 +83,13 @@ class Fragile(MoonshineEngine):
 
 
 @pytest.fixture
-async def tools() -> AsyncIterator[SpeechTools]:
+async def tools() -> AsyncIterator[SpeechServices]:
     asr, vad = AsrService(Fragile()), SileroVad()
     await asr.start()
     vad.load()
     with ThreadPoolExecutor(2) as threads:
         diarization = DiarizationService(None)
-        yield SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
+        yield SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
         diarization.close()
         await asr.close()
 
@@ -99,7 +99,7 @@ async def pieces(sound: NDArray[np.int16]) -> AsyncIterator[bytes]:
         yield sound[start : start + RATE].tobytes()
 
 
-async def hear(tools: SpeechTools, sound: NDArray[np.int16], session: str = "s") -> Notes:
+async def hear(tools: SpeechServices, sound: NDArray[np.int16], session: str = "s") -> Notes:
     notes = Notes()
     await process_audio_session(SessionSpec(session), pieces(sound), notes, tools)
     return notes
@@ -129,7 +129,7 @@ def music(rng: np.random.Generator) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("sound", [silence, noise, music])
 async def test_ten_minutes_without_speech_give_no_words(
-    tools: SpeechTools, sound: Callable[[np.random.Generator], NDArray[np.float64]]
+    tools: SpeechServices, sound: Callable[[np.random.Generator], NDArray[np.float64]]
 ) -> None:
     wave = np.clip(sound(np.random.default_rng(11)) * 32768, -32768, 32767).astype(np.int16)
     notes = await hear(tools, wave)
@@ -139,7 +139,7 @@ async def test_ten_minutes_without_speech_give_no_words(
 
 
 async def test_garbage_and_failures_in_one_session_do_not_change_the_words_of_another(
-    tools: SpeechTools,
+    tools: SpeechServices,
 ) -> None:
     speech = np.frombuffer(read_pcm(demo_audio_path())[: 32_000 * 30], np.int16)
     garbage = np.random.default_rng(13).integers(-32768, 32767, len(speech), np.int16)

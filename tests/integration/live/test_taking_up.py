@@ -19,10 +19,10 @@ from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Speaker, Trans
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.known_voices import voices_heard_before
+from meeting_assistant.services.diarization.known_voices import reembed_known_speakers
 from meeting_assistant.services.live.session_plan import LiveOptions, session_spec
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechTools
+from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechServices
 
 SECONDS = 36
 OPTIONS = LiveOptions(endpointing=EndpointOptions(max_utterance_ms=4000))
@@ -35,13 +35,13 @@ class Record:
 
     said: list[Utterance] = field(default_factory=list)
     history: list[tuple[list[Utterance], Reached]] = field(default_factory=list)
-    is_watched: bool = False
-    is_attended: bool = True
+    has_viewers: bool = False
+    has_client: bool = True
 
     def received_sample(self) -> int:
         return 0
 
-    def show_partial(self, partial: PartialTranscript) -> None:
+    def send_partial(self, partial: PartialTranscript) -> None:
         pass
 
     async def commit_utterances(
@@ -73,19 +73,19 @@ class Record:
 
 
 @pytest.fixture
-async def tools() -> AsyncIterator[SpeechTools]:
+async def tools() -> AsyncIterator[SpeechServices]:
     asr, vad = AsrService(MoonshineEngine()), SileroVad()
     await asr.start()
     vad.load()
     diarization = DiarizationService(EmbeddedVoices())
     await diarization.start()
     with ThreadPoolExecutor(2) as threads:
-        yield SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
+        yield SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
         diarization.close()
         await asr.close()
 
 
-async def run(tools: SpeechTools, spec: SessionSpec, sound: bytes, record: Record) -> Record:
+async def run(tools: SpeechServices, spec: SessionSpec, sound: bytes, record: Record) -> Record:
     async def pieces() -> AsyncIterator[bytes]:
         for start in range(spec.resume.start_sample * 2, len(sound), 16_000):
             yield sound[start : start + 16_000]
@@ -96,7 +96,7 @@ async def run(tools: SpeechTools, spec: SessionSpec, sound: bytes, record: Recor
 
 @pytest.mark.parametrize("has_sound", [True, False], ids=["journal", "memory"])
 async def test_taken_up_after_any_commit_the_transcript_is_the_same(
-    tools: SpeechTools, has_sound: bool
+    tools: SpeechServices, has_sound: bool
 ) -> None:
     sound = read_pcm(demo_audio_path())[: SECONDS * 32_000]
     meeting = Meeting(id="m", title="", state=MeetingState.RECORDING, source="live", created_at_ms=0)
@@ -112,7 +112,7 @@ async def test_taken_up_after_any_commit_the_transcript_is_the_same(
         labels = sorted({u.speaker for u in before if u.speaker and u.speaker != PROVISIONAL})
         said = Transcript(utterances=before, speakers=[Speaker(label=label) for label in labels])
         stored = meeting.model_copy(update={"committed_sample": reached.committed_sample})
-        known = await voices_heard_before(said, read, tools.diarization) if has_sound else []
+        known = await reembed_known_speakers(said, read, tools.diarization) if has_sound else []
         spec = session_spec(stored, said, reached.resume, OPTIONS, is_live=False, known_voices=known)
         resumed = await run(tools, spec, sound, Record(said=list(before)))
         if has_sound:

@@ -19,7 +19,7 @@ from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.meeting import MeetingState
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.harness.command import run_cli
-from meeting_assistant.testing.harness.recording import RecordingHouse
+from meeting_assistant.testing.harness.recording import RecordingHarness
 
 KEY = Fernet.generate_key().decode()
 
@@ -107,14 +107,14 @@ async def test_files_that_are_not_transcribed_yet_are_in_it_and_missed_when_they
     tmp_path: Path,
 ) -> None:
     ring = KeyRing([KEY])
-    async with RecordingHouse(tmp_path / "data", KEY) as house:
+    async with RecordingHarness(tmp_path / "data", KEY) as house:
         house.engine.errors = [EngineError("The engine died.")]
         waiting = await house.upload(bytes(64_000))
         await house.reaches(waiting.id, MeetingState.FAILED)
         make_backup(tmp_path / "data", tmp_path / "whole")
     assert verify(tmp_path / "whole", ring).problems == []
     restore(tmp_path / "whole", tmp_path / "elsewhere")
-    async with RecordingHouse(tmp_path / "elsewhere", KEY) as house:
+    async with RecordingHarness(tmp_path / "elsewhere", KEY) as house:
         await house.meetings.retry(waiting.id)
         await house.reaches(waiting.id, MeetingState.DONE)
     (tmp_path / "data/uploads" / waiting.id).unlink()
@@ -126,7 +126,7 @@ async def test_files_that_are_not_transcribed_yet_are_in_it_and_missed_when_they
 async def test_a_recording_that_was_gone_before_the_backup_is_missed_when_it_is_still_needed(
     tmp_path: Path, is_heard: bool
 ) -> None:
-    async with RecordingHouse(tmp_path / "data", KEY) as house:
+    async with RecordingHarness(tmp_path / "data", KEY) as house:
         if not is_heard:
             house.engine.may_listen.clear()
         connection = await house.start()

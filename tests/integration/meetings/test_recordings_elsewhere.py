@@ -82,8 +82,8 @@ def metric(name: str, **labels: str) -> float:
 async def test_what_one_machine_recorded_another_plays_erases_and_deletes(place: Place) -> None:
     one, other = await place.machine("one"), await place.machine("other")
     meeting = await one.record(SOUND * 3)
-    await one.moves.work_off()
-    assert one.audio.kept_here() == []
+    await one.moves.run_once()
+    assert one.audio.local_ids() == []
     assert await other.call(other.audio.exists, meeting)
     assert await other.sound_of(meeting) == SOUND * 3
     await other.call(other.audio.erase, meeting, [(len(SOUND), 2 * len(SOUND))])
@@ -106,7 +106,7 @@ async def test_while_a_recording_is_on_another_machines_disk_that_is_said(place:
     await other.call(other.audio.delete, meeting)
     await other.store.delete(meeting)
     assert one.local.exists(meeting)
-    await one.moves.work_off()
+    await one.moves.run_once()
     assert not one.local.exists(meeting)
     assert place.objects() == {}
 
@@ -117,14 +117,14 @@ async def test_only_sealed_recordings_of_meetings_that_are_over_move(small: Plac
     processing = await machine.record(state=MeetingState.PROCESSING)
     open_end = await machine.record(state=MeetingState.FAILED, is_sealed=False)
     failed = await machine.record(state=MeetingState.FAILED)
-    await machine.moves.work_off()
-    assert machine.audio.kept_here() == sorted([running, processing, open_end])
+    await machine.moves.run_once()
+    assert machine.audio.local_ids() == sorted([running, processing, open_end])
     assert metric("pending", work="move") == 0
     assert await machine.sound_of(failed) == SOUND, "it can be tried again"
     await machine.store.set_state(processing, MeetingState.FAILED)
     machine.moves.wake(processing)
-    await machine.moves.work_off()
-    assert machine.audio.kept_here() == sorted([running, open_end])
+    await machine.moves.run_once()
+    assert machine.audio.local_ids() == sorted([running, open_end])
 
 
 # --- a store that is away ---------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ async def test_what_is_deleted_while_the_store_is_away_opens_for_nobody_and_goes
 ) -> None:
     machine = await small.machine()
     meeting = await machine.record()
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     [(name, content)] = small.objects().items()
     where = await machine.catalogue.find(meeting)
     assert where.stored is not None
@@ -190,13 +190,13 @@ async def test_what_is_deleted_while_the_store_is_away_opens_for_nobody_and_goes
         await machine.call(machine.audio.delete, meeting)
         await machine.store.delete(meeting)
         assert not holds(tmp_path, token), "the key is nowhere"
-        assert not machine.audio.kept_here()
-        await machine.moves.work_off()
+        assert not machine.audio.local_ids()
+        await machine.moves.run_once()
         assert metric("pending", work="remove") == 1
     finally:
         small.server.start()
     assert list(small.objects()) == [name]
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     assert small.objects() == {}
     assert metric("pending", work="remove") == 0
 
@@ -208,7 +208,7 @@ async def test_old_versions_of_a_bucket_open_for_nobody(tmp_path: Path, s3_serve
     database = f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}"
     machine = await Machine(tmp_path, database, url, [KEY]).open()
     meeting = await machine.record()
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     await machine.call(machine.audio.erase, meeting, [(0, 10_000)])
     await machine.call(machine.audio.delete, meeting)
     assert s3_server.objects(prefix, bucket) == {}
@@ -298,10 +298,10 @@ async def test_a_move_that_is_killed_between_any_two_steps_is_ended_once(tmp_pat
     await crash(tmp_path, database, store, meeting, point, "move")
     after = await Machine(tmp_path, database, store, [KEY]).open()
     assert await after.sound_of(meeting) == sound, "before anything is mended"
-    await after.moves.work_off()
+    await after.moves.run_once()
     assert after.moves.problem is None
     assert await after.sound_of(meeting) == sound
-    assert after.audio.kept_here() == []
+    assert after.audio.local_ids() == []
     assert len(inside(objects)) == 1
     assert await after.call(after.audio.to_remove) == 0
     await after.close()
@@ -317,7 +317,7 @@ async def test_an_erasure_that_is_killed_between_any_two_steps_can_be_done_again
     database, store = f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}", f"file://{objects}"
     before = await Machine(tmp_path, database, store, [KEY]).open()
     meeting = await before.record(SOUND * 100)
-    await before.moves.work_off()
+    await before.moves.run_once()
     await before.close()
     if point == STEPS[-1]:
         point = "objects remove after"
@@ -325,7 +325,7 @@ async def test_an_erasure_that_is_killed_between_any_two_steps_can_be_done_again
     after = await Machine(tmp_path, database, store, [KEY]).open()
     assert (await after.sound_of(meeting))[32_000:] == SOUND * 99, "the one before or the one after"
     await after.call(after.audio.erase, meeting, [(0, 32_000)])
-    await after.moves.work_off()
+    await after.moves.run_once()
     assert await after.sound_of(meeting) == SILENCE + SOUND * 99
     assert len(inside(objects)) == 1
     assert {path.suffix for path in cached(after)} == {".maj"}
@@ -349,7 +349,7 @@ async def test_deleting_does_not_wait_for_a_copy_that_runs(small: Place) -> None
         write(name, held())  # type: ignore[arg-type]
 
     machine.objects.write = slow  # type: ignore[method-assign]
-    moving_on = asyncio.create_task(machine.moves.work_off())
+    moving_on = asyncio.create_task(machine.moves.run_once())
     await begun.wait()
     deleting = asyncio.create_task(machine.call(machine.audio.delete, meeting))
     await until(lambda: meeting in machine.audio._unwanted)
@@ -366,7 +366,7 @@ async def test_deleting_does_not_wait_for_a_copy_that_runs(small: Place) -> None
 async def test_an_object_that_was_changed_or_lost_is_not_passed_off_as_sound(small: Place) -> None:
     machine = await small.machine()
     meeting = await machine.record()
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     [name] = small.objects()
     machine.objects.write(name, [b"something else"])
     with pytest.raises(StorageError, match="not what was stored"):
@@ -386,11 +386,11 @@ async def test_the_file_stays_when_the_object_is_not_what_was_sent(small: Place)
         write(name, list(pieces)[:-1])  # type: ignore[call-overload]
 
     machine.objects.write = lossy  # type: ignore[method-assign]
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     assert machine.local.exists(meeting)
     assert "not what was stored" in str(machine.moves.problem)
     machine.objects.write = write  # type: ignore[method-assign]
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     assert not machine.local.exists(meeting)
     assert len(small.objects()) == 1
 
@@ -402,8 +402,8 @@ async def test_a_damaged_recording_is_kept_and_said_and_the_others_move(small: P
     raw = bytearray(path.read_bytes())
     raw[5000] ^= 1
     path.write_bytes(raw)
-    await machine.moves.work_off()
-    assert machine.audio.kept_here() == [damaged]
+    await machine.moves.run_once()
+    assert machine.audio.local_ids() == [damaged]
     assert damaged in str(machine.moves.problem)
     assert await machine.sound_of(whole) == SOUND
 
@@ -411,7 +411,7 @@ async def test_a_damaged_recording_is_kept_and_said_and_the_others_move(small: P
 async def test_fetched_recordings_take_no_more_room_than_they_may(small: Place) -> None:
     machine = await small.machine(cache_bytes=150_000)
     meetings = [await machine.record(SOUND * 2) for _ in range(4)]
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     for meeting in [*meetings, *meetings]:
         assert await machine.sound_of(meeting) == SOUND * 2
     kept = cached(machine)
@@ -434,7 +434,7 @@ async def test_nothing_is_fetched_onto_a_disk_that_recording_needs(
         tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}", url, [KEY], check_space=refuse
     ).open()
     meeting = await machine.record()
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     with pytest.raises(StorageError, match="free"):
         await machine.sound_of(meeting)
     await machine.close()
@@ -446,7 +446,7 @@ async def test_nothing_is_fetched_onto_a_disk_that_recording_needs(
 async def test_changing_keys_touches_no_object(place: Place) -> None:
     machine = await place.machine("one")
     meeting = await machine.record()
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     before = place.objects()
     assert await machine.catalogue.needed_keys() == {fingerprint_of(KEY): 1}
     moved, failed = await machine.catalogue.rewrap(KeyRing([NEW_KEY]))
@@ -467,12 +467,12 @@ async def test_deleting_a_meeting_destroys_its_key_even_without_the_store(
     """`AUDIO_STORE_URL` was taken away since."""
     machine = await small.machine()
     one, other = await machine.record(), await machine.record()
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     await machine.store.delete(one)
     await machine.store.set_sound_deleted(other, 1)
     assert await machine.catalogue.needed_keys() == {}
     with contextlib.closing(sqlite3.connect(tmp_path / "meetings.db")) as connection:
         rows = connection.execute("SELECT state, wrapped_key FROM remote_recordings").fetchall()
     assert rows == [("doomed", None)] * 2
-    await machine.moves.work_off()
+    await machine.moves.run_once()
     assert small.objects() == {}

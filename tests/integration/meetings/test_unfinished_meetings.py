@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from meeting_assistant.domain.errors import ConflictError, EngineError, StorageError
 from meeting_assistant.domain.meeting import MeetingState
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
-from meeting_assistant.testing.harness.recording import FULL, RecordingHouse
+from meeting_assistant.testing.harness.recording import FULL, RecordingHarness
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 SECOND = bytes(32_000)
@@ -25,7 +25,7 @@ RECORDING, PROCESSING, DONE, FAILED = (
 
 async def cut_short(folder: Path, key: str) -> str:
     """A meeting of two acknowledged seconds of which nothing was transcribed when the server died."""
-    async with RecordingHouse(folder, key) as house:
+    async with RecordingHarness(folder, key) as house:
         house.engine.may_listen.clear()
         connection = await house.start()
         connection.hear(SECOND * 2)
@@ -40,18 +40,18 @@ async def test_a_wrong_key_fails_a_meeting_and_keeps_its_sound_until_the_key_is_
     meeting_id = await cut_short(tmp_path, OLD)
     journal = tmp_path / "audio" / f"{meeting_id}.maj"
     before = journal.read_bytes()
-    async with RecordingHouse(tmp_path, NEW, retention="delete-after-minutes") as house:
+    async with RecordingHarness(tmp_path, NEW, retention="delete-after-minutes") as house:
         await house.meetings.recover()
         failed = await house.reaches(meeting_id, FAILED, DONE)
         assert failed.state is FAILED
         assert failed.errors[-1].code == "audio_decryption"
-        await house.upkeep.let_go_of_old_sound()
+        await house.upkeep.enforce()
         connection = await house.start()
         connection.hear(SECOND)
         await connection.stop()
         await house.reaches(connection.meeting_id, DONE)
     assert journal.read_bytes() == before
-    async with RecordingHouse(tmp_path, NEW, OLD) as house:
+    async with RecordingHarness(tmp_path, NEW, OLD) as house:
         await house.meetings.retry(meeting_id)
         done = await house.reaches(meeting_id, DONE, FAILED)
         assert (done.state, done.committed_sample, done.errors) == (DONE, 32_000, [])
@@ -61,9 +61,9 @@ async def test_a_meeting_that_takes_the_process_down_when_it_is_taken_up_is_park
     tmp_path: Path,
 ) -> None:
     meeting_id = await cut_short(tmp_path, OLD)
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         meeting = await house.store.get(meeting_id)
-        step = f"take_up:{meeting.committed_sample}:{meeting.received_bytes}"
+        step = f"resume_meeting:{meeting.committed_sample}:{meeting.received_bytes}"
         for _ in range(MAX_ATTEMPTS):
             await house.store.begin_step(meeting_id, step)  # and then the process died
         await house.meetings.recover()
@@ -78,12 +78,12 @@ async def test_a_meeting_that_takes_the_process_down_when_it_is_taken_up_is_park
 
 async def test_a_full_disk_at_start_delays_one_meeting_and_stops_nobody(tmp_path: Path) -> None:
     stuck, other = await cut_short(tmp_path, OLD), await cut_short(tmp_path, OLD)
-    async with RecordingHouse(tmp_path, OLD, grace_s=0) as house:
+    async with RecordingHarness(tmp_path, OLD, grace_s=0) as house:
         with house.refusing("begin_step", times=1), house.refusing("add_error"):
             await house.meetings.recover()
             await house.reaches(other, DONE)
         assert await house.state_of(stuck) is RECORDING
-        await house.meetings.take_up_unfinished()  # as the server does every minute
+        await house.meetings.resume_unfinished()  # as the server does every minute
         await house.reaches(stuck, DONE)
 
 
@@ -91,7 +91,7 @@ async def test_a_meeting_that_nobody_foresaw_does_not_keep_the_others_from_being
     tmp_path: Path,
 ) -> None:
     strange, other = await cut_short(tmp_path, OLD), await cut_short(tmp_path, OLD)
-    async with RecordingHouse(tmp_path, OLD, grace_s=0) as house:
+    async with RecordingHarness(tmp_path, OLD, grace_s=0) as house:
         with house.refusing("resume_point", times=1, error=ValueError("no such thing")):
             await house.meetings.recover()
         assert (await house.reaches(other, DONE, FAILED)).state is DONE
@@ -99,21 +99,21 @@ async def test_a_meeting_that_nobody_foresaw_does_not_keep_the_others_from_being
 
 
 async def test_what_is_worked_on_is_not_taken_up_again(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
         connection.hear(SECOND)
-        await house.meetings.take_up_unfinished()
+        await house.meetings.resume_unfinished()
         connection.hear(SECOND)
         house.engine.may_listen.clear()
         await connection.stop()
-        await house.meetings.take_up_unfinished()
+        await house.meetings.resume_unfinished()
         house.engine.may_listen.set()
         done = await house.reaches(connection.meeting_id, DONE, FAILED)
         assert (done.state, done.committed_sample, done.epoch) == (DONE, 32_000, 1)
 
 
 async def test_a_job_that_met_a_full_disk_is_found_again(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
         connection.hear(SECOND)
         with house.refusing("finish", times=1) as was_refused:
@@ -121,26 +121,26 @@ async def test_a_job_that_met_a_full_disk_is_found_again(tmp_path: Path) -> None
             await was_refused.wait()
         await house.is_left(connection.meeting_id)
         assert await house.state_of(connection.meeting_id) is PROCESSING
-        await house.meetings.take_up_unfinished()
+        await house.meetings.resume_unfinished()
         await house.reaches(connection.meeting_id, DONE)
 
 
 async def test_a_meeting_whose_recording_was_never_made_is_no_trouble(tmp_path: Path) -> None:
     """The server died between the record and the journal, or the disk was full for the journal."""
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         assert house.audio is not None
         with pytest.MonkeyPatch.context() as broken:
             broken.setattr(house.audio, "create", _refuse)
             with pytest.raises(StorageError), house.refusing("delete"):
                 await house.start()
         [left] = await house.store.unfinished()
-    async with RecordingHouse(tmp_path, OLD, grace_s=0) as house:
+    async with RecordingHarness(tmp_path, OLD, grace_s=0) as house:
         await house.meetings.recover()
         assert (await house.reaches(left.id, DONE, FAILED)).state is DONE
 
 
 async def test_a_meeting_that_could_not_begin_leaves_no_record(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         assert house.audio is not None
         with pytest.MonkeyPatch.context() as broken:
             broken.setattr(house.audio, "create", _refuse)
@@ -157,7 +157,7 @@ def _refuse(*_: object) -> None:
 
 
 async def test_stop_on_a_full_database_ends_the_meeting_when_there_is_room(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
         connection.hear(SECOND)
         with house.refusing("set_state", times=2) as was_refused:
@@ -167,7 +167,7 @@ async def test_stop_on_a_full_database_ends_the_meeting_when_there_is_room(tmp_p
 
 
 async def test_when_nobody_comes_back_a_full_disk_only_delays_the_end(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD, grace_s=0.01) as house:
+    async with RecordingHarness(tmp_path, OLD, grace_s=0.01) as house:
         connection = await house.start()
         connection.hear(SECOND)
         with house.refusing("set_state", times=2) as was_refused:
@@ -177,7 +177,7 @@ async def test_when_nobody_comes_back_a_full_disk_only_delays_the_end(tmp_path: 
 
 
 async def test_in_memory_a_full_database_after_the_last_word_only_delays_the_end(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path) as house:
+    async with RecordingHarness(tmp_path) as house:
         connection = await house.start()
         connection.hear(SECOND)
         with house.refusing("set_state", times=2) as was_refused:
@@ -187,7 +187,7 @@ async def test_in_memory_a_full_database_after_the_last_word_only_delays_the_end
 
 
 async def test_a_mistake_in_the_session_fails_the_meeting_and_it_can_be_tried_again(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         house.engine.errors = [ValueError("nobody foresaw this")]
         connection = await house.start()
         failed = await house.reaches(connection.meeting_id, FAILED)
@@ -198,7 +198,7 @@ async def test_a_mistake_in_the_session_fails_the_meeting_and_it_can_be_tried_ag
 
 async def test_back_on_the_record_is_stored_before_it_counts(tmp_path: Path) -> None:
     """Otherwise a restart would silence what was said after it, and nobody would know."""
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
         await connection.pause(forget=True)
         connection.hear(SECOND)
@@ -210,7 +210,7 @@ async def test_back_on_the_record_is_stored_before_it_counts(tmp_path: Path) -> 
         await connection.stop()
         meeting = await house.reaches(connection.meeting_id, DONE)
         assert [(s.start_sample, s.end_sample) for s in meeting.off_record] == [(0, 32_000)]
-        journal = await house.meetings.open_sound(meeting.id)
+        journal = await house.meetings.open_recording(meeting.id)
         assert journal.read(0, 96_000) == SECOND * 2 + b"\x02" * 32_000
         journal.close()
 
@@ -219,7 +219,7 @@ async def test_back_on_the_record_is_stored_before_it_counts(tmp_path: Path) -> 
 
 
 async def test_an_upload_that_meets_a_full_disk_is_read_again_later(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         with house.refusing(
             "commit_sample", times=1, error=StorageError("The disk refused.", code="damaged")
         ):
@@ -239,7 +239,7 @@ async def test_an_upload_that_meets_a_full_disk_is_read_again_later(tmp_path: Pa
 async def test_no_failure_of_ours_deletes_a_file_that_was_accepted(
     tmp_path: Path, error: Exception, state: MeetingState
 ) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         house.engine.errors = [error]
         meeting = await house.upload(SECOND * 3)
         await house.is_left(meeting.id)
@@ -248,19 +248,19 @@ async def test_no_failure_of_ours_deletes_a_file_that_was_accepted(
         if state is FAILED:
             await house.meetings.retry(meeting.id)
         else:
-            await house.meetings.take_up_unfinished()
+            await house.meetings.resume_unfinished()
         done = await house.reaches(meeting.id, DONE)
         assert done.committed_sample == 48_000
 
 
 async def test_an_upload_whose_file_is_gone_says_so(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         house.engine.errors = [FULL]
         meeting = await house.upload(SECOND * 3)
         await house.is_left(meeting.id)
         (tmp_path / "uploads" / meeting.id).unlink()
         (tmp_path / "audio" / f"{meeting.id}.maj").unlink(missing_ok=True)
-        await house.meetings.take_up_unfinished()
+        await house.meetings.resume_unfinished()
         failed = await house.reaches(meeting.id, FAILED, DONE)
         assert failed.state is FAILED
         assert failed.errors[-1].code == "file_gone"
@@ -270,18 +270,18 @@ async def test_an_upload_whose_file_is_gone_says_so(tmp_path: Path) -> None:
 async def test_an_upload_that_was_read_to_its_end_is_finished_without_its_file(
     tmp_path: Path, keys: tuple[str, ...]
 ) -> None:
-    async with RecordingHouse(tmp_path, *keys) as house:
+    async with RecordingHarness(tmp_path, *keys) as house:
         with house.refusing("finish", times=1):
             meeting = await house.upload(SECOND * 3)
             await house.is_left(meeting.id)
         assert not (tmp_path / "uploads" / meeting.id).exists()
-        await house.meetings.take_up_unfinished()
+        await house.meetings.resume_unfinished()
         done = await house.reaches(meeting.id, DONE, FAILED)
         assert (done.state, done.committed_sample, done.received_bytes) == (DONE, 48_000, 96_000)
 
 
 async def test_deleting_an_upload_while_it_is_read_leaves_nothing_behind(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         house.engine.may_listen.clear()
         meeting = await house.upload(SECOND * 3)
         journal = tmp_path / "audio" / f"{meeting.id}.maj"
@@ -304,20 +304,20 @@ async def test_deleting_an_upload_while_it_is_read_leaves_nothing_behind(tmp_pat
 
 
 async def test_an_upload_that_could_not_be_recorded_leaves_no_file(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         with house.refusing("create"), pytest.raises(StorageError):
             await house.upload(SECOND)
         assert [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()] == []
 
 
 async def test_what_an_earlier_server_left_of_uploads_is_swept_at_start(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         house.engine.errors = [EngineError("The engine died.")]
         kept = await house.upload(SECOND)
         await house.reaches(kept.id, FAILED)
         (house.uploads.incoming / "half").write_bytes(SECOND)
         (tmp_path / "uploads" / "01890a5d-ac96-774b-bcce-b302099a8057").write_bytes(SECOND)
-    async with RecordingHouse(tmp_path, OLD) as house:
+    async with RecordingHarness(tmp_path, OLD) as house:
         await house.uploads.sweep()
         assert [path.name for path in (tmp_path / "uploads").rglob("*") if path.is_file()] == [kept.id]
         await house.meetings.retry(kept.id)
@@ -325,7 +325,7 @@ async def test_what_an_earlier_server_left_of_uploads_is_swept_at_start(tmp_path
 
 
 async def test_in_memory_a_file_is_decoded_no_faster_than_it_is_heard(tmp_path: Path) -> None:
-    async with RecordingHouse(tmp_path) as house:
+    async with RecordingHarness(tmp_path) as house:
         meeting = await house.upload(SECOND * 400)
         done = await house.reaches(meeting.id, DONE, FAILED)
         assert (done.state, done.committed_sample) == (DONE, 400 * 16_000)
@@ -334,11 +334,11 @@ async def test_in_memory_a_file_is_decoded_no_faster_than_it_is_heard(tmp_path: 
 
 async def test_a_retry_that_finds_the_same_trouble_says_so_again(tmp_path: Path) -> None:
     meeting_id = await cut_short(tmp_path, OLD)
-    async with RecordingHouse(tmp_path, NEW) as house:
+    async with RecordingHarness(tmp_path, NEW) as house:
         await house.meetings.recover()
         await house.reaches(meeting_id, FAILED)
         await house.meetings.retry(meeting_id)
         failed = await house.store.get(meeting_id)
         assert (failed.state, [error.code for error in failed.errors]) == (FAILED, ["audio_decryption"])
         with pytest.raises(ConflictError):
-            await house.live.take_up(meeting_id, sample_rate=16_000, channels=1)
+            await house.live.resume_meeting(meeting_id, sample_rate=16_000, channels=1)

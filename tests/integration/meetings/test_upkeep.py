@@ -52,7 +52,7 @@ class House:
         )
         notes = LiveNotes(self.store, self.channels, self.minutes, interval_s=0)
         self.finisher = MeetingFinisher(
-            self.store, self.channels, self.minutes, notes, {}, when_done=self.upkeep.minutes_are_written
+            self.store, self.channels, self.minutes, notes, {}, on_finished=self.upkeep.minutes_are_written
         )
 
     async def meeting(self, state: MeetingState = MeetingState.PROCESSING) -> Meeting:
@@ -112,7 +112,7 @@ async def test_sound_is_kept_as_long_as_configured(
     meeting = await house.meeting()
     await house.finish(meeting)
     if not house.upkeep.keeps_all:
-        await house.upkeep.let_go_of_old_sound()
+        await house.upkeep.enforce()
     assert house.audio.exists(meeting.id) is is_kept
     assert (await house.store.transcript(meeting.id)).utterances, "words stay"
 
@@ -148,14 +148,14 @@ async def test_without_minutes_the_sound_stays(houses: list[House], tmp_path: Pa
     house = await house_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.finish(meeting, minutes=None)
-    await house.upkeep.let_go_of_old_sound()
+    await house.upkeep.enforce()
     assert house.audio.exists(meeting.id)
 
 
 async def test_a_meeting_that_is_not_over_keeps_its_sound(houses: list[House], tmp_path: Path) -> None:
     house = await house_at(houses, tmp_path, "days:1", days_later=99)
     meeting = await house.meeting(MeetingState.RECORDING)
-    await house.upkeep.let_go_of_old_sound()
+    await house.upkeep.enforce()
     assert house.audio.exists(meeting.id)
     with pytest.raises(ConflictError, match="not over"):
         await house.upkeep.delete_sound(meeting.id)
@@ -176,7 +176,7 @@ async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
         delete(meeting_id)
 
     monkeypatch.setattr(house.audio, "delete", refuse)
-    await house.upkeep.let_go_of_old_sound()
+    await house.upkeep.enforce()
     assert [house.audio.exists(m.id) for m in (stubborn, other)] == [True, False]
     assert (await house.store.get(stubborn.id)).sound_deleted_at_ms is None
 
@@ -202,10 +202,10 @@ async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
         with pytest.raises(StorageError):
             await house.upkeep.forget(meeting.id, 0, 1000)
     assert (await house.store.transcript(meeting.id)).utterances == [], "words go first"
-    assert await house.store.left_open("forget") == [meeting.id]
+    assert await house.store.incomplete_steps("forget") == [meeting.id]
     later = await house_at(houses, tmp_path)
-    await later.upkeep.finish_what_was_begun()
-    assert await later.store.left_open("forget") == []
+    await later.upkeep.resume_incomplete()
+    assert await later.store.incomplete_steps("forget") == []
     assert (await later.store.minutes(meeting.id)) is not None
 
 

@@ -22,7 +22,7 @@ from meeting_assistant.testing.doubles.targets import (
     teams,
 )
 from meeting_assistant.testing.harness.meetings import Held
-from meeting_assistant.testing.harness.outbox import LINES, MINUTES, AfterMeeting
+from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness
 
 ADDRESS = "@"
 """Stands for the server's address."""
@@ -73,7 +73,7 @@ def inject(fault: int | str, server: TargetServer) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 async def test_what_may_pass_is_delivered_later_and_what_stays_is_parked(tmp_path: Path, name: str) -> None:
     with TargetServer(TARGETS[name][0]()) as server:
-        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
             after.integrations[name]._http._timeout = httpx.Timeout(1.0)  # type: ignore[attr-defined]
             for fault, state in FAULTS.items():
                 inject(fault, server)
@@ -91,7 +91,7 @@ async def test_what_may_pass_is_delivered_later_and_what_stays_is_parked(tmp_pat
 @pytest.mark.parametrize("name", ["jira", "linear", "github"])
 async def test_an_answer_that_is_no_answer_is_not_taken_for_one(tmp_path: Path, name: str) -> None:
     with TargetServer(TARGETS[name][0]()) as server:
-        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
             for body in ("", "<html>", '{"data": {"issueCreate": {"succ', "[1, 2]", "null"):
                 server.fail_with(200, body)
                 meeting_id = await after.meeting(ONE_ITEM)

@@ -34,7 +34,7 @@ from meeting_assistant.testing.doubles.targets import (
     teams,
 )
 from meeting_assistant.testing.harness.meetings import Held
-from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES, AfterMeeting
+from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES, OutboxHarness
 
 JIRA = {"project": "OPS", "token": "jira-token", "assignees": "Ben=ben-in-jira"}
 SECRETS = (
@@ -66,7 +66,7 @@ async def test_a_channel_gets_title_decisions_and_who_does_what_in_as_many_messa
 ) -> None:
     minutes = MINUTES if items == 2 else long_minutes(items)
     with TargetServer(wire) as server:
-        async with AfterMeeting(tmp_path, {name: {"webhook_url": server.url}}) as after:
+        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
             meeting_id = await after.meeting(Held(LINES, title="Weekly & <search>", minutes=minutes))
             await after.deliver_all()
             deliveries = await after.of(meeting_id)
@@ -94,7 +94,7 @@ async def test_what_was_said_calls_nobody_and_links_nowhere(tmp_path: Path) -> N
             "mattermost": {"webhook_url": two.url},
             "github": {"repository": "acme/plans", "token": "github-token", "api_url": three.url},
         }
-        async with AfterMeeting(tmp_path, options) as after:
+        async with OutboxHarness(tmp_path, options) as after:
             await after.run()
         sent = [request.content.decode() for server in (one, two) for request in server.requests]
         sent += [request.body["body"] for request in three.requests]
@@ -157,7 +157,7 @@ async def test_every_address_gets_an_event_that_the_published_verifier_takes(tmp
 
     with TargetServer(receive) as server:
         options = {"webhook": {"urls": f"{server.url}/a, {server.url}/b", "secrets": ",".join(SECRETS)}}
-        after = AfterMeeting(tmp_path, options)
+        after = OutboxHarness(tmp_path, options)
         after.integrations["webhook"]._now = datetime.now().timestamp  # type: ignore[attr-defined]
         async with after:
             await after.run()
@@ -176,7 +176,7 @@ async def test_every_address_gets_an_event_that_the_published_verifier_takes(tmp
 async def test_a_second_attempt_carries_the_same_id_and_a_large_event_is_cut(tmp_path: Path) -> None:
     with TargetServer(lambda request: Reply(200)).lose_the_answer() as server:
         options = {"webhook": {"urls": server.url, "secrets": SECRETS[0]}}
-        async with AfterMeeting(tmp_path, options) as after:
+        async with OutboxHarness(tmp_path, options) as after:
             await after.meeting(Held(LINES, minutes=long_minutes(200)))
             await after.deliver_all()
             await after.later()
@@ -195,7 +195,7 @@ async def test_jira_gets_an_issue_for_each_action_item(tmp_path: Path, is_cloud:
     jira = Jira(is_cloud=is_cloud)
     with TargetServer(jira) as server:
         account = {"email": "ops@example.org", "flavour": "cloud"} if is_cloud else {}
-        async with AfterMeeting(tmp_path, {"jira": {**JIRA, **account, "url": server.url}}) as after:
+        async with OutboxHarness(tmp_path, {"jira": {**JIRA, **account, "url": server.url}}) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
             receipts = [delivery.receipt for delivery in await after.of(meeting_id)]
@@ -215,7 +215,7 @@ async def test_jira_gets_an_issue_for_each_action_item(tmp_path: Path, is_cloud:
 async def test_jira_names_the_fields_that_it_wants(tmp_path: Path) -> None:
     refusal = {"errorMessages": [], "errors": {"customfield_10010": "What somebody said is required."}}
     with TargetServer(Jira(is_cloud=False)).fail_with(400, refusal) as server:
-        async with AfterMeeting(tmp_path, {"jira": {**JIRA, "url": server.url}}) as after:
+        async with OutboxHarness(tmp_path, {"jira": {**JIRA, "url": server.url}}) as after:
             parked = await after.run()
             assert parked.state is DeliveryState.PARKED
             assert "customfield_10010" in (parked.last_error or "")
@@ -226,7 +226,7 @@ async def test_linear_gets_issues_with_ids_of_ours(tmp_path: Path) -> None:
     linear = Linear()
     options = {"api_key": "linear-key", "team": "ENG", "assignees": '{"ben": "ben@example.org"}'}
     with TargetServer(linear) as server:
-        async with AfterMeeting(tmp_path, {"linear": {**options, "api_url": server.url}}) as after:
+        async with OutboxHarness(tmp_path, {"linear": {**options, "api_url": server.url}}) as after:
             await after.run()
             assert "Team ENG can be seen" in await after.workflows.test("linear")
         made = {issue["title"]: issue for issue in linear.issues.values()}
@@ -241,7 +241,7 @@ async def test_linears_errors_come_with_status_200(tmp_path: Path, code: str, st
     error = {"data": None, "errors": [{"message": "…", "extensions": {"code": code}}]}
     with TargetServer(Linear()).fail_with(200, error).fail_with(200, error) as server:
         options = {"api_key": "linear-key", "team": "ENG", "api_url": server.url}
-        async with AfterMeeting(tmp_path, {"linear": options}) as after:
+        async with OutboxHarness(tmp_path, {"linear": options}) as after:
             assert (await after.run()).state == state
 
 
@@ -249,7 +249,7 @@ async def test_github_gets_issues_and_unknown_assignees_are_named(tmp_path: Path
     github = GitHub(people=frozenset())
     options = {"repository": "acme/plans", "token": "github-token", "assignees": "Ben=ghost"}
     with TargetServer(github) as server:
-        async with AfterMeeting(tmp_path, {"github": {**options, "api_url": server.url}}) as after:
+        async with OutboxHarness(tmp_path, {"github": {**options, "api_url": server.url}}) as after:
             parked = await after.run()
             assert parked.state is DeliveryState.PARKED
             assert "assignees" in (parked.last_error or "")
@@ -262,7 +262,7 @@ async def test_github_gets_issues_and_unknown_assignees_are_named(tmp_path: Path
 async def test_an_answer_that_is_not_understood_is_no_success(tmp_path: Path, answer: str) -> None:
     with TargetServer(GitHub()).fail_with(201, answer) as server:
         options = {"repository": "acme/plans", "token": "github-token", "api_url": server.url}
-        async with AfterMeeting(tmp_path, {"github": options}) as after:
+        async with OutboxHarness(tmp_path, {"github": options}) as after:
             waiting = await after.run()
             assert (waiting.state, waiting.is_uncertain) == (DeliveryState.PENDING, True)
 
@@ -274,7 +274,7 @@ async def test_a_note_is_written_and_one_that_a_person_edited_is_left_alone(tmp_
     vault = tmp_path / "vault"
     vault.mkdir()
     (vault / "2026-11-24 Weekly & search.md").write_text("A note of somebody's own.")
-    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
         done = await after.run()
         assert done.receipt is not None
         note = vault / "2026-11-24 Weekly & search (2).md"
@@ -295,7 +295,7 @@ async def test_a_note_is_written_and_one_that_a_person_edited_is_left_alone(tmp_
 
 
 async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(tmp_path / "nowhere")}}) as after:
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(tmp_path / "nowhere")}}) as after:
         waiting = await after.run()
         assert "WORKFLOWS__MARKDOWN__FOLDER" in (waiting.last_error or "")
         with pytest.raises(DeliveryError):
@@ -311,7 +311,7 @@ def events(ics: bytes) -> Iterator[Any]:
 
 
 async def test_due_days_and_the_next_meeting_are_calendar_entries(tmp_path: Path) -> None:
-    async with AfterMeeting(tmp_path, {}) as after:
+    async with OutboxHarness(tmp_path, {}) as after:
         meeting_id = await after.meeting()
         due, again = events(await after.workflows.calendar(meeting_id))
         assert due.summary.value == "Due: Ben: Send the release notes."
@@ -326,7 +326,7 @@ async def test_due_days_and_the_next_meeting_are_calendar_entries(tmp_path: Path
 async def test_line_ends_in_what_was_said_make_no_new_lines_in_the_calendar(tmp_path: Path) -> None:
     text = "Send it\r\nEND:VEVENT\r\nBEGIN:VALARM\r\nATTACH:file:///etc/passwd"
     item = MINUTES.action_items[0].model_copy(update={"text": text})
-    async with AfterMeeting(tmp_path, {}) as after:
+    async with OutboxHarness(tmp_path, {}) as after:
         meeting_id = await after.meeting(Held(LINES, minutes=Minutes(action_items=[item])))
         ics = (await after.workflows.calendar(meeting_id)).decode()
         assert "VALARM" not in [

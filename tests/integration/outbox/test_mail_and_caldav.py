@@ -30,7 +30,7 @@ from cryptography.x509.oid import NameOID
 from meeting_assistant.domain.errors import DeliveryError
 from meeting_assistant.domain.workflows import DeliveryState
 from meeting_assistant.launcher import free_port
-from meeting_assistant.testing.harness.outbox import AfterMeeting
+from meeting_assistant.testing.harness.outbox import OutboxHarness
 
 # --- SMTP -------------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ async def test_minutes_come_as_text_as_html_and_with_a_calendar(
 ) -> None:
     box, controller = mailbox
     options = mail_options(controller, recipients="ana@example.org, ben@example.org")
-    async with AfterMeeting(tmp_path, options) as after:
+    async with OutboxHarness(tmp_path, options) as after:
         done = await after.run()
         assert done.state is DeliveryState.DONE
         assert "handed to" in await after.workflows.test("email")
@@ -193,7 +193,7 @@ async def test_a_mail_server_that_says_no(
 ) -> None:
     box, controller = mailbox
     box.codes.append(code)
-    async with AfterMeeting(tmp_path, mail_options(controller)) as after:
+    async with OutboxHarness(tmp_path, mail_options(controller)) as after:
         first = await after.run()
         assert first.state is state
         assert f"SMTP {code[:3]}" in (first.last_error or "")
@@ -209,7 +209,7 @@ async def test_a_recipient_who_is_refused_is_tried_again_and_the_others_get_one_
     box.refuses["ben@example.org"] = "450 Mailbox busy"
     box.refuses["cleo@example.org"] = "550 No such person"
     options = mail_options(controller, recipients="ana@example.org, ben@example.org, cleo@example.org")
-    async with AfterMeeting(tmp_path, options) as after:
+    async with OutboxHarness(tmp_path, options) as after:
         meeting_id = (await after.run()).meeting_id
         assert [one.state for one in await after.of(meeting_id)] == [
             DeliveryState.DONE,
@@ -226,7 +226,7 @@ async def test_a_server_that_is_rude_when_it_is_left_has_the_message_all_the_sam
 ) -> None:
     box, controller = mailbox
     box.farewell = "421 Going down"
-    async with AfterMeeting(tmp_path, mail_options(controller)) as after:
+    async with OutboxHarness(tmp_path, mail_options(controller)) as after:
         assert (await after.run()).state is DeliveryState.DONE
         await after.later()
     assert len(box.messages) == 1
@@ -236,9 +236,9 @@ async def test_who_is_not_a_recipient_any_more_gets_nothing(
     tmp_path: Path, mailbox: tuple[Mailbox, Controller]
 ) -> None:
     box, controller = mailbox
-    async with AfterMeeting(tmp_path, mail_options(controller, recipients="ben@example.org")) as before:
+    async with OutboxHarness(tmp_path, mail_options(controller, recipients="ben@example.org")) as before:
         waiting = await before.meeting()
-    async with AfterMeeting(tmp_path, mail_options(controller)) as after:
+    async with OutboxHarness(tmp_path, mail_options(controller)) as after:
         await after.later()
         (parked,) = await after.deliveries.of_meeting(waiting)
         assert parked.state is DeliveryState.PARKED
@@ -253,7 +253,7 @@ async def test_a_mail_server_that_vanishes_with_the_message_is_asked_once_more_a
     monkeypatch.setattr("meeting_assistant.integrations.targets.mail.TIMEOUT_S", 0.5)
     with closing(VanishingMailServer(fault)) as server:
         options = mail_options(server)
-        async with AfterMeeting(tmp_path, options) as after:
+        async with OutboxHarness(tmp_path, options) as after:
             first = await after.run()
             assert (first.state, first.is_uncertain) == (DeliveryState.PENDING, True), first.last_error
             await after.later()
@@ -268,7 +268,7 @@ async def test_without_tls_where_it_is_asked_for_nothing_is_sent(
     tmp_path: Path, mailbox: tuple[Mailbox, Controller]
 ) -> None:
     box, controller = mailbox
-    async with AfterMeeting(tmp_path, mail_options(controller, security="starttls")) as after:
+    async with OutboxHarness(tmp_path, mail_options(controller, security="starttls")) as after:
         parked = await after.run()
         assert parked.state is DeliveryState.PARKED
         assert "WORKFLOWS__EMAIL__SECURITY" in (parked.last_error or "")
@@ -297,7 +297,7 @@ async def test_a_wrong_password_is_said_and_not_shown(tmp_path: Path) -> None:
             folder = tmp_path / password
             folder.mkdir()
             options = mail_options(controller, username="notes", password=password)
-            async with AfterMeeting(folder, options) as after:
+            async with OutboxHarness(folder, options) as after:
                 delivery = await after.run()
                 assert delivery.state is state
                 assert "wr0ng" not in (delivery.last_error or "")
@@ -323,7 +323,7 @@ async def test_mail_goes_over_tls_to_whom_somebody_vouches_for_and_to_nobody_els
     controller = Controller(box, hostname="127.0.0.1", port=free_port(), **how)
     controller.start()
     try:
-        async with AfterMeeting(tmp_path, mail_options(controller, security=security)) as after:
+        async with OutboxHarness(tmp_path, mail_options(controller, security=security)) as after:
             delivery = await after.run()
     finally:
         controller.stop()
@@ -378,7 +378,7 @@ async def test_entries_are_put_into_a_calendar_once_and_never_over_a_change(
     tmp_path: Path, calendars: str
 ) -> None:
     options = {"caldav": {"url": calendars, "username": "ana", "password": "secret"}}
-    async with AfterMeeting(tmp_path, options) as after:
+    async with OutboxHarness(tmp_path, options) as after:
         meeting_id = await after.meeting()
         await after.deliver_all()
         due, again = await after.of(meeting_id)
@@ -398,7 +398,7 @@ async def test_entries_are_put_into_a_calendar_once_and_never_over_a_change(
 
 async def test_a_wrong_password_or_place_is_said(tmp_path: Path, calendars: str) -> None:
     options = {"caldav": {"url": calendars, "username": "ana", "password": "wrong"}}
-    async with AfterMeeting(tmp_path, options) as after:
+    async with OutboxHarness(tmp_path, options) as after:
         parked = await after.run()
         assert parked.state is DeliveryState.PARKED
         assert "refused who we are" in (parked.last_error or "")

@@ -28,7 +28,7 @@ from meeting_assistant.services.minutes.editor import ItemChange, MinutesEditor
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.testing.doubles.targets import GitHub, Jira, Linear, TargetServer, mattermost, slack
 from meeting_assistant.testing.harness.meetings import Held
-from meeting_assistant.testing.harness.outbox import LINES, MINUTES, AfterMeeting
+from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness
 
 GITHUB = {"repository": "acme/plans", "token": "github-token", "assignees": "Ben=ben-on-github"}
 
@@ -46,7 +46,7 @@ def to_slack(server: TargetServer) -> dict[str, dict[str, str]]:
 
 async def test_planning_again_adds_nothing(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
             assert await after.workflows.run_again(meeting_id) == []
@@ -58,7 +58,7 @@ async def test_planning_again_adds_nothing(tmp_path: Path) -> None:
 async def test_a_meeting_may_choose_who_hears_of_it(tmp_path: Path) -> None:
     with TargetServer(slack) as one, TargetServer(mattermost) as other:
         both = {**to_slack(one), "mattermost": {"webhook_url": other.url}}
-        async with AfterMeeting(tmp_path, both) as after:
+        async with OutboxHarness(tmp_path, both) as after:
             meeting_id = await after.meeting(workflows=["mattermost"])
             assert {delivery.integration for delivery in await after.of(meeting_id)} == {"mattermost"}
             await after.workflows.choose(meeting_id, None)
@@ -71,7 +71,7 @@ async def test_a_meeting_may_choose_who_hears_of_it(tmp_path: Path) -> None:
 async def test_a_local_only_meeting_leaves_the_house_only_by_a_click(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with TargetServer(slack) as server:
-        async with AfterMeeting(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
+        async with OutboxHarness(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
             meeting_id = await after.meeting(local_only=True)
             await after.later()
             states = {delivery.integration: delivery.state for delivery in await after.of(meeting_id)}
@@ -81,7 +81,7 @@ async def test_a_local_only_meeting_leaves_the_house_only_by_a_click(tmp_path: P
 
 async def test_nobody_hears_of_a_meeting_in_which_nothing_was_said(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             meeting_id = await after.meeting(Held([("S2", "Mm.")]))
             assert await after.of(meeting_id) == []
 
@@ -109,8 +109,8 @@ class Broken:
 
 async def test_an_integration_that_cannot_plan_stops_no_other_and_is_named(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        options = {"broken": Broken(), **AfterMeeting(tmp_path, to_slack(server)).integrations}
-        async with AfterMeeting(tmp_path, options) as after:
+        options = {"broken": Broken(), **OutboxHarness(tmp_path, to_slack(server)).integrations}
+        async with OutboxHarness(tmp_path, options) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
             assert len(server.requests) == 1
@@ -125,7 +125,7 @@ async def test_an_integration_that_cannot_plan_stops_no_other_and_is_named(tmp_p
 async def test_tickets_wait_for_a_click_and_are_made_with_the_words_of_that_moment(tmp_path: Path) -> None:
     repository = GitHub()
     with TargetServer(repository) as server:
-        async with AfterMeeting(tmp_path, github(server), approved=[]) as after:
+        async with OutboxHarness(tmp_path, github(server), approved=[]) as after:
             meeting_id = await after.meeting()
             first, second = await after.of(meeting_id)
             await after.later()
@@ -152,7 +152,7 @@ async def test_tickets_wait_for_a_click_and_are_made_with_the_words_of_that_mome
 
 async def test_what_the_minutes_no_longer_hold_cannot_be_approved(tmp_path: Path) -> None:
     with TargetServer(GitHub()) as server:
-        async with AfterMeeting(tmp_path, github(server), approved=[]) as after:
+        async with OutboxHarness(tmp_path, github(server), approved=[]) as after:
             meeting_id = await after.meeting()
             first, _ = await after.of(meeting_id)
             await after.store.change_minutes(
@@ -167,7 +167,7 @@ async def test_what_the_minutes_no_longer_hold_cannot_be_approved(tmp_path: Path
 async def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(tmp_path: Path) -> None:
     repository = GitHub()
     with TargetServer(repository) as server:
-        async with AfterMeeting(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github(server)) as after:
             meeting_id = await after.meeting()
             shown = await after.workflows.preview(meeting_id)
             assert [known.state if known else None for _, known in shown] == [DeliveryState.PENDING] * 2
@@ -183,7 +183,7 @@ async def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(tmp_path: Pa
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
 async def test_a_failure_that_may_pass_is_tried_again_later(tmp_path: Path, status: int) -> None:
     with TargetServer(slack).fail_with(status) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             waiting = await after.run()
             assert (waiting.state, waiting.attempts) == (DeliveryState.PENDING, 1)
             assert waiting.last_error is not None
@@ -196,7 +196,7 @@ async def test_a_failure_that_may_pass_is_tried_again_later(tmp_path: Path, stat
 
 async def test_a_target_says_how_long_to_wait(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(429, Retry_After="3600") as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             waiting = await after.run()
             assert waiting.next_at_ms >= after.now_ms + 3_600_000
             await after.later(seconds=3500)
@@ -221,7 +221,7 @@ async def test_a_failure_that_stays_is_parked_at_once_with_the_reason(
     tmp_path: Path, status: int, body: str, says: str
 ) -> None:
     with TargetServer(slack).fail_with(status, body, Location="http://127.0.0.1:1/") as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             parked = await after.run()
             assert (parked.state, parked.attempts) == (DeliveryState.PARKED, 1)
             assert says in (parked.last_error or "")
@@ -237,7 +237,7 @@ async def test_what_fails_too_often_is_parked_and_somebody_may_try_again(tmp_pat
     with TargetServer(slack) as server:
         for _ in range(10):
             server.fail_with(503)
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             first = await after.run()
             for _ in range(12):
                 await after.later()
@@ -252,7 +252,7 @@ async def test_what_fails_too_often_is_parked_and_somebody_may_try_again(tmp_pat
 async def test_a_target_that_cannot_be_reached_is_tried_again(tmp_path: Path) -> None:
     with TargetServer(slack) as gone:
         pass
-    async with AfterMeeting(tmp_path, to_slack(gone)) as after:
+    async with OutboxHarness(tmp_path, to_slack(gone)) as after:
         waiting = await after.run()
         assert (waiting.state, waiting.is_uncertain) == (DeliveryState.PENDING, False)
         assert "cannot be reached" in (waiting.last_error or "")
@@ -263,7 +263,7 @@ async def test_operators_find_the_words_that_they_search_for_and_no_secret(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with TargetServer(slack).fail_with(500) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             await after.run()
     assert "Slack notification failed." in caplog.messages
     told = " ".join(
@@ -278,10 +278,11 @@ async def test_operators_find_the_words_that_they_search_for_and_no_secret(
 # --- never twice ------------------------------------------------------------------------------------------
 
 
-async def _cut_short(after: AfterMeeting, meeting_id: str) -> None:
+async def _cut_short(after: OutboxHarness, meeting_id: str) -> None:
     """As after kill -9: what was being delivered is left as it stands in the outbox, and a new process begins."""
     await after.deliveries.end_leases(
-        after.now_ms, {name: int(one.describe().settle_s * 1000) for name, one in after.integrations.items()}
+        after.now_ms,
+        {name: int(one.describe().dedup_delay_s * 1000) for name, one in after.integrations.items()},
     )
 
 
@@ -311,7 +312,7 @@ async def test_a_ticket_whose_answer_was_lost_is_found_and_not_made_twice(
     wire = TRACKERS[kind]()
     with TargetServer(wire) as server:
         options = tracker_options(kind, server)
-        async with AfterMeeting(tmp_path, options) as after:
+        async with OutboxHarness(tmp_path, options) as after:
             one_item = MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]})
             meeting_id = await after.meeting(Held(LINES, minutes=one_item))
             if fault == "lost answer":
@@ -341,7 +342,7 @@ async def test_a_message_that_may_have_arrived_is_sent_once_more_and_then_left_t
     tmp_path: Path,
 ) -> None:
     with TargetServer(slack).lose_the_answer().lose_the_answer() as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             first = await after.run()
             assert (first.state, first.is_uncertain) == (DeliveryState.PENDING, True)
             await after.later()
@@ -354,7 +355,7 @@ async def test_a_message_that_may_have_arrived_is_sent_once_more_and_then_left_t
 
 async def test_a_lease_that_runs_out_is_taken_up_by_another_process(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             meeting_id = await after.meeting()
             assert await after.deliveries.take_due(after.now_ms, 60_000) is not None
             await after.later(seconds=59)
@@ -369,7 +370,7 @@ async def test_a_lease_that_runs_out_is_taken_up_by_another_process(tmp_path: Pa
 
 async def test_what_is_taken_off_the_record_or_deleted_is_not_in_the_outbox_either(tmp_path: Path) -> None:
     with TargetServer(GitHub()) as server:
-        async with AfterMeeting(tmp_path, github(server), approved=[]) as after:
+        async with OutboxHarness(tmp_path, github(server), approved=[]) as after:
             meeting_id = await after.meeting()
             first, _ = await after.of(meeting_id)
             await after.workflows.approve(meeting_id, first.id)
@@ -392,7 +393,7 @@ async def test_what_is_taken_off_the_record_or_deleted_is_not_in_the_outbox_eith
 async def test_the_audit_log_tells_of_meetings_and_deliveries_and_of_no_words(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with TargetServer(GitHub()) as server:
-        async with AfterMeeting(tmp_path, {**github(server), "log": {"path": str(log)}}) as after:
+        async with OutboxHarness(tmp_path, {**github(server), "log": {"path": str(log)}}) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -410,7 +411,7 @@ async def test_the_audit_log_tells_of_meetings_and_deliveries_and_of_no_words(tm
 async def test_a_torn_line_costs_no_other_and_a_second_attempt_writes_none(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     log.write_text('{"id": "torn')
-    async with AfterMeeting(tmp_path, {"log": {"path": str(log)}}) as after:
+    async with OutboxHarness(tmp_path, {"log": {"path": str(log)}}) as after:
         meeting_id = await after.meeting()
         taken = await after.deliveries.take_due(after.now_ms, 1000)
         assert taken is not None
@@ -425,7 +426,7 @@ async def test_a_torn_line_costs_no_other_and_a_second_attempt_writes_none(tmp_p
 
 async def test_a_rotated_log_is_followed_and_a_missing_folder_is_told(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "audit.jsonl"
-    async with AfterMeeting(tmp_path, {"log": {"path": str(log)}}) as after:
+    async with OutboxHarness(tmp_path, {"log": {"path": str(log)}}) as after:
         waiting = await after.run()
         assert waiting.state is DeliveryState.PENDING
         assert "MEETING_LOG_PATH" in (waiting.last_error or "")

@@ -29,7 +29,7 @@ from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.minutes.editor import MinutesEditor
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.testing.doubles.targets import GitHub, TargetServer, slack
-from meeting_assistant.testing.harness.outbox import MINUTES, AfterMeeting
+from meeting_assistant.testing.harness.outbox import MINUTES, OutboxHarness
 
 
 def github(server: TargetServer) -> dict[str, dict[str, str]]:
@@ -40,7 +40,7 @@ def to_slack(server: TargetServer) -> dict[str, dict[str, str]]:
     return {"slack": {"webhook_url": server.url}}
 
 
-async def write_again(after: AfterMeeting, meeting_id: str, minutes: Minutes) -> list[Delivery]:
+async def write_again(after: OutboxHarness, meeting_id: str, minutes: Minutes) -> list[Delivery]:
     await after.store.rewrite(meeting_id, minutes=minutes, coverage=Coverage())
     return await after.workflows.run_again(meeting_id)
 
@@ -57,7 +57,7 @@ async def test_an_item_that_is_worded_differently_the_next_time_is_proposed_and_
 ) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository) as server:
-        async with AfterMeeting(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github(server)) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
             assert len(repository.issues) == 2
@@ -79,7 +79,7 @@ async def test_after_something_was_taken_off_the_record_nothing_goes_out_again_b
     vault.mkdir()
     with TargetServer(slack) as channel, TargetServer(repository) as server:
         options = {**to_slack(channel), **github(server), "markdown": {"folder": str(vault)}}
-        async with AfterMeeting(tmp_path, options) as after:
+        async with OutboxHarness(tmp_path, options) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
             await after.store.forget(meeting_id, [], [], [3])
@@ -102,7 +102,7 @@ async def test_what_was_on_its_way_when_something_was_forgotten_is_not_sent_agai
     tmp_path: Path,
 ) -> None:
     with TargetServer(slack) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             meeting_id = await after.meeting()
             taken = await after.deliveries.take_due(after.now_ms, 60_000)
             assert taken is not None
@@ -120,7 +120,7 @@ async def test_what_was_on_its_way_when_something_was_forgotten_is_not_sent_agai
 async def test_a_retry_sends_what_the_minutes_say_now_or_nothing(tmp_path: Path) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository) as server:
-        async with AfterMeeting(tmp_path, github(server), approved=[]) as after:
+        async with OutboxHarness(tmp_path, github(server), approved=[]) as after:
             meeting_id = await after.meeting()
             first, second = await after.of(meeting_id)
             for one in (first, second):
@@ -139,7 +139,7 @@ async def test_a_retry_sends_what_the_minutes_say_now_or_nothing(tmp_path: Path)
 
 
 async def test_a_crash_after_minutes_were_written_again_loses_no_planning(tmp_path: Path) -> None:
-    async with AfterMeeting(tmp_path, {}) as after:
+    async with OutboxHarness(tmp_path, {}) as after:
         meeting_id = await after.meeting()
 
         class Killed(BaseException):
@@ -153,12 +153,12 @@ async def test_a_crash_after_minutes_were_written_again_loses_no_planning(tmp_pa
             Channels(after.store),
             MinutesService(EmbeddedWriter()),
             Orchestrator(LocalJobBackend(1)),
-            when_written=plan,
+            on_rewritten=plan,
         )
         await after.store.begin_step(meeting_id, REWRITE)
         with pytest.raises(Killed):
             await editor.handle(InferenceJob(kind=JobKind.WRITE_MINUTES, meeting_id=meeting_id))
-        assert await after.store.left_open(REWRITE) == [meeting_id], "the next start does it again"
+        assert await after.store.incomplete_steps(REWRITE) == [meeting_id], "the next start does it again"
 
 
 # --- people who change their minds ------------------------------------------------------------------------
@@ -166,7 +166,7 @@ async def test_a_crash_after_minutes_were_written_again_loses_no_planning(tmp_pa
 
 async def test_what_waits_for_its_time_follows_a_later_choice(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(503) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             waiting = await after.run()
             assert waiting.state is DeliveryState.PENDING
             await after.workflows.choose(waiting.meeting_id, [])
@@ -183,7 +183,7 @@ async def test_what_waits_for_its_time_follows_a_later_choice(tmp_path: Path) ->
 
 async def test_a_choice_made_during_an_attempt_that_fails_counts_for_the_next(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(503) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             meeting_id = await after.meeting()
             taken = await after.deliveries.take_due(after.now_ms, 60_000)
             assert taken is not None
@@ -197,7 +197,7 @@ async def test_a_choice_made_during_an_attempt_that_fails_counts_for_the_next(tm
 async def test_a_meeting_that_becomes_local_only_holds_back_what_waits_to_leave(tmp_path: Path) -> None:
     log = tmp_path / "missing" / "audit.jsonl"
     with TargetServer(slack).fail_with(503) as server:
-        async with AfterMeeting(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
+        async with OutboxHarness(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
             waiting = await after.run()
             await after.workflows.keep_local(waiting.meeting_id)
             log.parent.mkdir()
@@ -235,8 +235,8 @@ class Broken:
 
 async def test_looking_at_a_meeting_writes_nothing_whatever_is_broken(tmp_path: Path) -> None:
     with TargetServer(GitHub()) as server:
-        options = {"broken": Broken(), **AfterMeeting(tmp_path, github(server)).integrations}
-        async with AfterMeeting(tmp_path, options, approved=[]) as after:
+        options = {"broken": Broken(), **OutboxHarness(tmp_path, github(server)).integrations}
+        async with OutboxHarness(tmp_path, options, approved=[]) as after:
             meeting_id = await after.meeting()
             for _ in range(3):
                 assert len(await after.of(meeting_id)) == 2
@@ -256,8 +256,8 @@ class Undescribed(Broken):
 
 async def test_an_integration_that_cannot_describe_itself_stops_no_other(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        options = {"broken": Undescribed(), **AfterMeeting(tmp_path, to_slack(server)).integrations}
-        async with AfterMeeting(tmp_path, options) as after:
+        options = {"broken": Undescribed(), **OutboxHarness(tmp_path, to_slack(server)).integrations}
+        async with OutboxHarness(tmp_path, options) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
             assert states(await after.of(meeting_id)) == [
@@ -271,7 +271,7 @@ async def test_an_integration_that_cannot_describe_itself_stops_no_other(tmp_pat
 
 async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             meeting_id = await after.meeting()
             await after.deliveries.take_due(after.now_ms, 60_000)  # by a process that is dead now
             end_leases, tries = after.deliveries.end_leases, 0
@@ -285,7 +285,7 @@ async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_
                 return await end_leases(now_ms, settle_ms)
 
             after.deliveries.end_leases = away_once  # type: ignore[method-assign]
-            running = asyncio.create_task(after.dispatcher.run(is_alone=True))
+            running = asyncio.create_task(after.dispatcher.run(is_single_process=True))
             while (await after.of(meeting_id))[0].state is not DeliveryState.DONE:
                 await asyncio.sleep(0.01)
                 assert not running.done()
@@ -296,7 +296,7 @@ async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_
 
 async def test_a_message_that_was_repeated_says_that_it_may_be_there_twice(tmp_path: Path) -> None:
     with TargetServer(slack).lose_the_answer() as server:
-        async with AfterMeeting(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, to_slack(server)) as after:
             first = await after.run()
             assert (first.state, first.is_uncertain) == (DeliveryState.PENDING, True)
             await after.later()
@@ -315,7 +315,7 @@ def lines_of(log: Path, kind: str = "delivery") -> list[dict[str, Any]]:
 async def test_a_crash_before_a_delivery_is_told_to_the_log_loses_no_line(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with TargetServer(slack) as server:
-        async with AfterMeeting(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
+        async with OutboxHarness(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
             note, integration = after.dispatcher._on_settled, after.integrations["log"]
 
             async def die(delivery: Delivery) -> None:
@@ -338,7 +338,7 @@ async def test_the_name_of_a_note_which_holds_the_title_is_not_in_the_log(tmp_pa
     log, vault = tmp_path / "audit.jsonl", tmp_path / "vault"
     vault.mkdir()
     options = {"markdown": {"folder": str(vault)}, "log": {"path": str(log)}}
-    async with AfterMeeting(tmp_path, options) as after:
+    async with OutboxHarness(tmp_path, options) as after:
         await after.run()
     assert lines_of(log)[0]["reference"] is None
     assert "Weekly" not in log.read_text()
@@ -360,7 +360,7 @@ async def test_a_log_that_is_rotated_while_a_line_is_appended_gets_it_in_one_of_
         return file
 
     monkeypatch.setattr("meeting_assistant.integrations.targets.audit_log.os.open", open_and_rotate)
-    async with AfterMeeting(tmp_path, {"log": {"path": str(log)}}) as after:
+    async with OutboxHarness(tmp_path, {"log": {"path": str(log)}}) as after:
         assert (await after.run()).state is DeliveryState.DONE
     rotated = log.with_suffix(".1").read_text().splitlines()
     assert [json.loads(line).get("type") for line in rotated] == [None, "meeting"]

@@ -27,7 +27,7 @@ from meeting_assistant.testing.doubles.targets import (
     teams,
 )
 from meeting_assistant.testing.harness.meetings import Held
-from meeting_assistant.testing.harness.outbox import LINES, MINUTES, AfterMeeting
+from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness
 
 SECRET = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
 ONE_ITEM = Held(LINES, minutes=MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]}))
@@ -53,7 +53,7 @@ async def test_githubs_403_with_a_limit_is_no_refusal(
 ) -> None:
     named = {name: str(int(time.time()) + 600) if value == "@" else value for name, value in headers.items()}
     with TargetServer(GitHub(people=frozenset())).fail_with(403, {"message": "slow down"}, **named) as server:
-        async with AfterMeeting(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github(server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
             await after.deliver_all()
             (waiting,) = await after.of(meeting_id)
@@ -65,7 +65,7 @@ async def test_githubs_403_with_a_limit_is_no_refusal(
 
 async def test_a_403_without_a_limit_is_a_refusal(tmp_path: Path) -> None:
     with TargetServer(GitHub()).fail_with(403, {}, X_RateLimit_Remaining="4999") as server:
-        async with AfterMeeting(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github(server)) as after:
             assert (await after.run()).state is DeliveryState.PARKED
 
 
@@ -91,7 +91,7 @@ async def test_a_date_in_retry_after_is_kept_to(tmp_path: Path, name: str) -> No
     at = datetime.now(tz=UTC) + timedelta(hours=3)
     with TargetServer(TRACKERS[name][0]()) as server:
         server.fail_with(429, Retry_After=format_datetime(at.replace(microsecond=0), usegmt=True))
-        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
             await after.deliver_all()
             (waiting,) = await after.of(meeting_id)
@@ -130,7 +130,7 @@ async def test_whatever_happens_to_the_request_that_makes_a_ticket_there_is_one(
         if name == "linear":
             server.do_as_asked()  # which team it is comes first
         faults.get(fault, lambda: server.fail_with(int(fault)))()
-        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
             await after.deliver_all()
             creating = server.requests[1 if name == "linear" else 0]
@@ -147,7 +147,7 @@ async def test_whatever_happens_to_the_request_that_makes_a_ticket_there_is_one(
 async def test_an_issue_is_found_again_in_a_busy_repository_and_without_its_label(tmp_path: Path) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository).lose_the_answer() as server:
-        async with AfterMeeting(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github(server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
             await after.deliver_all()
             repository.issues[0]["labels"] = []  # GitHub drops them when the token may not set any
@@ -175,7 +175,7 @@ async def test_an_issue_is_found_again_in_a_busy_repository_and_without_its_labe
 async def test_whatever_a_person_changes_in_a_note_stays(tmp_path: Path, what: str, instead: str) -> None:
     vault = tmp_path / "vault"
     vault.mkdir()
-    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
         done = await after.run()
         (note,) = vault.iterdir()
         edited = note.read_bytes().decode().replace(what, instead).encode()
@@ -198,7 +198,7 @@ async def test_a_note_that_somebody_makes_at_the_same_moment_is_not_overwritten(
         link(path, target)
 
     monkeypatch.setattr(Path, "hardlink_to", make_one_first)
-    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
         await after.run()
     assert (vault / "2026-11-24 Weekly & search.md").read_text() == "Somebody was faster."
     assert "Send the release notes" in (vault / "2026-11-24 Weekly & search (2).md").read_text()
@@ -213,7 +213,7 @@ async def test_a_folder_whose_file_system_knows_no_links_holds_notes_too(
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     vault = tmp_path / "vault"
     vault.mkdir()
-    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
         done = await after.run()
         assert done.state is DeliveryState.DONE
         await after.integrations["markdown"].deliver(done)
@@ -224,7 +224,7 @@ async def test_a_folder_whose_file_system_knows_no_links_holds_notes_too(
 async def test_a_title_of_long_characters_makes_a_file_name_that_is_short_enough(tmp_path: Path) -> None:
     vault = tmp_path / "vault"
     vault.mkdir()
-    async with AfterMeeting(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
         meeting_id = await after.meeting(Held(LINES, title="🎉" * 80, minutes=MINUTES))
         await after.deliver_all()
         assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
@@ -263,7 +263,7 @@ async def test_an_item_that_is_too_long_for_its_place_is_split_and_not_cut(
     tmp_path: Path, name: str, wire: Wire
 ) -> None:
     with TargetServer(wire) as server:
-        async with AfterMeeting(tmp_path, {name: {"webhook_url": server.url}}) as after:
+        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
             title = " ".join(f"title{number}" for number in range(24))
             meeting_id = await after.meeting(Held(LINES, title=title, minutes=LONG_MINUTES))
             await after.deliver_all()
@@ -278,7 +278,7 @@ async def test_an_item_that_is_too_long_for_its_place_is_split_and_not_cut(
 async def test_a_ticket_whose_title_is_cut_holds_all_of_it(tmp_path: Path, name: str) -> None:
     tracker = TRACKERS[name][0]()
     with TargetServer(tracker) as server:
-        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
             meeting_id = await after.meeting(Held(LINES, minutes=LONG_MINUTES))
             await after.deliver_all()
             assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
@@ -292,7 +292,7 @@ async def test_a_ticket_whose_title_is_cut_holds_all_of_it(tmp_path: Path, name:
 @pytest.mark.parametrize("name", ["slack", "teams", "mattermost"])
 async def test_a_page_to_sign_in_on_is_no_channel(tmp_path: Path, name: str) -> None:
     with TargetServer(lambda request: Reply(200, "<html>Sign in</html>")) as server:
-        async with AfterMeeting(tmp_path, {name: {"webhook_url": server.url}}) as after:
+        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
             waiting = await after.run()
             assert (waiting.state, waiting.is_uncertain) == (DeliveryState.PENDING, True)
             assert "something unexpected" in (waiting.last_error or "")
@@ -304,9 +304,9 @@ async def test_a_webhook_whose_address_was_taken_away_is_not_done(tmp_path: Path
         def to(path: str) -> dict[str, dict[str, str]]:
             return {"webhook": {"urls": f"{server.url}/{path}", "secrets": SECRET}}
 
-        async with AfterMeeting(tmp_path, to("old")) as before:
+        async with OutboxHarness(tmp_path, to("old")) as before:
             meeting_id = await before.meeting()
-        async with AfterMeeting(tmp_path, to("new")) as after:
+        async with OutboxHarness(tmp_path, to("new")) as after:
             await after.later()
             (parked,) = await after.deliveries.of_meeting(meeting_id)
             assert parked.state is DeliveryState.PARKED
@@ -320,7 +320,7 @@ async def test_what_a_dry_run_shows_of_a_ticket_holds_the_mark_that_it_is_known_
 ) -> None:
     tracker = TRACKERS[name][0]()
     with TargetServer(tracker) as server:
-        async with AfterMeeting(tmp_path, options_for(name, server)) as after:
+        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
             ((planned, _),) = await after.workflows.preview(meeting_id)
             await after.deliver_all()

@@ -28,7 +28,7 @@ from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechTools
+from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechServices
 
 VOICES = (
     ("en-us+m1", 35, 1.25),
@@ -64,8 +64,8 @@ class SameWords:
 class Record:
     """A sink that remembers what stands at the end."""
 
-    is_watched = False
-    is_attended = True
+    has_viewers = False
+    has_client = True
 
     def __init__(self) -> None:
         self.said: dict[int, Utterance] = {}
@@ -73,7 +73,7 @@ class Record:
     def received_sample(self) -> int:
         return 0
 
-    def show_partial(self, partial: PartialTranscript) -> None:
+    def send_partial(self, partial: PartialTranscript) -> None:
         """Nobody looks."""
 
     async def commit_utterances(
@@ -143,7 +143,7 @@ async def hear(sound: Samples, engine: AsrEngine | None = None) -> Record:
     spec = SessionSpec("made", is_live=False, channels=channels, taken_labels=("S1",) if channels > 1 else ())
     record = Record()
     with ThreadPoolExecutor(1) as threads:
-        tools = SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
+        tools = SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
         await process_audio_session(spec, pieces(), record, tools)
     diarization.close()
     await asr.close()

@@ -43,7 +43,7 @@ from meeting_assistant.services.diarization.turns import attribute
 from meeting_assistant.services.events.meeting_channel import Channels, Watcher
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.services.meetings.finishing import MeetingFinisher
-from meeting_assistant.services.meetings.offline_diarization import SpeakerSettling
+from meeting_assistant.services.meetings.offline_diarization import OfflineDiarization
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
@@ -101,7 +101,7 @@ class Ending:
         self.audio = audio or MemoryAudioStore()
         self.threads = ThreadPoolExecutor(1)
         self.diarization = diarization or DiarizationService(None, engines)
-        self.settling = SpeakerSettling(
+        self.settling = OfflineDiarization(
             self.store,
             self.audio if has_sound else None,
             self.channels,
@@ -311,11 +311,11 @@ async def test_what_a_restart_cuts_short_is_heard_again(
         tmp_path, Stage([SpeakerTurn(0, 1950, 0), SpeakerTurn(1990, 5000, 1)])
     )
     watcher = await later.watch(await later.store.last_seq(later.meeting.id))
-    await later.settling.finish_what_was_begun()
+    await later.settling.resume_incomplete()
     await next_change(watcher)
     assert [speaker for _, speaker in await later.labels()] == ["S1", "S2", "S2"]
     again = await later.after_restart(tmp_path, Stage())
-    assert await again.store.left_open("speakers") == []
+    assert await again.store.incomplete_steps("speakers") == []
     await again.close()
 
 
@@ -330,7 +330,7 @@ async def test_a_recording_that_takes_the_process_down_is_given_up(
     for _ in range(MAX_ATTEMPTS):
         await meeting.store.begin_step(meeting.meeting.id, "speakers")
     later = await meeting.after_restart(tmp_path, engine := Stage())
-    await later.settling.finish_what_was_begun()
+    await later.settling.resume_incomplete()
     await later.settling.rest()
     assert engine.heard == []
     assert [e.code for e in (await later.store.get(later.meeting.id)).errors] == ["needs_attention"]
@@ -489,7 +489,7 @@ async def test_sound_that_was_deleted_meanwhile_is_named(
     await meeting.finish()
     await meeting.store.set_sound_deleted(meeting.meeting.id, 1)
     later = await meeting.after_restart(tmp_path, Stage())
-    await later.settling.finish_what_was_begun()
+    await later.settling.resume_incomplete()
     await later.settling.rest()
     assert [e.code for e in (await later.store.get(later.meeting.id)).errors] == ["no_sound"]
     await later.close()
@@ -670,7 +670,7 @@ async def test_whatever_is_missing_the_embedded_labels_stand_and_every_place_say
         assert remedy in error.remedy
         assert remedy in in_log
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S1", None]
-    assert await meeting.store.left_open("speakers") == []
+    assert await meeting.store.incomplete_steps("speakers") == []
 
 
 def hide(*packages: str) -> Callable[[str], Any]:
@@ -704,7 +704,7 @@ async def test_on_a_fleet_workers_load_what_hears_recordings_and_gateways_do_not
     far = build_far_diarizer(settings, build_remote_sessions(settings, info, lambda engines: None))
     gateway = build_diarization(settings, elsewhere=far)
     await gateway.start()
-    assert (gateway.name, gateway.has_final_pass, gateway.troubles) == ("nemo", True, [])
+    assert (gateway.name, gateway.has_offline_diarizer, gateway.troubles) == ("nemo", True, [])
     gateway.close()
     worker = build_worker(settings)
     await worker.diarization.start()

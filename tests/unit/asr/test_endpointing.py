@@ -100,5 +100,5 @@ def test_utterances_never_overlap_and_nothing_settled_is_reopened(
                 assert last_end <= event.start_sample < event.end_sample <= endpointer.position
                 assert event.end_sample - event.start_sample <= ms_to_samples(4000) + VAD_FRAME_SAMPLES
                 last_end = event.end_sample
-        assert endpointer.settled_sample >= last_end or endpointer.is_open
-        settled = endpointer.settled_sample
+        assert endpointer.decided_until >= last_end or endpointer.is_open
+        settled = endpointer.decided_until

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from meeting_assistant.services.asr.language_detection import LanguageChoice
+from meeting_assistant.services.asr.language_detection import LanguageDetection
 
 
 def test_what_a_person_chose_holds() -> None:
-    choice = LanguageChoice("de")
+    choice = LanguageDetection("de")
     choice.hear("en", 1.0, 10)
     assert choice.usual == "de"
 
 
 def test_one_certain_guess_settles_the_first_language() -> None:
-    choice = LanguageChoice(None)
+    choice = LanguageDetection(None)
     choice.hear("fr", 0.95, 3)
     assert choice.usual == "fr"
 
 
 def test_less_certain_guesses_settle_it_together() -> None:
-    choice = LanguageChoice(None)
+    choice = LanguageDetection(None)
     choice.hear("fr", 0.7, 3)
     assert choice.usual is None
     choice.hear("fr", 0.7, 3)
@@ -26,7 +26,7 @@ def test_less_certain_guesses_settle_it_together() -> None:
 
 
 def test_one_odd_utterance_does_not_change_the_language() -> None:
-    choice = LanguageChoice(None)
+    choice = LanguageDetection(None)
     choice.hear("fr", 0.95, 3)
     choice.hear("nl", 0.99, 3)
     choice.hear("fr", 0.7, 3)
@@ -36,7 +36,7 @@ def test_one_odd_utterance_does_not_change_the_language() -> None:
 
 
 def test_a_meeting_that_goes_on_in_another_language_is_followed() -> None:
-    choice = LanguageChoice(None)
+    choice = LanguageDetection(None)
     choice.hear("fr", 0.95, 3)
     found = []
     for _ in range(3):
@@ -46,7 +46,7 @@ def test_a_meeting_that_goes_on_in_another_language_is_followed() -> None:
 
 
 def test_guesses_about_a_word_or_a_cough_do_not_count() -> None:
-    choice = LanguageChoice(None)
+    choice = LanguageDetection(None)
     choice.hear("cy", 0.99, 0.6)
     choice.hear("cy", 0.3, 9)
     assert choice.usual is None

@@ -24,7 +24,7 @@ from meeting_assistant.services.diarization.speaker_clustering import (
     VoiceOptions,
     Voices,
     agglomerate,
-    similarity_wanted,
+    similarity_threshold,
 )
 
 
@@ -160,7 +160,7 @@ def joined_one_by_one(totals: np.ndarray, seconds: np.ndarray) -> list[int]:
         best, pair = 0.0, None
         for a, b in combinations(range(len(groups)), 2):
             alike = sums[a] @ sums[b] / np.linalg.norm(sums[a]) / np.linalg.norm(sums[b])
-            margin = alike - similarity_wanted(min(spoken[a], spoken[b]))
+            margin = alike - similarity_threshold(min(spoken[a], spoken[b]))
             if margin >= best:
                 best, pair = margin, (a, b)
         if pair is None:
@@ -180,7 +180,7 @@ def test_groups_are_those_of_joining_the_most_alike_one_by_one(count: int, seed:
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 3, 6, 15, 60])
 def test_longer_speech_must_be_more_alike(seconds: float) -> None:
-    assert similarity_wanted(seconds) >= similarity_wanted(seconds / 2)
+    assert similarity_threshold(seconds) >= similarity_threshold(seconds / 2)
 
 
 # --- a change of speaker inside an utterance

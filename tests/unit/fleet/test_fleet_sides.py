@@ -11,12 +11,12 @@ from prometheus_client import REGISTRY
 
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
-from meeting_assistant.domain.ports import EngineInfo, FleetEvent, HeldJob, SoundPiece, WorkerState
+from meeting_assistant.domain.ports import AudioPiece, EngineInfo, FleetEvent, HeldJob, WorkerState
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 from meeting_assistant.services.fleet.worker import Worker
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.transcription.session_types import SessionSink, SessionSpec, SpeechTools
+from meeting_assistant.services.transcription.session_types import SessionSink, SessionSpec, SpeechServices
 
 JOB = InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id="m", gateway="north")
 MEETING = Meeting(id="m", title="", state=MeetingState.RECORDING, source="live", created_at_ms=0)
@@ -62,9 +62,9 @@ class OneJobLink:
     async def tell(self, job: InferenceJob, event: FleetEvent) -> None:
         """Nobody listens."""
 
-    async def sound(self, attempt: str) -> AsyncIterator[SoundPiece]:
+    async def sound(self, attempt: str) -> AsyncIterator[AudioPiece]:
         await asyncio.Event().wait()
-        yield SoundPiece(b"", 0, is_watched=False, is_attended=False, received_sample=0)
+        yield AudioPiece(b"", 0, has_viewers=False, has_client=False, received_sample=0)
 
     async def announce(self, state: WorkerState) -> None:
         """Nobody counts."""
@@ -75,7 +75,7 @@ class OneJobLink:
 
 async def test_a_worker_that_lost_its_lease_counts_it_and_stops_hearing() -> None:
     before, link = figure("fleet_leases_lost_total"), OneJobLink()
-    tools = cast(SpeechTools, SimpleNamespace(diarization=DiarizationService(None)))
+    tools = cast(SpeechServices, SimpleNamespace(diarization=DiarizationService(None)))
     worker = Worker(link, tools, name="w", slots=1, lease_s=0.03, engines={})
     running = asyncio.create_task(worker.run())
     await link.is_asked_again.wait()  # with one place, it asks for more when that one is free
@@ -88,9 +88,9 @@ async def test_a_worker_hears_one_recording_out_at_a_time_and_goes_on_with_meeti
     job = InferenceJob(kind=JobKind.IDENTIFY_SPEAKERS, meeting_id="m", gateway="north")
     link = OneJobLink(job)
     diarization = cast(
-        DiarizationService, SimpleNamespace(has_final_pass=True, max_speakers=None, name="fine")
+        DiarizationService, SimpleNamespace(has_offline_diarizer=True, max_speakers=None, name="fine")
     )
-    tools = cast(SpeechTools, SimpleNamespace(diarization=diarization))
+    tools = cast(SpeechServices, SimpleNamespace(diarization=diarization))
     worker = Worker(link, tools, name="w", slots=2, lease_s=60, engines={})
     running = asyncio.create_task(worker.run())
     await link.is_asked_again.wait()
@@ -119,7 +119,7 @@ class ToldLink:
     async def withdraw(self, job: InferenceJob) -> None:
         """It is gone."""
 
-    async def feed(self, attempt: str, piece: SoundPiece) -> None:
+    async def feed(self, attempt: str, piece: AudioPiece) -> None:
         """Nobody hears."""
 
     async def drop_feed(self, attempt: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import FleetEvent, GatewayLink, SpeakerTurn
-from meeting_assistant.services.fleet.remote_diarization import RemoteHearingOut, turns_to_wire
+from meeting_assistant.services.fleet.remote_diarization import RemoteDiarization, turns_to_wire
 
 pytestmark = pytest.mark.unit
 
@@ -22,7 +22,7 @@ MOST_BYTES = 200_000
 @pytest.mark.parametrize("count", [0, 1, 2000, 4321])
 async def test_turns_of_any_meeting_arrive_as_they_are_in_pieces_that_a_gateway_takes(count: int) -> None:
     turns = [SpeakerTurn(n * 20_000_000, n * 20_000_000 + 900, n % 7) for n in range(count)]
-    gateway = RemoteHearingOut(JOB, np.zeros(0, np.int16), lambda share: None, cast(GatewayLink, None))
+    gateway = RemoteDiarization(JOB, np.zeros(0, np.int16), lambda share: None, cast(GatewayLink, None))
     for number, body in enumerate(turns_to_wire(turns), start=1):
         wire = json.dumps(body)
         assert len(wire) < MOST_BYTES
@@ -31,7 +31,7 @@ async def test_turns_of_any_meeting_arrive_as_they_are_in_pieces_that_a_gateway_
 
 
 async def test_what_a_worker_told_before_it_died_is_replaced() -> None:
-    gateway = RemoteHearingOut(JOB, np.zeros(0, np.int16), lambda share: None, cast(GatewayLink, None))
+    gateway = RemoteDiarization(JOB, np.zeros(0, np.int16), lambda share: None, cast(GatewayLink, None))
     for attempt, count in (("first", 5), ("second", 2)):
         (body,) = turns_to_wire([SpeakerTurn(n, n + 1, 0) for n in range(count)])
         await gateway.apply(FleetEvent("m", attempt, 1, "turns", body))

@@ -7,13 +7,13 @@ import json
 import pytest
 
 from meeting_assistant.domain.errors import JobError
-from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference, read_envelope
+from meeting_assistant.domain.jobs import AudioReference, InferenceJob, JobKind, read_envelope
 
 JOB = InferenceJob(
     kind=JobKind.TRANSCRIBE_FILE,
     meeting_id="m",
     gateway="north",
-    sound=SoundReference(channels=2),
+    sound=AudioReference(channels=2),
     traceparent="00-01932d3c7a107cc39d5e5c3f0e8a1b2c-00f067aa0ba902b7-01",
 )
 

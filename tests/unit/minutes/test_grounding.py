@@ -268,7 +268,7 @@ def test_who_is_spoken_to_or_of_may_own_something(name: str) -> None:
 )
 def test_the_words_that_name_a_day_are_exactly_those_that_were_said(phrase: str, is_said: bool) -> None:
     grounding = heard("I will do it by the 14th of December", "or next Friday")
-    assert grounding.said_phrase(phrase, [1, 2]) is is_said
+    assert grounding.is_quoted(phrase, [1, 2]) is is_said
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ async def test_in_memory_too_what_waits_is_bounded(executor: ThreadPoolExecutor)
         buffer.append(bytes(2000))
     assert (caught.value.code, buffer.received_bytes) == ("storage_behind", 9000)
     waiting = [
-        asyncio.create_task(buffer.wait_until_taken(30)),
+        asyncio.create_task(buffer.wait_until_accepted(30)),
         asyncio.create_task(buffer.wait_for_room()),
     ]
     await asyncio.sleep(0)

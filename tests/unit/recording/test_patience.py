@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from meeting_assistant.services.recording.idle_timeout import with_patience
+from meeting_assistant.services.recording.idle_timeout import with_idle_timeout
 
 
 async def test_a_rest_is_told_and_no_piece_is_lost() -> None:
@@ -17,7 +17,7 @@ async def test_a_rest_is_told_and_no_piece_is_lost() -> None:
         while piece := await source.get():
             yield piece
 
-    heard = with_patience(audio(), 0.01)
+    heard = with_idle_timeout(audio(), 0.01)
     await source.put(b"one")
     assert await anext(heard) == b"one"
     assert await anext(heard) is None
@@ -35,7 +35,7 @@ async def test_whoever_is_cancelled_stops_though_a_piece_comes_at_the_same_momen
             yield await source.get()
 
     async def listen() -> None:
-        async for _ in with_patience(audio(), 60):
+        async for _ in with_idle_timeout(audio(), 60):
             pass
 
     listening = asyncio.create_task(listen())

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment
 
 from meeting_assistant.domain.audio import Samples
 from meeting_assistant.domain.ports import AsrResult
 from meeting_assistant.domain.transcript import Word
 from meeting_assistant.services.asr.endpointing import FRAME_MS, SpeechEnded
 from meeting_assistant.services.transcription.echo_removal import Loudness, without_echo
-from meeting_assistant.services.transcription.said_part import SaidPart
 from meeting_assistant.services.transcription.utterance_decoding import mark_overlap
 
 LOUD, FAINT = 8000, 800
 PLAN = "the plan is ready and everybody agrees"
 
 
-def part(channel: int, start_s: float, text: str, *, has_times: bool = True, pad_s: float = 0.0) -> SaidPart:
+def part(
+    channel: int, start_s: float, text: str, *, has_times: bool = True, pad_s: float = 0.0
+) -> SpeakerSegment:
     """Three words a second, with as much silence on either side as is asked for."""
     words = text.split()
     length_s = len(words) / 3 + 2 * pad_s
@@ -33,7 +35,7 @@ def part(channel: int, start_s: float, text: str, *, has_times: bool = True, pad
         for at, word in enumerate(words)
     )
     start = int(start_s * 16_000)
-    return SaidPart(
+    return SpeakerSegment(
         SpeechEnded(start, start + int(length_s * 16_000), voiced),
         AsrResult(text=text, words=timed if has_times else None),
         channel,
@@ -51,7 +53,7 @@ def sound(seconds: float, *spoken: tuple[int, float, float, int]) -> Loudness:
     return Loudness.of(0, wave)
 
 
-def told(parts: list[SaidPart]) -> list[tuple[int | None, str, str | None]]:
+def told(parts: list[SpeakerSegment]) -> list[tuple[int | None, str, str | None]]:
     return [(p.channel, p.result.text, p.echo) for p in parts]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meeting_assistant.domain.transcript import Utterance, Word
-from meeting_assistant.services.transcription.commit_latency import MAX_OPEN, WordCommits
+from meeting_assistant.services.transcription.commit_latency import MAX_OPEN, CommitLatency
 
 
 def said(number: int, *ends_ms: int) -> Utterance:
@@ -14,7 +14,7 @@ def said(number: int, *ends_ms: int) -> Utterance:
 
 
 def test_a_word_waits_from_its_end_to_the_caption_that_promised_it() -> None:
-    commits = WordCommits()
+    commits = CommitLatency()
     commits.show(1, "", 800)
     commits.show(1, "we agreed", 1500)
     commits.show(1, "we agreed to", 2000)
@@ -22,17 +22,17 @@ def test_a_word_waits_from_its_end_to_the_caption_that_promised_it() -> None:
 
 
 def test_without_captions_words_come_when_the_utterance_is_finished() -> None:
-    assert WordCommits().finish([said(1, 1000), said(2, 2500)], 3000) == [2.0, 0.5]
+    assert CommitLatency().finish([said(1, 1000), said(2, 2500)], 3000) == [2.0, 0.5]
 
 
 def test_a_word_is_never_promised_before_it_was_said() -> None:
-    commits = WordCommits()
+    commits = CommitLatency()
     commits.show(1, "yes", 900)
     assert commits.finish([said(1, 1000)], 1200) == [0.0]
 
 
 def test_utterances_that_never_end_are_forgotten() -> None:
-    commits = WordCommits()
+    commits = CommitLatency()
     for number in range(MAX_OPEN + 1):
         commits.show(number, "yes", 1000)
     assert commits.finish([said(0, 500)], 2000) == [1.5], "as if it had never been shown"

@@ -83,7 +83,7 @@ class OpenAiTranscriptions:
 
     def _post(self, request: AsrRequest, sound: bytes, form: Mapping[str, str]) -> httpx.Response:
         fields = {"model": self._model, "temperature": "0", **form}
-        language = request.language or request.usual_language
+        language = request.language or request.detected_language
         if language:
             fields["language"] = language.partition("-")[0].lower()
         if request.hotwords:

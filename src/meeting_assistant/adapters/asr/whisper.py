@@ -192,7 +192,7 @@ class WhisperEngine:
         guesses = self._whisper.model.detect_language(encoded)
         for request, code, guess in zip(requests, asked, guesses, strict=True):
             token, probability = guess[0]
-            heard, usual = token.strip("<|>"), _code(request.usual_language)
+            heard, usual = token.strip("<|>"), _code(request.detected_language)
             if code:
                 spoken.append((code, None))
             elif usual and heard != usual and probability < SURE_OF_LANGUAGE:

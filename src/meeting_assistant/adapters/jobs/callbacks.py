@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.errors import CarrierError
+from meeting_assistant.domain.errors import BrokerError
 from meeting_assistant.domain.ports import FleetEvent
 from meeting_assistant.domain.signatures import signature
 
@@ -43,7 +43,7 @@ class Callbacks:
         self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def tell(self, address: str, event: FleetEvent) -> None:
-        """Taken by the gateway when it returns. Raises CarrierError."""
+        """Taken by the gateway when it returns. Raises BrokerError."""
         is_socket = urlsplit(address).scheme in ("ws", "wss")
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -52,7 +52,7 @@ class Callbacks:
                 else:
                     await self._post(address, event)
         except (httpx.HTTPError, WebSocketException, OSError) as error:
-            raise CarrierError(
+            raise BrokerError(
                 f"The gateway does not take results at its own address ({type(error).__name__}).",
                 "Check FLEET__CALLBACK_URL and FLEET__CALLBACK_SECRET on all machines, and the network.",
             ) from error

@@ -22,9 +22,9 @@ from meeting_assistant.adapters.jobs.redis_link import (
     make_groups,
     sound_stream,
 )
-from meeting_assistant.domain.errors import CarrierError
+from meeting_assistant.domain.errors import BrokerError
 from meeting_assistant.domain.jobs import InferenceJob
-from meeting_assistant.domain.ports import FleetEvent, SoundPiece, WorkerState
+from meeting_assistant.domain.ports import AudioPiece, FleetEvent, WorkerState
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class RedisGatewayLink(RedisLink):
         self._submitting = asyncio.Lock()
 
     async def submit(self, job: InferenceJob) -> None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with self._submitting:
             if await self.is_offered(job):
                 return
@@ -56,13 +56,13 @@ class RedisGatewayLink(RedisLink):
                 await self.client.set(_offer_of(job), entry, ex=24 * 3600)
 
     async def is_offered(self, job: InferenceJob) -> bool:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with carried():
             entry = await self.client.get(_offer_of(job))
             return bool(entry and await self.client.xrange(STREAMS[job.kind], entry, entry))
 
     async def withdraw(self, job: InferenceJob) -> None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with carried():
             entry = await self.client.get(_offer_of(job))
             if entry:
@@ -70,8 +70,8 @@ class RedisGatewayLink(RedisLink):
                 await self.client.xdel(STREAMS[job.kind], entry)
             await self.client.delete(_offer_of(job))
 
-    async def feed(self, attempt: str, piece: SoundPiece) -> None:
-        """Raises CarrierError."""
+    async def feed(self, attempt: str, piece: AudioPiece) -> None:
+        """Raises BrokerError."""
         stream = sound_stream(attempt)
         known = {key: value for key, value in asdict(piece).items() if key != "pcm"}
         while self._fed.get(attempt, 0) >= MAX_BEHIND:
@@ -86,14 +86,14 @@ class RedisGatewayLink(RedisLink):
         self._fed[attempt] = self._fed.get(attempt, 0) + 1
 
     async def drop_feed(self, attempt: str) -> None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         self._fed.pop(attempt, None)
         async with carried():
             await self.client.delete(sound_stream(attempt))
 
     async def events(self) -> AsyncIterator[FleetEvent]:
         """What was told to a gateway of this name before it started is void."""
-        with contextlib.suppress(CarrierError):
+        with contextlib.suppress(BrokerError):
             async with carried():
                 await self.client.delete(self._inbox)
         async for fields in self.follow(self._inbox):
@@ -103,7 +103,7 @@ class RedisGatewayLink(RedisLink):
                 logger.warning("A worker told something that nobody can read; do all run the same version?")
 
     async def workers(self) -> Sequence[WorkerState]:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with carried():
             await make_groups(self.client)
             names = [name async for name in self.client.scan_iter(match=f"{PREFIX}worker:*", count=1000)]

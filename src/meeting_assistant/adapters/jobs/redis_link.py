@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from meeting_assistant.adapters.jobs.redis_figures import counted_by_faststream
-from meeting_assistant.domain.errors import CarrierError
+from meeting_assistant.domain.errors import BrokerError
 from meeting_assistant.domain.jobs import JobKind
 
 PREFIX = "meeting-assistant:"
@@ -50,14 +50,14 @@ async def carried() -> AsyncIterator[None]:
         async with asyncio.timeout(ANSWER_SECONDS):
             yield
     except (RedisError, OSError) as error:
-        raise CarrierError(
+        raise BrokerError(
             f"Redis does not answer ({type(error).__name__}).",
             "Start it, or check REDIS_URL and the network.",
         ) from error
 
 
 async def make_groups(client: Redis) -> None:
-    """Raises CarrierError."""
+    """Raises BrokerError."""
     for stream in STREAMS.values():
         async with carried():
             try:
@@ -84,7 +84,7 @@ class RedisLink:
         self._has_broker = False
 
     async def started(self) -> RedisBroker:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         if not self._has_broker:
             await make_groups(self.client)
             async with carried():
@@ -94,10 +94,10 @@ class RedisLink:
 
     async def close(self) -> None:
         """Idempotent."""
-        with contextlib.suppress(CarrierError):
+        with contextlib.suppress(BrokerError):
             async with carried():
                 await self.broker.stop()
-        with contextlib.suppress(CarrierError):
+        with contextlib.suppress(BrokerError):
             async with carried():
                 await self.client.aclose()
 
@@ -120,7 +120,7 @@ class RedisLink:
                 for entry, fields in entries:
                     yield fields
                     last = entry
-                with contextlib.suppress(CarrierError):
+                with contextlib.suppress(BrokerError):
                     async with carried():
                         await self.client.xdel(stream, *(entry for entry, _ in entries))
 

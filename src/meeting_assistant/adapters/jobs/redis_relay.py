@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from meeting_assistant.adapters.jobs.redis_link import PREFIX, RETRY_SECONDS, carried
-from meeting_assistant.domain.errors import CarrierError
+from meeting_assistant.domain.errors import BrokerError
 
 _CHANNEL = f"{PREFIX}watch:"
 _NOBODY = f"{_CHANNEL}-"
@@ -28,12 +28,12 @@ class RedisRelayLink:
         self._watched: set[str] = set()
 
     async def publish(self, meeting_id: str, message: str) -> None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with carried():
             await self._client.publish(_CHANNEL + meeting_id, message)
 
     async def watch(self, meeting_ids: Collection[str]) -> None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         wanted = set(meeting_ids)
         more, fewer = wanted - self._watched, self._watched - wanted
         async with carried():
@@ -44,7 +44,7 @@ class RedisRelayLink:
         self._watched = wanted
 
     async def watched_elsewhere(self, meeting_ids: Collection[str]) -> set[str]:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         if not meeting_ids:
             return set()
         async with carried():
@@ -69,7 +69,7 @@ class RedisRelayLink:
 
     async def close(self) -> None:
         """Idempotent."""
-        with contextlib.suppress(CarrierError):
+        with contextlib.suppress(BrokerError):
             async with carried():
                 await self._inbox.aclose()  # type: ignore[no-untyped-call]
                 await self._client.aclose()

@@ -27,9 +27,9 @@ from meeting_assistant.adapters.jobs.redis_link import (
     make_groups,
     sound_stream,
 )
-from meeting_assistant.domain.errors import CarrierError, JobError
+from meeting_assistant.domain.errors import BrokerError, JobError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind, read_envelope
-from meeting_assistant.domain.ports import FleetEvent, HeldJob, ResultChannel, SoundPiece, WorkerState
+from meeting_assistant.domain.ports import AudioPiece, FleetEvent, HeldJob, ResultChannel, WorkerState
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class RedisWorkerLink(RedisLink):
         return StreamSub(stream, group=GROUP, consumer=self._name, max_records=1, min_idle_time=min_idle_ms)
 
     async def take(self, timeout_s: float, kinds: Collection[JobKind] = tuple(STREAMS)) -> HeldJob | None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         await self.started()
         sources = [(STREAMS[kind], source) for kind, source in self._sources if kind in kinds]
         for stream, source in sources:
@@ -82,7 +82,7 @@ class RedisWorkerLink(RedisLink):
             try:
                 async with carried():
                     message = await source.get_one(timeout=wait_s)
-            except CarrierError as error:
+            except BrokerError as error:
                 if isinstance(error.__cause__, ResponseError):
                     await make_groups(self.client)  # somebody emptied Redis
                 raise
@@ -141,7 +141,7 @@ class RedisWorkerLink(RedisLink):
         await lease.leave(count - 1)
 
     async def tell(self, job: InferenceJob, event: FleetEvent) -> None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         if job.reply and await self._call_back(job.reply, event):
             return
         async with carried(), self.client.pipeline(transaction=False) as pipe:
@@ -156,7 +156,7 @@ class RedisWorkerLink(RedisLink):
             return False
         try:
             await self._callbacks.tell(address, event)
-        except CarrierError as error:
+        except BrokerError as error:
             self._resting[address] = time.monotonic() + REST_SECONDS
             logger.warning(
                 "A gateway does not answer at its own address; results go to its inbox.",
@@ -165,16 +165,16 @@ class RedisWorkerLink(RedisLink):
             return False
         return True
 
-    async def sound(self, attempt: str) -> AsyncIterator[SoundPiece]:
+    async def sound(self, attempt: str) -> AsyncIterator[AudioPiece]:
         """Up to the end."""
         async for fields in self.follow(sound_stream(attempt)):
-            piece = SoundPiece(pcm=fields[b"pcm"], **json.loads(fields[b"about"]))
+            piece = AudioPiece(pcm=fields[b"pcm"], **json.loads(fields[b"about"]))
             yield piece
             if piece.is_end:
                 return
 
     async def announce(self, state: WorkerState) -> None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with carried():
             await self.client.set(
                 f"{PREFIX}worker:{self._name}", json.dumps(asdict(state)), ex=WORKER_SECONDS
@@ -184,7 +184,7 @@ class RedisWorkerLink(RedisLink):
         """Not counted any more, at once."""
         if self._callbacks is not None:
             await self._callbacks.close()
-        with contextlib.suppress(CarrierError):
+        with contextlib.suppress(BrokerError):
             async with carried():
                 await self.client.delete(f"{PREFIX}worker:{self._name}")
                 await self._forget_consumers()
@@ -212,16 +212,16 @@ class RedisHeldJob:
         return self._job
 
     async def keep(self) -> bool:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with carried():
             return await self._lease.renew()
 
     async def done(self) -> bool:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with carried():
             return await self._lease.end()
 
     async def give_back(self) -> None:
-        """Raises CarrierError."""
+        """Raises BrokerError."""
         async with carried():
             await self._lease.release()

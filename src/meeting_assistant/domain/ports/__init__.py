@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from meeting_assistant.domain.ports.checks import CheckResult
 from meeting_assistant.domain.ports.fleet import (
+    AudioPiece,
     EventKind,
     FleetEvent,
     GatewayLink,
     HeldJob,
     RelayLink,
     ResultChannel,
-    SoundPiece,
     WorkerLink,
     WorkerState,
 )
@@ -32,12 +32,12 @@ from meeting_assistant.domain.ports.meetings import MeetingStore, StoredEvent
 from meeting_assistant.domain.ports.search import QuestionReader, SearchHit, SearchIndex
 from meeting_assistant.domain.ports.shares import ShareStore
 from meeting_assistant.domain.ports.sound import (
+    AudioArchive,
     AudioJournal,
     AudioStore,
     DecodeLimits,
     MediaDecoder,
     MediaInfo,
-    RecordingMover,
 )
 from meeting_assistant.domain.ports.speakers import (
     Diarizer,
@@ -64,7 +64,9 @@ __all__ = [
     "AsrEngine",
     "AsrRequest",
     "AsrResult",
+    "AudioArchive",
     "AudioJournal",
+    "AudioPiece",
     "AudioStore",
     "CheckResult",
     "DecodeKind",
@@ -90,13 +92,11 @@ __all__ = [
     "MinutesWriter",
     "PreferenceStore",
     "QuestionReader",
-    "RecordingMover",
     "RelayLink",
     "ResultChannel",
     "SearchHit",
     "SearchIndex",
     "ShareStore",
-    "SoundPiece",
     "SpeakerTurn",
     "StoredEvent",
     "Vad",

@@ -1,7 +1,7 @@
 """Carrying work between the gateways that hold meetings and the workers that hear them.
 
 Whatever carries it may forget everything at any time: what has to be kept is in the database and in the recordings of
-the gateway. Methods that say so raise CarrierError when nothing can be carried for now; the caller tries again.
+the gateway. Methods that say so raise BrokerError when nothing can be carried for now; the caller tries again.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class FleetEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class SoundPiece:
+class AudioPiece:
     """What a worker is given to hear."""
 
     pcm: bytes
     offset: int
     """Bytes that were handed over before it: what comes twice or is missing is noticed by it."""
-    is_watched: bool
-    is_attended: bool
+    has_viewers: bool
+    has_client: bool
     received_sample: int
     is_end: bool = False
     spec: dict[str, Any] | None = None
@@ -76,19 +76,19 @@ class GatewayLink(Protocol):
     """A gateway's side."""
 
     async def submit(self, job: InferenceJob) -> None:
-        """Offer a job to the workers; a key that is offered already is not offered again. Raises CarrierError."""
+        """Offer a job to the workers; a key that is offered already is not offered again. Raises BrokerError."""
         ...
 
     async def is_offered(self, job: InferenceJob) -> bool:
-        """True while a worker has it or may take it. Raises CarrierError."""
+        """True while a worker has it or may take it. Raises BrokerError."""
         ...
 
     async def withdraw(self, job: InferenceJob) -> None:
         """Nobody needs it any more; what fails is forgotten by itself later."""
         ...
 
-    async def feed(self, attempt: str, piece: SoundPiece) -> None:
-        """Hand sound to an attempt, in order; waits while it is far behind. Raises CarrierError."""
+    async def feed(self, attempt: str, piece: AudioPiece) -> None:
+        """Hand sound to an attempt, in order; waits while it is far behind. Raises BrokerError."""
         ...
 
     async def drop_feed(self, attempt: str) -> None:
@@ -100,7 +100,7 @@ class GatewayLink(Protocol):
         ...
 
     async def workers(self) -> Sequence[WorkerState]:
-        """Those that were alive a moment ago. Raises CarrierError."""
+        """Those that were alive a moment ago. Raises BrokerError."""
         ...
 
     async def close(self) -> None:
@@ -112,7 +112,7 @@ class ResultChannel(Protocol):
     """A way for results that leaves the carrier of work alone."""
 
     async def tell(self, address: str, event: FleetEvent) -> None:
-        """Taken by whoever is at that address when it returns. Raises CarrierError."""
+        """Taken by whoever is at that address when it returns. Raises BrokerError."""
         ...
 
     async def close(self) -> None:
@@ -124,15 +124,15 @@ class RelayLink(Protocol):
     """Between servers whose people watch each other's meetings. What goes over it may be lost."""
 
     async def publish(self, meeting_id: str, message: str) -> None:
-        """To those who watch. Raises CarrierError."""
+        """To those who watch. Raises BrokerError."""
         ...
 
     async def watch(self, meeting_ids: Collection[str]) -> None:
-        """Hear of these meetings from now on, and of no others. Raises CarrierError."""
+        """Hear of these meetings from now on, and of no others. Raises BrokerError."""
         ...
 
     async def watched_elsewhere(self, meeting_ids: Collection[str]) -> set[str]:
-        """Which of these another server watches. Raises CarrierError."""
+        """Which of these another server watches. Raises BrokerError."""
         ...
 
     def heard(self) -> AsyncIterator[tuple[str, str]]:
@@ -153,15 +153,15 @@ class HeldJob(Protocol):
         ...
 
     async def keep(self) -> bool:
-        """Renew the lease; False when somebody else has it, or nobody knows it any more. Raises CarrierError."""
+        """Renew the lease; False when somebody else has it, or nobody knows it any more. Raises BrokerError."""
         ...
 
     async def done(self) -> bool:
-        """Take it off the list, if it is still ours; False when it is not. Raises CarrierError."""
+        """Take it off the list, if it is still ours; False when it is not. Raises BrokerError."""
         ...
 
     async def give_back(self) -> None:
-        """Another worker may have it at once. Raises CarrierError."""
+        """Another worker may have it at once. Raises BrokerError."""
         ...
 
 
@@ -170,19 +170,19 @@ class WorkerLink(Protocol):
 
     async def take(self, timeout_s: float, kinds: Collection[JobKind]) -> HeldJob | None:
         """The next job of these kinds: abandoned ones first. One that was begun too often is put aside and its gateway
-        told. Raises CarrierError."""
+        told. Raises BrokerError."""
         ...
 
     async def tell(self, job: InferenceJob, event: FleetEvent) -> None:
-        """To the gateway that holds the meeting of this job. Raises CarrierError."""
+        """To the gateway that holds the meeting of this job. Raises BrokerError."""
         ...
 
-    def sound(self, attempt: str) -> AsyncIterator[SoundPiece]:
+    def sound(self, attempt: str) -> AsyncIterator[AudioPiece]:
         """What the gateway feeds, from the beginning, up to the end; trouble with the carrier is waited out."""
         ...
 
     async def announce(self, state: WorkerState) -> None:
-        """Be counted for a few seconds. Raises CarrierError."""
+        """Be counted for a few seconds. Raises BrokerError."""
         ...
 
     async def close(self) -> None:

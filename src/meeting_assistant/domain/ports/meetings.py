@@ -72,7 +72,7 @@ class MeetingStore(Protocol):
         """Move it on."""
         ...
 
-    async def begin_step(self, meeting_id: str, step: str, *, is_repeatable: bool = False) -> int:
+    async def begin_step(self, meeting_id: str, step: str, *, can_repeat: bool = False) -> int:
         """Count an attempt at a step. Returns how many there have been; 0 when it is done already and is not one that
         can be done again."""
         ...
@@ -85,7 +85,7 @@ class MeetingStore(Protocol):
         """Forget all attempts at what is not done: somebody asked for another try."""
         ...
 
-    async def left_open(self, step: str) -> list[str]:
+    async def incomplete_steps(self, step: str) -> list[str]:
         """Ids of meetings in which the step was begun and not ended, oldest first."""
         ...
 
@@ -128,7 +128,7 @@ class MeetingStore(Protocol):
         """
         ...
 
-    async def set_wishes(
+    async def set_minutes_options(
         self,
         meeting_id: str,
         *,

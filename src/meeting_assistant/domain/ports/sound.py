@@ -61,14 +61,14 @@ class AudioStore(Protocol):
         ...
 
 
-class RecordingMover(Protocol):
+class AudioArchive(Protocol):
     """Brings recordings that are complete to where they stay. Blocks; called off the loop."""
 
     def begin(self) -> None:
         """After a start: do away with what a crash left unfinished on this disk."""
         ...
 
-    def kept_here(self) -> list[str]:
+    def local_ids(self) -> list[str]:
         """Ids of meetings whose recording is on this machine's disk."""
         ...
 

@@ -28,7 +28,7 @@ class AsrRequest:
     samples: Waveform
     language: str | None = None
     """What a person chose; None leaves it to the engine."""
-    usual_language: str | None = None
+    detected_language: str | None = None
     """What was spoken before: taken unless the engine is sure of another one."""
     hotwords: tuple[str, ...] = ()
     promised: str = ""

@@ -66,7 +66,7 @@ class GitHubIntegration:
 
     def describe(self) -> Description:
         """The repository."""
-        return Description("GitHub Issues", self._options.repository, is_exactly_once=True, settle_s=10)
+        return Description("GitHub Issues", self._options.repository, is_exactly_once=True, dedup_delay_s=10)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
         """One issue for each action item."""

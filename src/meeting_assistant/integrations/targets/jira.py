@@ -3,7 +3,7 @@
 Cloud is spoken to by version 3 of its interface (rich text as a document, people by account id), the others by version
 2 (wiki text, people by user name). Jira has no idempotency key, so each issue carries a label with the delivery's
 id, and an attempt that may have arrived looks for it first. Jira's search lags behind by some seconds, hence
-`settle_s`.
+`dedup_delay_s`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class JiraIntegration:
     def describe(self) -> Description:
         """Project and host."""
         target = f"project {self._options.project} at {urlsplit(self._options.url).netloc}"
-        return Description("Jira", target, is_exactly_once=True, settle_s=SETTLE_S, parallel=4)
+        return Description("Jira", target, is_exactly_once=True, dedup_delay_s=SETTLE_S, parallel=4)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
         """One issue for each action item."""

@@ -38,7 +38,7 @@ class Pace:
     """Times the interval that the settings ask for."""
     window_s: float
     """The longest window a partial looks back."""
-    for_unwatched: bool
+    partials_for_unwatched: bool
 
 
 PACES = {

@@ -90,7 +90,7 @@ class Endpointer:
         return self._sample_at(self._frame)
 
     @property
-    def settled_sample(self) -> int:
+    def decided_until(self) -> int:
         """Everything before it is decided: no later frame can pull it into an utterance."""
         if self._open is not None:
             return self._open.start_sample

@@ -15,7 +15,7 @@ RUN = 3
 """Guesses in a row after which the language of the meeting changes."""
 
 
-class LanguageChoice:
+class LanguageDetection:
     """One per session."""
 
     def __init__(self, asked: str | None, usual: str | None = None) -> None:

@@ -9,7 +9,7 @@ from meeting_assistant.domain.audio import Samples
 from meeting_assistant.domain.ports import Vad
 
 
-class ChannelsVad:
+class MultichannelVad:
     """A stream per channel, with the state of all as one."""
 
     def __init__(self, vad: Vad, channels: int, state: bytes = b"") -> None:

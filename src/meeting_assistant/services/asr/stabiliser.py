@@ -5,7 +5,7 @@ Transcription System"): a word is stable once two hypotheses in a row agree on i
 word of a window is held back, because its end may not have been heard yet. Stable words are never taken back
 while the utterance is open.
 
-`guard_sound` and `guard_text` look at an utterance and name the reason to suppress it, if there is one.
+`reject_audio` and `reject_text` look at an utterance and name the reason to suppress it, if there is one.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ _FILLERS_OF_SILENCE = {"you", "mm", "mmm", "hmm", "uh", "oh", "the"}
 _MIN_VOICED_MS_FOR_FILLER = 200
 
 
-def guard_sound(samples: Samples) -> Guard | None:
+def reject_audio(samples: Samples) -> Guard | None:
     """Before decoding: is there anything to decode?"""
     frame = VAD_FRAME_SAMPLES
     whole = samples[: len(samples) // frame * frame].astype("float32").reshape(-1, frame) / 32768.0
@@ -176,7 +176,7 @@ def guard_sound(samples: Samples) -> Guard | None:
     return "too_quiet" if peak < MIN_PEAK_RMS else None
 
 
-def guard_text(
+def reject_text(
     text: str, *, voiced_ms: int, duration_ms: int, result: AsrResult | None = None
 ) -> Guard | None:
     """After decoding: may this text be shown? A short real answer ("Yes.") passes."""
@@ -192,7 +192,7 @@ def guard_text(
     return None
 
 
-def is_convincing(result: AsrResult) -> bool:
+def passes_quality_checks(result: AsrResult) -> bool:
     """False when decoding again, hotter, may find better words."""
     if _is_silence(result):
         return True

@@ -9,7 +9,7 @@ from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import AsrRequest
 from meeting_assistant.services.asr.asr_service import AsrService, Decoded
 from meeting_assistant.services.asr.batching import TicketKind
-from meeting_assistant.services.asr.stabiliser import is_convincing
+from meeting_assistant.services.asr.stabiliser import passes_quality_checks
 
 
 async def decode_final(asr: AsrService, kind: TicketKind, request: AsrRequest) -> Decoded | None:
@@ -21,7 +21,7 @@ async def decode_final(asr: AsrService, kind: TicketKind, request: AsrRequest) -
     best: Decoded | None = None
     for temperature in asr.info.temperatures:
         decoded = await _once_more(asr, kind, replace(request, temperature=temperature))
-        if decoded is None or is_convincing(decoded.result):
+        if decoded is None or passes_quality_checks(decoded.result):
             return decoded
         obs.decoding_fallbacks_total.inc()
         if best is None or (decoded.result.mean_logprob or 0.0) > (best.result.mean_logprob or 0.0):

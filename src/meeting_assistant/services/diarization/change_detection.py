@@ -15,7 +15,7 @@ import numpy as np
 
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, VoiceVector
-from meeting_assistant.services.diarization.speaker_clustering import similarity_wanted
+from meeting_assistant.services.diarization.speaker_clustering import similarity_threshold
 
 WINDOW_SAMPLES = SAMPLE_RATE_HZ * 3 // 2
 HOP_SAMPLES = SAMPLE_RATE_HZ // 4
@@ -64,7 +64,7 @@ def _cuts(start: int, end: int, windows: Sequence[VoiceWindow]) -> list[int]:
             continue
         alike = float(_mean(before) @ _mean(after))
         shorter_s = min(candidate - first, last - candidate) / SAMPLE_RATE_HZ
-        margin = alike - similarity_wanted(shorter_s)
+        margin = alike - similarity_threshold(shorter_s)
         if margin < best:
             best, cut = margin, candidate
     if cut is None:

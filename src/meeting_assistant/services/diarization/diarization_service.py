@@ -39,7 +39,7 @@ MIN_SAMPLES = SAMPLE_RATE_HZ // 2
 
 
 @dataclass(frozen=True, slots=True)
-class SpokenPart:
+class VoiceSegment:
     """A stretch of an utterance in which one voice speaks; samples from the start of the utterance."""
 
     start: int
@@ -67,7 +67,7 @@ def choose_diarization(wanted: str, *, is_nemo_wanted: bool) -> DiarizationChoic
     return DiarizationChoice(("pyannote", "embedded") if wanted == "pyannote" else ("embedded",))
 
 
-class FarDiarizer(Protocol):
+class RecordingDiarizer(Protocol):
     """Whole recordings are heard out on other machines."""
 
     @property
@@ -99,7 +99,7 @@ class DiarizationService:
         embedder: VoiceEmbedder | None,
         finals: Sequence[Diarizer] = (),
         *,
-        elsewhere: FarDiarizer | None = None,
+        elsewhere: RecordingDiarizer | None = None,
     ) -> None:
         """None: nobody is told apart while people talk. `finals`: the first that can be loaded is used; `elsewhere`
         stands in the place of all of them."""
@@ -122,12 +122,12 @@ class DiarizationService:
         return "off" if self._embedder is None else self._embedder.name
 
     @property
-    def has_final_pass(self) -> bool:
+    def has_offline_diarizer(self) -> bool:
         """True when an engine hears the whole recording after the meeting."""
         return self._last_word is not None
 
     @property
-    def _last_word(self) -> Diarizer | FarDiarizer | None:
+    def _last_word(self) -> Diarizer | RecordingDiarizer | None:
         return self._elsewhere or self._final
 
     @property
@@ -136,7 +136,7 @@ class DiarizationService:
         return self._last_word.max_speakers if self._last_word is not None else None
 
     @property
-    def hears_voices(self) -> bool:
+    def has_voices(self) -> bool:
         """False when nobody is told apart here."""
         return self._embedder is not None
 
@@ -190,17 +190,17 @@ class DiarizationService:
             return None
         return await self._run(self._embedder.embed, samples)
 
-    async def listen(self, sound: Waveform, voiced: Sequence[bool]) -> list[SpokenPart]:
+    async def listen(self, sound: Waveform, voiced: Sequence[bool]) -> list[VoiceSegment]:
         """Parts of an utterance in each of which one voice speaks, in order and without a hole.
 
         `sound`, shape `(n,)`; `voiced`: one flag per frame, where in it somebody speaks. With no engine, or when it
         fails, the whole is one part with no voice.
         """
         if self._embedder is None or len(sound) < MIN_SAMPLES:
-            return [SpokenPart(0, len(sound), None, 0)]
+            return [VoiceSegment(0, len(sound), None, 0)]
         embedder = self._embedder
         heard = await self._run(lambda sound: _listen(embedder, sound, voiced), sound)
-        return heard or [SpokenPart(0, len(sound), None, 0)]
+        return heard or [VoiceSegment(0, len(sound), None, 0)]
 
     async def compute(self, work: Callable[[], R]) -> R:
         """Run what takes longer than the event loop may stand still; nobody's utterance waits for it."""
@@ -229,13 +229,13 @@ class DiarizationService:
             engine.close()
 
 
-def _listen(embedder: VoiceEmbedder, sound: Waveform, voiced: Sequence[bool]) -> list[SpokenPart]:
+def _listen(embedder: VoiceEmbedder, sound: Waveform, voiced: Sequence[bool]) -> list[VoiceSegment]:
     flags = np.flatnonzero(np.asarray(voiced, bool))
     start = int(flags[0]) * VAD_FRAME_SAMPLES if len(flags) else 0
     end = min(len(sound), (int(flags[-1]) + 1) * VAD_FRAME_SAMPLES) if len(flags) else len(sound)
     spoken = sound[start:end]
     if len(spoken) < MIN_SAMPLES:
-        return [SpokenPart(0, len(sound), embedder.embed(sound), samples_to_ms(len(spoken)))]
+        return [VoiceSegment(0, len(sound), embedder.embed(sound), samples_to_ms(len(spoken)))]
     windows = [
         VoiceWindow(at, at + WINDOW_SAMPLES, embedder.embed(spoken[at : at + WINDOW_SAMPLES]))
         for at in window_starts(len(spoken))
@@ -243,6 +243,6 @@ def _listen(embedder: VoiceEmbedder, sound: Waveform, voiced: Sequence[bool]) ->
     found = parts(spoken, windows)
     edges = [0, *(start + begin for begin, _ in found[1:]), len(sound)]
     return [
-        SpokenPart(edges[i], edges[i + 1], embedder.embed(spoken[begin:stop]), samples_to_ms(stop - begin))
+        VoiceSegment(edges[i], edges[i + 1], embedder.embed(spoken[begin:stop]), samples_to_ms(stop - begin))
         for i, (begin, stop) in enumerate(found)
     ]

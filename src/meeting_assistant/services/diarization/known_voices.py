@@ -18,7 +18,7 @@ MIN_SPOKEN_MS = 500
 """Shorter speech was heard with the silence around it."""
 
 
-async def voices_heard_before(
+async def reembed_known_speakers(
     said: Transcript,
     read: Callable[[int, int], Awaitable[bytes]],
     diarization: DiarizationService,

@@ -27,14 +27,14 @@ RECOGNISE_MARGIN = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class KnownPerson:
+class EnrolledSpeaker:
     """A voice that somebody asked to be known again."""
 
     name: str
     vector: VoiceVector
 
 
-class SessionSpeakers:
+class LiveLabels:
     """Of one session."""
 
     def __init__(
@@ -43,7 +43,7 @@ class SessionSpeakers:
         *,
         taken_labels: Iterable[str] = (),
         known: Sequence[KnownVoice] = (),
-        people: Sequence[KnownPerson] = (),
+        people: Sequence[EnrolledSpeaker] = (),
     ) -> None:
         """None: nobody is told apart. `people`: voices that somebody asked to be known again."""
         self._people = people
@@ -55,7 +55,7 @@ class SessionSpeakers:
         self._provisional: set[int] = set()
         for voice in known:
             if voice.label == PROVISIONAL:
-                self._voices.recall_untold(voice)
+                self._voices.add_unlabelled(voice)
                 self._provisional.add(voice.utterance)
                 continue
             numbers[voice.label] = self._voices.recall(voice, numbers.get(voice.label))

@@ -20,7 +20,7 @@ _SPOKEN_S = (0.5, 1.5, 3.0, 6.0, 15.0)
 _WANTED = (0.12, 0.22, 0.33, 0.38, 0.45)
 
 
-def similarity_wanted(spoken_s: float) -> float:
+def similarity_threshold(spoken_s: float) -> float:
     """The cosine from which two stretches of speech are taken for one voice, by the length of the shorter one.
 
     Measured on utterances of 25 voices, clean, in a noisy room and on the telephone: the same voice stays above it and
@@ -110,7 +110,7 @@ class Voices:
         likeness = [float(voices[number].direction @ vector) for number in numbers]
         best = int(np.argmax(likeness))
         shorter_ms = min(spoken_ms, max(voices[numbers[best]].spoken_ms, self._options.min_new_ms))
-        return numbers[best] if likeness[best] >= similarity_wanted(shorter_ms / 1000) else None
+        return numbers[best] if likeness[best] >= similarity_threshold(shorter_ms / 1000) else None
 
     def recall(self, known: KnownVoice, voice: int | None) -> int:
         """A voice that was told before, as a new one or as that of an earlier call; returns its number."""
@@ -118,7 +118,7 @@ class Voices:
         self._remember(known.utterance, known.vector, known.spoken_ms, number)
         return number
 
-    def recall_untold(self, known: KnownVoice) -> None:
+    def add_unlabelled(self, known: KnownVoice) -> None:
         """A piece that was too short to be told before."""
         self._remember(known.utterance, known.vector, known.spoken_ms, None)
 

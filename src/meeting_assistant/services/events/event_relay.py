@@ -14,7 +14,7 @@ import secrets
 from pydantic import TypeAdapter, ValidationError
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.errors import CarrierError, MeetingAssistantError
+from meeting_assistant.domain.errors import BrokerError, MeetingAssistantError
 from meeting_assistant.domain.events import PassingEvent, is_durable
 from meeting_assistant.domain.ports import RelayLink
 from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel, Numbered
@@ -67,7 +67,7 @@ class EventRelay:
             meeting_id, message = await self._waiting.get()
             try:
                 await self._link.publish(meeting_id, message)
-            except CarrierError:
+            except BrokerError:
                 continue  # the next one replaces it; what is durable is read from the database
 
     async def _hear(self) -> None:
@@ -96,7 +96,7 @@ class EventRelay:
             try:
                 await self._link.watch(watched)
                 elsewhere = await self._link.watched_elsewhere([channel.meeting_id for channel in channels])
-            except CarrierError as error:
+            except BrokerError as error:
                 logger.warning("Redis cannot be reached.", extra=obs.log_fields(code=error.code))
                 elsewhere = set()
             for channel in channels:

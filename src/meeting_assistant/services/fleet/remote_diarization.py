@@ -8,7 +8,7 @@ from typing import Any
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, Samples
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.ports import FleetEvent, GatewayLink, SoundPiece, SpeakerTurn, WorkerState
+from meeting_assistant.domain.ports import AudioPiece, FleetEvent, GatewayLink, SpeakerTurn, WorkerState
 from meeting_assistant.services.fleet.remote_job import RemoteJob
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 
@@ -17,7 +17,7 @@ TURNS_AT_ONCE = 2000
 
 
 class FleetDiarizer:
-    """The workers whose engine hears whole recordings out. Implements `FarDiarizer`."""
+    """The workers whose engine hears whole recordings out. Implements `RecordingDiarizer`."""
 
     def __init__(self, sessions: RemoteSessions, wished: str) -> None:
         """`wished`: the engine that the settings name."""
@@ -55,12 +55,12 @@ class FleetDiarizer:
     ) -> list[SpeakerTurn]:
         """By whichever worker takes it; waits for one. Raises EngineError."""
         job = self._sessions.job(JobKind.IDENTIFY_SPEAKERS, meeting_id, channels=1)
-        hearing = RemoteHearingOut(job, samples, progress, self._sessions.link)
-        await self._sessions.see_done(hearing)
+        hearing = RemoteDiarization(job, samples, progress, self._sessions.link)
+        await self._sessions.run_to_completion(hearing)
         return hearing.turns
 
 
-class RemoteHearingOut(RemoteJob):
+class RemoteDiarization(RemoteJob):
     """One recording, from its first sample: whoever takes it over hears all of it again."""
 
     def __init__(
@@ -77,7 +77,7 @@ class RemoteHearingOut(RemoteJob):
         """What was heard live."""
         return "The labels heard while people talked were kept."
 
-    async def hand_sound(self, attempt: str) -> None:
+    async def send_audio(self, attempt: str) -> None:
         """All of it, as fast as it is taken."""
         await self.hand(attempt, _piece(b"", 0, spec={}))
         for start in range(0, len(self._samples), PIECE_SAMPLES):
@@ -102,7 +102,7 @@ def turns_to_wire(turns: Sequence[SpeakerTurn]) -> Iterator[dict[str, Any]]:
 
 def _piece(
     pcm: bytes, offset: int, *, spec: dict[str, Any] | None = None, is_end: bool = False
-) -> SoundPiece:
-    return SoundPiece(
-        pcm, offset, is_watched=False, is_attended=True, received_sample=0, is_end=is_end, spec=spec
+) -> AudioPiece:
+    return AudioPiece(
+        pcm, offset, has_viewers=False, has_client=True, received_sample=0, is_end=is_end, spec=spec
     )

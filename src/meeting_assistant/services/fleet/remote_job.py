@@ -11,9 +11,9 @@ import contextlib
 from abc import ABC, abstractmethod
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.errors import CarrierError, EngineError, MeetingAssistantError
+from meeting_assistant.domain.errors import BrokerError, EngineError, MeetingAssistantError
 from meeting_assistant.domain.jobs import InferenceJob
-from meeting_assistant.domain.ports import FleetEvent, GatewayLink, SoundPiece
+from meeting_assistant.domain.ports import AudioPiece, FleetEvent, GatewayLink
 
 RETRY_SECONDS = 0.2
 
@@ -42,7 +42,7 @@ class RemoteJob(ABC):
         """What somebody can do when every worker died of it."""
 
     @abstractmethod
-    async def hand_sound(self, attempt: str) -> None:
+    async def send_audio(self, attempt: str) -> None:
         """Everything that this attempt has to hear, by `hand`. May raise MeetingAssistantError."""
 
     @abstractmethod
@@ -92,7 +92,7 @@ class RemoteJob(ABC):
                 # Something is missing that the carrier lost: whoever does it now loses the job, and the reconciler
                 # offers it again.
                 self._attempt = None
-                with contextlib.suppress(CarrierError):
+                with contextlib.suppress(BrokerError):
                     await self._link.withdraw(self.job)
             else:
                 self._number = event.number
@@ -113,15 +113,15 @@ class RemoteJob(ABC):
             await asyncio.gather(self._feeding, return_exceptions=True)
             self._feeding = None
         if self._fed is not None:
-            with contextlib.suppress(CarrierError):
+            with contextlib.suppress(BrokerError):
                 await self._link.drop_feed(self._fed)
 
-    async def hand(self, attempt: str, piece: SoundPiece) -> None:
+    async def hand(self, attempt: str, piece: AudioPiece) -> None:
         """Until the carrier takes it."""
         while True:
             try:
                 await self._link.feed(attempt, piece)
-            except CarrierError:
+            except BrokerError:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
@@ -137,7 +137,7 @@ class RemoteJob(ABC):
 
     async def _feed(self, attempt: str) -> None:
         try:
-            await self.hand_sound(attempt)
+            await self.send_audio(attempt)
         except MeetingAssistantError as error:
             told = {"code": error.code, "message": error.message, "remedy": error.remedy}
             self.hear(FleetEvent(self.job.meeting_id, attempt, self._number + 1, "failed", told))

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
-from meeting_assistant.domain.errors import CarrierError
+from meeting_assistant.domain.errors import BrokerError
 from meeting_assistant.domain.events import PartialTranscript
-from meeting_assistant.domain.jobs import InferenceJob, JobKind, SoundReference
+from meeting_assistant.domain.jobs import AudioReference, InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting
-from meeting_assistant.domain.ports import EngineInfo, FleetEvent, GatewayLink, SoundPiece, WorkerState
+from meeting_assistant.domain.ports import AudioPiece, EngineInfo, FleetEvent, GatewayLink, WorkerState
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import Level
@@ -26,7 +26,7 @@ from meeting_assistant.services.fleet.remote_job import RemoteJob
 from meeting_assistant.services.fleet.session_wire import reached_from_wire, spec_to_wire
 from meeting_assistant.services.live.session_runner import MakeSpec
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.recording.idle_timeout import with_patience
+from meeting_assistant.services.recording.idle_timeout import with_idle_timeout
 from meeting_assistant.services.transcription.session_types import SessionSink
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class RemoteSessions:
         self._on_engines = on_engines
         self._running: dict[str, RemoteJob] = {}
         self._workers: Sequence[WorkerState] = ()
-        self._trouble: CarrierError | None = None
+        self._trouble: BrokerError | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -110,7 +110,7 @@ class RemoteSessions:
 
     async def start(self) -> None:
         """Listen to workers, and look after jobs."""
-        with contextlib.suppress(CarrierError):
+        with contextlib.suppress(BrokerError):
             self._workers = await self.link.workers()
         self._tasks = [
             asyncio.create_task(self._listen(), name="fleet-events"),
@@ -135,7 +135,7 @@ class RemoteSessions:
     ) -> None:
         """Until some worker has heard it out. Raises EngineError when none can."""
         job = self.job(kind, meeting.id, channels=meeting.channels)
-        await self.see_done(_Hearing(job, meeting, make_spec, buffer, sink, self.link))
+        await self.run_to_completion(_Hearing(job, meeting, make_spec, buffer, sink, self.link))
 
     def job(self, kind: JobKind, meeting_id: str, *, channels: int) -> InferenceJob:
         """With sound of this gateway."""
@@ -144,24 +144,24 @@ class RemoteSessions:
             meeting_id=meeting_id,
             gateway=self._gateway,
             reply=self._reply,
-            sound=SoundReference(channels=channels),
+            sound=AudioReference(channels=channels),
             traceparent=tracing.traceparent(),
         )
 
-    async def see_done(self, remote: RemoteJob) -> None:
+    async def run_to_completion(self, remote: RemoteJob) -> None:
         """Offer a job, and take what comes of it. Raises EngineError when no worker can do it."""
         job = remote.job
         self._running[job.key] = remote
-        with contextlib.suppress(CarrierError):
+        with contextlib.suppress(BrokerError):
             await self.link.withdraw(job)  # of an earlier life of this gateway
         try:
-            with contextlib.suppress(CarrierError):  # the reconciler offers it as soon as the carrier is back
+            with contextlib.suppress(BrokerError):  # the reconciler offers it as soon as the carrier is back
                 await self.link.submit(job)
             await remote.follow()
         finally:
             del self._running[job.key]
             await remote.stop()
-            with contextlib.suppress(CarrierError):
+            with contextlib.suppress(BrokerError):
                 await self.link.withdraw(job)
 
     # --- what comes back
@@ -192,7 +192,7 @@ class RemoteSessions:
                         await self.link.submit(remote.job)
                         if self._running.get(remote.job.key) is not remote:
                             await self.link.withdraw(remote.job)  # it ended while we asked
-            except CarrierError as error:
+            except BrokerError as error:
                 self._trouble = error
                 logger.warning("Redis cannot be reached.", extra=obs.log_fields(code=error.code))
 
@@ -220,29 +220,29 @@ class _Hearing(RemoteJob):
         """Its sound."""
         return "The sound is stored: try again from the meeting's page."
 
-    async def hand_sound(self, attempt: str) -> None:
+    async def send_audio(self, attempt: str) -> None:
         """From where words are committed, as it comes."""
         spec = await self._make_spec()
         await self.hand(attempt, self._piece(b"", 0, spec=spec_to_wire(spec)))
         start = spec.resume.start_sample * self._meeting.frame_bytes
         offset = 0
-        async for pcm in with_patience(self._buffer.follow(start), STATE_SECONDS):
+        async for pcm in with_idle_timeout(self._buffer.follow(start), STATE_SECONDS):
             await self.hand(attempt, self._piece(pcm or b"", offset))
             offset += len(pcm or b"")
         await self.hand(attempt, self._piece(b"", offset, is_end=True))
 
     def show(self, event: FleetEvent) -> None:
         """Captions."""
-        self._sink.show_partial(PartialTranscript.model_validate(event.body))
+        self._sink.send_partial(PartialTranscript.model_validate(event.body))
 
     def _piece(
         self, pcm: bytes, offset: int, *, spec: dict[str, object] | None = None, is_end: bool = False
-    ) -> SoundPiece:
-        return SoundPiece(
+    ) -> AudioPiece:
+        return AudioPiece(
             pcm,
             offset,
-            is_watched=self._sink.is_watched,
-            is_attended=self._sink.is_attended,
+            has_viewers=self._sink.has_viewers,
+            has_client=self._sink.has_client,
             received_sample=self._buffer.received_bytes // (BYTES_PER_SAMPLE * self._meeting.channels),
             is_end=is_end,
             spec=spec,

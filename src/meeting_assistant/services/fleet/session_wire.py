@@ -12,7 +12,7 @@ import numpy as np
 from meeting_assistant.domain.meeting import ResumePoint
 from meeting_assistant.domain.ports import VoiceVector
 from meeting_assistant.services.asr.endpointing import EndpointOptions
-from meeting_assistant.services.diarization.live_labels import KnownPerson
+from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
 from meeting_assistant.services.diarization.speaker_clustering import KnownVoice
 from meeting_assistant.services.transcription.session_types import Reached, SessionSpec
 
@@ -37,7 +37,7 @@ def spec_to_wire(spec: SessionSpec) -> dict[str, Any]:
         "channels": spec.channels,
         "has_speakers": spec.has_speakers,
         "endpointing": asdict(spec.endpointing),
-        "patience_s": spec.patience_s,
+        "idle_timeout_s": spec.idle_timeout_s,
     }
 
 
@@ -53,7 +53,7 @@ def spec_from_wire(wire: Mapping[str, Any]) -> SessionSpec:
             KnownVoice(utterance, label, _unpacked(vector), spoken_ms)
             for utterance, label, vector, spoken_ms in wire["known_voices"]
         ),
-        known_people=tuple(KnownPerson(name, _unpacked(vector)) for name, vector in wire["known_people"]),
+        known_people=tuple(EnrolledSpeaker(name, _unpacked(vector)) for name, vector in wire["known_people"]),
         language=wire["language"],
         hotwords=tuple(wire["hotwords"]),
         is_live=wire["is_live"],
@@ -61,7 +61,7 @@ def spec_from_wire(wire: Mapping[str, Any]) -> SessionSpec:
         channels=wire["channels"],
         has_speakers=wire["has_speakers"],
         endpointing=EndpointOptions(**wire["endpointing"]),
-        patience_s=wire["patience_s"],
+        idle_timeout_s=wire["idle_timeout_s"],
     )
 
 

@@ -14,15 +14,15 @@ from typing import Any
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
 from meeting_assistant.domain.audio import pcm_to_samples
-from meeting_assistant.domain.errors import CarrierError, EngineError, MeetingAssistantError
+from meeting_assistant.domain.errors import BrokerError, EngineError, MeetingAssistantError
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.ports import EventKind, FleetEvent, HeldJob, SoundPiece, WorkerLink, WorkerState
+from meeting_assistant.domain.ports import AudioPiece, EventKind, FleetEvent, HeldJob, WorkerLink, WorkerState
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.fleet.remote_diarization import turns_to_wire
 from meeting_assistant.services.fleet.session_wire import reached_to_wire, spec_from_wire
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SpeechTools
+from meeting_assistant.services.transcription.session_types import Reached, SpeechServices
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ TAKE_SECONDS = 0.2
 RETRY_SECONDS = 0.2
 ANNOUNCE_SECONDS = 1.0
 FRESH_SECONDS = 1.2
-"""Less than a session's patience (`SessionSpec.patience_s`), more than twice the pace of the gateway's word."""
+"""Less than a session's patience (`SessionSpec.idle_timeout_s`), more than twice the pace of the gateway's word."""
 GREETING_SECONDS = 15.0
 """In which a gateway answers a worker that took its meeting."""
 COMMIT_SECONDS = 60.0
 """Longer a worker does not wait for a gateway to commit its last words."""
 
 
-class LostError(Exception):
+class AudioGapError(Exception):
     """Redis forgot some of the sound: whoever takes the meeting next is given it again."""
 
 
@@ -47,7 +47,7 @@ class Worker:
     def __init__(
         self,
         link: WorkerLink,
-        tools: SpeechTools,
+        tools: SpeechServices,
         *,
         name: str,
         slots: int,
@@ -89,7 +89,7 @@ class Worker:
                 continue
             try:
                 held = await self._link.take(TAKE_SECONDS, self._kinds)
-            except CarrierError as error:
+            except BrokerError as error:
                 logger.warning("Redis cannot be reached.", extra=obs.log_fields(code=error.code))
                 await asyncio.wait({draining}, timeout=RETRY_SECONDS)
                 continue
@@ -107,7 +107,7 @@ class Worker:
         another worker may be free."""
         kinds = {JobKind.LIVE_SESSION, JobKind.TRANSCRIBE_FILE}
         is_free = self._hearing_out is None or self._hearing_out.done()
-        if self._tools.diarization.has_final_pass and is_free:
+        if self._tools.diarization.has_offline_diarizer and is_free:
             kinds.add(JobKind.IDENTIFY_SPEAKERS)
         return kinds
 
@@ -116,14 +116,14 @@ class Worker:
         while True:
             obs.worker_slots.labels("taken").set(len(self._sessions))
             obs.worker_slots.labels("free").set(max(0, self._slots - len(self._sessions)))
-            with contextlib.suppress(CarrierError):
+            with contextlib.suppress(BrokerError):
                 await self._link.announce(
                     WorkerState(
                         self._name,
                         self._slots,
                         len(self._sessions),
                         {**self._engines, "diarization": diarization.name},
-                        hears_out=diarization.has_final_pass,
+                        hears_out=diarization.has_offline_diarizer,
                         max_speakers=diarization.max_speakers,
                     )
                 )
@@ -159,15 +159,15 @@ class Worker:
                 # The gateway takes the job off the list when everything is committed; should it not have come that far,
                 # whoever takes the job next begins where it came to.
                 await asyncio.wait({keeping}, timeout=COMMIT_SECONDS)
-                with contextlib.suppress(CarrierError):
+                with contextlib.suppress(BrokerError):
                     await held.done()
             else:
                 obs.fleet_leases_lost_total.inc()
                 logger.warning(
                     "Another worker has this meeting now.", extra=obs.log_fields(meeting=job.meeting_id)
                 )
-        except LostError:
-            with contextlib.suppress(CarrierError):
+        except AudioGapError:
+            with contextlib.suppress(BrokerError):
                 await held.give_back()
         except Exception:
             # Not acknowledged: it is delivered again, and put aside when that does not help.
@@ -175,7 +175,7 @@ class Worker:
             logger.exception("A session failed unexpectedly.", extra=obs.log_fields(meeting=job.meeting_id))
         except asyncio.CancelledError:
             await self._stop(hearing)
-            with contextlib.suppress(CarrierError):
+            with contextlib.suppress(BrokerError):
                 await held.give_back()
             raise
         finally:
@@ -193,7 +193,7 @@ class Worker:
         renewed = time.monotonic()
         while time.monotonic() - renewed < self._lease_s:
             await asyncio.sleep(self._lease_s / 3)
-            with contextlib.suppress(CarrierError):
+            with contextlib.suppress(BrokerError):
                 if not await held.keep():
                     return
                 renewed = time.monotonic()
@@ -247,13 +247,13 @@ class RemoteSink:
         self._order = asyncio.Lock()
         self._newest_shown: tuple[EventKind, dict[str, Any]] | None = None
         self._showing: asyncio.Task[None] | None = None
-        self.is_watched = False
+        self.has_viewers = False
         self._is_attended = True
         self._newest = time.monotonic()
         self._received_sample = 0
 
     @property
-    def is_attended(self) -> bool:
+    def has_client(self) -> bool:
         """By the gateway, which says so several times a second. While nothing comes from it nobody can know: the sound
         may only be held up, and nobody has stopped speaking."""
         return self._is_attended and time.monotonic() - self._newest < FRESH_SECONDS
@@ -262,15 +262,15 @@ class RemoteSink:
         """By the gateway, when the newest sound came."""
         return self._received_sample
 
-    async def follow(self, pieces: AsyncIterator[SoundPiece]) -> AsyncIterator[bytes]:
-        """The sound; what comes with it is remembered. Raises LostError when some of it is missing."""
+    async def follow(self, pieces: AsyncIterator[AudioPiece]) -> AsyncIterator[bytes]:
+        """The sound; what comes with it is remembered. Raises AudioGapError when some of it is missing."""
         heard = 0
         async for piece in pieces:
-            self.is_watched, self._is_attended = piece.is_watched, piece.is_attended
+            self.has_viewers, self._is_attended = piece.has_viewers, piece.has_client
             self._newest = time.monotonic()
             self._received_sample = piece.received_sample
             if piece.offset > heard:
-                raise LostError
+                raise AudioGapError
             # It may be handed over twice by somebody who could not know that it had arrived.
             new = piece.pcm[heard - piece.offset :]
             if new:
@@ -278,7 +278,7 @@ class RemoteSink:
                 yield new
             if piece.is_end:
                 return
-        raise LostError
+        raise AudioGapError
 
     async def commit_utterances(
         self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
@@ -304,7 +304,7 @@ class RemoteSink:
         """As words."""
         await self.tell("name", {"label": label, "name": name})
 
-    def show_partial(self, partial: PartialTranscript) -> None:
+    def send_partial(self, partial: PartialTranscript) -> None:
         """The newest one goes when the one before has gone."""
         self._show("partial", partial.model_dump(mode="json", exclude={"type"}))
 
@@ -320,7 +320,7 @@ class RemoteSink:
     async def _send_shown(self) -> None:
         while self._newest_shown is not None:
             (kind, body), self._newest_shown = self._newest_shown, None
-            with contextlib.suppress(CarrierError):
+            with contextlib.suppress(BrokerError):
                 async with self._order:
                     await self._send(0, kind, body)
 
@@ -331,7 +331,7 @@ class RemoteSink:
             while True:
                 try:
                     await self._send(number, kind, body)
-                except CarrierError:
+                except BrokerError:
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
                     self._number = number

@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 class Orchestrator:
     """Submits jobs to a backend and runs their handlers."""
 
-    def __init__(self, backend: JobBackend, *, is_alone: bool = True) -> None:
-        """`is_alone`: no other process works on the same meetings."""
+    def __init__(self, backend: JobBackend, *, is_single_process: bool = True) -> None:
+        """`is_single_process`: no other process works on the same meetings."""
         self._backend = backend
-        self.is_alone = is_alone
+        self.is_single_process = is_single_process
         self._handlers: dict[JobKind, JobHandler] = {}
         self._runner: asyncio.Task[None] | None = None
 

@@ -164,7 +164,7 @@ class LiveConnection:
 
     async def wait_for_room(self) -> None:
         """Until the disk has taken most of what came before; after `PATIENCE_S` `hear` says what is wrong."""
-        await self._live.buffer.wait_until_taken(PATIENCE_S)
+        await self._live.buffer.wait_until_accepted(PATIENCE_S)
 
     def hear(self, pcm: bytes) -> int:
         """Take sound at the client's rate; any length. Returns how many canonical bytes that were.

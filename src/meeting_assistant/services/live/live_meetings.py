@@ -52,15 +52,15 @@ from meeting_assistant.services.live.live_connection import (
     StoppedConnection,
 )
 from meeting_assistant.services.live.live_persistence import (
-    end_patiently,
+    end_while_unavailable,
     go_off_record,
     go_on_record,
     open_journal,
 )
 from meeting_assistant.services.live.live_specs import LiveSpecs
 from meeting_assistant.services.live.session_plan import (
+    EnrolledSpeakersOf,
     LiveOptions,
-    PeopleOf,
     check_language,
     new_meeting,
 )
@@ -90,12 +90,12 @@ class LiveMeetings:
         disk_threads: Executor,
         new_resampler: Callable[[int, int], Resampler],
         notes: LiveNotes,
-        people_of: PeopleOf,
+        enrolled_speakers: EnrolledSpeakersOf,
         engines: Mapping[str, str],
         options: LiveOptions,
     ) -> None:
         self.store = store
-        self._specs = LiveSpecs(store, diarization, people_of, options, has_sound=audio is not None)
+        self._specs = LiveSpecs(store, diarization, enrolled_speakers, options, has_sound=audio is not None)
         self._audio = audio
         self._channels = channels
         self._runner = runner
@@ -179,13 +179,13 @@ class LiveMeetings:
             raise
         return self._connect(live, sample_rate)
 
-    async def take_up(
+    async def resume_meeting(
         self, meeting_id: str, *, sample_rate: int, channels: int
     ) -> LiveConnection | StoppedConnection:
         """Go on with a meeting. Raises NotFoundError, ConflictError when there is nothing to go on with."""
         live = self._live.get(meeting_id)
         if live is None:
-            return await self._take_up_stopped(await self.store.get(meeting_id))
+            return await self._resume_stopped(await self.store.get(meeting_id))
         check_format(sample_rate, channels)
         if channels != live.channels:
             raise AudioFormatError(
@@ -197,7 +197,7 @@ class LiveMeetings:
             live.connection.taken_over.set()
         return self._connect(live, sample_rate)
 
-    async def _take_up_stopped(self, meeting: Meeting) -> StoppedConnection:
+    async def _resume_stopped(self, meeting: Meeting) -> StoppedConnection:
         if meeting.state is MeetingState.RECORDING:
             raise OverloadedError("This meeting is being opened.", "Try again in a second.", retry_after_s=1)
         if meeting.state is MeetingState.FAILED:
@@ -207,7 +207,7 @@ class LiveMeetings:
         storage = "memory" if self._audio is None else "journal"
         return StoppedConnection(meeting, await self._channels.get(meeting.id), storage)
 
-    async def take_up_stored(self, meeting: Meeting) -> None:
+    async def restore_live(self, meeting: Meeting) -> None:
         """After a restart: open a meeting that was recording and wait for its client."""
         live = await self._open(meeting, is_new=False)
         self._end_after(live, self._options.grace_s)
@@ -305,7 +305,7 @@ class LiveMeetings:
         """Unless somebody comes back."""
         is_live = partial(self._live.__contains__, live.id)
         live.ending = asyncio.create_task(
-            end_patiently(live, partial(self._end, live), is_live, pause_s), name=f"grace-{live.id}"
+            end_while_unavailable(live, partial(self._end, live), is_live, pause_s), name=f"grace-{live.id}"
         )
 
     # --- stopping
@@ -366,7 +366,7 @@ class LiveMeetings:
             live.channel,
             live.buffer,
             frame_bytes=live.frame_bytes,
-            is_attended=lambda: live.connection is not None,
+            has_client=lambda: live.connection is not None,
             is_live=True,
         )
         make_spec = partial(self._specs.of, live.id, live.buffer)

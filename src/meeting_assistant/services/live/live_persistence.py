@@ -47,7 +47,7 @@ async def go_on_record(store: MeetingStore, live: LiveMeeting) -> None:
         await live.channel.publish(publish)
 
 
-async def end_patiently(
+async def end_while_unavailable(
     live: LiveMeeting, end: Callable[[], Awaitable[None]], is_live: Callable[[], bool], pause_s: float
 ) -> None:
     """After a pause in which it may be called off (`live.grace`), and again as long as the disk refuses.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.known_voices import voices_heard_before
-from meeting_assistant.services.live.session_plan import LiveOptions, PeopleOf, session_spec
+from meeting_assistant.services.diarization.known_voices import reembed_known_speakers
+from meeting_assistant.services.live.session_plan import EnrolledSpeakersOf, LiveOptions, session_spec
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.transcription.session_types import SessionSpec
 
@@ -17,7 +17,7 @@ class LiveSpecs:
         self,
         store: MeetingStore,
         diarization: DiarizationService,
-        people_of: PeopleOf,
+        enrolled_speakers: EnrolledSpeakersOf,
         options: LiveOptions,
         *,
         has_sound: bool,
@@ -25,7 +25,7 @@ class LiveSpecs:
         """`has_sound`: recordings are kept, so that voices of before can be heard again."""
         self._store = store
         self._diarization = diarization
-        self._people_of = people_of
+        self._people_of = enrolled_speakers
         self._options = options
         self._has_sound = has_sound
 
@@ -35,7 +35,7 @@ class LiveSpecs:
         resume = await self._store.resume_point(meeting_id)
         said = await self._store.transcript(meeting_id)
         known = (
-            await voices_heard_before(said, buffer.read, self._diarization, channels=meeting.channels)
+            await reembed_known_speakers(said, buffer.read, self._diarization, channels=meeting.channels)
             if self._has_sound and self._options.has_speakers
             else ()
         )

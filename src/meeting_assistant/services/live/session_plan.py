@@ -15,14 +15,14 @@ from meeting_assistant.domain.meeting import YOU, Meeting, MeetingOptions, Meeti
 from meeting_assistant.domain.ports import EngineInfo
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.asr.endpointing import EndpointOptions
-from meeting_assistant.services.diarization.live_labels import KnownPerson
+from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
 from meeting_assistant.services.diarization.speaker_clustering import KnownVoice
 from meeting_assistant.services.transcription.session_types import SessionSpec
 
 logger = logging.getLogger(__name__)
 
 
-PeopleOf = Callable[[str], Awaitable[Sequence[KnownPerson]]]
+EnrolledSpeakersOf = Callable[[str], Awaitable[Sequence[EnrolledSpeaker]]]
 """The voices that an owner asked to be known again."""
 
 
@@ -88,7 +88,7 @@ def session_spec(
     *,
     is_live: bool,
     known_voices: Sequence[KnownVoice] = (),
-    known_people: Sequence[KnownPerson] = (),
+    known_people: Sequence[EnrolledSpeaker] = (),
 ) -> SessionSpec:
     """Where to begin and how, from what is stored."""
     return SessionSpec(

@@ -12,7 +12,7 @@ from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import Level
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import SessionSink, SessionSpec, SpeechTools
+from meeting_assistant.services.transcription.session_types import SessionSink, SessionSpec, SpeechServices
 
 MakeSpec = Callable[[], Awaitable[SessionSpec]]
 """From what is stored now: where the session begins, and how."""
@@ -54,7 +54,7 @@ class SessionRunner(Protocol):
 class LocalSessions:
     """In this process: implements `SessionRunner`."""
 
-    def __init__(self, tools: SpeechTools) -> None:
+    def __init__(self, tools: SpeechServices) -> None:
         self._tools = tools
 
     @property

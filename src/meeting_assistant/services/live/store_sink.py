@@ -22,7 +22,7 @@ from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.transcription.commit_latency import WordCommits
+from meeting_assistant.services.transcription.commit_latency import CommitLatency
 from meeting_assistant.services.transcription.session_types import Reached
 
 R = TypeVar("R")
@@ -45,25 +45,25 @@ class StoreSink:
         *,
         frame_bytes: int = BYTES_PER_SAMPLE,
         on_progress: Callable[[int], None] | None = None,
-        is_attended: Callable[[], bool] = lambda: True,
+        has_client: Callable[[], bool] = lambda: True,
         is_live: bool = False,
     ) -> None:
         """`is_live`: sound comes as it is spoken, so that it can be said how far captions and words are behind it."""
         self._frame_bytes = frame_bytes
-        self._is_attended = is_attended
+        self._is_attended = has_client
         self._store = store
         self._channel = channel
         self._buffer = buffer
         self._on_progress = on_progress
-        self._word_commits = WordCommits() if is_live else None
+        self._word_commits = CommitLatency() if is_live else None
 
     @property
-    def is_watched(self) -> bool:
+    def has_viewers(self) -> bool:
         """By a client that shows captions."""
         return self._channel.has_caption_watchers
 
     @property
-    def is_attended(self) -> bool:
+    def has_client(self) -> bool:
         """A client is there that sends."""
         return self._is_attended()
 
@@ -71,7 +71,7 @@ class StoreSink:
         """Of everything accepted from the client."""
         return self._buffer.received_bytes // self._frame_bytes
 
-    def show_partial(self, partial: PartialTranscript) -> None:
+    def send_partial(self, partial: PartialTranscript) -> None:
         """To whoever watches."""
         if self._word_commits is not None:
             received_ms = samples_to_ms(self.received_sample())

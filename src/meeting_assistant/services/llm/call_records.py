@@ -34,7 +34,7 @@ KeepsLocal = Callable[[Sequence[str]], Awaitable[bool]]
 """True when one of these meetings must not leave the operator's machines. Raises StorageError."""
 
 
-class LlmRecords:
+class CallRecords:
     """Of all questions. Who cannot be recorded is not asked."""
 
     def __init__(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import CheckResult, LlmCallLog, LlmProvider, LlmReply, LlmRequest
 from meeting_assistant.observability import log_fields
-from meeting_assistant.services.llm.call_records import AttemptObserver, KeepsLocal, LlmRecords
+from meeting_assistant.services.llm.call_records import AttemptObserver, CallRecords, KeepsLocal
 from meeting_assistant.services.llm.circuit_breaker import FAILURES_BEFORE_REST, CircuitBreaker
 from meeting_assistant.services.llm.json_answers import tidied
 from meeting_assistant.services.llm.token_estimate import tokens_in
@@ -71,7 +71,7 @@ class LLMService:
         asked before each question that would leave the house. `spread` keeps many pauses from ending together.
         """
         self._context_tokens = dict(context_tokens or {})
-        self._records = LlmRecords(calls, keeps_local, optional, on_attempt)
+        self._records = CallRecords(calls, keeps_local, optional, on_attempt)
         self._providers = list(providers)
         self._max_retries = max_retries
         self._backoff_s = backoff_s

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
-from meeting_assistant.domain.ports import MeetingStore, RecordingMover
+from meeting_assistant.domain.ports import AudioArchive, MeetingStore
 
 R = TypeVar("R")
 
@@ -25,13 +25,13 @@ SWEEP_SECONDS = 300.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 300.0
 
 
-class RecordingMoves:
+class RecordingArchiver:
     """One per server."""
 
     def __init__(
         self,
         store: MeetingStore,
-        mover: RecordingMover,
+        mover: AudioArchive,
         threads: Executor,
         *,
         first_retry_s: float = FIRST_RETRY_S,
@@ -66,10 +66,10 @@ class RecordingMoves:
         self._failures = 1  # so that a wrong address is said at the start and not after the first meeting
         while True:
             self._has_work.clear()
-            await self.work_off()
+            await self.run_once()
             await self._rest()
 
-    async def work_off(self) -> None:
+    async def run_once(self) -> None:
         """One pass. Raises nothing: what resists is a problem in `/health`, and is tried again."""
         trouble: MeetingAssistantError | None = None
         try:
@@ -98,7 +98,7 @@ class RecordingMoves:
     async def _waiting(self) -> list[str]:
         """Meetings whose recording is here and to which nothing is added by itself."""
         found = []
-        for meeting_id in await self._on_threads(self._mover.kept_here):
+        for meeting_id in await self._on_threads(self._mover.local_ids):
             try:
                 meeting = await self._store.get(meeting_id)
             except NotFoundError:

@@ -20,7 +20,7 @@ from meeting_assistant.domain.steps import FINISH
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
-from meeting_assistant.services.meetings.offline_diarization import SpeakerSettling
+from meeting_assistant.services.meetings.offline_diarization import OfflineDiarization
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.minutes.progress import report_progress
@@ -38,10 +38,10 @@ class MeetingFinisher:
         minutes: MinutesService,
         notes: LiveNotes,
         engines: Mapping[str, str],
-        speakers: SpeakerSettling | None = None,
-        when_done: Callable[[str], Awaitable[None]] | None = None,
+        speakers: OfflineDiarization | None = None,
+        on_finished: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """`speakers` has the last word on who spoke; None leaves it as it is. `when_done` is awaited with the
+        """`speakers` has the last word on who spoke; None leaves it as it is. `on_finished` is awaited with the
         meeting's id after everybody has been told."""
         self._store = store
         self._channels = channels
@@ -49,7 +49,7 @@ class MeetingFinisher:
         self._notes = notes
         self._speakers = speakers
         self._engines = engines
-        self._when_done = when_done
+        self._when_done = on_finished
         self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def finish(self, job: InferenceJob) -> None:

@@ -106,7 +106,7 @@ class MeetingService:
         await self._recovery.retry(meeting_id)
         return await self.store.get(meeting_id)
 
-    async def open_sound(self, meeting_id: str) -> AudioJournal:
+    async def open_recording(self, meeting_id: str) -> AudioJournal:
         """The stored sound, to read from; close it afterwards. Raises NotFoundError, AudioDecryptionError."""
         meeting = await self.store.get(meeting_id)
         if meeting.sound_deleted_at_ms is not None:
@@ -126,15 +126,15 @@ class MeetingService:
 
     async def recover(self) -> None:
         """After a start: take up every meeting that is not finished, each on its own. Never raises."""
-        await self._recovery.take_up_unfinished()
+        await self._recovery.resume_unfinished()
 
-    async def take_up_unfinished(self) -> None:
+    async def resume_unfinished(self) -> None:
         """The same later: whatever nobody works on any more. Never raises."""
-        await self._recovery.take_up_unfinished()
+        await self._recovery.resume_unfinished()
 
-    async def keep_watch(self) -> None:
+    async def run_periodically(self) -> None:
         """Do that every minute, until cancelled."""
-        await self._recovery.keep_watch()
+        await self._recovery.run_periodically()
 
     async def _on_disk(self, function: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._disk_threads, function, *args)

@@ -46,7 +46,7 @@ class _Hearing:
     """What was found is stored before the minutes are begun or after they were given up waiting, never in between."""
 
 
-class SpeakerSettling:
+class OfflineDiarization:
     """Of all meetings."""
 
     def __init__(
@@ -72,7 +72,7 @@ class SpeakerSettling:
     async def settle(self, meeting: Meeting, channel: MeetingChannel) -> None:
         """Before the minutes. Raises nothing of an engine's: what fails is an entry of the meeting's errors, and the
         labels stay."""
-        if self._diarization.has_final_pass:
+        if self._diarization.has_offline_diarizer:
             attempts = await self._store.begin_step(meeting.id, SPEAKERS)
             if attempts:  # else it was heard out before something else was cut short
                 await self._note_troubles(meeting.id)
@@ -83,14 +83,14 @@ class SpeakerSettling:
         left: dict[int, str | None] = {u.utterance: None for u in said.utterances if u.speaker == PROVISIONAL}
         await self._relabel(meeting.id, left)
 
-    async def finish_what_was_begun(self) -> None:
+    async def resume_incomplete(self) -> None:
         """After a start: recordings of finished meetings that were not heard out."""
-        for meeting_id in await self._store.left_open(SPEAKERS):
+        for meeting_id in await self._store.incomplete_steps(SPEAKERS):
             with contextlib.suppress(NotFoundError):  # deleted meanwhile
                 meeting = await self._store.get(meeting_id)
                 if not meeting.state.is_over:
                     continue  # `settle` comes to it
-                if not self._diarization.has_final_pass:
+                if not self._diarization.has_offline_diarizer:
                     await self._note_troubles(meeting_id)
                     await self._store.end_step(meeting_id, SPEAKERS)
                     continue

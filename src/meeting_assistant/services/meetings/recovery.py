@@ -46,13 +46,13 @@ class Recovery:
         self._disk_threads = disk_threads
         self._one_at_a_time = asyncio.Lock()
 
-    async def keep_watch(self) -> None:
+    async def run_periodically(self) -> None:
         """Until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await self.take_up_unfinished()
+            await self.resume_unfinished()
 
-    async def take_up_unfinished(self) -> None:
+    async def resume_unfinished(self) -> None:
         """Everything that is not over and that nobody works on. Never raises."""
         async with self._one_at_a_time:
             try:
@@ -83,23 +83,23 @@ class Recovery:
             meeting = await self._store.get(meeting_id)  # it may have been finished since it was listed
             if meeting.state.is_over or self._is_busy_with(meeting_id):
                 return
-            check_attempts(await self._store.begin_step(meeting_id, _take_up_step(meeting)))
-            await self._take_up(meeting)
+            check_attempts(await self._store.begin_step(meeting_id, _resume_step(meeting)))
+            await self._resume(meeting)
         except NotFoundError as error:
-            await self._set_aside_if_there(meeting_id, error)
+            await self._mark_failed_if_exists(meeting_id, error)
         except MeetingAssistantError as error:
             logger.warning(
                 "A meeting could not be taken up.", extra=obs.log_fields(meeting=meeting_id, code=error.code)
             )
             if not may_pass(error):
-                await self._set_aside(meeting_id, error)
+                await self._mark_failed(meeting_id, error)
         except Exception as error:
             logger.exception(
                 "Taking a meeting up failed in an unexpected way.", extra=obs.log_fields(meeting=meeting_id)
             )
-            await self._set_aside(meeting_id, error)
+            await self._mark_failed(meeting_id, error)
 
-    async def _take_up(self, meeting: Meeting) -> None:
+    async def _resume(self, meeting: Meeting) -> None:
         logger.info(
             "Taking up a meeting that was cut short.",
             extra=obs.log_fields(meeting=meeting.id, state=meeting.state, source=meeting.source),
@@ -107,7 +107,7 @@ class Recovery:
         if meeting.source == "upload":
             await self._uploads.resume(meeting)
         elif meeting.state is MeetingState.RECORDING:
-            await self._live.take_up_stored(meeting)
+            await self._live.restore_live(meeting)
         elif self._audio is not None and await asyncio.get_running_loop().run_in_executor(
             self._disk_threads, self._audio.exists, meeting.id
         ):
@@ -115,15 +115,15 @@ class Recovery:
         else:
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
 
-    async def _set_aside_if_there(self, meeting_id: str, error: NotFoundError) -> None:
+    async def _mark_failed_if_exists(self, meeting_id: str, error: NotFoundError) -> None:
         """Not when it was the meeting itself that is gone."""
         try:
             await self._store.get(meeting_id)
         except MeetingAssistantError:
             return
-        await self._set_aside(meeting_id, error)
+        await self._mark_failed(meeting_id, error)
 
-    async def _set_aside(self, meeting_id: str, error: Exception) -> None:
+    async def _mark_failed(self, meeting_id: str, error: Exception) -> None:
         try:
             await self._store.add_error(meeting_id, stage_error("transcription", error))
             await self._store.set_state(meeting_id, MeetingState.FAILED)
@@ -134,9 +134,9 @@ class Recovery:
             )
 
 
-def _take_up_step(meeting: Meeting) -> str:
+def _resume_step(meeting: Meeting) -> str:
     """Attempts count against the place where they begin: a meeting that gets on is never given up."""
-    return f"take_up:{meeting.committed_sample}:{meeting.received_bytes}"
+    return f"resume_meeting:{meeting.committed_sample}:{meeting.received_bytes}"
 
 
 def check_attempts(attempts: int) -> None:

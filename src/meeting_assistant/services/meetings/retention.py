@@ -94,7 +94,7 @@ class Upkeep:
         transcript = await self._store.transcript(meeting_id)
         spans = with_span(meeting.off_record, start_ms, end_ms)
         changed, removed = without(transcript, start_ms, end_ms)
-        await self._store.begin_step(meeting_id, FORGET, is_repeatable=True)
+        await self._store.begin_step(meeting_id, FORGET, can_repeat=True)
 
         async def store() -> StoredEvent:
             seq = await self._store.forget(meeting_id, spans, changed, removed)
@@ -115,9 +115,9 @@ class Upkeep:
         await self._store.rewrite(meeting_id, minutes=minutes, coverage=coverage)
         await self._store.end_step(meeting_id, FORGET)
 
-    async def finish_what_was_begun(self) -> None:
+    async def resume_incomplete(self) -> None:
         """After a start: stretches whose words are gone and whose sound may not be."""
-        for meeting_id in await self._store.left_open(FORGET):
+        for meeting_id in await self._store.incomplete_steps(FORGET):
             try:
                 await self._finish_forgetting(meeting_id)
             except Exception:
@@ -134,20 +134,20 @@ class Upkeep:
             raise ConflictError(
                 "This meeting is not over.", "Its sound is needed until its minutes are written."
             )
-        await self.destroy_sound(meeting_id)
+        await self.delete_audio(meeting_id)
 
     @property
     def keeps_all(self) -> bool:
         """True when no sound is ever let go by itself."""
         return self._audio is None or self._retention.keeps_all
 
-    async def keep_watch(self) -> None:
+    async def run_periodically(self) -> None:
         """Let go of sound when its time has come, until cancelled."""
         if self.keeps_all:
             return
         while True:
             try:
-                await self.let_go_of_old_sound()
+                await self.enforce()
             except MeetingAssistantError:
                 logger.exception("Old sound could not be looked for; it is tried again within the hour.")
             await asyncio.sleep(SWEEP_SECONDS)
@@ -155,9 +155,9 @@ class Upkeep:
     async def minutes_are_written(self, meeting_id: str) -> None:
         """With `delete-after-minutes` the sound goes now."""
         if self._retention.is_after_minutes and self._audio is not None:
-            await self.let_go_of_old_sound()
+            await self.enforce()
 
-    async def let_go_of_old_sound(self) -> None:
+    async def enforce(self) -> None:
         """Destroy the sound of every finished meeting whose time is over; one that resists does not stop the rest."""
         days = self._retention.days
         due = await self._store.with_sound_until(
@@ -165,14 +165,14 @@ class Upkeep:
         )
         for meeting_id in due:
             try:
-                await self.destroy_sound(meeting_id)
+                await self.delete_audio(meeting_id)
             except MeetingAssistantError as error:
                 logger.warning(
                     "Sound whose time is over could not be destroyed.",
                     extra=obs.log_fields(meeting=meeting_id, code=error.code),
                 )
 
-    async def destroy_sound(self, meeting_id: str) -> None:
+    async def delete_audio(self, meeting_id: str) -> None:
         """The wrapped key first, then the file; the record says that and when."""
         if self._audio is not None:
             await self._on_disk(self._audio.delete, meeting_id)

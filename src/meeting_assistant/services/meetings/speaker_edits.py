@@ -45,14 +45,14 @@ class Speakers:
         channels: Channels,
         profiles: VoiceProfileStore,
         diarization: DiarizationService,
-        open_sound: Callable[[str], Awaitable[AudioJournal]],
+        open_recording: Callable[[str], Awaitable[AudioJournal]],
     ) -> None:
-        """`open_sound` raises NotFoundError, ConflictError where there is none to read."""
+        """`open_recording` raises NotFoundError, ConflictError where there is none to read."""
         self._store = store
         self._channels = channels
         self._profiles = profiles
         self._diarization = diarization
-        self._open_sound = open_sound
+        self._open_sound = open_recording
 
     async def rename(self, meeting_id: str, label: str, name: str | None) -> None:
         """Name a speaker, or take the name away. Raises NotFoundError."""
@@ -136,7 +136,7 @@ class Speakers:
         cleaned = " ".join(name.split())
         if not cleaned:
             raise InputError("A voice needs a name.", "Say whose voice it is.")
-        if not self._diarization.hears_voices:
+        if not self._diarization.has_voices:
             raise ConflictError(
                 "Voices cannot be known again: no engine tells them apart here.",
                 "Set DIARIZATION_ENGINE to something else than `off`; /health says what else is missing.",

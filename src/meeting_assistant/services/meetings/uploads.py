@@ -29,8 +29,8 @@ from meeting_assistant.services.events.meeting_channel import Channels, MeetingC
 from meeting_assistant.services.events.stage_errors import stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.session_plan import (
+    EnrolledSpeakersOf,
     LiveOptions,
-    PeopleOf,
     check_language,
     new_meeting,
     session_spec,
@@ -63,7 +63,7 @@ class Uploads:
         decoder: MediaDecoder,
         disk_threads: Executor,
         directory: Path,
-        people_of: PeopleOf,
+        enrolled_speakers: EnrolledSpeakersOf,
         engines: Mapping[str, str],
         options: LiveOptions,
         limits: DecodeLimits,
@@ -79,7 +79,7 @@ class Uploads:
         self._engines = engines
         self._options = options
         self._limits = limits
-        self._people_of = people_of
+        self._people_of = enrolled_speakers
 
     @property
     def incoming(self) -> Path:

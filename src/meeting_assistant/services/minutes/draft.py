@@ -87,7 +87,7 @@ class Judge:
             return None
         phrase = " ".join(action.due.split())
         lines = [*action.lines, *(evidence.utterance for evidence in found.evidence)]
-        is_said = self._grounding.said_phrase(phrase, lines)
+        is_said = self._grounding.is_quoted(phrase, lines)
         return ActionItem(
             id="",
             text=self._text(action.text),

@@ -63,10 +63,10 @@ class MinutesEditor:
         channels: Channels,
         minutes: MinutesService,
         orchestrator: Orchestrator,
-        when_written: Callable[[str], Awaitable[object]] | None = None,
+        on_rewritten: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
-        """`when_written` is awaited with the meeting's id after its minutes were written again."""
-        self._when_written = when_written
+        """`on_rewritten` is awaited with the meeting's id after its minutes were written again."""
+        self._when_written = on_rewritten
         self._store = store
         self._channels = channels
         self._minutes = minutes
@@ -95,19 +95,19 @@ class MinutesEditor:
         self._minutes.check_options(wishes)
         meeting = await self._store.get(meeting_id)
         _check_over(meeting)
-        if meeting_id in await self._store.left_open(REWRITE):
+        if meeting_id in await self._store.incomplete_steps(REWRITE):
             raise ConflictError("These minutes are being written.", "Wait until they are there.")
-        await self._store.set_wishes(
+        await self._store.set_minutes_options(
             meeting_id, template=template, minutes_language=language, llm_provider=provider
         )
-        await self._store.begin_step(meeting_id, REWRITE, is_repeatable=True)
+        await self._store.begin_step(meeting_id, REWRITE, can_repeat=True)
         newest = await self._store.stored_minutes(meeting_id)
         await self._submit(meeting_id)
         return (newest.version if newest is not None else 0) + 1
 
-    async def finish_what_was_begun(self) -> None:
+    async def resume_incomplete(self) -> None:
         """After a start: minutes that were being written again."""
-        for meeting_id in await self._store.left_open(REWRITE):
+        for meeting_id in await self._store.incomplete_steps(REWRITE):
             if await self._store.begin_step(meeting_id, REWRITE) > MAX_ATTEMPTS:
                 logger.error("Writing minutes again is given up.", extra=obs.log_fields(meeting=meeting_id))
                 await self._store.end_step(meeting_id, REWRITE)

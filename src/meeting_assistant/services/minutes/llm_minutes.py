@@ -187,7 +187,7 @@ class LlmMinutes:
 
     # --- the summary
 
-    async def join_points(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> None:
+    async def condense_points(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> None:
         """While a meeting runs: so that its end has not all of its points to join. Raises LlmError."""
         judge: Judge | None = None
         while len(draft.points) - draft.joined >= POINTS_AT_ONCE:

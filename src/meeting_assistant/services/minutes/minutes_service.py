@@ -157,13 +157,13 @@ class MinutesService:
         assignment = _assignment(meeting, plan)
         await self._llm_minutes.read(assignment, transcript, draft, "notes")
         try:
-            await self._llm_minutes.join_points(assignment, transcript, draft)
+            await self._llm_minutes.condense_points(assignment, transcript, draft)
         except LlmError as error:
             # What was read can be told all the same; the points are joined another time, or at the end.
             logger.info("Points were not joined.", extra=obs.log_fields(meeting=meeting.id, code=error.code))
         return revise(draft.minutes(), notes)
 
-    async def fitting_draft(self, meeting: Meeting, draft: Draft | None = None) -> Draft:
+    async def compatible_draft(self, meeting: Meeting, draft: Draft | None = None) -> Draft:
         """The draft, or a new one when it was begun for another template or language."""
         return _fitting(draft, await self.plan(meeting))
 

@@ -211,7 +211,7 @@ class SecureAudioBuffer:
             if self._error is not None and self._ended >= first and self._safe < target:
                 raise self._error
 
-    async def wait_until_taken(self, timeout_s: float) -> None:
+    async def wait_until_accepted(self, timeout_s: float) -> None:
         """Back-pressure for a client: returns at once while little of its sound waits for the disk (in `memory` for the
         recogniser), else when it does again or after so long; `append` then says that there is no room."""
         limit = self._max_pending - min(self._tail_limit, self._max_pending // 2)

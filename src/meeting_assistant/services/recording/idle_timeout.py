@@ -9,7 +9,9 @@ _END = b""
 """Marks the end of the stream; no piece of sound is empty."""
 
 
-async def with_patience(audio: AsyncIterator[bytes], patience_s: float | None) -> AsyncIterator[bytes | None]:
+async def with_idle_timeout(
+    audio: AsyncIterator[bytes], idle_timeout_s: float | None
+) -> AsyncIterator[bytes | None]:
     """The pieces as they come, and None as often as the sound stays away for longer."""
     pieces: asyncio.Queue[bytes | Exception] = asyncio.Queue(2)
 
@@ -28,7 +30,7 @@ async def with_patience(audio: AsyncIterator[bytes], patience_s: float | None) -
             try:
                 # Not `wait_for`: in Python 3.11 it hands over a piece that came at the same moment as a cancellation,
                 # and the cancellation is lost.
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout(idle_timeout_s):
                     piece = await pieces.get()
             except TimeoutError:
                 yield None

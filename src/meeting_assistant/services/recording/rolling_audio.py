@@ -7,7 +7,7 @@ import numpy as np
 from meeting_assistant.domain.audio import Samples
 
 
-class KeptSound:
+class RollingAudio:
     """From the open utterance (or the sound before a possible one) up to now; addressed by sample index."""
 
     def __init__(self, start_sample: int) -> None:

@@ -36,22 +36,22 @@ from meeting_assistant.services.asr.endpointing import (
     SpeechEnded,
     SpeechStarted,
 )
-from meeting_assistant.services.asr.language_detection import LanguageChoice
-from meeting_assistant.services.asr.multichannel_vad import ChannelsVad
-from meeting_assistant.services.asr.stabiliser import guard_sound, guard_text, split_words
+from meeting_assistant.services.asr.language_detection import LanguageDetection
+from meeting_assistant.services.asr.multichannel_vad import MultichannelVad
+from meeting_assistant.services.asr.stabiliser import reject_audio, reject_text, split_words
 from meeting_assistant.services.asr.word_timing import estimate_word_times
-from meeting_assistant.services.diarization.live_labels import SessionSpeakers
-from meeting_assistant.services.recording.idle_timeout import with_patience
-from meeting_assistant.services.recording.rolling_audio import KeptSound
+from meeting_assistant.services.diarization.live_labels import LiveLabels
+from meeting_assistant.services.recording.idle_timeout import with_idle_timeout
+from meeting_assistant.services.recording.rolling_audio import RollingAudio
 from meeting_assistant.services.transcription.partials import Captions, OpenUtterance
-from meeting_assistant.services.transcription.said_part import SaidPart
 from meeting_assistant.services.transcription.session_types import (
     Reached,
     SessionSink,
     SessionSpec,
-    SpeechTools,
+    SpeechServices,
 )
-from meeting_assistant.services.transcription.utterance_decoding import SpeechListener
+from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment
+from meeting_assistant.services.transcription.utterance_decoding import UtteranceDecoder
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ SETTLE_EVERY_SAMPLES = 5 * SAMPLE_RATE_HZ
 
 
 async def process_audio_session(
-    spec: SessionSpec, audio: AsyncIterator[bytes], sink: SessionSink, tools: SpeechTools
+    spec: SessionSpec, audio: AsyncIterator[bytes], sink: SessionSink, tools: SpeechServices
 ) -> None:
     """Transcribe canonical PCM until `audio` ends; every utterance is committed when this returns.
 
@@ -74,7 +74,7 @@ async def process_audio_session(
         async with asyncio.TaskGroup() as group:
             committer = group.create_task(session.commit_in_order())
             try:
-                async for piece in with_patience(audio, spec.patience_s if spec.is_live else None):
+                async for piece in with_idle_timeout(audio, spec.idle_timeout_s if spec.is_live else None):
                     if piece is None:
                         await session.rest()
                     else:
@@ -97,12 +97,12 @@ async def process_audio_session(
 class _Session:
     """State of one running session; all methods on the event loop."""
 
-    def __init__(self, spec: SessionSpec, sink: SessionSink, tools: SpeechTools) -> None:
+    def __init__(self, spec: SessionSpec, sink: SessionSink, tools: SpeechServices) -> None:
         self._spec = spec
         self._sink = sink
         self._tools = tools
         begin = spec.resume
-        self._vad = ChannelsVad(tools.vad, spec.channels, base64.b64decode(begin.vad_state))
+        self._vad = MultichannelVad(tools.vad, spec.channels, base64.b64decode(begin.vad_state))
         # Frames lie on the grid of the session that was cut short.
         self._warm_up_frames = (begin.resume_sample - begin.start_sample) // VAD_FRAME_SAMPLES
         """Frames that are only heard for the state of the detector."""
@@ -114,13 +114,13 @@ class _Session:
         self._resume_sample = begin.resume_sample
         self._states = deque([(begin.start_sample, self._vad.state())])
         """The detector's states at some samples, from the newest one that is not after `_resume_sample` on."""
-        self._speakers = SessionSpeakers(
+        self._speakers = LiveLabels(
             tools.diarization if spec.has_speakers else None,
             taken_labels=spec.taken_labels,
             known=spec.known_voices,
             people=spec.known_people,
         )
-        self._listener = SpeechListener(
+        self._listener = UtteranceDecoder(
             asr=tools.asr,
             diarization=tools.diarization if spec.has_speakers else None,
             vad=tools.vad,
@@ -128,13 +128,13 @@ class _Session:
             kind=TicketKind.FINAL if spec.is_live else TicketKind.FILE,
             endpointing=spec.endpointing,
         )
-        self._kept = KeptSound(spec.resume.start_sample)
+        self._kept = RollingAudio(spec.resume.start_sample)
         self._next_utterance = spec.next_utterance
         self._open: OpenUtterance | None = None
         self._settled = spec.committed_sample
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(MAX_WAITING_FINALS)
-        self._decodes: set[asyncio.Task[list[SaidPart]]] = set()
-        self._language = LanguageChoice(spec.language)
+        self._decodes: set[asyncio.Task[list[SpeakerSegment]]] = set()
+        self._language = LanguageDetection(spec.language)
         self._captions = Captions(
             session=spec.meeting_id,
             asr=tools.asr,
@@ -157,7 +157,7 @@ class _Session:
         await self._follow(self._endpointer.push(probabilities[known:].tolist()))
         if self._warm_up_frames == 0:
             self._states.append((self._endpointer.position, self._vad.state()))
-        self._kept.forget_before(self._endpointer.settled_sample - VAD_FRAME_SAMPLES)
+        self._kept.forget_before(self._endpointer.decided_until - VAD_FRAME_SAMPLES)
         if self._open is not None and self._spec.is_live:
             self._captions.voiced_ms = self._endpointer.voiced_ms
             self._captions.renew()
@@ -165,21 +165,21 @@ class _Session:
 
     async def rest(self, *, is_over: bool = False) -> None:
         """No more sound for now: finish what is open, align anew. A client that is gone may be in a sentence."""
-        if self._spec.is_live and not is_over and not self._sink.is_attended:
+        if self._spec.is_live and not is_over and not self._sink.has_client:
             return
         end = self._kept.end_sample
         if not self._endpointer.is_open and self._endpointer.position == end:
             return
         await self._follow(self._endpointer.flush(end))
         self._endpointer.restart(end)
-        self._vad = ChannelsVad(self._tools.vad, self._spec.channels)
+        self._vad = MultichannelVad(self._tools.vad, self._spec.channels)
         self._states.append((end, self._vad.state()))
 
     async def settle(self, *, final: bool = False) -> None:
         """Record silence as listened to: now and then, and all of it once nothing more can come."""
         if self._endpointer.is_open and not final:
             return
-        settled = self._kept.end_sample if final else self._endpointer.settled_sample
+        settled = self._kept.end_sample if final else self._endpointer.decided_until
         if settled - self._settled >= (1 if final else SETTLE_EVERY_SAMPLES):
             self._settled = self._resume_sample = settled
             await self._waiting.put(_Waiting(self._reached(settled)))
@@ -224,7 +224,7 @@ class _Session:
         self._captions.close()
         self._settled = ended.end_sample
         sound = self._kept.read(ended.start_sample, ended.end_sample)
-        guard = guard_sound(sound)
+        guard = reject_audio(sound)
         if guard is not None:
             obs.suppressed_hypotheses_total.labels(guard).inc()
             await self._waiting.put(_Waiting(self._reached(ended.end_sample), utterance))
@@ -234,7 +234,7 @@ class _Session:
             kind="final",
             samples=EMPTY,
             language=self._language.asked,
-            usual_language=self._language.usual,
+            detected_language=self._language.usual,
             hotwords=self._spec.hotwords,
         )
         decode = asyncio.create_task(self._hear_out(utterance.id, ended, sound, request))
@@ -244,7 +244,7 @@ class _Session:
 
     async def _hear_out(
         self, number: int, ended: SpeechEnded, sound: Samples, request: AsrRequest
-    ) -> list[SaidPart]:
+    ) -> list[SpeakerSegment]:
         seconds = samples_to_ms(ended.end_sample - ended.start_sample) / 1000
         engine = self._tools.asr.info.name
         with tracing.span(
@@ -270,7 +270,7 @@ class _Session:
             await self._commit(waiting.utterance, waiting.ended, waiting.reached, heard)
 
     async def _commit(
-        self, utterance: OpenUtterance, ended: SpeechEnded, reached: Reached, heard: Sequence[SaidPart]
+        self, utterance: OpenUtterance, ended: SpeechEnded, reached: Reached, heard: Sequence[SpeakerSegment]
     ) -> None:
         finished: list[Utterance] = []
         for part in heard:
@@ -287,12 +287,12 @@ class _Session:
         await self._sink.commit_utterances(finished, reached, takes_back=takes_back)
         await self._repair_speakers()
 
-    def _utterance(self, number: int, part: SaidPart) -> Utterance | None:
+    def _utterance(self, number: int, part: SpeakerSegment) -> Utterance | None:
         """None when the guards find that nothing was said."""
         span, result = part.span, part.result
         start_ms, end_ms = samples_to_ms(span.start_sample), samples_to_ms(span.end_sample)
         text = result.text.strip()
-        guard = guard_text(text, voiced_ms=span.voiced_ms, duration_ms=end_ms - start_ms, result=result)
+        guard = reject_text(text, voiced_ms=span.voiced_ms, duration_ms=end_ms - start_ms, result=result)
         if guard is not None:
             obs.suppressed_hypotheses_total.labels(guard).inc()
         if guard is not None or not text:
@@ -353,7 +353,7 @@ class _Waiting:
     reached: Reached
     utterance: OpenUtterance | None = None
     ended: SpeechEnded | None = None
-    decode: asyncio.Task[list[SaidPart]] | None = None
+    decode: asyncio.Task[list[SpeakerSegment]] | None = None
 
 
 def _words(result: AsrResult, ended: SpeechEnded, start_ms: int, end_ms: int) -> tuple[list[Word], bool]:

@@ -15,7 +15,7 @@ MAX_OPEN = 8
 """Utterances whose end never came, for whatever reason, are forgotten beyond that many."""
 
 
-class WordCommits:
+class CommitLatency:
     """Of one live meeting."""
 
     def __init__(self) -> None:

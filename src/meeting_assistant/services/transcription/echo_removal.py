@@ -18,7 +18,7 @@ from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples, ms_to_sample
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES
 from meeting_assistant.services.asr.stabiliser import split_words
 from meeting_assistant.services.asr.word_timing import estimate_word_times
-from meeting_assistant.services.transcription.said_part import SaidPart, part_of
+from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment, part_of
 
 ECHO_WITHIN_SAMPLES = SAMPLE_RATE_HZ
 """Later than this, the same words are said again and no echo."""
@@ -84,7 +84,7 @@ class _Run:
     second: range
 
 
-def without_echo(parts: Sequence[SaidPart], loudness: Loudness) -> list[SaidPart]:
+def without_echo(parts: Sequence[SpeakerSegment], loudness: Loudness) -> list[SpeakerSegment]:
     """Of the same words on two channels only those of the louder one, which remember the others.
 
     A part that is an echo throughout goes; one that holds an echo is cut around it.
@@ -110,7 +110,7 @@ def without_echo(parts: Sequence[SaidPart], loudness: Loudness) -> list[SaidPart
             nearest = min(sides[1 - quiet], key=lambda said: abs(said.start_sample - word.start_sample))
             gone[word.part][word.position] = nearest
             repeated[nearest.part].append(word)
-    kept: list[SaidPart] = []
+    kept: list[SpeakerSegment] = []
     for number, part in enumerate(parts):
         said_again = sorted(repeated[number], key=lambda word: word.start_sample)
         echo = " ".join(word.text for word in said_again) or part.echo
@@ -118,7 +118,9 @@ def without_echo(parts: Sequence[SaidPart], loudness: Loudness) -> list[SaidPart
     return kept
 
 
-def _stream(parts: Sequence[SaidPart], words: Sequence[Sequence[_Heard]], *, is_second: bool) -> list[_Heard]:
+def _stream(
+    parts: Sequence[SpeakerSegment], words: Sequence[Sequence[_Heard]], *, is_second: bool
+) -> list[_Heard]:
     """All words of one channel, in order of time."""
     of_channel = [
         word
@@ -129,7 +131,7 @@ def _stream(parts: Sequence[SaidPart], words: Sequence[Sequence[_Heard]], *, is_
     return sorted(of_channel, key=lambda word: (word.start_sample, word.part, word.position))
 
 
-def _words_of(number: int, part: SaidPart) -> list[_Heard]:
+def _words_of(number: int, part: SpeakerSegment) -> list[_Heard]:
     span, result = part.span, part.result
     slack = 0
     timed = result.words
@@ -249,7 +251,9 @@ def _leftovers(
 # --- what is left
 
 
-def _cut_around(part: SaidPart, words: Sequence[_Heard], gone: Mapping[int, _Heard]) -> list[SaidPart]:
+def _cut_around(
+    part: SpeakerSegment, words: Sequence[_Heard], gone: Mapping[int, _Heard]
+) -> list[SpeakerSegment]:
     """The part without these words: as it is, in pieces, or not at all."""
     if not gone:
         return [part]
@@ -265,8 +269,8 @@ def _cut_around(part: SaidPart, words: Sequence[_Heard], gone: Mapping[int, _Hea
 
 
 def _piece(
-    part: SaidPart, words: Sequence[_Heard], gone: Mapping[int, _Heard], first: int, last: int
-) -> SaidPart:
+    part: SpeakerSegment, words: Sequence[_Heard], gone: Mapping[int, _Heard], first: int, last: int
+) -> SpeakerSegment:
     span, result = part.span, part.result
     start, end = span.start_sample, span.end_sample
     # Where the echo began and ended its source knows better, which was loud and most often spoken alone. At least half

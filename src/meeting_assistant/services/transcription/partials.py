@@ -19,9 +19,9 @@ from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.ports import AsrRequest, AsrResult
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.batching import TicketKind
-from meeting_assistant.services.asr.language_detection import LanguageChoice
-from meeting_assistant.services.asr.stabiliser import Stabiliser, guard_text, split_words
-from meeting_assistant.services.recording.rolling_audio import KeptSound
+from meeting_assistant.services.asr.language_detection import LanguageDetection
+from meeting_assistant.services.asr.stabiliser import Stabiliser, reject_text, split_words
+from meeting_assistant.services.recording.rolling_audio import RollingAudio
 
 MIN_VOICED_MS = 250
 """The engine invents words for less."""
@@ -38,7 +38,7 @@ class CaptionSink(Protocol):
     """Where captions go."""
 
     @property
-    def is_watched(self) -> bool:
+    def has_viewers(self) -> bool:
         """True when somebody looks at them."""
         ...
 
@@ -46,7 +46,7 @@ class CaptionSink(Protocol):
         """Sound received so far, for the lag."""
         ...
 
-    def show_partial(self, partial: PartialTranscript) -> None:
+    def send_partial(self, partial: PartialTranscript) -> None:
         """Passing: may be dropped."""
         ...
 
@@ -69,11 +69,11 @@ class OpenUtterance:
     """End of the newest window that was decoded."""
     window_sample: int = 0
     """Where windows begin: with the utterance, and later in it when it grows long."""
-    settled_sample: int = 0
+    decided_until: int = 0
     """Where the window began whose words are settled: only a window that begins there may go on from them."""
 
     def __post_init__(self) -> None:
-        self.seen_sample = self.window_sample = self.settled_sample = self.start_sample
+        self.seen_sample = self.window_sample = self.decided_until = self.start_sample
 
     def window(self, end_sample: int, longest_s: float) -> int:
         """Where a window that ends there begins.
@@ -88,7 +88,7 @@ class OpenUtterance:
 
     def promised(self, window_sample: int) -> str:
         """What a window that begins there need not work out again."""
-        return " ".join(self.stabiliser.settled) if window_sample == self.settled_sample else ""
+        return " ".join(self.stabiliser.settled) if window_sample == self.decided_until else ""
 
 
 @dataclass(slots=True)
@@ -98,8 +98,8 @@ class Captions:
     session: str
     asr: AsrService
     sink: CaptionSink
-    kept: KeptSound
-    language: LanguageChoice
+    kept: RollingAudio
+    language: LanguageDetection
     interval_s: float
     hotwords: tuple[str, ...] = ()
     guess: Callable[[Waveform], Awaitable[str | None]] | None = None
@@ -138,7 +138,7 @@ class Captions:
         if self.voiced_ms <= utterance.asked_voiced_ms:
             return  # a pause: there are no new words
         pace = self.asr.pace
-        if not pace.for_unwatched and not self.sink.is_watched:
+        if not pace.partials_for_unwatched and not self.sink.has_viewers:
             return
         utterance.asked_voiced_ms = self.voiced_ms
         self._not_before = heard + int(self.interval_s * pace.interval_factor * SAMPLE_RATE_HZ)
@@ -167,7 +167,7 @@ class Captions:
                 kind="partial",
                 samples=window,
                 language=self.language.asked,
-                usual_language=self.language.usual,
+                detected_language=self.language.usual,
                 hotwords=self.hotwords,
                 promised=utterance.promised(start),
             )
@@ -198,7 +198,7 @@ class Captions:
 
     def _take(self, utterance: OpenUtterance, result: AsrResult, start: int, end: int) -> None:
         text = result.text.strip()
-        guard = guard_text(
+        guard = reject_text(
             text, voiced_ms=self.voiced_ms, duration_ms=samples_to_ms(end - start), result=result
         )
         if guard is not None:
@@ -209,13 +209,13 @@ class Captions:
             is_cut=start > utterance.start_sample,
             probabilities=result.word_probabilities,
         )
-        utterance.settled_sample = start
+        utterance.decided_until = start
         self._show(utterance, end, " ".join(shown.stable), " ".join(shown.unstable))
 
     def _show(self, utterance: OpenUtterance, end_sample: int, stable: str, unstable: str) -> None:
         lag = max(0, self.sink.received_sample() - end_sample)
         utterance.is_shown = utterance.is_shown or bool(stable or unstable)
-        self.sink.show_partial(
+        self.sink.send_partial(
             PartialTranscript(
                 utterance=utterance.id,
                 start_ms=samples_to_ms(utterance.start_sample),

@@ -14,7 +14,7 @@ from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.live_labels import KnownPerson
+from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
 from meeting_assistant.services.diarization.speaker_clustering import KnownVoice
 from meeting_assistant.services.transcription.partials import CaptionSink
 
@@ -32,7 +32,7 @@ class SessionSpec:
     taken_labels: tuple[str, ...] = ()
     known_voices: tuple[KnownVoice, ...] = ()
     """Who spoke before the session was taken up."""
-    known_people: tuple[KnownPerson, ...] = ()
+    known_people: tuple[EnrolledSpeaker, ...] = ()
     """Voices that the owner asked to be known again."""
     language: str | None = None
     hotwords: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class SessionSpec:
     """Of the sound; with 2, channel 0 is the person at the machine."""
     has_speakers: bool = True
     endpointing: EndpointOptions = field(default_factory=EndpointOptions)
-    patience_s: float = 1.5
+    idle_timeout_s: float = 1.5
     """Live: with no sound for so long, the open utterance is finished."""
 
 
@@ -61,7 +61,7 @@ class SessionSink(CaptionSink, Protocol):
     """Where a session's results go; here the meeting's channel, on a worker the way back to the gateway."""
 
     @property
-    def is_attended(self) -> bool:
+    def has_client(self) -> bool:
         """False while the client is gone and may come back with the rest of a sentence."""
         ...
 
@@ -89,7 +89,7 @@ class SessionSink(CaptionSink, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechTools:
+class SpeechServices:
     """The shared machinery that sessions borrow."""
 
     asr: AsrService

@@ -12,19 +12,19 @@ from meeting_assistant.domain.ports import AsrRequest, AsrResult, Vad
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.batching import TicketKind
 from meeting_assistant.services.asr.endpointing import FRAME_MS, Endpointer, EndpointOptions, SpeechEnded
-from meeting_assistant.services.asr.stabiliser import guard_sound
+from meeting_assistant.services.asr.stabiliser import reject_audio
 from meeting_assistant.services.asr.temperature_fallback import decode_final
 from meeting_assistant.services.diarization.attribution import words_of_parts
-from meeting_assistant.services.diarization.diarization_service import DiarizationService, SpokenPart
+from meeting_assistant.services.diarization.diarization_service import DiarizationService, VoiceSegment
 from meeting_assistant.services.transcription.echo_removal import Loudness, without_echo
-from meeting_assistant.services.transcription.said_part import SaidPart, part_of
+from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment, part_of
 
 MIN_OVERLAP_MS = 250
 """Detectors of two channels disagree by less than that about who stopped when."""
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechListener:
+class UtteranceDecoder:
     """What hears utterances out for one session."""
 
     asr: AsrService
@@ -35,7 +35,7 @@ class SpeechListener:
     kind: TicketKind
     endpointing: EndpointOptions
 
-    async def hear_out(self, ended: SpeechEnded, sound: Samples, request: AsrRequest) -> list[SaidPart]:
+    async def hear_out(self, ended: SpeechEnded, sound: Samples, request: AsrRequest) -> list[SpeakerSegment]:
         """In the order of time. `sound`, shape `(n,)` or `(n, channels)`, is that of `ended`; of `request` everything
         is taken but the sound. Raises EngineError."""
         if sound.ndim == 1:
@@ -54,15 +54,15 @@ class SpeechListener:
 
     async def _hear_channel(
         self, ended: SpeechEnded, sound: Samples, request: AsrRequest, channel: int
-    ) -> list[SaidPart]:
+    ) -> list[SpeakerSegment]:
         spans = await asyncio.get_running_loop().run_in_executor(
             self.vad_threads, self._spans, ended.start_sample, sound
         )
-        heard: list[SaidPart] = []
+        heard: list[SpeakerSegment] = []
         for span in spans:
             start = span.start_sample - ended.start_sample
             piece = sound[start : start + span.end_sample - span.start_sample]
-            if guard_sound(piece) is None:
+            if reject_audio(piece) is None:
                 heard += await self._hear_voices(span, piece, request, channel)
         return heard
 
@@ -77,12 +77,12 @@ class SpeechListener:
 
     async def _hear_voices(
         self, span: SpeechEnded, sound: Samples, request: AsrRequest, channel: int | None
-    ) -> list[SaidPart]:
+    ) -> list[SpeakerSegment]:
         samples = to_waveform(sound)
         is_you = channel == 0
         decode = asyncio.create_task(self._decode(replace(request, samples=samples)))
         try:
-            voices: Sequence[SpokenPart] = ()
+            voices: Sequence[VoiceSegment] = ()
             if self.diarization is not None and not is_you:
                 voices = await self.diarization.listen(samples, span.voiced)
             result = await decode
@@ -91,7 +91,7 @@ class SpeechListener:
         if len(voices) < 2:
             known = voices[0] if voices else None
             return [
-                SaidPart(
+                SpeakerSegment(
                     span,
                     result,
                     channel,
@@ -109,7 +109,7 @@ class SpeechListener:
                 for voice in voices
             ]
         return [
-            SaidPart(part, words, channel, voice=voice.vector, spoken_ms=voice.spoken_ms)
+            SpeakerSegment(part, words, channel, voice=voice.vector, spoken_ms=voice.spoken_ms)
             for part, words, voice in zip(spans, results, voices, strict=True)
         ]
 
@@ -118,7 +118,7 @@ class SpeechListener:
         return decoded.result if decoded else AsrResult(text="")
 
 
-def mark_overlap(parts: Sequence[SaidPart]) -> list[SaidPart]:
+def mark_overlap(parts: Sequence[SpeakerSegment]) -> list[SpeakerSegment]:
     """Parts of two channels that speak at the same time, as their voiced frames say: spans reach further."""
     voiced = [_voiced_ms(part) for part in parts]
     return [
@@ -133,7 +133,7 @@ def mark_overlap(parts: Sequence[SaidPart]) -> list[SaidPart]:
     ]
 
 
-def _voiced_ms(part: SaidPart) -> set[int]:
+def _voiced_ms(part: SpeakerSegment) -> set[int]:
     """Each millisecond in which it is spoken."""
     start_ms, end_ms = samples_to_ms(part.span.start_sample), samples_to_ms(part.span.end_sample)
     return {

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.bootstrap.fleet import build_callbacks, redis_url
-from meeting_assistant.bootstrap.speakers import wished_for_recordings
+from meeting_assistant.bootstrap.speakers import max_speakers_of_recordings
 from meeting_assistant.bootstrap.traces import traced
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.audio import Samples, Waveform
@@ -38,7 +38,7 @@ from meeting_assistant.observability import configure_logging
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.fleet.worker import Worker
-from meeting_assistant.services.transcription.session_types import SpeechTools
+from meeting_assistant.services.transcription.session_types import SpeechServices
 
 STEP = 40
 FLOOR = 2000
@@ -91,7 +91,7 @@ class LoudnessStream:
         return b""
 
 
-class NumberEngine:
+class DigitEngine:
     """Reads the number, after as long as it is told to take. A wave of `POISON` kills the process."""
 
     POISON = 500
@@ -133,7 +133,7 @@ class NoVoices:
         return np.full(4, 0.5, np.float32)
 
 
-class OddAndEven:
+class ParityDiarizer:
     """Hears recordings out: even numbers are said by one person and odd ones by another, whatever was heard live."""
 
     name = "odd-and-even"
@@ -163,9 +163,9 @@ class OddAndEven:
 async def main(decode_s: float, hearing_out_s: float = 0.0) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    asr, vad = AsrService(NumberEngine(decode_s)), LoudnessVad()
-    hears_out = wished_for_recordings(settings) is not None
-    diarization = DiarizationService(NoVoices(), [OddAndEven(hearing_out_s)] if hears_out else [])
+    asr, vad = AsrService(DigitEngine(decode_s)), LoudnessVad()
+    hears_out = max_speakers_of_recordings(settings) is not None
+    diarization = DiarizationService(NoVoices(), [ParityDiarizer(hearing_out_s)] if hears_out else [])
     name = settings.fleet.name or "worker"
     lease_s = settings.fleet.lease_seconds
     link = RedisWorkerLink(
@@ -176,7 +176,7 @@ async def main(decode_s: float, hearing_out_s: float = 0.0) -> None:
         callbacks=build_callbacks(settings),
     )
     with ThreadPoolExecutor(2) as threads, traced(settings, "worker"):
-        tools = SpeechTools(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
+        tools = SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
         worker = Worker(
             link, tools, name=name, slots=settings.fleet.slots, lease_s=lease_s, engines={"asr": "numbers"}
         )

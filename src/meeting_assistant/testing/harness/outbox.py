@@ -62,7 +62,7 @@ BEGAN_MS = 1_795_514_400_000
 """Tuesday, 24 November 2026, 10:00 UTC."""
 
 
-class AfterMeeting:
+class OutboxHarness:
     """Use it as an async context manager."""
 
     def __init__(
@@ -91,7 +91,7 @@ class AfterMeeting:
             integrations,
             self.deliveries,
             pacing=self.pacing,
-            on_settled=log.note if isinstance(log, AuditLogIntegration) else None,
+            on_terminal=log.note if isinstance(log, AuditLogIntegration) else None,
             now_ms=lambda: self.now_ms,
         )
         self.workflows = Workflows(

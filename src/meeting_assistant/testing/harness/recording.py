@@ -130,7 +130,7 @@ class _NoResampling:
         return b""
 
 
-class RecordingHouse:
+class RecordingHarness:
     """Use it as an async context manager; several one after the other on one folder are restarts."""
 
     def __init__(self, folder: Path, *keys: str, grace_s: float = 600, retention: str = "keep") -> None:
@@ -160,7 +160,7 @@ class RecordingHouse:
             disk_threads=self._threads,
             new_resampler=lambda rate, channels: _NoResampling(),
             notes=notes,
-            people_of=nobody,
+            enrolled_speakers=nobody,
             engines={},
             options=options,
         )
@@ -173,7 +173,7 @@ class RecordingHouse:
             decoder=self.decoder,
             disk_threads=self._threads,
             directory=folder / "uploads",
-            people_of=nobody,
+            enrolled_speakers=nobody,
             engines={},
             options=options,
             limits=DecodeLimits(max_duration_s=36_000),
@@ -201,7 +201,7 @@ class RecordingHouse:
             self._minutes,
             notes,
             {},
-            when_done=self.upkeep.minutes_are_written,
+            on_finished=self.upkeep.minutes_are_written,
         )
         self.orchestrator.handle(JobKind.FINISH_MEETING, finisher.finish)
         self.orchestrator.handle(JobKind.TRANSCRIBE_FILE, self.uploads.transcribe)

@@ -186,7 +186,7 @@ async def export_meeting(
 async def play_meeting(context: Context, request: Request, meeting_id: ReadableMeeting) -> Response:
     """The sound, for a player that seeks."""
     channels = (await context.meetings.store.get(meeting_id)).channels
-    journal = await context.meetings.open_sound(meeting_id)
+    journal = await context.meetings.open_recording(meeting_id)
     try:
         wanted = wav_range(journal.durable_bytes, request.headers.get("range"), channels=channels)
     except InputError:

@@ -54,7 +54,7 @@ class Cut(_Body):
     """The first word of the second part, counted from 0."""
 
 
-class VoiceToRemember(_Body):
+class VoiceToEnrol(_Body):
     """Whose voice to know again in later meetings."""
 
     speaker: Label
@@ -110,7 +110,7 @@ async def split_utterance(
 
 @router.post("/meetings/{meeting_id}/voices", status_code=201)
 async def remember_voice(
-    context: Context, caller: Recorder, meeting_id: OwnMeeting, voice: VoiceToRemember
+    context: Context, caller: Recorder, meeting_id: OwnMeeting, voice: VoiceToEnrol
 ) -> KnownVoice:
     """Know a voice of this meeting again in your later ones. Nothing of it is kept unless you ask here."""
     return _known(await context.speakers.remember(meeting_id, voice.speaker, voice.name, caller.owner))

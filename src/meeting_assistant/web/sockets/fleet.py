@@ -59,14 +59,14 @@ async def take_events(socket: WebSocket) -> None:
         return
     await socket.accept()
     # A stranger may not keep a connection for nothing; a worker that signed once may have nothing to tell for long.
-    patience_s: float | None = FIRST_MESSAGE_SECONDS
+    idle_timeout_s: float | None = FIRST_MESSAGE_SECONDS
     try:
         while True:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(idle_timeout_s):
                 signed = SignedEvent.model_validate_json(await socket.receive_text())
             content = signed.event.encode()
             entrance.hear(_checked(entrance, signed.id, signed.timestamp, content, signed.signature))
-            patience_s = None
+            idle_timeout_s = None
             await socket.send_text("{}")
     except (ValidationError, InputError, UnauthenticatedError, TimeoutError):
         await socket.close(CLOSE_POLICY)

@@ -269,7 +269,9 @@ async def _open(
     live = context.meetings.live
     if start.meeting_id is not None:
         await context.access.require_own(caller, start.meeting_id)
-        return await live.take_up(start.meeting_id, sample_rate=start.sample_rate, channels=start.channels)
+        return await live.resume_meeting(
+            start.meeting_id, sample_rate=start.sample_rate, channels=start.channels
+        )
     options = MeetingOptions.model_validate(start.model_dump(include=set(MeetingOptions.model_fields)))
     return await live.start(
         options,

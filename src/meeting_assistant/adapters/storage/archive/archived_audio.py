@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class ArchivedAudioStore:
-    """Implements `AudioStore` and `RecordingMover`. Blocks; any thread but the event loop's, on which the database
+    """Implements `AudioStore` and `AudioArchive`. Blocks; any thread but the event loop's, on which the database
     that the catalogue is in was opened."""
 
     def __init__(
@@ -140,13 +140,13 @@ class ArchivedAudioStore:
         if is_known:
             self._try_to_clean_up()
 
-    # --- RecordingMover
+    # --- AudioArchive
 
     def begin(self) -> None:
         """After a start, and before anything else uses this disk."""
         self._cache.tidy()
 
-    def kept_here(self) -> list[str]:
+    def local_ids(self) -> list[str]:
         """Ids of meetings whose recording is on this machine's disk."""
         return self._local.ids()
 

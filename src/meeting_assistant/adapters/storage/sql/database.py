@@ -46,7 +46,7 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 
-def runs_to_its_end(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+def uncancellable(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     """A transaction is finished even when its caller is cancelled, who learns of that afterwards.
 
     A cancelled one would leave its connection behind with the write lock held until it is collected.
@@ -152,7 +152,7 @@ class Database:
             async with AsyncSession(self._readers) as session:
                 yield session
 
-    async def forget_deleted(self) -> None:
+    async def purge_deleted(self) -> None:
         """Take deleted contents out of the write-ahead log too. While somebody reads them for longer than a few seconds
         that cannot be done; it is then said in the log, and done by the next call or when the server stops."""
         if self.is_shared:

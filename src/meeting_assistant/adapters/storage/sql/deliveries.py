@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from meeting_assistant.adapters.storage.sql.changes import row_in
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import DeliveryRow, MeetingRow, StepRow
 from meeting_assistant.domain.errors import NotFoundError
 from meeting_assistant.domain.workflows import FORGOTTEN, Delivery, DeliveryState
@@ -24,7 +24,7 @@ class SqlDeliveryStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @runs_to_its_end
+    @uncancellable
     async def plan(self, meeting_id: str, deliveries: Sequence[Delivery], step: str) -> list[Delivery]:
         """Add those that are not there yet, refresh the proposed ones and end the step."""
         added: list[Delivery] = []
@@ -71,7 +71,7 @@ class SqlDeliveryStore:
                 raise NotFoundError("There is no such delivery.", "See those of the meeting.")
             return _delivery(row)
 
-    @runs_to_its_end
+    @uncancellable
     async def take_due(self, now_ms: int, lease_ms: int, busy: Collection[str] = ()) -> Delivery | None:
         """The one that is due longest, counted and leased in one transaction."""
         is_due = (DeliveryRow.state == DeliveryState.PENDING.value) & (DeliveryRow.next_at_ms <= now_ms)
@@ -100,7 +100,7 @@ class SqlDeliveryStore:
             times = [await session.scalar(query) for query in (of_state, of_leases)]
         return min((time for time in times if time is not None), default=None)
 
-    @runs_to_its_end
+    @uncancellable
     async def end_leases(self, now_ms: int, settle_ms: Mapping[str, int]) -> int:
         """They wait again, as long as their target needs to know what it got."""
         sending = select(DeliveryRow).where(DeliveryRow.state == DeliveryState.SENDING.value)
@@ -112,7 +112,7 @@ class SqlDeliveryStore:
                 row.next_at_ms = now_ms + settle_ms.get(row.integration, 0)
             return len(rows)
 
-    @runs_to_its_end
+    @uncancellable
     async def update(
         self, delivery: Delivery, *, unless: Collection[DeliveryState] = (), is_to_note: bool = False
     ) -> bool:
@@ -139,7 +139,7 @@ class SqlDeliveryStore:
             rows = await session.scalars(query.order_by(DeliveryRow.done_at_ms).limit(limit))
             return [_delivery(row) for row in rows]
 
-    @runs_to_its_end
+    @uncancellable
     async def noted(self, delivery: Delivery) -> None:
         """Unless it has been tried again meanwhile."""
         same = (DeliveryRow.id == delivery.id) & (DeliveryRow.done_at_ms == delivery.done_at_ms)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import LlmCallRow, MeetingRow, PreferencesRow
 from meeting_assistant.domain.llm_calls import LlmCall, LlmPreferences
 
@@ -20,13 +20,13 @@ class SqlLlmCalls:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @runs_to_its_end
+    @uncancellable
     async def asked(self, call: LlmCall) -> None:
         """Before it is sent."""
         async with self._database.writing() as session:
             await self._add(session, call)
 
-    @runs_to_its_end
+    @uncancellable
     async def answered(self, call: LlmCall) -> None:
         """What came of it; recorded now where it was not before."""
         changed = call.model_dump(include=_COLUMNS - {"id"})
@@ -35,7 +35,7 @@ class SqlLlmCalls:
             if not (await session.scalars(rows.returning(LlmCallRow.id))).all():
                 await self._add(session, call)
 
-    @runs_to_its_end
+    @uncancellable
     async def not_sent(self, call: LlmCall) -> None:
         """As if it had never been recorded."""
         async with self._database.writing() as session:
@@ -72,7 +72,7 @@ class SqlPreferences:
             row = await session.get(PreferencesRow, owner)
             return LlmPreferences.model_validate(row.document) if row is not None else LlmPreferences()
 
-    @runs_to_its_end
+    @uncancellable
     async def set_preferences(self, owner: str, preferences: LlmPreferences) -> None:
         """Replaces what was there."""
         async with self._database.writing() as session:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import delete, select
 
 from meeting_assistant.adapters.storage.sql.changes import minutes_in, move, number, row_in, transcript_in
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.minutes import SqlMinutes
 from meeting_assistant.adapters.storage.sql.models import (
     EventRow,
@@ -61,7 +61,7 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
 
     # --- records
 
-    @runs_to_its_end
+    @uncancellable
     async def create(self, meeting: Meeting) -> None:
         """Store a new meeting."""
         async with self._database.writing() as session:
@@ -95,7 +95,7 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
         async with self._database.reading() as session:
             return [meeting_of(row) for row in await session.scalars(query)]
 
-    @runs_to_its_end
+    @uncancellable
     async def delete(self, meeting_id: str) -> None:
         """Rows of all tables go with the meeting's; then the write-ahead log is emptied."""
         async with self._database.writing() as session:
@@ -103,42 +103,42 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
             await unindex(session, meeting_id)
             await doom_in(session, meeting_id)
             await session.execute(delete(MeetingRow).where(MeetingRow.id == meeting_id))
-        await self._database.forget_deleted()
+        await self._database.purge_deleted()
 
-    @runs_to_its_end
+    @uncancellable
     async def set_title(self, meeting_id: str, title: str) -> None:
         """Rename the meeting."""
         async with self._database.writing() as session:
             (await row_in(session, meeting_id)).title = title
 
-    @runs_to_its_end
+    @uncancellable
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:
         """Move it on; to where it is already is fine. Raises ConflictError for a move that does not exist."""
         async with self._database.writing() as session:
             move(await row_in(session, meeting_id), state)
 
-    @runs_to_its_end
+    @uncancellable
     async def add_error(self, meeting_id: str, error: StageError) -> None:
         """Append what went wrong."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             row.errors = [*row.errors, error.model_dump()]
 
-    @runs_to_its_end
+    @uncancellable
     async def clear_errors(self, meeting_id: str, stage: str) -> None:
         """Of one stage."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             row.errors = [error for error in row.errors if error["stage"] != stage]
 
-    @runs_to_its_end
+    @uncancellable
     async def add_bookmark(self, meeting_id: str, bookmark: Bookmark) -> None:
         """Append a marked moment."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             row.bookmarks = [*row.bookmarks, bookmark.model_dump()]
 
-    @runs_to_its_end
+    @uncancellable
     async def take_over(self, meeting_id: str) -> int:
         """Raise the epoch and return it."""
         async with self._database.writing() as session:
@@ -146,7 +146,7 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
             row.epoch += 1
             return row.epoch
 
-    @runs_to_its_end
+    @uncancellable
     async def set_received(self, meeting_id: str, received_bytes: int) -> None:
         """Never moves backwards."""
         async with self._database.writing() as session:
@@ -155,7 +155,7 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
 
     # --- what was said
 
-    @runs_to_its_end
+    @uncancellable
     async def commit_utterances(
         self,
         meeting_id: str,
@@ -172,7 +172,7 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
             _reach(row, committed_sample, resume)
             return stored
 
-    @runs_to_its_end
+    @uncancellable
     async def commit_sample(
         self, meeting_id: str, committed_sample: int, *, resume: ResumePoint | None = None
     ) -> None:
@@ -186,13 +186,13 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
         async with self._database.reading() as session:
             return ResumePoint.model_validate((await row_in(session, meeting_id)).resume)
 
-    @runs_to_its_end
+    @uncancellable
     async def append_event(self, meeting_id: str, body: DurableEvent) -> int:
         """Number and store a `gap` or `notes` event."""
         async with self._database.writing() as session:
             return number(session, await row_in(session, meeting_id), body.type, event_payload(body))
 
-    @runs_to_its_end
+    @uncancellable
     async def finish(
         self,
         meeting_id: str,
@@ -244,7 +244,7 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
         said = {utterance.utterance: utterance for utterance in transcript.utterances}
         return [StoredEvent(row.seq, body_of(row, meeting, transcript, said, minutes)) for row in rows]
 
-    @runs_to_its_end
+    @uncancellable
     async def check(self) -> str:
         """A real write and read, rolled back."""
         await self._database.probe()

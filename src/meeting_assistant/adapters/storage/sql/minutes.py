@@ -13,7 +13,7 @@ from meeting_assistant.adapters.storage.sql.changes import (
     newest_minutes,
     row_in,
 )
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.deliveries import hold_back
 from meeting_assistant.adapters.storage.sql.models import EventRow, MinutesRow, SpeakerRow
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
@@ -47,7 +47,7 @@ class SqlMinutes:
             await row_in(session, meeting_id)
             return await minutes_versions_in(session, meeting_id)
 
-    @runs_to_its_end
+    @uncancellable
     async def rewrite(self, meeting_id: str, *, minutes: Minutes | None, coverage: Coverage) -> int:
         """The version after the newest one."""
         async with self._database.writing() as session:
@@ -60,7 +60,7 @@ class SqlMinutes:
                 session.add(MinutesRow(meeting_id=meeting_id, version=version, document=document))
             return version
 
-    @runs_to_its_end
+    @uncancellable
     async def change_minutes(
         self, meeting_id: str, version: int, change: Callable[[Minutes], Minutes]
     ) -> Minutes:
@@ -80,8 +80,8 @@ class SqlMinutes:
             of_meeting = select(SpeakerRow).where(SpeakerRow.meeting_id == meeting_id)
             return named_minutes([newest], (await session.scalars(of_meeting)).all())[0]
 
-    @runs_to_its_end
-    async def set_wishes(
+    @uncancellable
+    async def set_minutes_options(
         self,
         meeting_id: str,
         *,
@@ -96,7 +96,7 @@ class SqlMinutes:
             row.minutes_language = minutes_language or row.minutes_language
             row.llm_provider = None if llm_provider == "auto" else llm_provider or row.llm_provider
 
-    @runs_to_its_end
+    @uncancellable
     async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:
         """None for all."""
         async with self._database.writing() as session:
@@ -104,7 +104,7 @@ class SqlMinutes:
             if names is not None:
                 await hold_back(session, meeting_id, names)
 
-    @runs_to_its_end
+    @uncancellable
     async def set_local_only(self, meeting_id: str, may_go: Collection[str] = ()) -> None:
         """For good."""
         async with self._database.writing() as session:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from meeting_assistant.adapters.storage.journal.format import WrappedKey
 from meeting_assistant.adapters.storage.journal.keys import KeyRing
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import MeetingRow, RemoteRecordingRow
 from meeting_assistant.domain.errors import AudioDecryptionError
 
@@ -38,7 +38,7 @@ class RemoteRecording:
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class RecordingLocation:
     """Of a recording."""
 
     stored: RemoteRecording | None
@@ -63,12 +63,12 @@ class SqlRecordings:
         self.database = database
         self._gateway = gateway
 
-    async def find(self, meeting_id: str) -> Whereabouts:
+    async def find(self, meeting_id: str) -> RecordingLocation:
         """Where its sound is."""
         async with self.database.reading() as session:
             row = await _stored(session, meeting_id)
             elsewhere = await self._other_disk(session, meeting_id) if row is None else None
-        return Whereabouts(None if row is None else _recording(row), elsewhere)
+        return RecordingLocation(None if row is None else _recording(row), elsewhere)
 
     async def _other_disk(self, session: AsyncSession, meeting_id: str) -> str | None:
         """The other machine on whose disk the sound must be, where no object is."""
@@ -80,7 +80,7 @@ class SqlRecordings:
             )
         )
 
-    @runs_to_its_end
+    @uncancellable
     async def begin_copy(self, meeting_id: str) -> str:
         """The name of an object that is about to be written: the one of an attempt that was cut short, or a new one."""
         async with self.database.writing() as session:
@@ -102,7 +102,7 @@ class SqlRecordings:
                 session.add(row)
             return row.object_name
 
-    @runs_to_its_end
+    @uncancellable
     async def end_copy(self, recording: RemoteRecording, *, instead_of: str | None = None) -> bool:
         """The object is written and verified: from now on it is the recording. False when the recording was deleted
         meanwhile (or changed, where it stands in the place of another object); then the new object is doomed."""
@@ -123,10 +123,10 @@ class SqlRecordings:
                 wrapped_key=recording.key.token,
             )
         if instead_of is not None:
-            await self.database.forget_deleted()
+            await self.database.purge_deleted()
         return is_stored
 
-    @runs_to_its_end
+    @uncancellable
     async def doom(self, meeting_id: str) -> bool:
         """Destroy the keys of all its objects; True when there were any. Where another machine has the sound on its
         disk, order that it goes."""
@@ -147,7 +147,7 @@ class SqlRecordings:
                 await session.merge(order)
             count = await doom_in(session, meeting_id)
         if count:
-            await self.database.forget_deleted()
+            await self.database.purge_deleted()
         return count > 0
 
     async def leftovers(self, here: Sequence[str]) -> list[Leftover]:
@@ -166,7 +166,7 @@ class SqlRecordings:
                     found.append(Leftover(row.meeting_id, row.object_name, is_order=False))
         return found
 
-    @runs_to_its_end
+    @uncancellable
     async def give_up(self, object_name: str) -> bool:
         """Doom a leftover. False when it has become a recording since it was listed."""
         async with self.database.writing() as session:
@@ -174,7 +174,7 @@ class SqlRecordings:
             change = update(_Row).where(of_it).values(state=DOOMED)
             return cast("CursorResult[Any]", await session.execute(change)).rowcount == 1
 
-    @runs_to_its_end
+    @uncancellable
     async def drop(self, object_name: str) -> None:
         """The object is gone, or the order was carried out."""
         async with self.database.writing() as session:
@@ -206,10 +206,10 @@ class SqlRecordings:
                 continue
             moved += await self._set_key(recording, key)
         if moved:
-            await self.database.forget_deleted()
+            await self.database.purge_deleted()
         return moved, failed
 
-    @runs_to_its_end
+    @uncancellable
     async def _set_key(self, recording: RemoteRecording, key: WrappedKey) -> bool:
         async with self.database.writing() as session:
             return await _change(

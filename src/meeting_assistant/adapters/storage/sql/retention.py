@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select, update
 
 from meeting_assistant.adapters.storage.sql.changes import number, row_in
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.deliveries import forget_actions
 from meeting_assistant.adapters.storage.sql.models import (
     EventRow,
@@ -34,8 +34,8 @@ class SqlUpkeep:
 
     # --- steps
 
-    @runs_to_its_end
-    async def begin_step(self, meeting_id: str, step: str, *, is_repeatable: bool = False) -> int:
+    @uncancellable
+    async def begin_step(self, meeting_id: str, step: str, *, can_repeat: bool = False) -> int:
         """Count an attempt, in the database: an attempt that kills the process counts too."""
         async with self._database.writing() as session:
             await row_in(session, meeting_id)
@@ -43,28 +43,28 @@ class SqlUpkeep:
             if row is None:
                 row = StepRow(meeting_id=meeting_id, step=step, attempts=0, is_done=False)
                 session.add(row)
-            if row.is_done and is_repeatable:
+            if row.is_done and can_repeat:
                 row.attempts, row.is_done = 0, False
             if row.is_done:
                 return 0
             row.attempts += 1
             return row.attempts
 
-    @runs_to_its_end
+    @uncancellable
     async def end_step(self, meeting_id: str, step: str) -> None:
         """The step is done."""
         of_it = (StepRow.meeting_id == meeting_id) & (StepRow.step == step)
         async with self._database.writing() as session:
             await session.execute(update(StepRow).where(of_it).values(is_done=True))
 
-    @runs_to_its_end
+    @uncancellable
     async def reset_steps(self, meeting_id: str) -> None:
         """Forget all attempts at what is not done."""
         of_it = (StepRow.meeting_id == meeting_id) & StepRow.is_done.is_(False)
         async with self._database.writing() as session:
             await session.execute(delete(StepRow).where(of_it))
 
-    async def left_open(self, step: str) -> list[str]:
+    async def incomplete_steps(self, step: str) -> list[str]:
         """Begun and not ended."""
         query = select(StepRow.meeting_id).join(MeetingRow, MeetingRow.id == StepRow.meeting_id)
         query = query.where(
@@ -75,13 +75,13 @@ class SqlUpkeep:
 
     # --- forgetting
 
-    @runs_to_its_end
+    @uncancellable
     async def set_off_record(self, meeting_id: str, spans: Sequence[OffRecord]) -> None:
         """All spans of the meeting, in order."""
         async with self._database.writing() as session:
             (await row_in(session, meeting_id)).off_record = [span.model_dump() for span in spans]
 
-    @runs_to_its_end
+    @uncancellable
     async def forget(
         self,
         meeting_id: str,
@@ -120,7 +120,7 @@ class SqlUpkeep:
                 if span.end_sample is not None and (span.start_sample, span.end_sample) not in before:
                     number(session, row, "gap", event_payload(off_record_gap(span)))
             last_seq = row.last_seq
-        await self._database.forget_deleted()
+        await self._database.purge_deleted()
         return last_seq
 
     # --- retention
@@ -144,7 +144,7 @@ class SqlUpkeep:
         async with self._database.reading() as session:
             return list(await session.scalars(query.order_by(MeetingRow.id)))
 
-    @runs_to_its_end
+    @uncancellable
     async def set_sound_deleted(self, meeting_id: str, at_ms: int) -> None:
         """Keeps the first time."""
         async with self._database.writing() as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select
 
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import ShareRow
 from meeting_assistant.domain.access import Share
 from meeting_assistant.domain.errors import NotFoundError
@@ -16,7 +16,7 @@ class SqlShareStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @runs_to_its_end
+    @uncancellable
     async def add(self, share: Share) -> None:
         """Store a new link."""
         async with self._database.writing() as session:
@@ -42,7 +42,7 @@ class SqlShareStore:
             row = (await session.scalars(select(ShareRow).where(ShareRow.digest == digest))).first()
         return None if row is None else _share(row)
 
-    @runs_to_its_end
+    @uncancellable
     async def remove(self, meeting_id: str, share_id: str) -> None:
         """Raises NotFoundError."""
         of_it = (ShareRow.id == share_id) & (ShareRow.meeting_id == meeting_id)

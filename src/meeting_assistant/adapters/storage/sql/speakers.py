@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from meeting_assistant.adapters.storage.sql.changes import number, row_in, transcript_in
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import (
     EventRow,
     MeetingRow,
@@ -35,7 +35,7 @@ class SqlSpeakers:
 
     _database: Database
 
-    @runs_to_its_end
+    @uncancellable
     async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:
         """Name a speaker that occurs in the transcript."""
         async with self._database.writing() as session:
@@ -44,7 +44,7 @@ class SqlSpeakers:
             await _speaker(session, meeting_id, label, name=name)
             return number(session, row, "speakers", {"labels": [label]})
 
-    @runs_to_its_end
+    @uncancellable
     async def add_speaker(self, meeting_id: str, name: str | None) -> str:
         """The next label that no engine gives."""
         async with self._database.writing() as session:
@@ -57,7 +57,7 @@ class SqlSpeakers:
             await _speaker(session, meeting_id, label, name=name)
             return label
 
-    @runs_to_its_end
+    @uncancellable
     async def relabel(
         self, meeting_id: str, speakers: Mapping[int, str | None], *, by_person: bool = False
     ) -> StoredEvent | None:
@@ -87,7 +87,7 @@ class SqlSpeakers:
             await _move_items(session, meeting_id, before, after, by_person=by_person)
             return await _tell(session, row, changed)
 
-    @runs_to_its_end
+    @uncancellable
     async def merge_speakers(self, meeting_id: str, label: str, into: str) -> StoredEvent:
         """Nothing of the first label is left but the note where it went."""
         if label == into:
@@ -110,7 +110,7 @@ class SqlSpeakers:
             await _rewrite_items(session, meeting_id, lambda document: _with_labels(document, {label: into}))
             return await _tell(session, row, changed, named=into)
 
-    @runs_to_its_end
+    @uncancellable
     async def split_utterances(
         self, meeting_id: str, parts: Mapping[int, Sequence[Utterance]]
     ) -> list[StoredEvent]:
@@ -134,7 +134,7 @@ class SqlSpeakers:
                     stored.append(await put_utterance(session, row, numbered, joined))
         return stored
 
-    @runs_to_its_end
+    @uncancellable
     async def mark_overlap(self, meeting_id: str, utterances: Collection[int]) -> list[StoredEvent]:
         """A new revision of each that was not marked."""
         async with self._database.writing() as session:
@@ -148,7 +148,7 @@ class SqlSpeakers:
                 if one.utterance in utterances and not one.overlap
             ]
 
-    @runs_to_its_end
+    @uncancellable
     async def cut_utterance(
         self, meeting_id: str, utterance: int, word: int, *, not_during: str
     ) -> list[StoredEvent]:

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 
 from meeting_assistant.adapters.storage.journal.format import WrappedKey
 from meeting_assistant.adapters.storage.journal.keys import KeyRing
-from meeting_assistant.adapters.storage.sql.database import Database, runs_to_its_end
+from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import VoiceProfileRow
 from meeting_assistant.domain.errors import AudioDecryptionError, NotFoundError
 from meeting_assistant.domain.ports import VoiceProfile
@@ -44,7 +44,7 @@ class SqlVoiceProfiles:
             )
         return profiles
 
-    @runs_to_its_end
+    @uncancellable
     async def keep_voice(self, profile: VoiceProfile) -> None:
         """One of the same owner and name is replaced."""
         wrapped = self._keyring.wrap(profile.vector)
@@ -69,7 +69,7 @@ class SqlVoiceProfiles:
             vectors = (await session.scalars(select(VoiceProfileRow.vector))).all()
         return Counter(vector.partition(_SEPARATOR)[0].decode() for vector in vectors)
 
-    @runs_to_its_end
+    @uncancellable
     async def rewrap(self) -> int:
         """Move all of every owner to the first key, of whatever model. Returns how many no present key opens."""
         unopened = 0
@@ -85,7 +85,7 @@ class SqlVoiceProfiles:
                 row.vector = wrapped.fingerprint.encode() + _SEPARATOR + wrapped.token
         return unopened
 
-    @runs_to_its_end
+    @uncancellable
     async def forget_voice(self, owner: str, profile_id: str) -> None:
         """And its freed page is overwritten."""
         this = (VoiceProfileRow.owner == owner) & (VoiceProfileRow.id == profile_id)
@@ -93,4 +93,4 @@ class SqlVoiceProfiles:
             if (await session.scalars(select(VoiceProfileRow.id).where(this))).first() is None:
                 raise NotFoundError("There is no such voice.", "It may have been forgotten already.")
             await session.execute(delete(VoiceProfileRow).where(this))
-        await self._database.forget_deleted()
+        await self._database.purge_deleted()

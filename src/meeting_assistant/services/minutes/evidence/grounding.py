@@ -141,7 +141,7 @@ class Grounding:
         known = sum(stem_of(word) in stems for word in words)
         return known >= len(words) - known if words else plain(topic) in plain(cited)
 
-    def said_phrase(self, phrase: str, lines: Sequence[int]) -> bool:
+    def is_quoted(self, phrase: str, lines: Sequence[int]) -> bool:
         """True when exactly these words, numbers in words or digits, stand in one of the lines."""
         wanted = tokens_of(phrase, self._spoken)
         for line in dict.fromkeys(lines):

@@ -9,7 +9,7 @@ from meeting_assistant.services.asr.endpointing import SpeechEnded
 
 
 @dataclass(frozen=True, slots=True)
-class SaidPart:
+class SpeakerSegment:
     """What one voice says in an utterance."""
 
     span: SpeechEnded
