@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import secrets
@@ -18,8 +19,10 @@ import hypothesis
 import numpy as np
 import pytest
 
+from meeting_assistant.config import Settings
 from meeting_assistant.domain.audio import Waveform
 from meeting_assistant.launcher import ServerProcess, inherited
+from meeting_assistant.testing.harness.database import migrate, sqlite_url
 from meeting_assistant.testing.harness.warm_start import CAN_WARM, WarmStart, start_process
 from meeting_assistant.testing.servers.postgres import PostgresServer, find_postgres
 
@@ -50,12 +53,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Our own settings in a developer's environment must not decide a test."""
+    """Remove every variable that is one of our settings: a developer's environment must not decide a test."""
     for name in list(os.environ):
-        if name.startswith(
-            ("HTTP_HOST", "HTTP_PORT", "DATA_DIR", "ASR_", "AUDIO_", "LLM_", "VLLM_", "MEETING_")
-        ):
+        if is_setting(name):
             del os.environ[name]
+
+
+def is_setting(name: str) -> bool:
+    """True for the environment variable of a setting, or of a field inside one (`FLEET__…`)."""
+    return name.upper().partition("__")[0].lower() in Settings.model_fields
+
+
+@pytest.fixture(scope="session", autouse=True)
+def folder_without_dotenv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run in an empty folder: settings are read from `.env` of the working directory, too."""
+    with contextlib.chdir(tmp_path_factory.mktemp("working-directory")):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,13 +112,26 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: PostgresServer) -> str:
+    """Name of a database at the newest version of the schema, to copy."""
+    migrate(with_driver(postgres.create("migrated")))
+    return "migrated"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database, of each kind."""
+    """URL of a database without meetings, of each kind."""
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}"
+        return sqlite_url(tmp_path)
     server: PostgresServer = request.getfixturevalue("postgres")
-    return server.create(f"t{secrets.token_hex(8)}").replace("postgresql://", "postgresql+asyncpg://")
+    template: str = request.getfixturevalue("migrated_postgres")
+    return with_driver(server.create(f"t{secrets.token_hex(8)}", template=template))
+
+
+def with_driver(url: str) -> str:
+    """The URL as `DATABASE_URL` becomes for SQLAlchemy."""
+    return url.replace("postgresql://", "postgresql+asyncpg://")
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -36,6 +39,18 @@ def test_the_environment_is_read_in_one_place() -> None:
         "testing/harness/warm_start.py",
         "adapters/audio/decoder.py",
     }
+
+
+def test_a_developers_settings_do_not_reach_the_tests(
+    monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    for name in ("API_TOKENS", "HF_TOKEN", "ORCHESTRATOR_BACKEND", "fleet__secret", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "a developer's own")
+    conftest = pytestconfig.pluginmanager.getplugin(str(ROOT / "tests/conftest.py"))
+    assert conftest is not None
+    conftest.pytest_configure(pytestconfig)
+    assert [name for name in os.environ if conftest.is_setting(name)] == []
+    assert not Path(".env").exists(), "settings are read from the working directory, too"
 
 
 def test_httpx_is_imported_in_one_file_of_each_part_that_talks_to_others() -> None:

@@ -28,6 +28,7 @@ from meeting_assistant.services.meetings.finishing import MeetingFinisher
 from meeting_assistant.services.meetings.retention import DAY_MS, RetentionPolicy, Upkeep
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
+from meeting_assistant.testing.harness.database import sqlite_url
 
 BEGAN_MS = 1_700_000_000_000
 
@@ -36,7 +37,7 @@ class House:
     """Store, recordings and the services that look after them, without a server."""
 
     def __init__(self, folder: Path, retention: str = "keep", days_later: float = 0) -> None:
-        self.store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}"))
+        self.store = SqlMeetingStore(Database(sqlite_url(folder)))
         self.audio = FileAudioStore(folder / "audio", KeyRing([KEY]))
         self.threads = ThreadPoolExecutor(2)
         self.minutes = MinutesService(EmbeddedWriter())

@@ -33,6 +33,7 @@ from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.llm_minutes import POINTS_AT_ONCE, LlmMinutes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, lines_of, user_text
+from meeting_assistant.testing.harness.database import sqlite_url
 
 FILLER = " ".join(["It took a while until everybody had found the right room and the right chair."] * 3)
 NOTHING: dict[str, Any] = {
@@ -50,7 +51,7 @@ class Talk:
     """A meeting that goes on, without sound: what is said is committed as a session would."""
 
     def __init__(self, folder: Path, llm: LLMService | None, interval_s: float = 0.001) -> None:
-        self.store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}"))
+        self.store = SqlMeetingStore(Database(sqlite_url(folder)))
         self.channels = Channels(self.store)
         llm_minutes = LlmMinutes(llm, resolve_due) if llm is not None else None
         self.minutes = MinutesService(EmbeddedWriter(), llm, llm_minutes)

@@ -47,6 +47,7 @@ from meeting_assistant.services.meetings.offline_diarization import OfflineDiari
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
+from meeting_assistant.testing.harness.database import sqlite_url
 
 
 @dataclass
@@ -96,7 +97,7 @@ class Ending:
         diarization: DiarizationService | None = None,
         audio: MemoryAudioStore | None = None,
     ) -> None:
-        self.store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}"))
+        self.store = SqlMeetingStore(Database(sqlite_url(folder)))
         self.channels = Channels(self.store)
         self.audio = audio or MemoryAudioStore()
         self.threads = ThreadPoolExecutor(1)

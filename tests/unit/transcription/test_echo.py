@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment
 
 from meeting_assistant.domain.audio import Samples
 from meeting_assistant.domain.ports import AsrResult
 from meeting_assistant.domain.transcript import Word
 from meeting_assistant.services.asr.endpointing import FRAME_MS, SpeechEnded
 from meeting_assistant.services.transcription.echo_removal import Loudness, without_echo
+from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment
 from meeting_assistant.services.transcription.utterance_decoding import mark_overlap
 
 LOUD, FAINT = 8000, 800

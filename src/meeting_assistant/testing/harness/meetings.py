@@ -16,6 +16,7 @@ from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Utterance
+from meeting_assistant.testing.harness.database import sqlite_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def seed(data_dir: Path, *meetings: Held) -> list[str]:
 
 
 async def _seed(data_dir: Path, meetings: Sequence[Held]) -> list[str]:
-    store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{data_dir / 'meetings.db'}"))
+    store = SqlMeetingStore(Database(sqlite_url(data_dir)))
     await store.open()
     try:
         return [await put(store, held) for held in meetings]

@@ -20,6 +20,7 @@ from meeting_assistant.integrations import registry
 from meeting_assistant.integrations.dispatcher import Dispatcher, Pacing
 from meeting_assistant.integrations.targets.audit_log import AuditLogIntegration
 from meeting_assistant.integrations.workflows import Workflows
+from meeting_assistant.testing.harness.database import sqlite_url
 from meeting_assistant.testing.harness.meetings import Held, put
 
 LINES = (
@@ -82,7 +83,7 @@ class OutboxHarness:
                 integrations[name] = given
         self.integrations = integrations
         self.now_ms = BEGAN_MS
-        database = Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}")
+        database = Database(sqlite_url(folder))
         self.store = SqlMeetingStore(database)
         self.deliveries = SqlDeliveryStore(database)
         log = integrations.get("log")

@@ -36,6 +36,7 @@ from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.transcription.session_types import Reached, SessionSink
+from meeting_assistant.testing.harness.database import sqlite_url
 
 FULL = StorageError("The disk of the database is full.", "Free some space.", code="disk_full")
 
@@ -137,7 +138,7 @@ class RecordingHarness:
         """Without keys sound is kept in memory only."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.store = SqlMeetingStore(Database(f"sqlite+aiosqlite:///{folder / 'meetings.db'}"))
+        self.store = SqlMeetingStore(Database(sqlite_url(folder)))
         self.audio: AudioStore | None = FileAudioStore(folder / "audio", KeyRing(keys)) if keys else None
         self.engine, self.decoder = SilentEngine(), PlainDecoder()
         self.channels = Channels(self.store)
