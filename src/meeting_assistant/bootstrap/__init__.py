@@ -52,10 +52,11 @@ from meeting_assistant.services.diarization.diarization_service import Diarizati
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
 from meeting_assistant.services.events.event_relay import EventRelay
 from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.live_meetings import LiveMeetings
-from meeting_assistant.services.live.session_plan import LiveOptions
+from meeting_assistant.services.live.session_plan import LiveOptions, SessionPlanner
 from meeting_assistant.services.live.session_runner import LocalSessions, SessionRunner
 from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.services.meetings.finishing import MeetingFinisher
@@ -179,32 +180,23 @@ def build(settings: Settings) -> Services:
         interval_s=settings.notes_interval_seconds,
         is_busy=lambda: bool(asr.level),
     )
+    io = MeetingIo(store, audio, channels, disk_threads)
+    planner = SessionPlanner(store, diarization, enrolled_speakers, engines, options)
     live = LiveMeetings(
-        store=store,
-        audio=audio,
-        channels=channels,
+        io=io,
         runner=runner,
-        diarization=diarization,
+        planner=planner,
         orchestrator=orchestrator,
-        disk_threads=disk_threads,
-        new_resampler=StreamResampler,
         notes=live_notes,
-        enrolled_speakers=enrolled_speakers,
-        engines=engines,
-        options=options,
+        new_resampler=StreamResampler,
     )
     uploads = Uploads(
-        store=store,
-        audio=audio,
-        channels=channels,
+        io=io,
         runner=runner,
+        planner=planner,
         orchestrator=orchestrator,
         decoder=PyAvDecoder(),
-        disk_threads=disk_threads,
         directory=settings.data_dir / "uploads",
-        enrolled_speakers=enrolled_speakers,
-        engines=engines,
-        options=options,
         limits=DecodeLimits(max_duration_s=settings.max_meeting_hours * 3600),
     )
     meetings = MeetingService(

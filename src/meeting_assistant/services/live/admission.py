@@ -1,18 +1,19 @@
-"""May one more meeting begin? Each check is a sentence for the person who wanted it."""
+"""Decide whether one more meeting may begin. Each refusal is a sentence for the user who asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from meeting_assistant.domain.audio import MAX_INPUT_RATE_HZ, MIN_INPUT_RATE_HZ
-from meeting_assistant.domain.errors import AudioFormatError, OverloadedError
+from meeting_assistant.domain.errors import AudioFormatError, InputError, OverloadedError
+from meeting_assistant.domain.ports import EngineInfo
 
 BUSY_RETRY_S = 30
 """When to try again on a full server: meetings last long, but overload passes."""
 
 
 def check_format(sample_rate: int, channels: int) -> None:
-    """Raises AudioFormatError."""
+    """Raise AudioFormatError for a sample rate or a number of channels that is not supported."""
     if channels not in (1, 2):
         raise AudioFormatError(
             f"{channels} channels are not supported.",
@@ -24,8 +25,22 @@ def check_format(sample_rate: int, channels: int) -> None:
         )
 
 
+def check_language(language: str | None, info: EngineInfo) -> None:
+    """Raise InputError when the speech engine does not know the language."""
+    if language is None or not info.languages or language.partition("-")[0].lower() in info.languages:
+        return
+    raise InputError(
+        f"The speech engine {info.model} does not know the language {language!r}.",
+        f"Use one of: {', '.join(info.languages)}; or leave the language out.",
+        code="language_unsupported",
+    )
+
+
 def check_room(owners: Sequence[str], *, owner: str, has_room: bool, max_of_owner: int | None) -> None:
-    """`owners`: of the meetings that record. Raises OverloadedError."""
+    """Raise OverloadedError when the machine, or this owner, records as many meetings as it may.
+
+    `owners` has one entry for each meeting that is recording.
+    """
     if not has_room:
         raise OverloadedError(
             f"{len(owners)} meetings are recording, which is as many as this machine holds now.",

@@ -7,8 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable
 from functools import partial
 
 from meeting_assistant import observability as obs
@@ -37,14 +36,12 @@ from meeting_assistant.domain.meeting import (
     MeetingState,
     StageError,
 )
-from meeting_assistant.domain.ports import AudioStore, MeetingStore
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import REASONS, Level
-from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
-from meeting_assistant.services.live.admission import check_format, check_room
+from meeting_assistant.services.live.admission import check_format, check_language, check_room
 from meeting_assistant.services.live.live_connection import (
     LiveConnection,
     LiveMeeting,
@@ -57,13 +54,7 @@ from meeting_assistant.services.live.live_persistence import (
     go_on_record,
     open_journal,
 )
-from meeting_assistant.services.live.live_specs import LiveSpecs
-from meeting_assistant.services.live.session_plan import (
-    EnrolledSpeakersOf,
-    LiveOptions,
-    check_language,
-    new_meeting,
-)
+from meeting_assistant.services.live.session_plan import SessionPlanner
 from meeting_assistant.services.live.session_runner import SessionRunner
 from meeting_assistant.services.live.store_sink import FIRST_PAUSE_S, StoreSink, may_pass
 from meeting_assistant.services.minutes.live_notes import LiveNotes
@@ -81,30 +72,24 @@ class LiveMeetings:
     def __init__(
         self,
         *,
-        store: MeetingStore,
-        audio: AudioStore | None,
-        channels: Channels,
+        io: MeetingIo,
         runner: SessionRunner,
-        diarization: DiarizationService,
+        planner: SessionPlanner,
         orchestrator: Orchestrator,
-        disk_threads: Executor,
-        new_resampler: Callable[[int, int], Resampler],
         notes: LiveNotes,
-        enrolled_speakers: EnrolledSpeakersOf,
-        engines: Mapping[str, str],
-        options: LiveOptions,
+        new_resampler: Callable[[int, int], Resampler],
     ) -> None:
-        self.store = store
-        self._specs = LiveSpecs(store, diarization, enrolled_speakers, options, has_sound=audio is not None)
-        self._audio = audio
-        self._channels = channels
+        """`new_resampler` takes a sample rate and a number of channels."""
+        self.store = io.store
+        self._audio = io.audio
+        self._channels = io.channels
+        self._disk_threads = io.disk_threads
         self._runner = runner
+        self._planner = planner
+        self._options = planner.options
         self._orchestrator = orchestrator
-        self._disk_threads = disk_threads
-        self._new_resampler = new_resampler
         self._notes = notes
-        self._engines = engines
-        self._options = options
+        self._new_resampler = new_resampler
         self._live: dict[str, LiveMeeting] = {}
         self._at_work: set[str] = set()
         """Also those whose end is recorded and whose sound is still being transcribed."""
@@ -155,11 +140,10 @@ class LiveMeetings:
             has_room=self.capacity().more != 0,
             max_of_owner=self._options.max_sessions_per_owner,
         )
-        meeting = new_meeting(
+        meeting = self._planner.new_meeting(
             options,
             source="live",
             utc_offset_minutes=utc_offset_minutes,
-            engines=self._engines,
             owner=owner,
             channels=channels,
         )
@@ -369,7 +353,12 @@ class LiveMeetings:
             has_client=lambda: live.connection is not None,
             is_live=True,
         )
-        make_spec = partial(self._specs.of, live.id, live.buffer)
+        make_spec = partial(
+            self._planner.make_spec,
+            live.id,
+            is_live=True,
+            read_audio=None if self._audio is None else live.buffer.read,
+        )
         try:
             cause = tracing.traceparent_of(live.id)
             with tracing.span("session", parent=cause, meeting=live.id, kind=JobKind.LIVE_SESSION):

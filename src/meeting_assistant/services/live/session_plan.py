@@ -1,8 +1,7 @@
-"""From what is asked for and what is stored to how a meeting is run."""
+"""Plan meetings and sessions: new records from what users ask for, session specs from what is stored."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,79 +9,129 @@ from datetime import UTC, datetime, timedelta
 
 import uuid_utils
 
-from meeting_assistant.domain.errors import InputError
 from meeting_assistant.domain.meeting import YOU, Meeting, MeetingOptions, MeetingState, ResumePoint
-from meeting_assistant.domain.ports import EngineInfo
+from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.asr.endpointing import EndpointOptions
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.diarization.known_voices import reembed_known_speakers
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
 from meeting_assistant.services.diarization.speaker_clustering import KnownVoice
 from meeting_assistant.services.transcription.session_types import SessionSpec
 
-logger = logging.getLogger(__name__)
-
-
 EnrolledSpeakersOf = Callable[[str], Awaitable[Sequence[EnrolledSpeaker]]]
-"""The voices that an owner asked to be known again."""
+"""Return the voices that an owner has enrolled."""
+
+ReadAudio = Callable[[int, int], Awaitable[bytes]]
+"""Return canonical PCM from a byte offset, up to a length in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """How live meetings are run; from the settings."""
+    """How meetings are recorded and transcribed; from the settings."""
 
     max_sessions: int | None = None
     """None: as many as the machine was measured to hold."""
     max_sessions_per_owner: int | None = None
     max_bytes: int = 8 * 3600 * 32_000
+    """Longest recording, in bytes of one channel."""
     check_space: Callable[[], None] = lambda: None
-    """Raises StorageError when there is too little room for anything new."""
+    """Raises StorageError when the disk has too little room for a new recording."""
     check_options: Callable[[MeetingOptions], None] = lambda options: None
-    """Raises InputError for wishes that nobody can fulfil."""
+    """Raises InputError for options that this server cannot fulfil."""
     grace_s: float = 600.0
+    """How long a meeting waits for its client to come back before it ends."""
     partial_interval_s: float = 0.5
     default_language: str | None = None
     has_speakers: bool = True
     endpointing: EndpointOptions = field(default_factory=EndpointOptions)
 
 
-def new_meeting(
-    options: MeetingOptions,
-    *,
-    source: str,
-    utc_offset_minutes: int,
-    engines: Mapping[str, str],
-    owner: str = "",
-    channels: int = 1,
-) -> Meeting:
-    """A record for a meeting that begins now."""
-    now = datetime.now(tz=UTC)
-    local = now + timedelta(minutes=utc_offset_minutes)
-    return Meeting.model_validate(
-        {
-            "id": str(uuid_utils.uuid7()),
-            "title": options.title.strip() or f"Meeting of {local:%d %B %Y, %H:%M}",
-            "state": MeetingState.RECORDING if source == "live" else MeetingState.PROCESSING,
-            "source": source,
-            "channels": channels,
-            "created_at_ms": int(time.time() * 1000),
-            "utc_offset_minutes": utc_offset_minutes,
-            "language": options.language,
-            "vocabulary": options.vocabulary,
-            "attendees": options.attendees,
-            "llm_provider": options.llm_provider,
-            "local_only": options.local_only,
-            "template": options.template,
-            "minutes_language": options.minutes_language,
-            "workflows": options.workflows,
-            "owner": owner,
-            "engines": dict(engines),
-        }
-    )
+class SessionPlanner:
+    """Makes the records of new meetings, and the spec with which a session begins or resumes."""
+
+    def __init__(
+        self,
+        store: MeetingStore,
+        diarization: DiarizationService,
+        enrolled_speakers: EnrolledSpeakersOf,
+        engines: Mapping[str, str],
+        options: LiveOptions,
+    ) -> None:
+        """`engines` names the engines that run now; every new meeting records them."""
+        self.options = options
+        self._store = store
+        self._diarization = diarization
+        self._enrolled_speakers = enrolled_speakers
+        self._engines = engines
+
+    def new_meeting(
+        self,
+        options: MeetingOptions,
+        *,
+        source: str,
+        utc_offset_minutes: int,
+        owner: str = "",
+        channels: int = 1,
+    ) -> Meeting:
+        """Return the record of a meeting that begins now; nothing is stored."""
+        now = datetime.now(tz=UTC)
+        local = now + timedelta(minutes=utc_offset_minutes)
+        return Meeting.model_validate(
+            {
+                "id": str(uuid_utils.uuid7()),
+                "title": options.title.strip() or f"Meeting of {local:%d %B %Y, %H:%M}",
+                "state": MeetingState.RECORDING if source == "live" else MeetingState.PROCESSING,
+                "source": source,
+                "channels": channels,
+                "created_at_ms": int(time.time() * 1000),
+                "utc_offset_minutes": utc_offset_minutes,
+                "language": options.language,
+                "vocabulary": options.vocabulary,
+                "attendees": options.attendees,
+                "llm_provider": options.llm_provider,
+                "local_only": options.local_only,
+                "template": options.template,
+                "minutes_language": options.minutes_language,
+                "workflows": options.workflows,
+                "owner": owner,
+                "engines": dict(self._engines),
+            }
+        )
+
+    async def make_spec(
+        self, meeting_id: str, *, is_live: bool, read_audio: ReadAudio | None = None
+    ) -> SessionSpec:
+        """Return where the session begins now, and how, from what is stored.
+
+        With `read_audio` the voices of an interrupted session are embedded again, so that their labels go on.
+        Raises NotFoundError, StorageError.
+        """
+        meeting = await self._store.get(meeting_id)
+        resume = await self._store.resume_point(meeting_id)
+        transcript = await self._store.transcript(meeting_id)
+        voices: Sequence[KnownVoice] = ()
+        speakers: Sequence[EnrolledSpeaker] = ()
+        if self.options.has_speakers:
+            if read_audio is not None:
+                voices = await reembed_known_speakers(
+                    transcript, read_audio, self._diarization, channels=meeting.channels
+                )
+            speakers = await self._enrolled_speakers(meeting.owner)
+        return session_spec(
+            meeting,
+            transcript,
+            resume,
+            self.options,
+            is_live=is_live,
+            known_voices=voices,
+            known_people=speakers,
+        )
 
 
 def session_spec(
     meeting: Meeting,
-    said: Transcript,
+    transcript: Transcript,
     resume: ResumePoint,
     options: LiveOptions,
     *,
@@ -90,16 +139,16 @@ def session_spec(
     known_voices: Sequence[KnownVoice] = (),
     known_people: Sequence[EnrolledSpeaker] = (),
 ) -> SessionSpec:
-    """Where to begin and how, from what is stored."""
+    """Return the spec of a session that goes on from these records. Pure."""
     return SessionSpec(
         meeting_id=meeting.id,
         resume=resume,
         committed_sample=meeting.committed_sample,
         known_voices=tuple(known_voices),
         known_people=tuple(known_people),
-        next_utterance=max((u.utterance for u in said.utterances), default=0) + 1,
-        # The first label belongs to the first channel, who may not have spoken yet.
-        taken_labels=(*(s.label for s in said.speakers), *((YOU,) if meeting.channels > 1 else ())),
+        next_utterance=max((u.utterance for u in transcript.utterances), default=0) + 1,
+        # The first label belongs to the first channel, whose speaker may not have spoken yet.
+        taken_labels=(*(s.label for s in transcript.speakers), *((YOU,) if meeting.channels > 1 else ())),
         channels=meeting.channels,
         language=meeting.language or options.default_language,
         hotwords=(*meeting.vocabulary, *meeting.attendees),
@@ -107,15 +156,4 @@ def session_spec(
         partial_interval_s=options.partial_interval_s,
         has_speakers=options.has_speakers,
         endpointing=options.endpointing,
-    )
-
-
-def check_language(language: str | None, info: EngineInfo) -> None:
-    """Raises InputError when the engine does not know the language."""
-    if language is None or not info.languages or language.partition("-")[0].lower() in info.languages:
-        return
-    raise InputError(
-        f"The speech engine {info.model} does not know the language {language!r}.",
-        f"Use one of: {', '.join(info.languages)}; or leave the language out.",
-        code="language_unsupported",
     )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
@@ -23,25 +21,18 @@ from meeting_assistant.domain.errors import (
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
-from meeting_assistant.domain.ports import AudioStore, DecodeLimits, MediaDecoder, MeetingStore
+from meeting_assistant.domain.ports import DecodeLimits, MediaDecoder
 from meeting_assistant.domain.steps import READ_FILE
-from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel
+from meeting_assistant.services.events.meeting_channel import MeetingChannel
+from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
-from meeting_assistant.services.live.session_plan import (
-    EnrolledSpeakersOf,
-    LiveOptions,
-    check_language,
-    new_meeting,
-    session_spec,
-)
+from meeting_assistant.services.live.admission import check_language
+from meeting_assistant.services.live.session_plan import SessionPlanner
 from meeting_assistant.services.live.session_runner import SessionRunner
 from meeting_assistant.services.live.store_sink import StoreSink, may_pass
 from meeting_assistant.services.meetings.upload_files import UploadFiles
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.transcription.session_types import SessionSpec
-
-R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -55,31 +46,25 @@ class Uploads:
     def __init__(
         self,
         *,
-        store: MeetingStore,
-        audio: AudioStore | None,
-        channels: Channels,
+        io: MeetingIo,
         runner: SessionRunner,
+        planner: SessionPlanner,
         orchestrator: Orchestrator,
         decoder: MediaDecoder,
-        disk_threads: Executor,
         directory: Path,
-        enrolled_speakers: EnrolledSpeakersOf,
-        engines: Mapping[str, str],
-        options: LiveOptions,
         limits: DecodeLimits,
     ) -> None:
-        self._store = store
-        self._audio = audio
-        self._channels = channels
+        self._io = io
+        self._store = io.store
+        self._audio = io.audio
+        self._channels = io.channels
         self._runner = runner
+        self._planner = planner
+        self._options = planner.options
         self._orchestrator = orchestrator
         self._decoder = decoder
-        self._disk_threads = disk_threads
         self._files = UploadFiles(directory)
-        self._engines = engines
-        self._options = options
         self._limits = limits
-        self._people_of = enrolled_speakers
 
     @property
     def incoming(self) -> Path:
@@ -119,12 +104,8 @@ class Uploads:
         self._options.check_options(options)
         self.check_space()
         await self._decoder.probe(file)
-        meeting = new_meeting(
-            options,
-            source="upload",
-            utc_offset_minutes=utc_offset_minutes,
-            engines=self._engines,
-            owner=owner,
+        meeting = self._planner.new_meeting(
+            options, source="upload", utc_offset_minutes=utc_offset_minutes, owner=owner
         )
         await asyncio.to_thread(self._files.keep, file, meeting.id)
         try:
@@ -158,7 +139,7 @@ class Uploads:
         except NotFoundError:  # deleted meanwhile: also what came into being after that
             await asyncio.to_thread(self.forget, meeting.id)
             if self._audio is not None:
-                await self._on_disk(self._audio.delete, meeting.id)
+                await self._io.on_disk(self._audio.delete, meeting.id)
             self._channels.unpin(meeting.id)
             return
         except InputError as error:
@@ -210,14 +191,7 @@ class Uploads:
         report(meeting.committed_sample)
         buffer = await self._new_buffer(meeting)
         sink = StoreSink(self._store, channel, buffer, frame_bytes=meeting.frame_bytes, on_progress=report)
-
-        async def make_spec() -> SessionSpec:
-            present = await self._store.get(meeting.id)
-            said = await self._store.transcript(meeting.id)
-            resume = await self._store.resume_point(meeting.id)
-            people = await self._people_of(meeting.owner) if self._options.has_speakers else ()
-            return session_spec(present, said, resume, self._options, is_live=False, known_people=people)
-
+        make_spec = partial(self._planner.make_spec, meeting.id, is_live=False)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(file, buffer))
@@ -245,9 +219,9 @@ class Uploads:
         """The file is the source of truth, so after a restart it is simply read again."""
         journal = None
         if self._audio is not None:
-            await self._on_disk(self._audio.delete, meeting.id)
-            journal = await self._on_disk(self._audio.create, meeting.id)
-        return SecureAudioBuffer(journal, executor=self._disk_threads)
+            await self._io.on_disk(self._audio.delete, meeting.id)
+            journal = await self._io.on_disk(self._audio.create, meeting.id)
+        return SecureAudioBuffer(journal, executor=self._io.disk_threads)
 
     async def _check_that_it_was_read(self, meeting: Meeting) -> None:
         """The file is gone, as it should be when all its words are stored. Raises StorageError when they are not."""
@@ -260,6 +234,3 @@ class Uploads:
                 "Send it again, or restore a backup; what was transcribed of it is kept.",
                 code="file_gone",
             )
-
-    async def _on_disk(self, function: Callable[..., R], *args: object) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._disk_threads, function, *args)

@@ -23,10 +23,11 @@ from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import Level
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.live_connection import LiveConnection
 from meeting_assistant.services.live.live_meetings import LiveMeetings
-from meeting_assistant.services.live.session_plan import LiveOptions
+from meeting_assistant.services.live.session_plan import LiveOptions, SessionPlanner
 from meeting_assistant.services.live.session_runner import MakeSpec
 from meeting_assistant.services.meetings.finishing import MeetingFinisher
 from meeting_assistant.services.meetings.meeting_service import MeetingService
@@ -151,32 +152,23 @@ class RecordingHarness:
         async def nobody(owner: str) -> tuple[()]:
             return ()
 
+        io = MeetingIo(self.store, self.audio, self.channels, self._threads)
+        planner = SessionPlanner(self.store, DiarizationService(None), nobody, {}, options)
         self.live = LiveMeetings(
-            store=self.store,
-            audio=self.audio,
-            channels=self.channels,
+            io=io,
             runner=self.engine,
-            diarization=DiarizationService(None),
+            planner=planner,
             orchestrator=self.orchestrator,
-            disk_threads=self._threads,
-            new_resampler=lambda rate, channels: _NoResampling(),
             notes=notes,
-            enrolled_speakers=nobody,
-            engines={},
-            options=options,
+            new_resampler=lambda rate, channels: _NoResampling(),
         )
         self.uploads = Uploads(
-            store=self.store,
-            audio=self.audio,
-            channels=self.channels,
+            io=io,
             runner=self.engine,
+            planner=planner,
             orchestrator=self.orchestrator,
             decoder=self.decoder,
-            disk_threads=self._threads,
             directory=folder / "uploads",
-            enrolled_speakers=nobody,
-            engines={},
-            options=options,
             limits=DecodeLimits(max_duration_s=36_000),
         )
         self.meetings = MeetingService(

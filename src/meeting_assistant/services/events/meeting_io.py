@@ -1,0 +1,32 @@
+"""`MeetingIo`: where the records, the audio and the events of meetings live, as one value."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from meeting_assistant.domain.ports import AudioStore, MeetingStore
+from meeting_assistant.services.events.meeting_channel import Channels
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingIo:
+    """What every service that works on meetings reads from and writes to."""
+
+    store: MeetingStore
+    audio: AudioStore | None
+    """None when audio is kept in memory only."""
+    channels: Channels
+    disk_threads: Executor
+    """Runs the blocking calls of `audio`."""
+
+    async def on_disk(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a blocking call on `disk_threads` and return its result."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.disk_threads, lambda: function(*args, **kwargs))
