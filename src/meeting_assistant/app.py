@@ -20,7 +20,6 @@ from meeting_assistant.bootstrap import Services, build
 from meeting_assistant.bootstrap.fleet import callback_keys
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
-from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import errors
 from meeting_assistant.web.context import FleetEntrance, Limits, WebContext
@@ -177,8 +176,7 @@ async def _load(services: Services, context: WebContext) -> None:
     services.info.engines["diarization"] = services.diarization.name
     services.notes.extend(str(trouble) for trouble in services.diarization.troubles)
     services.orchestrator.start()
-    # Before anybody is let in: what is found unfinished then was cut short, and is not a meeting that just began.
-    await services.meetings.recover()
+    await services.resumable.resume(before_ready=True)
     context.waiting_for.clear()
     logger.info(
         "Ready.",
@@ -188,15 +186,7 @@ async def _load(services: Services, context: WebContext) -> None:
 
 
 async def _resume_incomplete(services: Services) -> None:
-    try:
-        for meeting_id in await services.workflows.incomplete_steps():
-            await services.orchestrator.submit(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
-        await services.settling.resume_incomplete()
-        # After that: writing minutes anew may wait for a language model, and nobody else has to wait for it.
-        await services.editor.resume_incomplete()
-        await services.upkeep.resume_incomplete()
-    except StorageError as error:
-        logger.warning("What was begun is finished at the next start.", extra=log_fields(code=error.code))
+    await services.resumable.resume(before_ready=False)
     await services.upkeep.run_periodically()
 
 

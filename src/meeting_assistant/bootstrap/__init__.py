@@ -55,6 +55,11 @@ from meeting_assistant.services.events.meeting_channel import Channels
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
+from meeting_assistant.services.jobs.resumable_steps import (
+    ResumableStep,
+    ResumableSteps,
+    submit_incomplete,
+)
 from meeting_assistant.services.live.live_meetings import LiveMeetings
 from meeting_assistant.services.live.session_plan import LiveOptions, SessionPlanner
 from meeting_assistant.services.live.session_runner import LocalSessions, SessionRunner
@@ -101,6 +106,7 @@ class Services:
     workflows: Workflows
     speakers: Speakers
     settling: OfflineDiarization
+    resumable: ResumableSteps
     remote: RemoteSessions | None
     """Where speech is recognised by a fleet; None where it is recognised here."""
     relay: EventRelay | None
@@ -121,7 +127,6 @@ def build(settings: Settings) -> Services:
     problems: list[str] = []
     from meeting_assistant.adapters.audio.decoder import PyAvDecoder
     from meeting_assistant.adapters.audio.resampler import StreamResampler
-    from meeting_assistant.adapters.jobs.local import LocalJobBackend
     from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
     from meeting_assistant.adapters.minutes_rules.due_phrases import resolve_due
     from meeting_assistant.adapters.minutes_rules.question import EmbeddedQuestionReader
@@ -156,9 +161,7 @@ def build(settings: Settings) -> Services:
     llm = build_llm_service(settings, calls, preferences.keeps_local)
     minutes = MinutesService(EmbeddedWriter(), llm, LlmMinutes(llm, resolve_due), preferences)
     # Jobs that need the sound or tell watchers stay here; what a fleet does for them goes through `runner`.
-    orchestrator = Orchestrator(
-        LocalJobBackend(settings.inference_workers), is_single_process=not database.is_shared
-    )
+    orchestrator = Orchestrator(settings.inference_workers, is_single_process=not database.is_shared)
     channels = Channels(store)
     engines = engine_names(engine, vad, diarization, minutes)
     workflows, dispatcher = build_workflows(settings, store, SqlDeliveryStore(database))
@@ -243,6 +246,19 @@ def build(settings: Settings) -> Services:
     orchestrator.handle(JobKind.TRANSCRIBE_FILE, uploads.transcribe)
     orchestrator.handle(JobKind.WRITE_MINUTES, editor.handle)
     orchestrator.handle(JobKind.WORKFLOWS, workflows.handle)
+    resumable = ResumableSteps(
+        [
+            ResumableStep("meetings", meetings.recover, is_before_ready=True),
+            ResumableStep(
+                "workflows",
+                partial(submit_incomplete, orchestrator, JobKind.WORKFLOWS, workflows.incomplete_steps),
+            ),
+            ResumableStep("speakers", settling.resume_incomplete),
+            # After that: a rewrite may wait for a language model, and nothing else has to wait for it.
+            ResumableStep("minutes", editor.resume_incomplete),
+            ResumableStep("redaction", upkeep.resume_incomplete),
+        ]
+    )
     info = ServerInfo(
         version=__version__,
         engines=engines,
@@ -279,6 +295,7 @@ def build(settings: Settings) -> Services:
         workflows=workflows,
         speakers=speakers,
         settling=settling,
+        resumable=resumable,
         remote=remote,
         relay=build_relay(settings, channels),
         dispatcher=dispatcher,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from meeting_assistant.adapters.jobs.local import LocalJobBackend
 from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
 from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
@@ -134,7 +133,7 @@ async def test_tickets_wait_for_a_click_and_are_made_with_the_words_of_that_mome
                 after.store,
                 Channels(after.store),
                 MinutesService(EmbeddedWriter()),
-                Orchestrator(LocalJobBackend(1)),
+                Orchestrator(1),
             )
             await editor.change(meeting_id, 1, "a1", ItemChange(text="Send the notes to everybody."))
             assert (await after.of(meeting_id))[0].action.title.startswith("Send the notes to everybody.")

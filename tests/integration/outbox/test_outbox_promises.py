@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from meeting_assistant.adapters.jobs.local import LocalJobBackend
 from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
 from meeting_assistant.domain.errors import ConflictError, DeliveryError, StorageError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
@@ -152,7 +151,7 @@ async def test_a_crash_after_minutes_were_written_again_loses_no_planning(tmp_pa
             after.store,
             Channels(after.store),
             MinutesService(EmbeddedWriter()),
-            Orchestrator(LocalJobBackend(1)),
+            Orchestrator(1),
             on_rewritten=plan,
         )
         await after.store.begin_step(meeting_id, REWRITE)

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.jobs import InferenceJob
 
 JobHandler = Callable[[InferenceJob], Awaitable[None]]
 
 
 class JobBackend(Protocol):
-    """Runs jobs off the hot path, here or on other machines."""
+    """Accepts jobs and runs them in this process: what a service that only hands work over has to know.
 
-    @property
-    def name(self) -> str:
-        """`local` or `redis`."""
-        ...
+    `Orchestrator` is its implementation. A fleet is not another one: workers take the recognition of a meeting
+    (`SessionRunner`), while jobs stay with the gateway that holds the meeting.
+    """
 
     async def submit(self, job: InferenceJob) -> None:
-        """Queue a job. A key that is queued or running is not queued again."""
+        """Queue a job; a key that is queued or running is not queued again. Raises ConflictError while draining."""
         ...
 
-    async def run(self, handlers: Mapping[JobKind, JobHandler]) -> None:
-        """Take jobs until drained."""
-        ...
-
-    def knows(self, key: str) -> bool:
-        """True while a job of that key is queued or running."""
-        ...
-
-    def depth(self) -> int:
-        """Jobs waiting."""
-        ...
-
-    async def drain(self, grace_s: float) -> None:
-        """Take nothing new, let what runs finish within the grace time, cancel the rest."""
+    def is_busy_with(self, meeting_id: str) -> bool:
+        """Return True while a queued or running job brings the meeting nearer to its end."""
         ...

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from meeting_assistant.adapters.jobs.local import LocalJobBackend
 from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
 from meeting_assistant.adapters.storage.journal.files import FileAudioStore
 from meeting_assistant.adapters.storage.journal.keys import KeyRing
@@ -143,7 +142,7 @@ class RecordingHarness:
         self.audio: AudioStore | None = FileAudioStore(folder / "audio", KeyRing(keys)) if keys else None
         self.engine, self.decoder = SilentEngine(), PlainDecoder()
         self.channels = Channels(self.store)
-        self.orchestrator = Orchestrator(LocalJobBackend(1))
+        self.orchestrator = Orchestrator(1)
         self._threads = ThreadPoolExecutor(4)
         self._minutes = MinutesService(EmbeddedWriter())
         notes = LiveNotes(self.store, self.channels, self._minutes, interval_s=0)
