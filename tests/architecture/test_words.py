@@ -1,0 +1,226 @@
+"""Words that the glossary retires stay retired: `docs/explanation/glossary.md` is the only list of them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GLOSSARY = ROOT / "docs/explanation/glossary.md"
+PLACES = ["src", "tests", "frontend/src", "benchmarks", "scripts", "docs", "deploy", "README.md"]
+PLACES += ["CONTRIBUTING.md", "SECURITY.md"]
+TEXTS = {".py", ".md", ".ts", ".svelte", ".css", ".html", ".yaml", ".yml", ".json", ".toml", ".sh"}
+# The glossary lists the words, results of benchmarks are history, and migrations describe a published schema.
+EXCEPT = (
+    "docs/explanation/glossary.md",
+    "benchmarks/results/",
+    "architecture/test_words.py",
+    "migrations/versions/",
+)
+
+PENDING: set[str] = {
+    "Crowd",
+    "DOOMED",
+    "ECHO_LIKENESS",
+    "Ending",
+    "Figures",
+    "FollowUp",
+    "Held",
+    "House",
+    "Judge",
+    "KeepAllLocal",
+    "KeptSound",
+    "LANES",
+    "Leftover",
+    "MAX_LANES",
+    "Numbered",
+    "PATIENCE_S",
+    "RECOGNISE_LIKENESS",
+    "REST_S",
+    "Reached",
+    "SaidWord",
+    "SeenByDialog",
+    "Settle",
+    "SoundKeeper",
+    "SqlUpkeep",
+    "Stage",
+    "Told",
+    "Upkeep",
+    "a carrier",
+    "asked_by_one_who_is_shy",
+    "bury",
+    "carried",
+    "carrier",
+    "decode_final",
+    "doom*",
+    "doomed",
+    "figures for people",
+    "finished_speech",
+    "for_unwatched",
+    "foreign",
+    "give_back",
+    "greet",
+    "guess_speaker",
+    "hear",
+    "hear* out",
+    "hear_out",
+    "heard out",
+    "hearing_out*",
+    "hears_out",
+    "hotter",
+    "house_at",
+    "is shy",
+    "is_asked_for",
+    "is_attended",
+    "is_foreign",
+    "is_heard_out",
+    "is_shy",
+    "judge",
+    "lanes",
+    "left_open",
+    "leftovers",
+    "letGo",
+    "letSleep",
+    "letting go of old sound",
+    "likeness",
+    "may_go",
+    "named_errors",
+    "on_settled",
+    "once_more",
+    "page of figures",
+    "passing events",
+    "patience",
+    "patiently",
+    "people_of",
+    "promised",
+    "promised words",
+    "put aside",
+    "reached_from_wire",
+    "reached_to_wire",
+    "recognised",
+    "redis_figures",
+    "regroup",
+    "repair_speakers",
+    "rests",
+    "row_in",
+    "said",
+    "said_facts",
+    "set aside",
+    "settle",
+    "settle_speakers",
+    "settled",
+    "settled words",
+    "settling",
+    "shred",
+    "so-manieth",
+    "sql_upkeep",
+    "sweep",
+    "take it up",
+    "takeUp",
+    "taken up",
+    "taken_up",
+    "takes it up",
+    "takes up",
+    "taking them up",
+    "taking up",
+    "tell",
+    "tell_level",
+    "tell_meeting",
+    "tell_settled",
+    "telling",
+    "the carrier",
+    "the last word on who spoke",
+    "tidied",
+    "tidy",
+    "told",
+    "told anew",
+    "trouble",
+    "troubles",
+    "upkeep",
+    "when_done",
+    "when_written",
+    "words promised",
+}
+"""Retired words that still occur. The list only shrinks."""
+
+
+def _retired() -> tuple[list[str], list[str]]:
+    """Return the retired identifiers and phrases, as the last table of the glossary lists them."""
+    table = GLOSSARY.read_text(encoding="utf-8").split("## Retired words")[1]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][2:]
+    identifiers, phrases = (
+        [name for row in rows for name in re.findall(r"`([^`]+)`", row[n])] for n in (1, 2)
+    )
+    return identifiers, phrases
+
+
+IDENTIFIERS, PHRASES = _retired()
+
+
+@cache
+def _files() -> dict[str, str]:
+    listed = subprocess.run(
+        ["git", "ls-files", *PLACES], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return {
+        name: (ROOT / name).read_text(encoding="utf-8")
+        for name in listed.stdout.splitlines()
+        if Path(name).suffix in TEXTS and not any(part in name for part in EXCEPT) and (ROOT / name).is_file()
+    }
+
+
+@cache
+def _names() -> dict[str, list[str]]:
+    """Map every name in Python code, without leading underscores, to the places where it occurs."""
+    found: dict[str, list[str]] = {}
+    for path in _files():
+        if path.endswith(".py"):
+            with (ROOT / path).open("rb") as source:
+                for token in tokenize.tokenize(source.readline):
+                    if token.type == tokenize.NAME:
+                        found.setdefault(token.string.lstrip("_"), []).append(f"{path}:{token.start[0]}")
+    return found
+
+
+def _pattern(word: str) -> re.Pattern[str]:
+    is_phrase = " " in word or word in PHRASES
+    text = re.escape(word).replace(r"\*", r"\w*").replace(r"\ ", r"[\s_]+(?:# |\* |> )?")
+    before = r"(?<![A-Za-z0-9])" if is_phrase else r"(?<![A-Za-z0-9])_*"
+    return re.compile(rf"{before}{text}(?![A-Za-z0-9_])", re.IGNORECASE if is_phrase else 0)
+
+
+def _has_many_words(identifier: str) -> bool:
+    return "_" in identifier.strip("_") or re.search(r"[a-z][A-Z]", identifier) is not None
+
+
+def _occurrences(word: str) -> Iterator[str]:
+    pattern = _pattern(word)
+    if word in IDENTIFIERS:
+        yield from (place for name, places in _names().items() if pattern.fullmatch(name) for place in places)
+        if not _has_many_words(word):
+            return
+    for path, text in _files().items():
+        for match in pattern.finditer(text):
+            yield f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
+
+
+@pytest.mark.parametrize("word", sorted({*IDENTIFIERS, *PHRASES} - PENDING))
+def test_a_retired_word_does_not_occur(word: str) -> None:
+    assert sorted(set(_occurrences(word))) == []
+
+
+def test_pending_words_are_retired_words() -> None:
+    assert PENDING - {*IDENTIFIERS, *PHRASES} == set()
+
+
+def test_a_retired_word_would_be_found() -> None:
+    assert _pattern("set aside").search("it was set\naside here")
+    assert _pattern("hear* out").search("Hears out")
+    assert not _pattern("tidy").search("untidy")
+    assert _pattern("tidied").fullmatch("_tidied")
