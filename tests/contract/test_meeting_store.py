@@ -17,10 +17,19 @@ from meeting_assistant.domain.events import (
     NotesChanged,
     SpeakersChanged,
     UtteranceFinished,
+    off_record_gap,
 )
-from meeting_assistant.domain.meeting import YOU, Bookmark, Coverage, Meeting, MeetingState, StageError
+from meeting_assistant.domain.meeting import (
+    YOU,
+    Bookmark,
+    Coverage,
+    Meeting,
+    MeetingState,
+    OffRecord,
+    StageError,
+)
 from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes
-from meeting_assistant.domain.ports import MeetingStore
+from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Speaker, Utterance, Word
 
 ENGINES = {"asr": "test"}
@@ -68,11 +77,12 @@ def said(
     )
 
 
-async def finish(store: MeetingStore, meeting: Meeting, minutes: Minutes | None = None) -> int:
+async def finish(store: MeetingStore, meeting: Meeting, minutes: Minutes | None = None) -> StoredEvent:
     await store.set_state(meeting.id, MeetingState.PROCESSING)
-    return await store.finish(
+    [final] = await store.finish(
         meeting.id, minutes=minutes, coverage=Coverage(captured_s=1.0), duration_ms=1000, engines=ENGINES
     )
+    return final
 
 
 async def test_a_record_comes_back_as_it_was(store: MeetingStore, meeting: Meeting) -> None:
@@ -144,13 +154,14 @@ async def test_missed_events_are_told_as_things_are_now(store: MeetingStore, mee
     await store.rename_speaker(meeting.id, "S1", "Anna")
     await store.rename_speaker(meeting.id, "S1", "Ana")
     minutes = Minutes(decisions=[Item(id="d1", text="Ship", evidence=[Evidence(utterance=1, quote="ship")])])
-    seq = await finish(store, meeting, minutes)
+    finished = await finish(store, meeting, minutes)
     bodies = {event.seq: event.body for event in await store.events_after(meeting.id, 0)}
     assert list(bodies) == [1, 2, 3, 4, 5]
     assert isinstance(bodies[1], UtteranceFinished)
     assert isinstance(bodies[3], SpeakersChanged)
     assert bodies[3].names == {"S1": "Ana"}
-    final = bodies[seq]
+    final = bodies[finished.seq]
+    assert final == finished.body
     assert isinstance(final, MeetingFinished)
     assert final.minutes == minutes
     assert final.transcript.gaps == [Gap(start_ms=5, end_ms=9, reason="engine_failed")]
@@ -158,10 +169,63 @@ async def test_missed_events_are_told_as_things_are_now(store: MeetingStore, mee
     assert [event.seq for event in await store.events_after(meeting.id, 3)] == [4, 5]
 
 
+async def test_a_write_returns_what_a_client_that_comes_back_reads(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    stored = await store.commit_utterances(meeting.id, [said(1), said(2, "No.", "S2")], 1)
+    stored += await store.rename_speaker(meeting.id, "S1", "Ana")
+    ben = await store.add_speaker(meeting.id, "Ben")
+    [relabelled] = await store.relabel(meeting.id, {2: ben}, by_person=True)
+    assert isinstance(relabelled.body, SpeakersChanged)
+    assert relabelled.body.names == {ben: "Ben"}, "a label that is new brings its name"
+    item = Item(id="d1", text="{S1} ships.", evidence=[Evidence(utterance=1, quote="ship")])
+    [noted] = await store.append_event(meeting.id, NotesChanged(decisions=[item]))
+    assert isinstance(noted.body, NotesChanged)
+    assert noted.body.decisions[0].text == "Ana ships."
+    stored += [relabelled, noted]
+    stored += await store.append_event(meeting.id, GapFound(start_ms=5, end_ms=9, reason="engine_failed"))
+    stored.append(await finish(store, meeting, Minutes(decisions=[item])))
+    missed = await store.events_after(meeting.id, 0)
+    assert [event.seq for event in stored] == [event.seq for event in missed] == [1, 2, 3, 4, 5, 6, 7]
+    assert stored[2:] == missed[2:]
+
+
+async def test_words_that_are_taken_out_leave_gaps(store: MeetingStore, meeting: Meeting) -> None:
+    await store.commit_utterances(meeting.id, [said(1), said(2), said(3)], 64_000)
+    await store.add_bookmark(meeting.id, Bookmark(at_ms=1500, note="here"))
+    item = Item(id="d1", text="Ship", evidence=[Evidence(utterance=1, quote="ship")])
+    await store.append_event(meeting.id, NotesChanged(decisions=[item]))
+    await finish(store, meeting, Minutes(decisions=[item]))
+    last = await store.last_seq(meeting.id)
+    span = OffRecord(start_sample=16_000, end_sample=40_000)
+    left = said(2, "Friday.", rev=2)
+    stored = await store.forget(meeting.id, [span], [left], [1])
+    assert [(event.seq, event.body) for event in stored] == [(last + 1, off_record_gap(span))]
+    assert stored == await store.events_after(meeting.id, last)
+    assert await store.forget(meeting.id, [span], [left], [1]) == [], "nothing of it is new"
+    transcript = await store.transcript(meeting.id)
+    assert transcript.utterances == [left, said(3)]
+    assert transcript.gaps == [Gap(start_ms=1000, end_ms=2500, reason="off_the_record")]
+    assert await store.minutes(meeting.id) is None
+    assert await store.notes(meeting.id) == [NotesChanged()]
+    stored_meeting = await store.get(meeting.id)
+    assert (stored_meeting.off_record, stored_meeting.bookmarks) == ([span], [])
+
+
 async def test_only_a_speaker_who_spoke_can_be_named(store: MeetingStore, meeting: Meeting) -> None:
     with pytest.raises(NotFoundError):
         await store.rename_speaker(meeting.id, "S1", "Ana")
     assert await store.last_seq(meeting.id) == 0
+
+
+async def test_a_name_that_an_engine_suggests_does_not_replace_one(
+    store: MeetingStore, meeting: Meeting
+) -> None:
+    await store.commit_utterances(meeting.id, [said(1)], 1)
+    [event] = await store.rename_speaker(meeting.id, "S1", "Ana", keep_present=True)
+    assert event.body == SpeakersChanged(names={"S1": "Ana"})
+    assert await store.rename_speaker(meeting.id, "S1", "Ben", keep_present=True) == []
+    assert await store.speaker_names(meeting.id) == {"S1": "Ana"}
 
 
 async def test_finishing_a_hundred_times_at_once_gives_one_result(
@@ -172,7 +236,9 @@ async def test_finishing_a_hundred_times_at_once_gives_one_result(
         store.finish(meeting.id, minutes=Minutes(), coverage=Coverage(), duration_ms=1, engines=ENGINES)
         for _ in range(100)
     ]
-    assert set(await asyncio.gather(*asked)) == {1}
+    finals = await asyncio.gather(*asked)
+    assert [[event.seq for event in events] for events in finals] == [[1]] * 100
+    assert finals == [await store.events_after(meeting.id, 0)] * 100
     assert await store.minutes(meeting.id) == Minutes()
     assert (await store.get(meeting.id)).state is MeetingState.DONE
 
@@ -255,8 +321,7 @@ async def test_parts_of_an_utterance_become_durable_together(store: MeetingStore
 async def test_relabelling_is_one_event_and_raises_revisions(store: MeetingStore, meeting: Meeting) -> None:
     await talk(store, meeting, "S1", PROVISIONAL, "S2")
     assert [s.label for s in (await store.transcript(meeting.id)).speakers] == ["S1", "S2"], "`S?` is nobody"
-    event = await store.relabel(meeting.id, {2: "S1", 3: "S1"})
-    assert event is not None
+    [event] = await store.relabel(meeting.id, {2: "S1", 3: "S1"})
     assert await labels(store, meeting) == ["S1", "S1", "S1"]
     told = await store.events_after(meeting.id, event.seq - 1)
     assert told == [event]
@@ -265,7 +330,7 @@ async def test_relabelling_is_one_event_and_raises_revisions(store: MeetingStore
         (2, 2, "S1"),
         (3, 2, "S1"),
     ]
-    assert await store.relabel(meeting.id, {2: "S1"}) is None, "nothing changed, nothing is told"
+    assert await store.relabel(meeting.id, {2: "S1"}) == [], "nothing changed, nothing is told"
 
 
 async def test_an_engine_does_not_change_what_a_person_assigned(
@@ -275,7 +340,7 @@ async def test_an_engine_does_not_change_what_a_person_assigned(
     ben = await store.add_speaker(meeting.id, "Ben")
     assert ben == "P1"
     await store.relabel(meeting.id, {2: ben}, by_person=True)
-    assert await store.relabel(meeting.id, {2: "S1"}) is None
+    assert await store.relabel(meeting.id, {2: "S1"}) == []
     transcript = await store.transcript(meeting.id)
     assert [u.is_assigned for u in transcript.utterances] == [False, True]
     assert transcript.speakers == [Speaker(label="S1"), Speaker(label="P1", name="Ben")]
@@ -286,7 +351,7 @@ async def test_two_labels_of_one_person_stay_joined(store: MeetingStore, meeting
     await talk(store, meeting, "S1", "S2", "S3")
     await store.rename_speaker(meeting.id, "S3", "Ana")
     await store.merge_speakers(meeting.id, "S2", "S1")
-    event = await store.merge_speakers(meeting.id, "S3", "S1")
+    [event] = await store.merge_speakers(meeting.id, "S3", "S1")
     assert isinstance(event.body, SpeakersChanged)
     assert event.body.names == {"S1": "Ana"}, "a name goes along"
     await store.commit_utterances(meeting.id, [said(4, "And more.", "S2"), said(5, "Yes.", "S3")], 32_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from meeting_assistant.domain.events import NotesChanged
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
-from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.transcript import Utterance
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.services.events.meeting_channel import Channels, Watcher
@@ -74,11 +74,8 @@ class Talk:
         self.said += 1
         start = self.said * 10_000
         said = Utterance(utterance=self.said, start_ms=start, end_ms=start + 9000, speaker="S1", text=text)
-
-        async def store() -> list[StoredEvent]:
-            return await self.store.commit_utterances(self.meeting.id, [said], start * 16)
-
-        await (await self.channels.get(self.meeting.id)).publish_all(store)
+        channel = await self.channels.get(self.meeting.id)
+        await channel.publish(partial(self.store.commit_utterances, self.meeting.id, [said], start * 16))
 
     async def finish(self) -> Minutes:
         await self.store.set_state(self.meeting.id, MeetingState.PROCESSING)

@@ -22,7 +22,7 @@ from meeting_assistant.domain.transcript import Transcript, Utterance
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """A durable event with its number."""
+    """A durable event and the number that the store gave it."""
 
     seq: int
     body: DurableEvent
@@ -31,7 +31,8 @@ class StoredEvent:
 class MeetingStore(Protocol):
     """The record of meetings. One transaction per method; what returns is durable.
 
-    Methods that take a meeting id raise NotFoundError when there is no such meeting.
+    Methods that take a meeting id raise NotFoundError when there is no such meeting. Methods that number events return
+    them as clients read them, in order; the list is empty when nothing changed.
     """
 
     async def open(self) -> None:
@@ -99,10 +100,10 @@ class MeetingStore(Protocol):
         spans: Sequence[OffRecord],
         changed: Sequence[Utterance],
         removed: Sequence[int],
-    ) -> int:
+    ) -> list[StoredEvent]:
         """Take words out for good, in one transaction with the spans: utterances are replaced or removed, all minutes,
-        notes and the bookmarks inside the spans go, gaps are numbered. Freed pages are overwritten.
-        Returns the number of the newest event.
+        notes and the bookmarks inside the spans go. Numbers a `gap` event for each span that is new. Freed pages are
+        overwritten.
         """
         ...
 
@@ -190,7 +191,7 @@ class MeetingStore(Protocol):
         resume: ResumePoint | None = None,
     ) -> list[StoredEvent]:
         """Store utterances (insert, or replace when `rev` is higher), move the committed sample forward and number
-        their `transcript` events, all in one transaction. Returns the events. A label that people joined with another
+        their `transcript` events, all in one transaction. A label that people joined with another
         one is stored as that one. `resume` is where a session that takes over begins; at the committed sample when it
         is left out.
         """
@@ -198,11 +199,11 @@ class MeetingStore(Protocol):
 
     async def relabel(
         self, meeting_id: str, speakers: Mapping[int, str | None], *, by_person: bool = False
-    ) -> StoredEvent | None:
-        """Say anew who spoke, by utterance id: raises their `rev` and numbers one `speakers` event; None when nothing
-        changed. An engine's word does not change what a person assigned. Items of minutes and notes go from the old
-        speaker to the new one when all that the old one said of what they rest on has changed; those that a person
-        edited only when a person says who spoke.
+    ) -> list[StoredEvent]:
+        """Say anew who spoke, by utterance id: raises their `rev` and numbers one `speakers` event, which also gives
+        the names of labels that did not occur before. An engine's word does not change what a person assigned. Items
+        of minutes and notes go from the old speaker to the new one when all that the old one said of what they rest on
+        has changed; those that a person edited only when a person says who spoke.
         """
         ...
 
@@ -233,7 +234,7 @@ class MeetingStore(Protocol):
         """
         ...
 
-    async def merge_speakers(self, meeting_id: str, label: str, into: str) -> StoredEvent:
+    async def merge_speakers(self, meeting_id: str, label: str, into: str) -> list[StoredEvent]:
         """One label in the place of another: in the transcript, in all minutes and notes, and for what is still to
         come. Numbers a `speakers` event. Raises NotFoundError when one of them does not occur.
         """
@@ -253,8 +254,11 @@ class MeetingStore(Protocol):
         """Where a session that takes over begins."""
         ...
 
-    async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:
-        """Name a speaker that occurs in the transcript and number the `speakers` event. Returns its `seq`.
+    async def rename_speaker(
+        self, meeting_id: str, label: str, name: str | None, *, keep_present: bool = False
+    ) -> list[StoredEvent]:
+        """Name a speaker that occurs in the transcript and number the `speakers` event. With `keep_present` a speaker
+        that has a name keeps it.
 
         Raises NotFoundError when no utterance carries the label.
         """
@@ -264,8 +268,8 @@ class MeetingStore(Protocol):
         """Names that were given, by label."""
         ...
 
-    async def append_event(self, meeting_id: str, body: DurableEvent) -> int:
-        """Number and store a `gap` or `notes` event. Returns its `seq`."""
+    async def append_event(self, meeting_id: str, body: DurableEvent) -> list[StoredEvent]:
+        """Number and store a `gap` or `notes` event."""
         ...
 
     async def finish(
@@ -276,12 +280,9 @@ class MeetingStore(Protocol):
         coverage: Coverage,
         duration_ms: int,
         engines: Mapping[str, str],
-    ) -> int:
+    ) -> list[StoredEvent]:
         """Store the minutes, mark the meeting done, open the step of its workflows and number the `final` event, in
-        one transaction.
-
-        Returns the event's `seq`. A second call for a meeting that is done stores nothing and returns the
-        `seq` of the existing `final`.
+        one transaction. A second call for a meeting that is done stores nothing and returns the existing event.
         """
         ...
 

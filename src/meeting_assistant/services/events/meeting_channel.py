@@ -109,18 +109,10 @@ class MeetingChannel:
         """True when anybody looks."""
         return bool(self._watchers)
 
-    async def publish(self, store: Callable[[], Awaitable[StoredEvent]]) -> StoredEvent:
-        """Make an event durable, then tell everybody. `store` does the first and returns the number."""
-
-        async def one() -> list[StoredEvent]:
-            return [await store()]
-
-        return (await self.publish_all(one))[0]
-
-    async def publish_all(self, store: Callable[[], Awaitable[list[StoredEvent]]]) -> list[StoredEvent]:
-        """The same for events that become durable together."""
+    async def publish(self, write: Callable[[], Awaitable[list[StoredEvent]]]) -> list[StoredEvent]:
+        """Send the events that `write` stores to every watcher, in the order of their numbers."""
         async with self._order:
-            events = await store()
+            events = await write()
             if events and events[0].seq > self._last_seq + 1:
                 before = await self._store.events_after(self.meeting_id, self._last_seq)
                 self._pass_on([event for event in before if event.seq < events[0].seq])

@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import ConflictError, NotFoundError, StorageError
 from meeting_assistant.domain.events import off_record_gap
 from meeting_assistant.domain.meeting import Meeting
-from meeting_assistant.domain.ports import AudioJournal, AudioStore, MeetingStore, StoredEvent
+from meeting_assistant.domain.ports import AudioJournal, AudioStore, MeetingStore
 from meeting_assistant.services.live.live_connection import LiveMeeting
 from meeting_assistant.services.live.store_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S
 
@@ -40,11 +41,7 @@ async def go_on_record(store: MeetingStore, live: LiveMeeting) -> None:
     span = live.off_record.end(here)
     if span is not None:
         gap = off_record_gap(span)
-
-        async def publish() -> StoredEvent:
-            return StoredEvent(await store.append_event(live.id, gap), gap)
-
-        await live.channel.publish(publish)
+        await live.channel.publish(partial(store.append_event, live.id, gap))
 
 
 async def end_while_unavailable(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from meeting_assistant import observability as obs
@@ -14,7 +15,6 @@ from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.events import (
     GapFound,
     PartialTranscript,
-    SpeakersChanged,
     StorageChanged,
     UtteranceFinished,
 )
@@ -84,18 +84,7 @@ class StoreSink:
     ) -> None:
         """Words, committed sample and event numbers change in one transaction."""
 
-        async def store() -> list[StoredEvent]:
-            stored = await self.patiently(
-                lambda: self._store.commit_utterances(
-                    self._channel.meeting_id,
-                    utterances,
-                    reached.committed_sample,
-                    resume=reached.resume,
-                )
-            )
-            return [_with_verdict(event, takes_back) for event in stored]
-
-        await self._channel.publish_all(store)
+        await self._channel.publish(partial(self._write_utterances, utterances, reached, takes_back))
         if self._word_commits is not None:
             for delay_s in self._word_commits.finish(utterances, samples_to_ms(self.received_sample())):
                 obs.word_commit_seconds.observe(delay_s)
@@ -104,25 +93,15 @@ class StoreSink:
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
         """One event for all of them."""
 
-        async def store() -> list[StoredEvent]:
-            event = await self.patiently(lambda: self._store.relabel(self._channel.meeting_id, speakers))
-            return [] if event is None else [event]
-
-        await self._channel.publish_all(store)
+        relabel = partial(self._store.relabel, self._channel.meeting_id, speakers)
+        await self._channel.publish(partial(self.patiently, relabel))
 
     async def name_speaker(self, label: str, name: str) -> None:
         """Unless somebody gave a name already."""
-
-        async def store() -> list[StoredEvent]:
-            if (await self._store.speaker_names(self._channel.meeting_id)).get(label):
-                return []
-            seq = await self.patiently(
-                lambda: self._store.rename_speaker(self._channel.meeting_id, label, name)
-            )
-            return [StoredEvent(seq, SpeakersChanged(names={label: name}))]
-
+        meeting_id = self._channel.meeting_id
+        rename = partial(self._store.rename_speaker, meeting_id, label, name, keep_present=True)
         with contextlib.suppress(NotFoundError):  # a person joined it with another one
-            await self._channel.publish_all(store)
+            await self._channel.publish(partial(self.patiently, rename))
 
     async def commit_silence(self, reached: Reached) -> None:
         """Listened to, nothing said."""
@@ -136,12 +115,8 @@ class StoreSink:
     async def record_gap(self, gap: Gap, reached: Reached) -> None:
         """Named and stored, then the session goes on."""
         body = GapFound(start_ms=gap.start_ms, end_ms=gap.end_ms, reason=gap.reason)
-
-        async def store() -> StoredEvent:
-            seq = await self.patiently(lambda: self._store.append_event(self._channel.meeting_id, body))
-            return StoredEvent(seq, body)
-
-        await self._channel.publish(store)
+        append = partial(self._store.append_event, self._channel.meeting_id, body)
+        await self._channel.publish(partial(self.patiently, append))
         await self.commit_silence(reached)
 
     async def patiently(self, store: Callable[[], Awaitable[R]]) -> R:
@@ -164,6 +139,18 @@ class StoreSink:
                 if pause_s > FIRST_PAUSE_S:
                     self._channel.show(StorageChanged(state="ok"))
                 return stored
+
+    async def _write_utterances(
+        self, utterances: Sequence[Utterance], reached: Reached, takes_back: bool
+    ) -> list[StoredEvent]:
+        commit = partial(
+            self._store.commit_utterances,
+            self._channel.meeting_id,
+            utterances,
+            reached.committed_sample,
+            resume=reached.resume,
+        )
+        return [_with_verdict(event, takes_back) for event in await self.patiently(commit)]
 
     def _committed(self, reached: Reached) -> None:
         # In memory a client may forget only what nobody who takes over would have to hear again.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from weakref import WeakValueDictionary
 
 from meeting_assistant import observability as obs
@@ -15,7 +16,7 @@ from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
 from meeting_assistant.domain.minutes import Minutes
-from meeting_assistant.domain.ports import MeetingStore, StoredEvent
+from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.domain.steps import FINISH
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel
@@ -78,18 +79,16 @@ class MeetingFinisher:
         with tracing.span("minutes", meeting=meeting.id, utterances=len(transcript.utterances)) as span:
             minutes = await self._write_minutes(meeting, transcript, channel)
             span.set(provider=minutes.provenance.provider if minutes else "failed")
-
-        async def store() -> StoredEvent:
-            seq = await self._store.finish(
+        await channel.publish(
+            partial(
+                self._store.finish,
                 meeting.id,
                 minutes=minutes,
                 coverage=coverage_of(meeting, transcript, has_minutes=minutes is not None),
                 duration_ms=duration_ms_of(meeting),
                 engines=self._engines,
             )
-            return (await self._store.events_after(meeting.id, seq - 1))[0]
-
-        await channel.publish(store)
+        )
         tracing.tell_meeting(
             meeting.id,
             began_ms=meeting.created_at_ms,

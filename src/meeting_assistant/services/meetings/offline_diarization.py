@@ -214,18 +214,14 @@ class OfflineDiarization:
             await self._publish(meeting.id, partial(self._store.mark_overlap, meeting.id, result.overlaps))
 
     async def _relabel(self, meeting_id: str, speakers: dict[int, str | None]) -> None:
-        async def store() -> list[StoredEvent]:
-            event = await self._store.relabel(meeting_id, speakers)
-            return [] if event is None else [event]
-
         if speakers:
-            await self._publish(meeting_id, store)
+            await self._publish(meeting_id, partial(self._store.relabel, meeting_id, speakers))
 
-    async def _publish(self, meeting_id: str, store: Callable[[], Awaitable[list[StoredEvent]]]) -> None:
+    async def _publish(self, meeting_id: str, write: Callable[[], Awaitable[list[StoredEvent]]]) -> None:
         """To whoever watches now: the channel that the meeting was finished in may be gone."""
         channel = await self._channels.get(meeting_id)
         try:
-            await channel.publish_all(store)
+            await channel.publish(write)
         finally:
             self._channels.release(meeting_id)
 

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.coverage import coverage_of
 from meeting_assistant.domain.errors import ConflictError, InputError, MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.meeting import Meeting
-from meeting_assistant.domain.ports import AudioStore, MeetingStore, StoredEvent
+from meeting_assistant.domain.ports import AudioStore, MeetingStore
 from meeting_assistant.domain.steps import FORGET
 from meeting_assistant.services.events.meeting_channel import Channels
 from meeting_assistant.services.minutes.minutes_service import MinutesService
@@ -95,12 +96,7 @@ class Upkeep:
         spans = with_span(meeting.off_record, start_ms, end_ms)
         changed, removed = without(transcript, start_ms, end_ms)
         await self._store.begin_step(meeting_id, FORGET, can_repeat=True)
-
-        async def store() -> StoredEvent:
-            seq = await self._store.forget(meeting_id, spans, changed, removed)
-            return (await self._store.events_after(meeting_id, seq - 1))[0]
-
-        await channel.publish(store)
+        await channel.publish(partial(self._store.forget, meeting_id, spans, changed, removed))
         self._channels.release(meeting_id)
         await self._finish_forgetting(meeting_id)
         logger.info("A stretch was taken off the record.", extra=obs.log_fields(meeting=meeting_id))

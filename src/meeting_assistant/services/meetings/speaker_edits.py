@@ -13,7 +13,6 @@ import uuid_utils
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import ms_to_samples, pcm_to_samples, to_waveform
 from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
-from meeting_assistant.domain.events import SpeakersChanged
 from meeting_assistant.domain.meeting import YOU, Meeting
 from meeting_assistant.domain.ports import (
     AudioJournal,
@@ -57,31 +56,21 @@ class Speakers:
     async def rename(self, meeting_id: str, label: str, name: str | None) -> None:
         """Name a speaker, or take the name away. Raises NotFoundError."""
         cleaned = " ".join((name or "").split()) or None
-
-        async def store() -> list[StoredEvent]:
-            seq = await self._store.rename_speaker(meeting_id, label, cleaned)
-            return [StoredEvent(seq, SpeakersChanged(names={label: cleaned}))]
-
-        await self._publish(meeting_id, store)
+        await self._publish(meeting_id, partial(self._store.rename_speaker, meeting_id, label, cleaned))
 
     async def merge(self, meeting_id: str, label: str, into: str) -> None:
         """Two labels are one person. Raises NotFoundError, ConflictError."""
-
-        async def store() -> list[StoredEvent]:
-            return [await self._store.merge_speakers(meeting_id, label, into)]
-
-        await self._publish(meeting_id, store)
+        await self._publish(meeting_id, partial(self._store.merge_speakers, meeting_id, label, into))
 
     async def split(self, meeting_id: str, utterance: int, word: int) -> None:
         """Two people are in one utterance: cut it before that word, counted from 0.
 
         Raises NotFoundError, InputError; ConflictError while the meeting is not over or its minutes are being written.
         """
-
-        async def store() -> list[StoredEvent]:
-            return await self._store.cut_utterance(meeting_id, utterance, word, not_during=REWRITE)
-
-        await self._publish(meeting_id, store)
+        await self._publish(
+            meeting_id,
+            partial(self._store.cut_utterance, meeting_id, utterance, word, not_during=REWRITE),
+        )
 
     async def assign(
         self, meeting_id: str, utterances: Sequence[int], speaker: str | None, *, name: str | None = None
@@ -107,21 +96,13 @@ class Speakers:
             )
         elif name:
             raise InputError("Only a new speaker can be named here.", "Rename the speaker instead.")
+        speakers = dict.fromkeys(utterances, label)
+        await self._publish(meeting_id, partial(self._store.relabel, meeting_id, speakers, by_person=True))
 
-        async def store() -> list[StoredEvent]:
-            event = await self._store.relabel(meeting_id, dict.fromkeys(utterances, label), by_person=True)
-            if event is None or label is None or speaker != NEW:
-                return [] if event is None else [event]
-            names = {label: (await self._store.speaker_names(meeting_id)).get(label)}
-            assert isinstance(event.body, SpeakersChanged)
-            return [StoredEvent(event.seq, event.body.model_copy(update={"names": names}))]
-
-        await self._publish(meeting_id, store)
-
-    async def _publish(self, meeting_id: str, store: Callable[[], Awaitable[list[StoredEvent]]]) -> None:
+    async def _publish(self, meeting_id: str, write: Callable[[], Awaitable[list[StoredEvent]]]) -> None:
         channel = await self._channels.get(meeting_id)
         try:
-            await channel.publish_all(store)
+            await channel.publish(write)
         finally:
             self._channels.release(meeting_id)
 

@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from meeting_assistant.domain.errors import LlmError, MeetingAssistantError
 from meeting_assistant.domain.minutes import Minutes
-from meeting_assistant.domain.ports import MeetingStore, StoredEvent
+from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.observability import log_fields
 from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel, WatcherTooSlowError
 from meeting_assistant.services.minutes.draft import Draft
@@ -137,14 +138,8 @@ class LiveNotes:
         new = await self._minutes.note(meeting, transcript, following.notes, following.draft)
         change = difference(following.notes, new)
         following.notes = new
-        if change is None:
-            return
-
-        async def store() -> StoredEvent:
-            seq = await self._store.append_event(meeting_id, change)
-            return (await self._store.events_after(meeting_id, seq - 1))[0]
-
-        await channel.publish(store)
+        if change is not None:
+            await channel.publish(partial(self._store.append_event, meeting_id, change))
 
 
 async def _first_of(*events: asyncio.Event) -> None:

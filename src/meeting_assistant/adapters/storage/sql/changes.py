@@ -16,8 +16,9 @@ from meeting_assistant.adapters.storage.sql.models import (
     UtteranceRow,
     WordRow,
 )
-from meeting_assistant.adapters.storage.sql.rows import transcript_of
+from meeting_assistant.adapters.storage.sql.rows import final_body, meeting_of, transcript_of
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
+from meeting_assistant.domain.events import MeetingFinished
 from meeting_assistant.domain.meeting import MeetingState
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Transcript, display_name
@@ -63,6 +64,18 @@ async def transcript_in(session: AsyncSession, meeting_id: str) -> Transcript:
     of_gaps = (EventRow.meeting_id == meeting_id) & (EventRow.type == "gap")
     gaps = (await session.scalars(select(EventRow).where(of_gaps).order_by(EventRow.seq))).all()
     return transcript_of(utterances, words, speakers, gaps)
+
+
+async def names_in(session: AsyncSession, meeting_id: str) -> dict[str, str | None]:
+    """Names that were given, by label."""
+    return {row.label: row.name for row in await _all(session, SpeakerRow, meeting_id)}
+
+
+async def final_in(session: AsyncSession, row: MeetingRow) -> MeetingFinished:
+    """The body of the `final` event as it is true now."""
+    meeting = meeting_of(row)
+    transcript = await transcript_in(session, row.id)
+    return final_body(meeting, transcript, await minutes_in(session, row.id))
 
 
 async def minutes_in(session: AsyncSession, meeting_id: str) -> Minutes | None:

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select
 
-from meeting_assistant.adapters.storage.sql.changes import minutes_in, move, number, row_in, transcript_in
+from meeting_assistant.adapters.storage.sql.changes import (
+    final_in,
+    minutes_in,
+    move,
+    names_in,
+    number,
+    row_in,
+    transcript_in,
+)
 from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.minutes import SqlMinutes
 from meeting_assistant.adapters.storage.sql.models import (
@@ -27,7 +35,7 @@ from meeting_assistant.adapters.storage.sql.rows import (
 )
 from meeting_assistant.adapters.storage.sql.search_schema import unindex
 from meeting_assistant.adapters.storage.sql.speakers import SqlSpeakers, joined_labels, put_utterance
-from meeting_assistant.domain.events import DurableEvent
+from meeting_assistant.domain.events import DurableEvent, NotesChanged
 from meeting_assistant.domain.meeting import (
     YOU,
     Bookmark,
@@ -40,7 +48,7 @@ from meeting_assistant.domain.meeting import (
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.steps import WORKFLOWS
-from meeting_assistant.domain.transcript import Transcript, Utterance
+from meeting_assistant.domain.transcript import Transcript, Utterance, display_name
 
 
 class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
@@ -187,10 +195,15 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
             return ResumePoint.model_validate((await row_in(session, meeting_id)).resume)
 
     @uncancellable
-    async def append_event(self, meeting_id: str, body: DurableEvent) -> int:
+    async def append_event(self, meeting_id: str, body: DurableEvent) -> list[StoredEvent]:
         """Number and store a `gap` or `notes` event."""
         async with self._database.writing() as session:
-            return number(session, await row_in(session, meeting_id), body.type, event_payload(body))
+            row = await row_in(session, meeting_id)
+            seq = number(session, row, body.type, event_payload(body))
+            if isinstance(body, NotesChanged):
+                names = await names_in(session, meeting_id)
+                body = body.with_names(lambda label: display_name(label, names))
+            return [StoredEvent(seq, body)]
 
     @uncancellable
     async def finish(
@@ -201,13 +214,14 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
         coverage: Coverage,
         duration_ms: int,
         engines: Mapping[str, str],
-    ) -> int:
+    ) -> list[StoredEvent]:
         """Minutes, state and `final` in one transaction; once."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             if row.state == MeetingState.DONE:
                 finals = (EventRow.meeting_id == meeting_id) & (EventRow.type == "final")
-                return (await session.scalars(select(EventRow.seq).where(finals))).one()
+                seq = (await session.scalars(select(EventRow.seq).where(finals))).one()
+                return [StoredEvent(seq, await final_in(session, row))]
             move(row, MeetingState.DONE)
             row.coverage = coverage.model_dump()
             row.duration_ms = duration_ms
@@ -217,7 +231,9 @@ class SqlMeetingStore(SqlUpkeep, SqlMinutes, SqlSpeakers):
                 session.add(MinutesRow(meeting_id=meeting_id, version=minutes.version, document=document))
             # That others are to be told stands in the same transaction: no crash leaves them without.
             await session.merge(StepRow(meeting_id=meeting_id, step=WORKFLOWS, attempts=0, is_done=False))
-            return number(session, row, "final", {})
+            seq = number(session, row, "final", {})
+            await session.flush()
+            return [StoredEvent(seq, await final_in(session, row))]
 
     async def transcript(self, meeting_id: str) -> Transcript:
         """All of it, in order of time."""

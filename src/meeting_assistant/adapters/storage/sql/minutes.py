@@ -10,6 +10,7 @@ from meeting_assistant.adapters.storage.sql.changes import (
     minutes_in,
     minutes_versions_in,
     named_minutes,
+    names_in,
     newest_minutes,
     row_in,
 )
@@ -120,6 +121,5 @@ class SqlMinutes:
 
     async def speaker_names(self, meeting_id: str) -> dict[str, str | None]:
         """By label."""
-        of_meeting = select(SpeakerRow).where(SpeakerRow.meeting_id == meeting_id)
         async with self._database.reading() as session:
-            return {row.label: row.name for row in await session.scalars(of_meeting)}
+            return await names_in(session, meeting_id)

@@ -23,6 +23,7 @@ from meeting_assistant.adapters.storage.sql.search_schema import index_utterance
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
 from meeting_assistant.domain.events import off_record_gap
 from meeting_assistant.domain.meeting import MeetingState, OffRecord
+from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.transcript import Utterance
 
 
@@ -88,7 +89,7 @@ class SqlUpkeep:
         spans: Sequence[OffRecord],
         changed: Sequence[Utterance],
         removed: Sequence[int],
-    ) -> int:
+    ) -> list[StoredEvent]:
         """One transaction; then the write-ahead log is emptied, since it holds what was there before."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
@@ -116,12 +117,14 @@ class SqlUpkeep:
                 event.payload = {}
             await session.execute(delete(MinutesRow).where(MinutesRow.meeting_id == meeting_id))
             await forget_actions(session, meeting_id)
-            for span in spans:
-                if span.end_sample is not None and (span.start_sample, span.end_sample) not in before:
-                    number(session, row, "gap", event_payload(off_record_gap(span)))
-            last_seq = row.last_seq
+            gaps = [
+                off_record_gap(span)
+                for span in spans
+                if span.end_sample is not None and (span.start_sample, span.end_sample) not in before
+            ]
+            stored = [StoredEvent(number(session, row, "gap", event_payload(gap)), gap) for gap in gaps]
         await self._database.purge_deleted()
-        return last_seq
+        return stored
 
     # --- retention
 

@@ -133,13 +133,18 @@ def body_of(
         case "gap":
             return GapFound.model_validate(row.payload)
         case _:
-            return MeetingFinished(
-                meeting=meeting,
-                transcript=transcript,
-                minutes=minutes,
-                coverage=meeting.coverage,
-                errors=meeting.errors,
-            )
+            return final_body(meeting, transcript, minutes)
+
+
+def final_body(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> MeetingFinished:
+    """The body of the `final` event."""
+    return MeetingFinished(
+        meeting=meeting,
+        transcript=transcript,
+        minutes=minutes,
+        coverage=meeting.coverage,
+        errors=meeting.errors,
+    )
 
 
 def speaker_line(utterance: Utterance) -> UtteranceSpeaker:

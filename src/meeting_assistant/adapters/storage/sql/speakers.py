@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from meeting_assistant.adapters.storage.sql.changes import number, row_in, transcript_in
+from meeting_assistant.adapters.storage.sql.changes import names_in, number, row_in, transcript_in
 from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import (
     EventRow,
@@ -36,13 +36,19 @@ class SqlSpeakers:
     _database: Database
 
     @uncancellable
-    async def rename_speaker(self, meeting_id: str, label: str, name: str | None) -> int:
+    async def rename_speaker(
+        self, meeting_id: str, label: str, name: str | None, *, keep_present: bool = False
+    ) -> list[StoredEvent]:
         """Name a speaker that occurs in the transcript."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
             await _check_label(session, meeting_id, label)
-            await _speaker(session, meeting_id, label, name=name)
-            return number(session, row, "speakers", {"labels": [label]})
+            speaker = await _speaker(session, meeting_id, label)
+            if keep_present and speaker.name:
+                return []
+            speaker.name = name
+            seq = number(session, row, "speakers", {"labels": [label]})
+            return [StoredEvent(seq, SpeakersChanged(names={label: name}))]
 
     @uncancellable
     async def add_speaker(self, meeting_id: str, name: str | None) -> str:
@@ -60,7 +66,7 @@ class SqlSpeakers:
     @uncancellable
     async def relabel(
         self, meeting_id: str, speakers: Mapping[int, str | None], *, by_person: bool = False
-    ) -> StoredEvent | None:
+    ) -> list[StoredEvent]:
         """One transaction, one event."""
         async with self._database.writing() as session:
             row = await row_in(session, meeting_id)
@@ -82,13 +88,15 @@ class SqlSpeakers:
                 )
                 changed.append(said)
             if not changed:
-                return None
+                return []
             after = before | {said.utterance: said.speaker for said in changed}
             await _move_items(session, meeting_id, before, after, by_person=by_person)
-            return await _tell(session, row, changed)
+            named = await names_in(session, meeting_id)
+            new = [label for label in named if label in after.values() and label not in before.values()]
+            return [_relabelled(session, row, changed, {label: named[label] for label in new})]
 
     @uncancellable
-    async def merge_speakers(self, meeting_id: str, label: str, into: str) -> StoredEvent:
+    async def merge_speakers(self, meeting_id: str, label: str, into: str) -> list[StoredEvent]:
         """Nothing of the first label is left but the note where it went."""
         if label == into:
             raise ConflictError("A speaker cannot be joined with itself.", "Choose another one.")
@@ -108,7 +116,7 @@ class SqlSpeakers:
             for said in changed:
                 said.speaker, said.rev = into, said.rev + 1
             await _rewrite_items(session, meeting_id, lambda document: _with_labels(document, {label: into}))
-            return await _tell(session, row, changed, named=into)
+            return [_relabelled(session, row, changed, {into: kept.name})]
 
     @uncancellable
     async def split_utterances(
@@ -227,21 +235,19 @@ async def _speaker(session: AsyncSession, meeting_id: str, label: str, **values:
     return row
 
 
-async def _tell(
-    session: AsyncSession, row: MeetingRow, changed: Sequence[UtteranceRow], *, named: str | None = None
+def _relabelled(
+    session: AsyncSession,
+    row: MeetingRow,
+    changed: Sequence[UtteranceRow],
+    names: Mapping[str, str | None],
 ) -> StoredEvent:
-    payload = {"labels": [named] if named else [], "utterances": [said.utterance for said in changed]}
+    payload = {"labels": list(names), "utterances": [said.utterance for said in changed]}
     lines = [
         UtteranceSpeaker(utterance=s.utterance, rev=s.rev, speaker=s.speaker, is_assigned=s.is_assigned)
         for s in changed
     ]
-    names = {}
-    if named is not None:
-        known = await session.get(SpeakerRow, (row.id, named))
-        names = {named: known.name if known is not None else None}
-    return StoredEvent(
-        number(session, row, "speakers", payload), SpeakersChanged(utterances=lines, names=names)
-    )
+    seq = number(session, row, "speakers", payload)
+    return StoredEvent(seq, SpeakersChanged(utterances=lines, names=dict(names)))
 
 
 # --- what minutes and notes say of speakers
