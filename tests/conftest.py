@@ -9,11 +9,12 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import numpy as np
@@ -23,7 +24,7 @@ from meeting_assistant.config import Settings
 from meeting_assistant.domain.audio import Waveform
 from meeting_assistant.launcher import ServerProcess, inherited
 from meeting_assistant.testing.harness.database import migrate, sqlite_url
-from meeting_assistant.testing.harness.warm_start import CAN_WARM, WarmStart, start_process
+from meeting_assistant.testing.harness.fork_server import IS_SUPPORTED, ForkClient, ForkServer, start_process
 from meeting_assistant.testing.servers.postgres import PostgresServer, find_postgres
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ hypothesis.settings.load_profile("untimed")
 Speak = Callable[..., Waveform]
 
 TESTS = Path(__file__).parent
+FORK_SERVER = pytest.StashKey[Path]()
+FORK_SERVER_PATH = "fork_server"
 CATEGORIES = {"unit", "contract", "integration", "fault", "browser", "docs", "architecture", "distributed"}
 
 
@@ -52,11 +55,38 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def clear_settings() -> None:
     """Remove every variable that is one of our settings: a developer's environment must not decide a test."""
     for name in list(os.environ):
         if is_setting(name):
             del os.environ[name]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Clear the environment and start the fork server, or take over where it is."""
+    clear_settings()
+    if hasattr(config, "workerinput"):
+        if config.workerinput[FORK_SERVER_PATH] is not None:
+            config.stash[FORK_SERVER] = Path(config.workerinput[FORK_SERVER_PATH])
+    elif IS_SUPPORTED and not config.option.collectonly:
+        start_fork_server(config)
+
+
+def start_fork_server(config: pytest.Config) -> None:
+    """Start the process from which all tests of this run fork theirs."""
+    folder = Path(tempfile.mkdtemp(prefix="fork-server-"))
+    server = ForkServer(folder / "socket", inherited())
+    server.__enter__()
+    config.stash[FORK_SERVER] = server.path
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    config.add_cleanup(lambda: server.__exit__())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist where the fork server is."""
+    path = node.config.stash.get(FORK_SERVER, None)
+    node.workerinput[FORK_SERVER_PATH] = None if path is None else str(path)
 
 
 def is_setting(name: str) -> bool:
@@ -72,22 +102,23 @@ def folder_without_dotenv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="session", autouse=True)
-def warm_start() -> Iterator[None]:
+def fork_server(pytestconfig: pytest.Config) -> Iterator[None]:
     """Servers, workers and commands of the tests do not import everything anew; tests with `cold` do."""
-    if not CAN_WARM:
+    path = pytestconfig.stash.get(FORK_SERVER, None)
+    if path is None:
         yield
         return
-    with WarmStart(inherited()) as warm, pytest.MonkeyPatch.context() as patch:
+    client = ForkClient(path)
+    with pytest.MonkeyPatch.context() as patch, contextlib.closing(client):
         patch.setattr(ServerProcess, "start_process", staticmethod(start_process))
-        WarmStart.shared = warm
+        patch.setattr(ForkClient, "shared", client)
         yield
-        WarmStart.shared = None
 
 
 @pytest.fixture
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process is started as users start it."""
-    monkeypatch.setattr(WarmStart, "shared", None)
+    monkeypatch.setattr(ForkClient, "shared", None)
 
 
 def need(tool: str, why: str) -> str:

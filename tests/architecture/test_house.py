@@ -36,7 +36,7 @@ def test_the_environment_is_read_in_one_place() -> None:
     # `testing/` hands a cleaned environment to a child; the decoder's child gets an empty one.
     assert {name for name in readers if not name.startswith("config")} <= {
         "launcher.py",
-        "testing/harness/warm_start.py",
+        "testing/harness/fork_server.py",
         "adapters/audio/decoder.py",
     }
 
@@ -48,7 +48,7 @@ def test_a_developers_settings_do_not_reach_the_tests(
         monkeypatch.setenv(name, "a developer's own")
     conftest = pytestconfig.pluginmanager.getplugin(str(ROOT / "tests/conftest.py"))
     assert conftest is not None
-    conftest.pytest_configure(pytestconfig)
+    conftest.clear_settings()
     assert [name for name in os.environ if conftest.is_setting(name)] == []
     assert not Path(".env").exists(), "settings are read from the working directory, too"
 

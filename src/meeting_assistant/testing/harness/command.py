@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from meeting_assistant.launcher import inherited
-from meeting_assistant.testing.harness.warm_start import start_process
+from meeting_assistant.testing.harness.fork_server import start_process
 
 TIMEOUT_S = 100.0
 

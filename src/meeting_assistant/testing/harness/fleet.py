@@ -20,7 +20,7 @@ import redis
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.launcher import ServerProcess, free_port, inherited
 from meeting_assistant.testing.doubles.fake_speech import spoken, words_of
-from meeting_assistant.testing.harness.warm_start import start_process
+from meeting_assistant.testing.harness.fork_server import start_process
 
 LEASE_S = 1.5
 
