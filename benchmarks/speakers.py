@@ -51,7 +51,7 @@ from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.diarization.turns import attribute
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechServices
+from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSpec, SpeechServices
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "audio"
@@ -111,7 +111,7 @@ class Record:
         pass
 
     async def commit_utterances(
-        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
         for utterance in utterances:
             self.live[utterance.utterance] = self.final[utterance.utterance] = utterance
@@ -123,10 +123,10 @@ class Record:
     async def name_speaker(self, label: str, name: str) -> None:
         pass
 
-    async def commit_silence(self, reached: Reached) -> None:
+    async def commit_silence(self, commit_point: CommitPoint) -> None:
         pass
 
-    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+    async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
         pass
 
 
@@ -193,8 +193,8 @@ async def hear(spoken: Spoken, final: Diarizer | None) -> tuple[Record, float, f
     vad.load()
     diarization = DiarizationService(voices, [final] if final else [])
     await diarization.start()
-    if diarization.troubles:
-        raise SystemExit(f"{diarization.troubles[0]} {diarization.troubles[0].remedy}")
+    if diarization.load_errors:
+        raise SystemExit(f"{diarization.load_errors[0]} {diarization.load_errors[0].remedy}")
 
     async def pieces() -> AsyncIterator[bytes]:
         pcm = spoken.sound.tobytes()
@@ -207,7 +207,7 @@ async def hear(spoken: Spoken, final: Diarizer | None) -> tuple[Record, float, f
         await process_audio_session(SessionSpec("bench", is_live=False), pieces(), record, tools)
     if diarization.has_offline_diarizer:
         began = time.perf_counter()
-        turns = await diarization.hear_out(spoken.name, spoken.sound, lambda share: None)
+        turns = await diarization.diarize_recording(spoken.name, spoken.sound, lambda share: None)
         final_s = time.perf_counter() - began
         apply(record, turns)
     diarization.close()

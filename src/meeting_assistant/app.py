@@ -174,7 +174,7 @@ async def _load(services: Services, context: WebContext) -> None:
         logger.exception("The engines could not be loaded.")
         return
     services.info.engines["diarization"] = services.diarization.name
-    services.notes.extend(str(trouble) for trouble in services.diarization.troubles)
+    services.notes.extend(str(trouble) for trouble in services.diarization.load_errors)
     services.orchestrator.start()
     await services.resumable.resume(before_ready=True)
     context.waiting_for.clear()

@@ -39,8 +39,8 @@ def windows(engine: AsrEngine, request: pytest.FixtureRequest) -> list[Waveform]
     return [speak(known[n % 3], speed=135 + 5 * n) for n in range(8)]
 
 
-def ask(engine: AsrEngine, *windows: Waveform, kind: DecodeKind = "final", promised: str = "") -> list[str]:
-    requests = [AsrRequest(f"s{n}", kind, window, promised=promised) for n, window in enumerate(windows)]
+def ask(engine: AsrEngine, *windows: Waveform, kind: DecodeKind = "final", prefix: str = "") -> list[str]:
+    requests = [AsrRequest(f"s{n}", kind, window, prefix=prefix) for n, window in enumerate(windows)]
     return [result.text for result in engine.transcribe(requests)]
 
 
@@ -79,9 +79,9 @@ def test_probabilities_are_one_per_word(engine: AsrEngine, windows: list[Wavefor
 def test_a_partial_goes_on_from_what_was_promised(engine: AsrEngine, windows: list[Waveform]) -> None:
     half = windows[1][: len(windows[1]) // 2]
     (first,) = ask(engine, half, kind="partial")
-    promised = " ".join(first.split()[:2])
-    (grown,) = ask(engine, windows[1], kind="partial", promised=promised)
-    assert grown.startswith(promised)
+    prefix = " ".join(first.split()[:2])
+    (grown,) = ask(engine, windows[1], kind="partial", prefix=prefix)
+    assert grown.startswith(prefix)
     assert len(grown.split()) >= len(first.split())
 
 

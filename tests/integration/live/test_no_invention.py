@@ -20,7 +20,7 @@ from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechServices
+from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSpec, SpeechServices
 
 RATE = 16_000
 TEN_MINUTES = 600 * RATE
@@ -50,10 +50,10 @@ class Notes:
         return True
 
     async def commit_utterances(
-        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
         self.utterances.extend(utterances)
-        self.committed = reached.committed_sample
+        self.committed = commit_point.committed_sample
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
         """Nobody is told apart here."""
@@ -61,12 +61,12 @@ class Notes:
     async def name_speaker(self, label: str, name: str) -> None:
         """Nobody is known again here."""
 
-    async def commit_silence(self, reached: Reached) -> None:
-        self.committed = reached.committed_sample
+    async def commit_silence(self, commit_point: CommitPoint) -> None:
+        self.committed = commit_point.committed_sample
 
-    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+    async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
         self.gaps.append(gap)
-        self.committed = reached.committed_sample
+        self.committed = commit_point.committed_sample
 
     @property
     def text(self) -> list[str]:

@@ -22,7 +22,7 @@ from meeting_assistant.services.diarization.diarization_service import Diarizati
 from meeting_assistant.services.diarization.known_voices import reembed_known_speakers
 from meeting_assistant.services.live.session_plan import LiveOptions, session_spec
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechServices
+from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSpec, SpeechServices
 
 SECONDS = 36
 OPTIONS = LiveOptions(endpointing=EndpointOptions(max_utterance_ms=4000))
@@ -34,7 +34,7 @@ class Record:
     """What a store would hold; `history` has it after every commit."""
 
     said: list[Utterance] = field(default_factory=list)
-    history: list[tuple[list[Utterance], Reached]] = field(default_factory=list)
+    history: list[tuple[list[Utterance], CommitPoint]] = field(default_factory=list)
     has_viewers: bool = False
     has_client: bool = True
 
@@ -45,10 +45,10 @@ class Record:
         pass
 
     async def commit_utterances(
-        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
         self.said.extend(utterances)
-        self.history.append((list(self.said), reached))
+        self.history.append((list(self.said), commit_point))
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
         self.said = [
@@ -58,10 +58,10 @@ class Record:
     async def name_speaker(self, label: str, name: str) -> None:
         raise AssertionError("nobody asked for it")
 
-    async def commit_silence(self, reached: Reached) -> None:
-        self.history.append((list(self.said), reached))
+    async def commit_silence(self, commit_point: CommitPoint) -> None:
+        self.history.append((list(self.said), commit_point))
 
-    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+    async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
         raise AssertionError("the engine failed")
 
     def lines(self) -> list[tuple[int, int, str | None, str]]:
@@ -103,21 +103,24 @@ async def test_taken_up_after_any_commit_the_transcript_is_the_same(
     first = session_spec(meeting, Transcript(), ResumePoint(), OPTIONS, is_live=False)
     undisturbed = await run(tools, first, sound, Record())
     assert len(undisturbed.said) > 10
-    assert any(reached.resume.resume_sample < reached.committed_sample for _, reached in undisturbed.history)
+    assert any(
+        commit_point.resume.resume_sample < commit_point.committed_sample
+        for _, commit_point in undisturbed.history
+    )
 
     async def read(offset: int, length: int) -> bytes:
         return sound[offset : offset + length]
 
-    for before, reached in undisturbed.history[1::4]:
+    for before, commit_point in undisturbed.history[1::4]:
         labels = sorted({u.speaker for u in before if u.speaker and u.speaker != PROVISIONAL})
         said = Transcript(utterances=before, speakers=[Speaker(label=label) for label in labels])
-        stored = meeting.model_copy(update={"committed_sample": reached.committed_sample})
+        stored = meeting.model_copy(update={"committed_sample": commit_point.committed_sample})
         known = await reembed_known_speakers(said, read, tools.diarization) if has_sound else []
-        spec = session_spec(stored, said, reached.resume, OPTIONS, is_live=False, known_voices=known)
+        spec = session_spec(stored, said, commit_point.resume, OPTIONS, is_live=False, known_voices=known)
         resumed = await run(tools, spec, sound, Record(said=list(before)))
         if has_sound:
-            assert resumed.lines() == undisturbed.lines(), f"taken up at {reached}"
+            assert resumed.lines() == undisturbed.lines(), f"taken up at {commit_point}"
         else:  # without the sound, voices are numbered anew
             assert [line[:2] + line[3:] for line in resumed.lines()] == [
                 line[:2] + line[3:] for line in undisturbed.lines()
-            ], f"taken up at {reached}"
+            ], f"taken up at {commit_point}"

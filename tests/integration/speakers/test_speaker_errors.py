@@ -28,7 +28,7 @@ from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec, SpeechServices
+from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSpec, SpeechServices
 
 VOICES = (
     ("en-us+m1", 35, 1.25),
@@ -77,7 +77,7 @@ class Record:
         """Nobody looks."""
 
     async def commit_utterances(
-        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
         self.said |= {utterance.utterance: utterance for utterance in utterances}
 
@@ -88,10 +88,10 @@ class Record:
     async def name_speaker(self, label: str, name: str) -> None:
         """Nobody is known again here."""
 
-    async def commit_silence(self, reached: Reached) -> None:
+    async def commit_silence(self, commit_point: CommitPoint) -> None:
         """Nothing to remember."""
 
-    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+    async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
         raise AssertionError("nothing fails here")
 
 

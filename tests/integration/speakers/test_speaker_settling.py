@@ -406,7 +406,7 @@ class LateWorker:
     name = "far"
     max_speakers: int | None = None
 
-    async def hear_out(
+    async def diarize_recording(
         self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
     ) -> list[SpeakerTurn]:
         self.max_speakers = 4
@@ -661,7 +661,7 @@ async def test_whatever_is_missing_the_embedded_labels_stand_and_every_place_say
     meeting = ending(diarization=build_diarization(load_settings()))
     watcher = await meeting.begin(*TALK)
     assert meeting.diarization.name == "embedded"
-    assert [t.code for t in meeting.diarization.troubles] == codes, "what /health says"
+    assert [t.code for t in meeting.diarization.load_errors] == codes, "what /health says"
     logged = [r.__dict__["meeting_fields"]["remedy"] for r in caplog.records if "not in use" in r.message]
     await meeting.finish()
     final = (await events_until_final(watcher))[-1]
@@ -705,11 +705,11 @@ async def test_on_a_fleet_workers_load_what_hears_recordings_and_gateways_do_not
     far = build_far_diarizer(settings, build_remote_sessions(settings, info, lambda engines: None))
     gateway = build_diarization(settings, elsewhere=far)
     await gateway.start()
-    assert (gateway.name, gateway.has_offline_diarizer, gateway.troubles) == ("nemo", True, [])
+    assert (gateway.name, gateway.has_offline_diarizer, gateway.load_errors) == ("nemo", True, [])
     gateway.close()
     worker = build_worker(settings)
     await worker.diarization.start()
-    assert "NeMo toolkit is not installed" in str(worker.diarization.troubles[0])
+    assert "NeMo toolkit is not installed" in str(worker.diarization.load_errors[0])
     worker.diarization.close()
     worker.threads.shutdown()
 
@@ -789,7 +789,7 @@ class ForEver:
 async def main():
     service = DiarizationService(None, [ForEver()])
     await service.start()
-    asyncio.ensure_future(service.hear_out("a-meeting", np.zeros(1, np.int16), print))
+    asyncio.ensure_future(service.diarize_recording("a-meeting", np.zeros(1, np.int16), print))
     await asyncio.to_thread(ForEver.begun.wait)
     service.close()
 

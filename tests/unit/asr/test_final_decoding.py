@@ -12,7 +12,7 @@ from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.batching import TicketKind
-from meeting_assistant.services.asr.temperature_fallback import decode_final
+from meeting_assistant.services.asr.temperature_fallback import decode_with_temperature_fallback
 
 REQUEST = AsrRequest("s", "final", np.zeros(16_000, np.float32))
 LOOP = AsrResult("and then and then and then and then and then", mean_logprob=-0.1, no_speech_probability=0.0)
@@ -62,7 +62,7 @@ async def asr(engine: Scripted) -> AsyncIterator[AsrService]:
 
 
 async def decode(asr: AsrService) -> AsrResult:
-    decoded = await decode_final(asr, TicketKind.FINAL, REQUEST)
+    decoded = await decode_with_temperature_fallback(asr, TicketKind.FINAL, REQUEST)
     assert decoded is not None
     return decoded.result
 

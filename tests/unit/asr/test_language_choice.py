@@ -7,46 +7,46 @@ from meeting_assistant.services.asr.language_detection import LanguageDetection
 
 def test_what_a_person_chose_holds() -> None:
     choice = LanguageDetection("de")
-    choice.hear("en", 1.0, 10)
-    assert choice.usual == "de"
+    choice.observe("en", 1.0, 10)
+    assert choice.detected == "de"
 
 
 def test_one_certain_guess_settles_the_first_language() -> None:
     choice = LanguageDetection(None)
-    choice.hear("fr", 0.95, 3)
-    assert choice.usual == "fr"
+    choice.observe("fr", 0.95, 3)
+    assert choice.detected == "fr"
 
 
 def test_less_certain_guesses_settle_it_together() -> None:
     choice = LanguageDetection(None)
-    choice.hear("fr", 0.7, 3)
-    assert choice.usual is None
-    choice.hear("fr", 0.7, 3)
-    assert choice.usual == "fr"
+    choice.observe("fr", 0.7, 3)
+    assert choice.detected is None
+    choice.observe("fr", 0.7, 3)
+    assert choice.detected == "fr"
 
 
 def test_one_odd_utterance_does_not_change_the_language() -> None:
     choice = LanguageDetection(None)
-    choice.hear("fr", 0.95, 3)
-    choice.hear("nl", 0.99, 3)
-    choice.hear("fr", 0.7, 3)
-    choice.hear("nl", 0.99, 3)
-    choice.hear("nl", 0.99, 3)
-    assert choice.usual == "fr"
+    choice.observe("fr", 0.95, 3)
+    choice.observe("nl", 0.99, 3)
+    choice.observe("fr", 0.7, 3)
+    choice.observe("nl", 0.99, 3)
+    choice.observe("nl", 0.99, 3)
+    assert choice.detected == "fr"
 
 
 def test_a_meeting_that_goes_on_in_another_language_is_followed() -> None:
     choice = LanguageDetection(None)
-    choice.hear("fr", 0.95, 3)
+    choice.observe("fr", 0.95, 3)
     found = []
     for _ in range(3):
-        choice.hear("nl", 0.8, 3)
-        found.append(choice.usual)
+        choice.observe("nl", 0.8, 3)
+        found.append(choice.detected)
     assert found == ["fr", "fr", "nl"]
 
 
 def test_guesses_about_a_word_or_a_cough_do_not_count() -> None:
     choice = LanguageDetection(None)
-    choice.hear("cy", 0.99, 0.6)
-    choice.hear("cy", 0.3, 9)
-    assert choice.usual is None
+    choice.observe("cy", 0.99, 0.6)
+    choice.observe("cy", 0.3, 9)
+    assert choice.detected is None

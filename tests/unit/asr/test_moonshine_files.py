@@ -13,7 +13,7 @@ from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices, read
 from meeting_assistant.demo import demo_audio_path, load_demo
 from meeting_assistant.domain.audio import pcm_to_samples, to_waveform
 from meeting_assistant.domain.errors import EngineError
-from meeting_assistant.services.diarization.speaker_clustering import Voices
+from meeting_assistant.services.diarization.speaker_clustering import SpeakerClustering
 
 
 def test_pieces_of_the_vocabulary_have_lengths_of_one_or_two_bytes() -> None:
@@ -30,7 +30,7 @@ def test_a_wheel_without_the_voice_model_is_named(tmp_path: Path) -> None:
 
 def test_the_three_voices_of_the_sample_meeting_are_told_apart() -> None:
     sound = to_waveform(pcm_to_samples(read_pcm(demo_audio_path())))
-    model, voices = EmbeddedVoices(), Voices()
+    model, voices = EmbeddedVoices(), SpeakerClustering()
     numbers: dict[str, set[int | None]] = {}
     for number, line in enumerate(load_demo().utterances):
         vector = model.embed(sound[line.start_ms * 16 : line.end_ms * 16])

@@ -22,7 +22,7 @@ from meeting_assistant.services.asr.batching import (
     TicketQueue,
 )
 from meeting_assistant.services.asr.cost_model import CostModel
-from meeting_assistant.services.asr.degradation import PACES, DegradationLadder, Level
+from meeting_assistant.services.asr.degradation import PARTIAL_POLICIES, DegradationLadder, Level
 
 SESSIONS = 500
 UTTERANCE_S, PAUSE_S, INTERVAL_S = 4.0, 1.5, 0.5
@@ -118,7 +118,7 @@ class Crowd:
             session = int(ticket.session)
             if kind is TicketKind.PARTIAL and session in self._open:
                 utterance = self._open[session]
-                pace = PACES[self._ladder.level]
+                pace = PARTIAL_POLICIES[self._ladder.level]
                 due = max(self.now, asked + INTERVAL_S * pace.interval_factor)
                 self._at(due, lambda session=session, utterance=utterance: self._caption(session, utterance))  # type: ignore[misc]
         self._serve()

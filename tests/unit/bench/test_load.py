@@ -89,7 +89,7 @@ def test_a_faster_machine_holds_more_meetings() -> None:
     def total(scale: float) -> int:
         return plan(
             lambda is_final, seconds: scale * seconds * (0.05 if is_final else 0.02),
-            lanes=1,
+            max_concurrency=1,
             live=0,
             partial_interval_s=0.5,
             level=Level.NORMAL,
@@ -103,7 +103,7 @@ def test_a_faster_machine_holds_more_meetings() -> None:
 def test_more_meetings_fit_with_slower_captions_than_comfortably() -> None:
     planned = plan(
         lambda is_final, seconds: seconds * 0.03,
-        lanes=2,
+        max_concurrency=2,
         live=3,
         partial_interval_s=0.5,
         level=Level.NORMAL,
@@ -116,7 +116,7 @@ def test_more_meetings_fit_with_slower_captions_than_comfortably() -> None:
 def test_a_full_server_takes_no_more_whatever_was_planned() -> None:
     planned = plan(
         lambda is_final, seconds: 0.001,
-        lanes=1,
+        max_concurrency=1,
         live=0,
         partial_interval_s=0.5,
         level=Level.NO_NEW_MEETINGS,

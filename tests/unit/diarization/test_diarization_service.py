@@ -12,7 +12,7 @@ import pytest
 from meeting_assistant.domain.audio import Waveform
 from meeting_assistant.domain.errors import ConflictError
 from meeting_assistant.domain.ports import VoiceVector
-from meeting_assistant.services.diarization.daemon_executor import DaemonThread
+from meeting_assistant.services.diarization.daemon_executor import DaemonExecutor
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.meetings.speaker_edits import Speakers
 
@@ -34,7 +34,7 @@ async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_ar
     await service.start()
     may_end = threading.Event()
     grouping = asyncio.create_task(service.compute(may_end.wait))
-    assert await service.voice_of(np.zeros(16_000, np.float32)) is not None
+    assert await service.embed(np.zeros(16_000, np.float32)) is not None
     assert not grouping.done()
     may_end.set()
     await grouping
@@ -49,7 +49,7 @@ async def test_where_nobody_is_told_apart_no_voice_can_be_known_again() -> None:
 
 
 def test_work_that_nobody_waits_for_is_done_in_order_and_dropped_when_it_is_closed() -> None:
-    thread, may_go, done = DaemonThread("work"), threading.Event(), list[int]()
+    thread, may_go, done = DaemonExecutor("work"), threading.Event(), list[int]()
     first = thread.submit(may_go.wait)
     second = thread.submit(done.append, 2)
     failing = thread.submit(lambda: 1 / 0)

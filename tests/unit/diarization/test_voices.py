@@ -20,9 +20,9 @@ from meeting_assistant.services.diarization.change_detection import (
     window_starts,
 )
 from meeting_assistant.services.diarization.speaker_clustering import (
-    KnownVoice,
+    LabelledVoice,
+    SpeakerClustering,
     VoiceOptions,
-    Voices,
     agglomerate,
     similarity_threshold,
 )
@@ -36,21 +36,21 @@ def voice(number: int, wobble: float = 0.0, seed: int = 0) -> VoiceVector:
     return vector / np.float32(np.linalg.norm(vector))
 
 
-def hear(voices: Voices, said: Sequence[tuple[VoiceVector, int]]) -> list[int | None]:
+def hear(voices: SpeakerClustering, said: Sequence[tuple[VoiceVector, int]]) -> list[int | None]:
     return [voices.hear(number, vector, ms) for number, (vector, ms) in enumerate(said, start=1)]
 
 
 def test_voices_are_numbered_as_they_are_first_heard() -> None:
     said = [voice(5), voice(2), voice(5, 0.05), voice(9), voice(2, 0.05)]
-    assert hear(Voices(), [(vector, 3000) for vector in said]) == [0, 1, 0, 2, 1]
+    assert hear(SpeakerClustering(), [(vector, 3000) for vector in said]) == [0, 1, 0, 2, 1]
 
 
 def test_there_is_no_ceiling_at_four_voices() -> None:
-    assert hear(Voices(), [(voice(n), 3000) for n in range(12)]) == list(range(12))
+    assert hear(SpeakerClustering(), [(voice(n), 3000) for n in range(12)]) == list(range(12))
 
 
 def test_a_short_utterance_joins_a_known_voice_but_opens_none() -> None:
-    voices = Voices()
+    voices = SpeakerClustering()
     assert hear(voices, [(voice(1), 700), (voice(1), 3000), (voice(1, 0.1), 700), (voice(2), 700)]) == [
         None,
         0,
@@ -61,7 +61,7 @@ def test_a_short_utterance_joins_a_known_voice_but_opens_none() -> None:
 
 
 def test_what_was_too_short_is_told_when_its_voice_has_been_heard() -> None:
-    voices = Voices()
+    voices = SpeakerClustering()
     assert voices.hear(1, voice(1, 0.05), 800) is None
     assert voices.hear(2, voice(7), 4000) == 0
     assert voices.hear(3, voice(1), 4000) == 1
@@ -71,7 +71,7 @@ def test_what_was_too_short_is_told_when_its_voice_has_been_heard() -> None:
 def test_one_voice_that_was_taken_for_two_is_joined_again() -> None:
     between = voice(1) + voice(2)
     between = between / np.float32(np.linalg.norm(between))
-    voices = Voices()
+    voices = SpeakerClustering()
     # Heard in a row these are two; what comes later lies between them and shows that they are one.
     assert hear(voices, [(voice(1), 2000), (voice(2), 2000)]) == [0, 1]
     for number in range(3, 13):
@@ -82,7 +82,7 @@ def test_one_voice_that_was_taken_for_two_is_joined_again() -> None:
 
 
 def test_two_voices_that_were_taken_for_one_are_parted() -> None:
-    voices = Voices()
+    voices = SpeakerClustering()
     # A first short piece that is like both draws both in.
     mixed = voice(1) + voice(2)
     mixed = mixed / np.float32(np.linalg.norm(mixed))
@@ -97,7 +97,7 @@ def test_two_voices_that_were_taken_for_one_are_parted() -> None:
 
 
 def test_the_voice_that_keeps_most_of_its_speech_keeps_its_number() -> None:
-    voices = Voices()
+    voices = SpeakerClustering()
     hear(voices, [(voice(3), 9000), (voice(4), 3000), (voice(3, 0.05), 9000), (voice(4, 0.05), 3000)])
     assert voices.regroup() == {}
     assert voices.nearest(voice(3), 5000) == 0
@@ -105,14 +105,14 @@ def test_the_voice_that_keeps_most_of_its_speech_keeps_its_number() -> None:
 
 
 def test_too_little_sound_stays_unknown() -> None:
-    voices = Voices()
+    voices = SpeakerClustering()
     voices.hear(1, voice(1), 3000)
     assert voices.hear(2, voice(1), 200) is None
     assert voices.regroup() == {}
 
 
 def test_a_long_meeting_is_remembered_by_its_newest_pieces_and_its_voices() -> None:
-    voices = Voices(VoiceOptions(max_pieces=40))
+    voices = SpeakerClustering(VoiceOptions(max_pieces=40))
     for number in range(200):
         voices.hear(number, voice(number % 3, 0.05, number), 3000)
         if voices.is_due:
@@ -122,7 +122,7 @@ def test_a_long_meeting_is_remembered_by_its_newest_pieces_and_its_voices() -> N
 
 
 def test_grouping_anew_gets_rarer_as_the_meeting_gets_longer() -> None:
-    voices = Voices()
+    voices = SpeakerClustering()
     times = 0
     for number in range(400):
         voices.hear(number, voice(number % 4), 3000)
@@ -133,16 +133,16 @@ def test_grouping_anew_gets_rarer_as_the_meeting_gets_longer() -> None:
 
 
 def test_who_spoke_before_a_restart_keeps_the_label() -> None:
-    voices, labels = Voices(), SpeakerLabels(["S1", "S2"])
+    voices, labels = SpeakerClustering(), SpeakerLabels(["S1", "S2"])
     for number, label in ((1, "S1"), (2, "S2")):
-        labels.know(voices.recall(KnownVoice(number, label, voice(number), 5000), None), label)
+        labels.know(voices.recall(LabelledVoice(number, label, voice(number), 5000), None), label)
     assert labels.label(voices.hear(3, voice(2, 0.05), 3000)) == "S2"
     assert labels.label(voices.hear(4, voice(9), 3000)) == "S3"
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 999)), min_size=1, max_size=40))
 def test_the_same_person_keeps_the_same_number(turns: list[tuple[int, int]]) -> None:
-    voices = Voices()
+    voices = SpeakerClustering()
     numbers: dict[int, int | None] = {}
     for at, (person, seed) in enumerate(turns):
         number = voices.hear(at, voice(person, 0.05, seed), 3000)

@@ -18,7 +18,7 @@ def test_only_a_window_that_begins_alike_goes_on_from_settled_words() -> None:
     utterance = OpenUtterance(1, start_sample=0)
     for _ in range(2):
         utterance.stabiliser.update("we agreed to ship".split())
-    assert utterance.promised(utterance.window(5 * SECOND, 6.0)) == "we agreed to"
+    assert utterance.prefix_for(utterance.window(5 * SECOND, 6.0)) == "we agreed to"
     # Asked for and never answered: the words still belong to the window before.
     utterance.window(7 * SECOND, 6.0)
-    assert utterance.promised(utterance.window(8 * SECOND, 6.0)) == ""
+    assert utterance.prefix_for(utterance.window(8 * SECOND, 6.0)) == ""

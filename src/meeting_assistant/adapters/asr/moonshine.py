@@ -20,7 +20,7 @@ from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
 
 MIN_SAMPLES = SAMPLE_RATE_HZ // 10
 """Shorter windows hold no word and the encoder refuses them."""
-MAX_LANES = 8
+MAX_CONCURRENCY = 8
 """Decodes at the same time, one per processor core."""
 
 
@@ -32,7 +32,7 @@ class MoonshineEngine:
         model="moonshine tiny-en",
         languages=("en",),
         max_window_s=30.0,
-        lanes=max(1, min(MAX_LANES, os.cpu_count() or 1)),
+        max_concurrency=max(1, min(MAX_CONCURRENCY, os.cpu_count() or 1)),
     )
 
     def __init__(self) -> None:
@@ -78,19 +78,19 @@ class MoonshineEngine:
         if request.kind == "final":
             tokens = decoder.decode(request.samples)
         else:
-            promised = _tokens_of(request.promised, self._newest.get(request.session, ()), decoder)
-            tokens = self._newest[request.session] = decoder.decode(request.samples, promised)
+            prefix = _tokens_of(request.prefix, self._newest.get(request.session, ()), decoder)
+            tokens = self._newest[request.session] = decoder.decode(request.samples, prefix)
         return AsrResult(
             text=decoder.text(tokens), word_probabilities=decoder.word_probabilities(tokens), language="en"
         )
 
 
-def _tokens_of(promised: str, newest: Sequence[Token], decoder: MoonshineDecoder) -> Sequence[Token]:
+def _tokens_of(prefix: str, newest: Sequence[Token], decoder: MoonshineDecoder) -> Sequence[Token]:
     """Those tokens of the newest hypothesis that spell the promised words; none when it has others."""
-    if not promised or not decoder.text(newest).startswith(promised):
+    if not prefix or not decoder.text(newest).startswith(prefix):
         return ()
     for end in range(len(newest) + 1):
-        if decoder.text(newest[:end]) == promised:
+        if decoder.text(newest[:end]) == prefix:
             return newest[:end]
     return ()
 

@@ -65,14 +65,14 @@ class MoonshineDecoder:
         ]
         self._output_names = [output.name for output in self._decoder.get_outputs()]
 
-    def decode(self, window: Waveform, promised: Sequence[Token] = ()) -> list[Token]:
+    def decode(self, window: Waveform, prefix: Sequence[Token] = ()) -> list[Token]:
         """The tokens of a window of at least 0.1 s; they begin with those promised before."""
         sound = np.asarray(window, np.float32)[None]
         # At the rate of samples: the graph thins it out itself.
         mask = np.ones(sound.shape, np.int64)
         encoded: Array = self._encoder.run(None, {"input_values": sound, "attention_mask": mask})[0]
         most = int(len(window) / SAMPLE_RATE_HZ * TOKENS_PER_SECOND) + 1
-        return self._generate(encoded, mask, list(promised), most)
+        return self._generate(encoded, mask, list(prefix), most)
 
     def text(self, tokens: Sequence[Token]) -> str:
         """As words."""

@@ -20,7 +20,7 @@ from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
 from meeting_assistant.domain.transcript import Word
 
 MIN_SAMPLES = SAMPLE_RATE_HZ // 10
-LANES = 4
+MAX_CONCURRENCY = 4
 """Requests at the same time; the server batches them itself."""
 MAX_PROMPT_CHARS = 800
 _FORMS: tuple[Mapping[str, str], ...] = (
@@ -53,7 +53,7 @@ class OpenAiTranscriptions:
             model=f"{self._model} at a server",
             languages=(),
             max_window_s=30.0,
-            lanes=LANES,
+            max_concurrency=MAX_CONCURRENCY,
         )
 
     def load(self) -> None:

@@ -31,8 +31,8 @@ class AsrRequest:
     detected_language: str | None = None
     """What was spoken before: taken unless the engine is sure of another one."""
     hotwords: tuple[str, ...] = ()
-    promised: str = ""
-    """Words at the beginning of the window that were shown as stable: a partial may go on from them."""
+    prefix: str = ""
+    """Decoder prefix: words at the start of the window that were shown as stable. A partial may continue from them."""
     temperature: float = 0.0
     """0 takes the likeliest words; above it a final is sampled, after the likeliest ones did not convince."""
 
@@ -65,8 +65,8 @@ class EngineInfo:
     max_window_s: float
     max_batch: int = 1
     """Windows that are cheaper together than one by one; 1 when the engine has no batches."""
-    lanes: int = 1
-    """Batches that may run at the same time, each on a thread of its own."""
+    max_concurrency: int = 1
+    """Batches that may run at the same time, each on its own thread."""
     partial_buckets_s: tuple[float, ...] = ()
     """Lengths that partials are padded to; empty when they are not."""
     final_buckets_s: tuple[float, ...] = ()
@@ -78,7 +78,7 @@ class EngineInfo:
 class AsrEngine(Protocol):
     """A speech recogniser.
 
-    All methods but `info` block. They are called on the engine's own threads, as many at once as `info.lanes`.
+    All methods but `info` block. They run on the engine's own threads, at most `info.max_concurrency` at once.
     """
 
     @property

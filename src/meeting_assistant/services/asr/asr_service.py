@@ -33,7 +33,12 @@ from meeting_assistant.services.asr.batching import (
     TicketQueue,
 )
 from meeting_assistant.services.asr.cost_model import CostModel
-from meeting_assistant.services.asr.degradation import PACES, DegradationLadder, Level, Pace
+from meeting_assistant.services.asr.degradation import (
+    PARTIAL_POLICIES,
+    DegradationLadder,
+    Level,
+    PartialPolicy,
+)
 
 R = TypeVar("R")
 Bound = tuple[Ticket, AsrRequest]
@@ -81,12 +86,12 @@ class AsrService:
         """`probe`: speech to measure the engine on when it starts."""
         self._engine = engine
         self._probe = probe
-        self._lanes = max(1, engine.info.lanes)
+        self._max_concurrency = max(1, engine.info.max_concurrency)
         self._rules = BatchRules(
             shape_of=partial(shape_of, engine.info),
             max_windows=max(1, min(batch_size, engine.info.max_batch)),
         )
-        self._threads = ThreadPoolExecutor(max_workers=self._lanes, thread_name_prefix="asr-engine")
+        self._threads = ThreadPoolExecutor(max_workers=self._max_concurrency, thread_name_prefix="asr-engine")
         self._queue = TicketQueue()
         self._answers: dict[Ticket, asyncio.Future[Decoded | None]] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -109,9 +114,9 @@ class AsrService:
         return self._ladder.level
 
     @property
-    def pace(self) -> Pace:
+    def partial_policy(self) -> PartialPolicy:
         """How captions are to be made now."""
-        return PACES[self._ladder.level]
+        return PARTIAL_POLICIES[self._ladder.level]
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
         """Be told of each step, on the event loop."""
@@ -194,7 +199,7 @@ class AsrService:
         """How many meetings fit, from measured times."""
         return capacity.plan(
             self._window_cost,
-            lanes=self._lanes,
+            max_concurrency=self._max_concurrency,
             live=live,
             partial_interval_s=partial_interval_s,
             level=self.level,
@@ -213,7 +218,7 @@ class AsrService:
             backlog += full * self._costs.predict(kind, most) + (
                 self._costs.predict(kind, rest) if rest else 0.0
             )
-        return backlog / self._lanes
+        return backlog / self._max_concurrency
 
     def _window_cost(self, is_final: bool, seconds: float) -> float:
         shape = shape_of_length(self.info, is_final, seconds)
@@ -259,7 +264,7 @@ class AsrService:
     async def _dispatch(self) -> None:
         while True:
             self._work.clear()
-            while len(self._running) < self._lanes:
+            while len(self._running) < self._max_concurrency:
                 batch = self._queue.take(self._rules, may_take_files=self._may_take_files())
                 for ticket in batch.stale:
                     self._resolve(ticket, None)
@@ -274,9 +279,9 @@ class AsrService:
 
     def _may_take_files(self) -> bool:
         """While people speak, one lane stays free of files: live sound never waits for a piece of them."""
-        if self._lanes == 1 or time.monotonic() - self._live_asked_at > QUIET_SECONDS:
+        if self._max_concurrency == 1 or time.monotonic() - self._live_asked_at > QUIET_SECONDS:
             return True
-        return sum(batch.has_files for _, batch in self._in_flight.values()) < self._lanes - 1
+        return sum(batch.has_files for _, batch in self._in_flight.values()) < self._max_concurrency - 1
 
     async def _run_batch(self, batch: Batch) -> None:
         obs.batch_size.observe(len(batch.items))

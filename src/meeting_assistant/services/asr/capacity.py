@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meeting_assistant.services.asr.degradation import PACES, Level, Pace
+from meeting_assistant.services.asr.degradation import PARTIAL_POLICIES, Level, PartialPolicy
 
 SPEECH_SHARE = 0.75
 """Of a meeting's time somebody speaks."""
@@ -25,7 +25,7 @@ class Capacity:
     live: int
     """Meetings that record now."""
     comfortable: int
-    """Meetings that fit with captions at full pace."""
+    """Meetings that fit with captions at full policy."""
     total: int
     """Meetings that fit when captions are slowed; more are refused."""
     more: int
@@ -34,16 +34,16 @@ class Capacity:
     predicted_wait_s: float
     """Of a caption that is asked for now."""
     load_per_meeting: float
-    """Seconds of one engine thread per second of a meeting in which people speak, captions at full pace."""
+    """Seconds of one engine thread per second of a meeting in which people speak, captions at full policy."""
 
 
-def load_of_meeting(cost: WindowCost, *, partial_interval_s: float, pace: Pace) -> float:
+def load_of_meeting(cost: WindowCost, *, partial_interval_s: float, policy: PartialPolicy) -> float:
     """Engine seconds per second of a meeting."""
-    step = partial_interval_s * pace.interval_factor
+    step = partial_interval_s * policy.interval_factor
     partials = 0.0
     at = step
     while at < UTTERANCE_S:
-        partials += cost(False, min(at, pace.window_s))
+        partials += cost(False, min(at, policy.window_s))
         at += step
     return SPEECH_SHARE * (partials + cost(True, UTTERANCE_S)) / UTTERANCE_S
 
@@ -51,7 +51,7 @@ def load_of_meeting(cost: WindowCost, *, partial_interval_s: float, pace: Pace) 
 def plan(
     cost: WindowCost,
     *,
-    lanes: int,
+    max_concurrency: int,
     live: int,
     partial_interval_s: float,
     level: Level,
@@ -60,12 +60,12 @@ def plan(
 ) -> Capacity:
     """`max_meetings`: a limit that the operator set; it holds instead of the measured one."""
 
-    def fits(pace: Pace) -> int:
-        load = load_of_meeting(cost, partial_interval_s=partial_interval_s, pace=pace)
-        return max(1, int(lanes * MAX_UTILISATION / load))
+    def fits(policy: PartialPolicy) -> int:
+        load = load_of_meeting(cost, partial_interval_s=partial_interval_s, policy=policy)
+        return max(1, int(max_concurrency * MAX_UTILISATION / load))
 
-    comfortable = fits(PACES[Level.NORMAL])
-    total = fits(PACES[Level.CHEAPER_PARTIALS]) if max_meetings is None else max_meetings
+    comfortable = fits(PARTIAL_POLICIES[Level.NORMAL])
+    total = fits(PARTIAL_POLICIES[Level.CHEAPER_PARTIALS]) if max_meetings is None else max_meetings
     is_full = level is Level.NO_NEW_MEETINGS
     return Capacity(
         live=live,
@@ -75,6 +75,9 @@ def plan(
         level=level,
         predicted_wait_s=round(predicted_wait_s, 3),
         load_per_meeting=round(
-            load_of_meeting(cost, partial_interval_s=partial_interval_s, pace=PACES[Level.NORMAL]), 3
+            load_of_meeting(
+                cost, partial_interval_s=partial_interval_s, policy=PARTIAL_POLICIES[Level.NORMAL]
+            ),
+            3,
         ),
     )

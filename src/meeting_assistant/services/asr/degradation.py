@@ -31,7 +31,7 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PartialPolicy:
     """How captions are made at a level."""
 
     interval_factor: float
@@ -41,12 +41,12 @@ class Pace:
     partials_for_unwatched: bool
 
 
-PACES = {
-    Level.NORMAL: Pace(1.0, 6.0, True),
-    Level.SLOWER_PARTIALS: Pace(2.0, 6.0, True),
-    Level.CHEAPER_PARTIALS: Pace(2.5, 4.0, True),
-    Level.ONLY_WATCHED: Pace(3.0, 4.0, False),
-    Level.NO_NEW_MEETINGS: Pace(4.0, 4.0, False),
+PARTIAL_POLICIES = {
+    Level.NORMAL: PartialPolicy(1.0, 6.0, True),
+    Level.SLOWER_PARTIALS: PartialPolicy(2.0, 6.0, True),
+    Level.CHEAPER_PARTIALS: PartialPolicy(2.5, 4.0, True),
+    Level.ONLY_WATCHED: PartialPolicy(3.0, 4.0, False),
+    Level.NO_NEW_MEETINGS: PartialPolicy(4.0, 4.0, False),
 }
 
 

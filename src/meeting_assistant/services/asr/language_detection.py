@@ -18,25 +18,25 @@ RUN = 3
 class LanguageDetection:
     """One per session."""
 
-    def __init__(self, asked: str | None, usual: str | None = None) -> None:
-        """`asked`: what a person chose; it holds. `usual`: what was found out before."""
-        self.asked = asked
-        self.usual = asked or usual
+    def __init__(self, requested: str | None, detected: str | None = None) -> None:
+        """`requested`: what a person chose; it holds. `detected`: what was found out before."""
+        self.requested = requested
+        self.detected = requested or detected
         """What is spoken as far as is known; None before anything was found out."""
         self._other: str | None = None
         self._run = 0
 
-    def hear(self, language: str | None, probability: float | None, seconds: float) -> None:
+    def observe(self, language: str | None, probability: float | None, seconds: float) -> None:
         """Take a guess about one utterance into account."""
-        if self.asked is not None or language is None or probability is None:
+        if self.requested is not None or language is None or probability is None:
             return
         if probability < MIN_PROBABILITY or seconds < MIN_SECONDS:
             return
-        if language == self.usual:
+        if language == self.detected:
             self._other, self._run = None, 0
             return
         self._run = self._run + 1 if language == self._other else 1
         self._other = language
-        is_first = self.usual is None
+        is_first = self.detected is None
         if self._run >= RUN or (is_first and (probability >= CERTAIN or self._run >= 2)):
-            self.usual, self._other, self._run = language, None, 0
+            self.detected, self._other, self._run = language, None, 0

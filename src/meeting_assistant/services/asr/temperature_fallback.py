@@ -12,7 +12,9 @@ from meeting_assistant.services.asr.batching import TicketKind
 from meeting_assistant.services.asr.stabiliser import passes_quality_checks
 
 
-async def decode_final(asr: AsrService, kind: TicketKind, request: AsrRequest) -> Decoded | None:
+async def decode_with_temperature_fallback(
+    asr: AsrService, kind: TicketKind, request: AsrRequest
+) -> Decoded | None:
     """The best text there is. Raises EngineError.
 
     Raising the temperature step by step is the method of Radford et al. (2022), section 4.5; each step is a ticket of
@@ -20,7 +22,7 @@ async def decode_final(asr: AsrService, kind: TicketKind, request: AsrRequest) -
     """
     best: Decoded | None = None
     for temperature in asr.info.temperatures:
-        decoded = await _once_more(asr, kind, replace(request, temperature=temperature))
+        decoded = await _decode_with_retry(asr, kind, replace(request, temperature=temperature))
         if decoded is None or passes_quality_checks(decoded.result):
             return decoded
         obs.decoding_fallbacks_total.inc()
@@ -29,7 +31,7 @@ async def decode_final(asr: AsrService, kind: TicketKind, request: AsrRequest) -
     return best
 
 
-async def _once_more(asr: AsrService, kind: TicketKind, request: AsrRequest) -> Decoded | None:
+async def _decode_with_retry(asr: AsrService, kind: TicketKind, request: AsrRequest) -> Decoded | None:
     try:
         return await asr.decode(kind, request.session, lambda: request)
     except EngineError:

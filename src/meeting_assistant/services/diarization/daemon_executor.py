@@ -12,7 +12,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class DaemonThread(Executor):
+class DaemonExecutor(Executor):
     """Does one thing after another. A `ThreadPoolExecutor` would be joined at exit, however long its work takes."""
 
     def __init__(self, name: str) -> None:

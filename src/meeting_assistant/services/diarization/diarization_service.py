@@ -28,7 +28,7 @@ from meeting_assistant.services.diarization.change_detection import (
     parts,
     window_starts,
 )
-from meeting_assistant.services.diarization.daemon_executor import DaemonThread
+from meeting_assistant.services.diarization.daemon_executor import DaemonExecutor
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class RecordingDiarizer(Protocol):
         """As many as every engine there tells apart; None when there is no limit."""
         ...
 
-    async def hear_out(
+    async def diarize_recording(
         self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
     ) -> list[SpeakerTurn]:
         """Waits until somebody can. `samples`, shape `(n,)`; `progress` is told 0..1. Raises EngineError."""
@@ -110,8 +110,8 @@ class DiarizationService:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
         # Grouping the voices of one long meeting anew must not keep the utterances of all others waiting.
         self._side_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice-groups")
-        self._final_thread = DaemonThread("diarize")
-        self.troubles: list[EngineError] = []
+        self._final_thread = DaemonExecutor("diarize")
+        self.load_errors: list[EngineError] = []
         """Why what was wished for is not in use, after `start`."""
 
     @property
@@ -141,7 +141,7 @@ class DiarizationService:
         return self._embedder is not None
 
     async def start(self) -> None:
-        """Load the models; what fails is left out, and `troubles` says why."""
+        """Load the models; what fails is left out, and `load_errors` says why."""
         loop = asyncio.get_running_loop()
         if self._embedder is not None:
             try:
@@ -163,15 +163,15 @@ class DiarizationService:
             "An engine for speaker labels is not in use; see /health.",
             extra=obs.log_fields(engine=engine, code=error.code, reason=error.message, remedy=error.remedy),
         )
-        self.troubles.append(error)
+        self.load_errors.append(error)
 
-    async def hear_out(
+    async def diarize_recording(
         self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
     ) -> list[SpeakerTurn]:
         """Who speaks when in a whole recording. `samples`, shape `(n,)`. Raises EngineError, also when there is no
         engine."""
         if self._elsewhere is not None:
-            return await self._elsewhere.hear_out(meeting_id, samples, progress)
+            return await self._elsewhere.diarize_recording(meeting_id, samples, progress)
         if self._final is None:
             raise EngineError("No engine hears whole recordings here.", "Set DIARIZATION_ENGINE.")
         loop = asyncio.get_running_loop()
@@ -184,7 +184,7 @@ class DiarizationService:
         obs.diarization_latency_seconds.labels(self._final.name).observe(time.monotonic() - began)
         return turns
 
-    async def voice_of(self, samples: Waveform) -> VoiceVector | None:
+    async def embed(self, samples: Waveform) -> VoiceVector | None:
         """The voice in a stretch of speech; None when there is too little of it or no engine."""
         if self._embedder is None or len(samples) < MIN_SAMPLES:
             return None

@@ -10,7 +10,7 @@ from meeting_assistant.domain.errors import MeetingAssistantError
 from meeting_assistant.domain.meeting import YOU
 from meeting_assistant.domain.transcript import PROVISIONAL, Transcript, Utterance
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.speaker_clustering import KnownVoice
+from meeting_assistant.services.diarization.speaker_clustering import LabelledVoice
 
 UTTERANCES_PER_SPEAKER = 40
 """The longest ones: a mean of so many is close to that of all."""
@@ -24,12 +24,12 @@ async def reembed_known_speakers(
     diarization: DiarizationService,
     *,
     channels: int = 1,
-) -> list[KnownVoice]:
+) -> list[LabelledVoice]:
     """In the order in which they were first heard. `read(offset, length)` gives canonical PCM.
 
     Without the sound, or where it cannot be read, there are none; labels then go on with new numbers.
     """
-    known: list[KnownVoice] = []
+    known: list[LabelledVoice] = []
     frame_bytes = BYTES_PER_SAMPLE * channels
     try:
         for label, utterances in _longest(said).items():
@@ -41,9 +41,9 @@ async def reembed_known_speakers(
                 pcm = await read(start * frame_bytes, (end - start) * frame_bytes)
                 sound = to_waveform(pcm_to_samples(pcm, channels))
                 # The first channel is one person, whom nobody has to tell from the others.
-                vector = await diarization.voice_of(sound if channels == 1 else sound[:, 1])
+                vector = await diarization.embed(sound if channels == 1 else sound[:, 1])
                 if vector is not None:
-                    known.append(KnownVoice(utterance.utterance, label, vector, end_ms - start_ms))
+                    known.append(LabelledVoice(utterance.utterance, label, vector, end_ms - start_ms))
     except MeetingAssistantError:
         return known
     return known

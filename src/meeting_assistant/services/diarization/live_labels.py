@@ -12,7 +12,7 @@ from meeting_assistant.domain.ports import VoiceVector
 from meeting_assistant.domain.transcript import PROVISIONAL
 from meeting_assistant.services.diarization.attribution import SpeakerLabels
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.speaker_clustering import KnownVoice, Voices
+from meeting_assistant.services.diarization.speaker_clustering import LabelledVoice, SpeakerClustering
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +42,14 @@ class LiveLabels:
         diarization: DiarizationService | None,
         *,
         taken_labels: Iterable[str] = (),
-        known: Sequence[KnownVoice] = (),
+        known: Sequence[LabelledVoice] = (),
         people: Sequence[EnrolledSpeaker] = (),
     ) -> None:
         """None: nobody is told apart. `people`: voices that somebody asked to be known again."""
         self._people = people
         self._recognised: dict[int, str] = {}
         self._diarization = diarization
-        self._voices = Voices()
+        self._voices = SpeakerClustering()
         self._labels = SpeakerLabels(taken_labels)
         numbers: dict[str, int] = {}
         self._provisional: set[int] = set()
@@ -76,7 +76,7 @@ class LiveLabels:
         if self._diarization is None:
             return None
         newest = sound[-GUESS_SAMPLES:]
-        vector = await self._diarization.voice_of(newest)
+        vector = await self._diarization.embed(newest)
         if vector is None:
             return PROVISIONAL
         voice = self._voices.nearest(vector, len(newest) * 1000 // SAMPLE_RATE_HZ)

@@ -46,7 +46,7 @@ class VoiceOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownVoice:
+class LabelledVoice:
     """An utterance whose speaker was told before the session was taken up."""
 
     utterance: int
@@ -75,7 +75,7 @@ class _Voice:
         self.direction = _unit(self.total)
 
 
-class Voices:
+class SpeakerClustering:
     """Of one session. Voices are numbered from 0 in the order in which they are first told."""
 
     def __init__(self, options: VoiceOptions | None = None) -> None:
@@ -112,13 +112,13 @@ class Voices:
         shorter_ms = min(spoken_ms, max(voices[numbers[best]].spoken_ms, self._options.min_new_ms))
         return numbers[best] if likeness[best] >= similarity_threshold(shorter_ms / 1000) else None
 
-    def recall(self, known: KnownVoice, voice: int | None) -> int:
+    def recall(self, known: LabelledVoice, voice: int | None) -> int:
         """A voice that was told before, as a new one or as that of an earlier call; returns its number."""
         number = self._new_number() if voice is None else voice
         self._remember(known.utterance, known.vector, known.spoken_ms, number)
         return number
 
-    def add_unlabelled(self, known: KnownVoice) -> None:
+    def add_unlabelled(self, known: LabelledVoice) -> None:
         """A piece that was too short to be told before."""
         self._remember(known.utterance, known.vector, known.spoken_ms, None)
 

@@ -50,7 +50,7 @@ class FleetDiarizer:
             "does. Start a worker with the same DIARIZATION_ENGINE and what it needs (docs/scaling.md)."
         )
 
-    async def hear_out(
+    async def diarize_recording(
         self, meeting_id: str, samples: Samples, progress: Callable[[float], None]
     ) -> list[SpeakerTurn]:
         """By whichever worker takes it; waits for one. Raises EngineError."""

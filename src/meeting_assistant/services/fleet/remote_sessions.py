@@ -23,7 +23,7 @@ from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import Level
 from meeting_assistant.services.fleet.remote_job import RemoteJob
-from meeting_assistant.services.fleet.session_wire import reached_from_wire, spec_to_wire
+from meeting_assistant.services.fleet.session_wire import commit_point_from_wire, spec_to_wire
 from meeting_assistant.services.live.session_runner import MakeSpec
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.recording.idle_timeout import with_idle_timeout
@@ -255,13 +255,13 @@ class _Hearing(RemoteJob):
             case "words":
                 said = [Utterance.model_validate(one) for one in body["utterances"]]
                 await self._sink.commit_utterances(
-                    said, reached_from_wire(body["reached"]), takes_back=body["takes_back"]
+                    said, commit_point_from_wire(body["reached"]), takes_back=body["takes_back"]
                 )
             case "silence":
-                await self._sink.commit_silence(reached_from_wire(body["reached"]))
+                await self._sink.commit_silence(commit_point_from_wire(body["reached"]))
             case "gap":
                 await self._sink.record_gap(
-                    Gap.model_validate(body["gap"]), reached_from_wire(body["reached"])
+                    Gap.model_validate(body["gap"]), commit_point_from_wire(body["reached"])
                 )
             case "relabel":
                 await self._sink.relabel({int(number): label for number, label in body["speakers"].items()})

@@ -13,8 +13,8 @@ from meeting_assistant.domain.meeting import ResumePoint
 from meeting_assistant.domain.ports import VoiceVector
 from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
-from meeting_assistant.services.diarization.speaker_clustering import KnownVoice
-from meeting_assistant.services.transcription.session_types import Reached, SessionSpec
+from meeting_assistant.services.diarization.speaker_clustering import LabelledVoice
+from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSpec
 
 
 def spec_to_wire(spec: SessionSpec) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def spec_to_wire(spec: SessionSpec) -> dict[str, Any]:
             [voice.utterance, voice.label, _packed(voice.vector), voice.spoken_ms]
             for voice in spec.known_voices
         ],
-        "known_people": [[person.name, _packed(person.vector)] for person in spec.known_people],
+        "enrolled_speakers": [[person.name, _packed(person.vector)] for person in spec.enrolled_speakers],
         "language": spec.language,
         "hotwords": list(spec.hotwords),
         "is_live": spec.is_live,
@@ -50,10 +50,12 @@ def spec_from_wire(wire: Mapping[str, Any]) -> SessionSpec:
         next_utterance=wire["next_utterance"],
         taken_labels=tuple(wire["taken_labels"]),
         known_voices=tuple(
-            KnownVoice(utterance, label, _unpacked(vector), spoken_ms)
+            LabelledVoice(utterance, label, _unpacked(vector), spoken_ms)
             for utterance, label, vector, spoken_ms in wire["known_voices"]
         ),
-        known_people=tuple(EnrolledSpeaker(name, _unpacked(vector)) for name, vector in wire["known_people"]),
+        enrolled_speakers=tuple(
+            EnrolledSpeaker(name, _unpacked(vector)) for name, vector in wire["enrolled_speakers"]
+        ),
         language=wire["language"],
         hotwords=tuple(wire["hotwords"]),
         is_live=wire["is_live"],
@@ -65,14 +67,14 @@ def spec_from_wire(wire: Mapping[str, Any]) -> SessionSpec:
     )
 
 
-def reached_to_wire(reached: Reached) -> dict[str, Any]:
+def commit_point_to_wire(commit_point: CommitPoint) -> dict[str, Any]:
     """How far a session has come."""
-    return {"committed_sample": reached.committed_sample, "resume": reached.resume.model_dump()}
+    return {"committed_sample": commit_point.committed_sample, "resume": commit_point.resume.model_dump()}
 
 
-def reached_from_wire(wire: Mapping[str, Any]) -> Reached:
+def commit_point_from_wire(wire: Mapping[str, Any]) -> CommitPoint:
     """The other way round."""
-    return Reached(wire["committed_sample"], ResumePoint.model_validate(wire["resume"]))
+    return CommitPoint(wire["committed_sample"], ResumePoint.model_validate(wire["resume"]))
 
 
 def _packed(vector: VoiceVector) -> str:

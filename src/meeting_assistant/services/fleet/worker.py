@@ -20,9 +20,9 @@ from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.ports import AudioPiece, EventKind, FleetEvent, HeldJob, WorkerLink, WorkerState
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.fleet.remote_diarization import turns_to_wire
-from meeting_assistant.services.fleet.session_wire import reached_to_wire, spec_from_wire
+from meeting_assistant.services.fleet.session_wire import commit_point_to_wire, spec_from_wire
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import Reached, SpeechServices
+from meeting_assistant.services.transcription.session_types import CommitPoint, SpeechServices
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ class Worker:
         pieces = [pcm async for pcm in sound]
         diarization = self._tools.diarization
         samples = await diarization.compute(lambda: pcm_to_samples(b"".join(pieces), 1))
-        turns = await diarization.hear_out(sink.job.meeting_id, samples, sink.show_progress)
+        turns = await diarization.diarize_recording(sink.job.meeting_id, samples, sink.show_progress)
         for body in turns_to_wire(turns):
             await sink.tell("turns", body)
 
@@ -281,20 +281,20 @@ class RemoteSink:
         raise AudioGapError
 
     async def commit_utterances(
-        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
         """The gateway commits them, in this order; what it has not committed is heard again by whoever takes over."""
         said = [utterance.model_dump(mode="json") for utterance in utterances]
-        body = {"utterances": said, "reached": reached_to_wire(reached), "takes_back": takes_back}
+        body = {"utterances": said, "reached": commit_point_to_wire(commit_point), "takes_back": takes_back}
         await self.tell("words", body)
 
-    async def commit_silence(self, reached: Reached) -> None:
+    async def commit_silence(self, commit_point: CommitPoint) -> None:
         """As words."""
-        await self.tell("silence", {"reached": reached_to_wire(reached)})
+        await self.tell("silence", {"reached": commit_point_to_wire(commit_point)})
 
-    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+    async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
         """As words."""
-        await self.tell("gap", {"gap": gap.model_dump(), "reached": reached_to_wire(reached)})
+        await self.tell("gap", {"gap": gap.model_dump(), "reached": commit_point_to_wire(commit_point)})
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
         """As words."""

@@ -16,7 +16,7 @@ from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.diarization.known_voices import reembed_known_speakers
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
-from meeting_assistant.services.diarization.speaker_clustering import KnownVoice
+from meeting_assistant.services.diarization.speaker_clustering import LabelledVoice
 from meeting_assistant.services.transcription.session_types import SessionSpec
 
 EnrolledSpeakersOf = Callable[[str], Awaitable[Sequence[EnrolledSpeaker]]]
@@ -110,7 +110,7 @@ class SessionPlanner:
         meeting = await self._store.get(meeting_id)
         resume = await self._store.resume_point(meeting_id)
         transcript = await self._store.transcript(meeting_id)
-        voices: Sequence[KnownVoice] = ()
+        voices: Sequence[LabelledVoice] = ()
         speakers: Sequence[EnrolledSpeaker] = ()
         if self.options.has_speakers:
             if read_audio is not None:
@@ -125,7 +125,7 @@ class SessionPlanner:
             self.options,
             is_live=is_live,
             known_voices=voices,
-            known_people=speakers,
+            enrolled_speakers=speakers,
         )
 
 
@@ -136,8 +136,8 @@ def session_spec(
     options: LiveOptions,
     *,
     is_live: bool,
-    known_voices: Sequence[KnownVoice] = (),
-    known_people: Sequence[EnrolledSpeaker] = (),
+    known_voices: Sequence[LabelledVoice] = (),
+    enrolled_speakers: Sequence[EnrolledSpeaker] = (),
 ) -> SessionSpec:
     """Return the spec of a session that goes on from these records. Pure."""
     return SessionSpec(
@@ -145,7 +145,7 @@ def session_spec(
         resume=resume,
         committed_sample=meeting.committed_sample,
         known_voices=tuple(known_voices),
-        known_people=tuple(known_people),
+        enrolled_speakers=tuple(enrolled_speakers),
         next_utterance=max((u.utterance for u in transcript.utterances), default=0) + 1,
         # The first label belongs to the first channel, whose speaker may not have spoken yet.
         taken_labels=(*(s.label for s in transcript.speakers), *((YOU,) if meeting.channels > 1 else ())),

@@ -23,7 +23,7 @@ from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.transcription.commit_latency import CommitLatency
-from meeting_assistant.services.transcription.session_types import Reached
+from meeting_assistant.services.transcription.session_types import CommitPoint
 
 R = TypeVar("R")
 
@@ -80,15 +80,15 @@ class StoreSink:
         self._channel.show(partial)
 
     async def commit_utterances(
-        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
         """Words, committed sample and event numbers change in one transaction."""
 
-        await self._channel.publish(partial(self._write_utterances, utterances, reached, takes_back))
+        await self._channel.publish(partial(self._write_utterances, utterances, commit_point, takes_back))
         if self._word_commits is not None:
             for delay_s in self._word_commits.finish(utterances, samples_to_ms(self.received_sample())):
                 obs.word_commit_seconds.observe(delay_s)
-        self._committed(reached)
+        self._committed(commit_point)
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
         """One event for all of them."""
@@ -103,21 +103,21 @@ class StoreSink:
         with contextlib.suppress(NotFoundError):  # a person joined it with another one
             await self._channel.publish(partial(self.patiently, rename))
 
-    async def commit_silence(self, reached: Reached) -> None:
+    async def commit_silence(self, commit_point: CommitPoint) -> None:
         """Listened to, nothing said."""
         await self.patiently(
             lambda: self._store.commit_sample(
-                self._channel.meeting_id, reached.committed_sample, resume=reached.resume
+                self._channel.meeting_id, commit_point.committed_sample, resume=commit_point.resume
             )
         )
-        self._committed(reached)
+        self._committed(commit_point)
 
-    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+    async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
         """Named and stored, then the session goes on."""
         body = GapFound(start_ms=gap.start_ms, end_ms=gap.end_ms, reason=gap.reason)
         append = partial(self._store.append_event, self._channel.meeting_id, body)
         await self._channel.publish(partial(self.patiently, append))
-        await self.commit_silence(reached)
+        await self.commit_silence(commit_point)
 
     async def patiently(self, store: Callable[[], Awaitable[R]]) -> R:
         """What was said waits for a database that may come back; sound goes on into the journal meanwhile."""
@@ -141,22 +141,22 @@ class StoreSink:
                 return stored
 
     async def _write_utterances(
-        self, utterances: Sequence[Utterance], reached: Reached, takes_back: bool
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, takes_back: bool
     ) -> list[StoredEvent]:
         commit = partial(
             self._store.commit_utterances,
             self._channel.meeting_id,
             utterances,
-            reached.committed_sample,
-            resume=reached.resume,
+            commit_point.committed_sample,
+            resume=commit_point.resume,
         )
         return [_with_verdict(event, takes_back) for event in await self.patiently(commit)]
 
-    def _committed(self, reached: Reached) -> None:
+    def _committed(self, commit_point: CommitPoint) -> None:
         # In memory a client may forget only what nobody who takes over would have to hear again.
-        self._buffer.commit(reached.resume.start_sample * self._frame_bytes)
+        self._buffer.commit(commit_point.resume.start_sample * self._frame_bytes)
         if self._on_progress is not None:
-            self._on_progress(reached.committed_sample)
+            self._on_progress(commit_point.committed_sample)
 
 
 def may_pass(error: MeetingAssistantError) -> bool:

@@ -158,7 +158,9 @@ class OfflineDiarization:
         try:
             async with self._one_at_a_time:
                 await self._check_limit(meeting)
-                turns = await self._diarization.hear_out(meeting.id, await self._sound(meeting), tell)
+                turns = await self._diarization.diarize_recording(
+                    meeting.id, await self._sound(meeting), tell
+                )
                 # Of a fleet, only who did it knows what it can.
                 await self._check_limit(meeting)
             async with hearing.applying:
@@ -259,7 +261,7 @@ class OfflineDiarization:
     async def _note_troubles(self, meeting_id: str) -> None:
         """Why another engine than the wished one tells who spoke."""
         await self._store.clear_errors(meeting_id, SPEAKERS)
-        for trouble in self._diarization.troubles:
+        for trouble in self._diarization.load_errors:
             await self._store.add_error(meeting_id, stage_error(SPEAKERS, trouble))
 
 

@@ -159,9 +159,7 @@ class Speakers:
                 )
                 pcm = await self._diarization.compute(partial(journal.read, start, end - start))
                 sound = to_waveform(pcm_to_samples(pcm, meeting.channels))
-                vector = await self._diarization.voice_of(
-                    sound if meeting.channels == 1 else sound[:, channel]
-                )
+                vector = await self._diarization.embed(sound if meeting.channels == 1 else sound[:, channel])
                 if vector is not None:
                     length_ms = utterance.end_ms - utterance.start_ms
                     total = total + vector * np.float32(length_ms / 1000)

@@ -45,7 +45,7 @@ from meeting_assistant.services.recording.idle_timeout import with_idle_timeout
 from meeting_assistant.services.recording.rolling_audio import RollingAudio
 from meeting_assistant.services.transcription.partials import Captions, OpenUtterance
 from meeting_assistant.services.transcription.session_types import (
-    Reached,
+    CommitPoint,
     SessionSink,
     SessionSpec,
     SpeechServices,
@@ -118,7 +118,7 @@ class _Session:
             tools.diarization if spec.has_speakers else None,
             taken_labels=spec.taken_labels,
             known=spec.known_voices,
-            people=spec.known_people,
+            people=spec.enrolled_speakers,
         )
         self._listener = UtteranceDecoder(
             asr=tools.asr,
@@ -184,7 +184,7 @@ class _Session:
             self._settled = self._resume_sample = settled
             await self._waiting.put(_Waiting(self._reached(settled)))
 
-    def _reached(self, committed_sample: int) -> Reached:
+    def _reached(self, committed_sample: int) -> CommitPoint:
         while len(self._states) > 1 and self._states[1][0] <= self._resume_sample:
             self._states.popleft()
         start, state = self._states[0]
@@ -193,7 +193,7 @@ class _Session:
             resume_sample=self._resume_sample,
             vad_state=base64.b64encode(state).decode(),
         )
-        return Reached(committed_sample, point)
+        return CommitPoint(committed_sample, point)
 
     async def end(self) -> None:
         await self._waiting.put(None)
@@ -233,8 +233,8 @@ class _Session:
             session=self._spec.meeting_id,
             kind="final",
             samples=EMPTY,
-            language=self._language.asked,
-            detected_language=self._language.usual,
+            language=self._language.requested,
+            detected_language=self._language.detected,
             hotwords=self._spec.hotwords,
         )
         decode = asyncio.create_task(self._hear_out(utterance.id, ended, sound, request))
@@ -259,18 +259,22 @@ class _Session:
         while (waiting := await self._waiting.get()) is not None:
             if waiting.utterance is None or waiting.ended is None or waiting.decode is None:
                 if waiting.utterance is not None:
-                    self._captions.take_back(waiting.utterance, waiting.reached.committed_sample)
-                await self._sink.commit_silence(waiting.reached)
+                    self._captions.take_back(waiting.utterance, waiting.commit_point.committed_sample)
+                await self._sink.commit_silence(waiting.commit_point)
                 continue
             try:
                 heard = await waiting.decode
             except EngineError as error:
-                await self._record_gap(waiting.ended, waiting.reached, error)
+                await self._record_gap(waiting.ended, waiting.commit_point, error)
                 continue
-            await self._commit(waiting.utterance, waiting.ended, waiting.reached, heard)
+            await self._commit(waiting.utterance, waiting.ended, waiting.commit_point, heard)
 
     async def _commit(
-        self, utterance: OpenUtterance, ended: SpeechEnded, reached: Reached, heard: Sequence[SpeakerSegment]
+        self,
+        utterance: OpenUtterance,
+        ended: SpeechEnded,
+        commit_point: CommitPoint,
+        heard: Sequence[SpeakerSegment],
     ) -> None:
         finished: list[Utterance] = []
         for part in heard:
@@ -280,11 +284,11 @@ class _Session:
                 finished.append(said)
         if not finished:
             self._captions.take_back(utterance, ended.end_sample)
-            await self._sink.commit_silence(reached)
+            await self._sink.commit_silence(commit_point)
             return
         text = " ".join(said.text for said in finished)
         takes_back = not utterance.stabiliser.is_kept_by(split_words(text))
-        await self._sink.commit_utterances(finished, reached, takes_back=takes_back)
+        await self._sink.commit_utterances(finished, commit_point, takes_back=takes_back)
         await self._repair_speakers()
 
     def _utterance(self, number: int, part: SpeakerSegment) -> Utterance | None:
@@ -297,7 +301,7 @@ class _Session:
             obs.suppressed_hypotheses_total.labels(guard).inc()
         if guard is not None or not text:
             return None
-        self._language.hear(result.language, result.language_probability, (end_ms - start_ms) / 1000)
+        self._language.observe(result.language, result.language_probability, (end_ms - start_ms) / 1000)
         words, is_aligned = _words(result, span, start_ms, end_ms)
         return Utterance(
             utterance=number,
@@ -315,7 +319,7 @@ class _Session:
         self._next_utterance += 1
         return self._next_utterance - 1
 
-    async def _record_gap(self, ended: SpeechEnded, reached: Reached, error: EngineError) -> None:
+    async def _record_gap(self, ended: SpeechEnded, commit_point: CommitPoint, error: EngineError) -> None:
         logger.warning(
             "A stretch of sound could not be transcribed.",
             extra=obs.log_fields(meeting=self._spec.meeting_id, code=error.code),
@@ -326,7 +330,7 @@ class _Session:
             reason="engine_failed",
         )
         obs.gaps_total.labels(gap.reason).inc()
-        await self._sink.record_gap(gap, reached)
+        await self._sink.record_gap(gap, commit_point)
 
     async def settle_speakers(self) -> None:
         """All is said: what was provisional is told, or stays unknown."""
@@ -350,7 +354,7 @@ class _Session:
 class _Waiting:
     """Something to make durable, in the order of speech."""
 
-    reached: Reached
+    commit_point: CommitPoint
     utterance: OpenUtterance | None = None
     ended: SpeechEnded | None = None
     decode: asyncio.Task[list[SpeakerSegment]] | None = None

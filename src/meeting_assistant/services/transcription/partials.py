@@ -86,7 +86,7 @@ class OpenUtterance:
             self.window_sample = end_sample - longest // 2
         return self.window_sample
 
-    def promised(self, window_sample: int) -> str:
+    def prefix_for(self, window_sample: int) -> str:
         """What a window that begins there need not work out again."""
         return " ".join(self.stabiliser.settled) if window_sample == self.decided_until else ""
 
@@ -137,13 +137,13 @@ class Captions:
             return
         if self.voiced_ms <= utterance.asked_voiced_ms:
             return  # a pause: there are no new words
-        pace = self.asr.pace
-        if not pace.partials_for_unwatched and not self.sink.has_viewers:
+        policy = self.asr.partial_policy
+        if not policy.partials_for_unwatched and not self.sink.has_viewers:
             return
         utterance.asked_voiced_ms = self.voiced_ms
-        self._not_before = heard + int(self.interval_s * pace.interval_factor * SAMPLE_RATE_HZ)
+        self._not_before = heard + int(self.interval_s * policy.interval_factor * SAMPLE_RATE_HZ)
         unseen_s = (heard - utterance.seen_sample) / SAMPLE_RATE_HZ
-        kind = TicketKind.COMMIT if unseen_s > COMMIT_SHARE * pace.window_s else TicketKind.PARTIAL
+        kind = TicketKind.COMMIT if unseen_s > COMMIT_SHARE * policy.window_s else TicketKind.PARTIAL
         self._asking = asyncio.create_task(self._ask(utterance, kind))
 
     def take_back(self, utterance: OpenUtterance, end_sample: int) -> None:
@@ -160,16 +160,16 @@ class Captions:
             if self._open is not utterance:
                 return None
             end = self.kept.end_sample
-            start = utterance.window(end, self.asr.pace.window_s)
+            start = utterance.window(end, self.asr.partial_policy.window_s)
             window = to_mono(to_waveform(self.kept.read(start, end)))
             return AsrRequest(
                 session=self.session,
                 kind="partial",
                 samples=window,
-                language=self.language.asked,
-                detected_language=self.language.usual,
+                language=self.language.requested,
+                detected_language=self.language.detected,
                 hotwords=self.hotwords,
-                promised=utterance.promised(start),
+                prefix=utterance.prefix_for(start),
             )
 
         try:

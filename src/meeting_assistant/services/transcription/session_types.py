@@ -15,7 +15,7 @@ from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
-from meeting_assistant.services.diarization.speaker_clustering import KnownVoice
+from meeting_assistant.services.diarization.speaker_clustering import LabelledVoice
 from meeting_assistant.services.transcription.partials import CaptionSink
 
 
@@ -30,9 +30,9 @@ class SessionSpec:
     """Words before it are in the transcript and are not said again."""
     next_utterance: int = 1
     taken_labels: tuple[str, ...] = ()
-    known_voices: tuple[KnownVoice, ...] = ()
+    known_voices: tuple[LabelledVoice, ...] = ()
     """Who spoke before the session was taken up."""
-    known_people: tuple[EnrolledSpeaker, ...] = ()
+    enrolled_speakers: tuple[EnrolledSpeaker, ...] = ()
     """Voices that the owner asked to be known again."""
     language: str | None = None
     hotwords: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class SessionSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class CommitPoint:
     """How far a session has come."""
 
     committed_sample: int
@@ -66,7 +66,7 @@ class SessionSink(CaptionSink, Protocol):
         ...
 
     async def commit_utterances(
-        self, utterances: Sequence[Utterance], reached: Reached, *, takes_back: bool
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
         """Durable together when it returns; called in order. `takes_back`: not all keep what was shown as stable."""
         ...
@@ -79,11 +79,11 @@ class SessionSink(CaptionSink, Protocol):
         """A voice was known again. A name that a person gave stays."""
         ...
 
-    async def commit_silence(self, reached: Reached) -> None:
+    async def commit_silence(self, commit_point: CommitPoint) -> None:
         """Durable when it returns: nothing was said up to here."""
         ...
 
-    async def record_gap(self, gap: Gap, reached: Reached) -> None:
+    async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
         """Durable when it returns: this stretch could not be transcribed."""
         ...
 

@@ -13,7 +13,7 @@ from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.batching import TicketKind
 from meeting_assistant.services.asr.endpointing import FRAME_MS, Endpointer, EndpointOptions, SpeechEnded
 from meeting_assistant.services.asr.stabiliser import reject_audio
-from meeting_assistant.services.asr.temperature_fallback import decode_final
+from meeting_assistant.services.asr.temperature_fallback import decode_with_temperature_fallback
 from meeting_assistant.services.diarization.attribution import words_of_parts
 from meeting_assistant.services.diarization.diarization_service import DiarizationService, VoiceSegment
 from meeting_assistant.services.transcription.echo_removal import Loudness, without_echo
@@ -114,7 +114,7 @@ class UtteranceDecoder:
         ]
 
     async def _decode(self, request: AsrRequest) -> AsrResult:
-        decoded = await decode_final(self.asr, self.kind, request)
+        decoded = await decode_with_temperature_fallback(self.asr, self.kind, request)
         return decoded.result if decoded else AsrResult(text="")
 
 

@@ -35,7 +35,7 @@ from meeting_assistant.services.meetings.uploads import Uploads
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.transcription.session_types import Reached, SessionSink
+from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSink
 from meeting_assistant.testing.harness.database import sqlite_url
 
 FULL = StorageError("The disk of the database is full.", "Free some space.", code="disk_full")
@@ -87,7 +87,9 @@ class SilentEngine:
             offset += len(piece)
             self.most_unread_bytes = max(self.most_unread_bytes, buffer.received_bytes - offset)
             sample = offset // meeting.frame_bytes
-            await sink.commit_silence(Reached(sample, ResumePoint(start_sample=sample, resume_sample=sample)))
+            await sink.commit_silence(
+                CommitPoint(sample, ResumePoint(start_sample=sample, resume_sample=sample))
+            )
 
 
 class PlainDecoder:
