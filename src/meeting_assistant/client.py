@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ
-from meeting_assistant.domain.errors import MeetingAssistantError
+from meeting_assistant.domain.errors import MeetingRefusedError
 
 CHUNK_BYTES = SAMPLE_RATE_HZ // 10 * BYTES_PER_SAMPLE
 """100 ms: what a browser sends."""
@@ -29,12 +29,6 @@ _COME_BACK = frozenset({"overloaded", "storage_behind", "disk_full", "idle"})
 """Refusals that pass: a server that has just been restarted, a disk that is full."""
 PING_SECONDS = 30.0
 """A source that rests would look like a client that is gone."""
-
-
-class MeetingRefusedError(MeetingAssistantError):
-    """The server closed the meeting to this client; the message says why."""
-
-    code = "refused"
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from meeting_assistant.client import MeetingRefusedError
+from meeting_assistant.domain.errors import MeetingRefusedError
 from meeting_assistant.testing.doubles.fake_speech import DigitEngine, spoken
 from meeting_assistant.testing.harness.fleet import Fleet, check
 from meeting_assistant.web.audio_range import wav_header

@@ -274,7 +274,7 @@ def fill(ballast: Path, left: int) -> None:
 
 def test_a_disk_with_too_little_room_takes_no_new_meeting_and_says_so(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", {"MIN_FREE_DISK_BYTES": "900TB"}) as server:
-        from meeting_assistant.client import MeetingRefusedError
+        from meeting_assistant.domain.errors import MeetingRefusedError
 
         with pytest.raises(MeetingRefusedError, match="MB are free") as refused:
             asyncio.run(LiveClient(server.ws_url).stream(paced(bytes(3200), is_fast=True)))

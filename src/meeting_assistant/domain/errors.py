@@ -11,12 +11,13 @@
     ├── ForbiddenError              the token does not allow this
     ├── NotFoundError               no such meeting, utterance, file (or not yours to see)
     ├── ConflictError               true now, may be different later (a meeting still running, …)
+    ├── MeetingRefusedError         the server closed a meeting to this client
     ├── OverloadedError             refused so that what runs keeps its promise; try again
     ├── EngineError                 a speech engine failed
     │   └── EngineNotInstalledError its package is missing
     ├── JobError                    a job that this machine must not do
     ├── LlmError                    a language model did not give a usable answer
-    ├── BrokerError                what carries jobs between the machines of a fleet is out of reach
+    ├── BrokerError                 what carries jobs between the machines of a fleet is out of reach
     ├── DeliveryError               a target after the meeting did not take what it was given
     ├── AudioDecryptionError        no key opens this recording
     └── StorageError                disk or database
@@ -28,6 +29,7 @@ Each carries four things: `code` for machines, `message` for people, `remedy` (w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 __all__ = [
     "AudioDecryptionError",
@@ -42,7 +44,9 @@ __all__ = [
     "InputError",
     "JobError",
     "LlmError",
+    "LlmFault",
     "MeetingAssistantError",
+    "MeetingRefusedError",
     "NotFoundError",
     "OverloadedError",
     "ProtocolViolationError",
@@ -134,6 +138,12 @@ class ConflictError(MeetingAssistantError):
     code = "conflict"
 
 
+class MeetingRefusedError(MeetingAssistantError):
+    """The server closed the meeting to this client, which raises the error that the server sent."""
+
+    code = "refused"
+
+
 class OverloadedError(MeetingAssistantError):
     """Refused before accepted meetings suffer."""
 
@@ -175,6 +185,17 @@ class JobError(MeetingAssistantError):
     code = "job_foreign"
 
 
+class LlmFault(StrEnum):
+    """Whose fault it is that a question has no answer."""
+
+    PROVIDER = "provider"
+    """The server is away, overloaded or wrongly set up: the next question fails, too."""
+    REQUEST = "request"
+    """The server is well and could not answer this question."""
+    POLICY = "policy"
+    """The question was never sent, because it must not leave or could not be recorded."""
+
+
 class LlmError(MeetingAssistantError):
     """A language model did not give a usable answer.
 
@@ -200,12 +221,23 @@ class LlmError(MeetingAssistantError):
         self.was_sent = was_sent
         """False: certainly nothing of the question reached the server."""
         self.retryable = self.code in {"llm_unavailable", "llm_timeout", "llm_rate_limited"}
+        self.fault = _LLM_FAULTS.get(self.code, LlmFault.PROVIDER)
         self.causes = tuple(causes)
         """Codes of the failures that it sums up."""
         self.retry_after_s = retry_after_s
         """What the server asked for; None when it did not say."""
         self.context_limit = context_limit
         """Tokens that the model can read, when the server named it."""
+
+
+_LLM_FAULTS = {
+    "llm_context_overflow": LlmFault.REQUEST,
+    "llm_truncated": LlmFault.REQUEST,
+    "llm_refused": LlmFault.REQUEST,
+    "llm_bad_output": LlmFault.REQUEST,
+    "llm_not_recorded": LlmFault.POLICY,
+    "llm_kept_local": LlmFault.POLICY,
+}
 
 
 class DeliveryError(MeetingAssistantError):
@@ -245,7 +277,15 @@ class AudioDecryptionError(MeetingAssistantError):
 
 
 class StorageError(MeetingAssistantError):
-    """The disk or the database refused."""
+    """The disk, the database or the object store refused.
+
+    Codes: `storage`, `disk_full`, `read_only`, `locked`, `unreachable` (these may pass: `retryable`); `cannot_open`,
+    `closing`, `damaged`, `database_newer`, `file_gone`, `key_file`, `sound_gone`, `storage_behind`, and those of the
+    object store, which begin with `store_`.
+    """
 
     code = "storage"
-    retryable = True
+
+    def __init__(self, message: str, remedy: str = "", *, code: str | None = None) -> None:
+        super().__init__(message, remedy, code=code)
+        self.retryable = self.code in {"storage", "disk_full", "read_only", "locked", "unreachable"}

@@ -15,8 +15,8 @@ import pytest
 
 from meeting_assistant.adapters.storage.sql.database import Database
 from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
-from meeting_assistant.client import LiveClient, MeetingRefusedError, paced
-from meeting_assistant.domain.errors import StorageError
+from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.domain.errors import MeetingRefusedError, StorageError
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.web.protocol import json_schema
 

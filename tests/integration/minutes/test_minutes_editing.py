@@ -12,7 +12,8 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from meeting_assistant.client import LiveClient, MeetingRefusedError, paced
+from meeting_assistant.client import LiveClient, paced
+from meeting_assistant.domain.errors import MeetingRefusedError
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, user_text
 from meeting_assistant.testing.harness.meetings import Held, seed

@@ -11,8 +11,9 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from icalendar import Calendar, Event
 
+from meeting_assistant.domain.text import one_line
 from meeting_assistant.domain.workflows import MeetingOutcome, delivery_id
-from meeting_assistant.integrations.delivery.texts import cut, one_line
+from meeting_assistant.integrations.delivery.texts import cut
 
 MAX_TITLE = 200
 NEXT_MEETING_MINUTES = 30

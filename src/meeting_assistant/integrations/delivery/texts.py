@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from meeting_assistant.domain.minutes import ActionItem, Item
+from meeting_assistant.domain.text import escape_markdown, one_line
 from meeting_assistant.domain.workflows import MeetingOutcome, kinds_of_items
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _MENTION = re.compile(r"@(?=\w)")
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~!&])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +66,6 @@ def headline(outcome: MeetingOutcome) -> str:
     return f"{outcome.began:%d %B %Y, %H:%M}".lstrip("0") + f", {minutes} min{who}"
 
 
-def one_line(text: str) -> str:
-    """Without control characters, line ends and characters that turn the direction of writing around."""
-    return " ".join(_CONTROL.sub(" ", text).split())
-
-
 def cut(text: str, limit: int) -> str:
     """At most so many characters."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
@@ -94,7 +88,7 @@ def unmentioned(text: str) -> str:
 
 def markdown(text: str) -> str:
     """Shown as it was said: nothing in it becomes a heading, a link, an image, HTML or a mention."""
-    return unmentioned(_MARKDOWN.sub(r"\\\1", one_line(text)))
+    return unmentioned(escape_markdown(text))
 
 
 def packed(pieces: Sequence[str], limit: int, joint: str = "\n") -> Iterator[str]:

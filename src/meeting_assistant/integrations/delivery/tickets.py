@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from meeting_assistant.domain.minutes import ActionItem
+from meeting_assistant.domain.text import one_line
 from meeting_assistant.domain.workflows import MeetingOutcome
-from meeting_assistant.integrations.delivery.texts import cut, one_line, when
+from meeting_assistant.integrations.delivery.texts import cut, when
 from meeting_assistant.integrations.options import mapped
 
 MAX_TITLE = 200

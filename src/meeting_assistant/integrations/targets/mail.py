@@ -24,6 +24,7 @@ from uuid import uuid4
 from pydantic import Field, JsonValue, SecretStr, StringConstraints, field_validator
 
 from meeting_assistant.domain.errors import DeliveryError
+from meeting_assistant.domain.text import one_line
 from meeting_assistant.domain.workflows import (
     Action,
     Delivery,
@@ -33,7 +34,7 @@ from meeting_assistant.domain.workflows import (
     delivery_id,
 )
 from meeting_assistant.integrations.delivery.calendar_events import entries_of, to_ics
-from meeting_assistant.integrations.delivery.texts import Part, cut, headline, one_line, parts_of
+from meeting_assistant.integrations.delivery.texts import Part, cut, headline, parts_of
 from meeting_assistant.integrations.options import IntegrationOptions, Texts
 
 TIMEOUT_S = 30.0

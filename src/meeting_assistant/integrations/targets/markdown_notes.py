@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from meeting_assistant.domain.errors import DeliveryError
+from meeting_assistant.domain.text import one_line
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
-from meeting_assistant.integrations.delivery.texts import one_line
 from meeting_assistant.integrations.options import IntegrationOptions
 
 MAX_NAME = 80

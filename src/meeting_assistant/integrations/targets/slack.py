@@ -11,17 +11,10 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from meeting_assistant.domain.text import one_line
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.delivery.http import Answer, HttpTarget, code_in
-from meeting_assistant.integrations.delivery.texts import (
-    Line,
-    cut,
-    headline,
-    one_line,
-    packed,
-    parts_of,
-    split,
-)
+from meeting_assistant.integrations.delivery.texts import Line, cut, headline, packed, parts_of, split
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
 
 MAX_BLOCKS = 50

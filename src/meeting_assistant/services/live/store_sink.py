@@ -29,7 +29,6 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-_MAY_PASS = frozenset({"disk_full", "read_only", "locked", "storage", "unreachable"})
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 
@@ -161,7 +160,7 @@ class StoreSink:
 
 def may_pass(error: MeetingAssistantError) -> bool:
     """A disk or database in this state may take words again; a damaged one does not."""
-    return isinstance(error, StorageError) and error.code in _MAY_PASS
+    return isinstance(error, StorageError) and error.retryable
 
 
 def _with_verdict(event: StoredEvent, takes_back: bool) -> StoredEvent:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meeting_assistant.domain.errors import LlmError
+from meeting_assistant.domain.errors import LlmError, LlmFault
 
 FAILURES_BEFORE_REST = 3
 """Attempts, not questions: each may have cost a timeout."""
 REST_S = 60.0
 LONGEST_REST_S = 900.0
-_OF_THE_QUESTION = frozenset({"llm_context_overflow", "llm_truncated", "llm_refused", "llm_bad_output"})
-"""The server answered: it is well."""
-_NEVER_SENT = frozenset({"llm_not_recorded", "llm_kept_local"})
-"""Failures of our own, which say nothing of the server."""
 
 
 class CircuitBreaker:
@@ -45,9 +41,9 @@ class CircuitBreaker:
     def note(self, error: LlmError | None) -> None:
         """What came of one attempt; None for an answer."""
         self._is_tried = False
-        if error is not None and error.code in _NEVER_SENT:
+        if error is not None and error.fault is LlmFault.POLICY:
             return
-        if error is None or error.code in _OF_THE_QUESTION:
+        if error is None or error.fault is LlmFault.REQUEST:
             self._failures, self._until, self._rest_s = 0, None, REST_S
             return
         self._failures += 1

@@ -13,13 +13,12 @@ from pydantic import BaseModel
 from meeting_assistant.domain.errors import InputError
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.minutes import ActionItem, Item, Minutes
+from meeting_assistant.domain.text import escape_markdown, without_controls
 from meeting_assistant.domain.transcript import Transcript, Utterance
 from meeting_assistant.services.meetings.subtitles import Cue, cues_of
 
 ExportFormat = Literal["md", "json", "srt", "vtt", "txt"]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~!&])")
 _UNSAFE_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 
 
@@ -66,20 +65,25 @@ def clock(ms: int) -> str:
 
 
 def _markdown(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> str:
-    lines = [f"# {_md(meeting.title)}", "", f"{_when(meeting)} · {clock(meeting.duration_ms)}", ""]
+    lines = [
+        f"# {escape_markdown(meeting.title)}",
+        "",
+        f"{_when(meeting)} · {clock(meeting.duration_ms)}",
+        "",
+    ]
     people = [transcript.speaker_name(speaker.label) for speaker in transcript.speakers]
     if people:
-        lines += [f"Spoke: {', '.join(map(_md, people))}", ""]
+        lines += [f"Spoke: {', '.join(map(escape_markdown, people))}", ""]
     if minutes is not None:
         lines += _markdown_minutes(minutes, transcript)
     for error in meeting.errors:
-        lines += [f"> {_md(error.message)} {_md(error.remedy)}", ""]
+        lines += [f"> {escape_markdown(error.message)} {escape_markdown(error.remedy)}", ""]
     lines += ["## Transcript", ""]
     if not transcript.utterances:
         lines += ["No speech was heard.", ""]
     for said in transcript.utterances:
-        speaker = _md(transcript.speaker_name(said.speaker))
-        lines += [f"**{speaker}** `{clock(said.start_ms)}` {_md(said.text)}", ""]
+        speaker = escape_markdown(transcript.speaker_name(said.speaker))
+        lines += [f"**{speaker}** `{clock(said.start_ms)}` {escape_markdown(said.text)}", ""]
     for gap in transcript.gaps:
         lines += [f"_{clock(gap.start_ms)} to {clock(gap.end_ms)} could not be transcribed._", ""]
     return "\n".join(lines)
@@ -89,7 +93,7 @@ def _markdown_minutes(minutes: Minutes, transcript: Transcript) -> list[str]:
     starts = {said.utterance: said.start_ms for said in transcript.utterances}
     sections: list[tuple[str, Sequence[Item], str]] = [
         ("Summary", minutes.summary, "-"),
-        *((_md(section.title), section.items, "-") for section in minutes.sections),
+        *((escape_markdown(section.title), section.items, "-") for section in minutes.sections),
         ("Decisions", minutes.decisions, "-"),
         ("Action items", minutes.action_items, "- [ ]"),
         ("Open questions", minutes.open_questions, "-"),
@@ -106,21 +110,15 @@ def _markdown_minutes(minutes: Minutes, transcript: Transcript) -> list[str]:
 
 
 def _markdown_item(item: Item, starts: dict[int, int], transcript: Transcript) -> str:
-    parts = [_md(item.text)]
+    parts = [escape_markdown(item.text)]
     if isinstance(item, ActionItem):
         owner = transcript.speaker_name(item.owner) if item.owner else "nobody named"
         due = " ".join(
             part for part in (item.due_phrase, f"({item.due.isoformat()})" if item.due else "") if part
         )
-        parts.append(f"— **{_md(owner)}**" + (f", {_md(due)}" if due else ""))
+        parts.append(f"— **{escape_markdown(owner)}**" + (f", {escape_markdown(due)}" if due else ""))
     moments = [f"`{clock(starts[e.utterance])}`" for e in item.evidence if e.utterance in starts]
     return " ".join([*parts, *moments])
-
-
-def _md(text: str) -> str:
-    """Shown as it was said: nothing in it can become a heading, a link, an image or HTML."""
-    plain = " ".join(_plain(text).split())
-    return _MARKDOWN.sub(r"\\\1", plain)
 
 
 # --- JSON, text, subtitles --------------------------------------------------------------------------------
@@ -136,11 +134,11 @@ def _txt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> s
     for is_new, said in _with_speaker_changes(transcript):
         if is_new:
             lines += (
-                ["", f"{_plain(transcript.speaker_name(said.speaker))}:"]
+                ["", f"{without_controls(transcript.speaker_name(said.speaker))}:"]
                 if lines
-                else [f"{_plain(transcript.speaker_name(said.speaker))}:"]
+                else [f"{without_controls(transcript.speaker_name(said.speaker))}:"]
             )
-        lines.append(_plain(said.text))
+        lines.append(without_controls(said.text))
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -149,8 +147,8 @@ def _srt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> s
     for number, (cue, name) in enumerate(_named_cues(transcript, only_changes=True), start=1):
         lines = list(cue.lines)
         if name is not None:
-            lines[0] = f"{_plain(name)}: {lines[0]}"
-        text = "\n".join(_plain(line).replace("-->", "→") for line in lines)
+            lines[0] = f"{without_controls(name)}: {lines[0]}"
+        text = "\n".join(without_controls(line).replace("-->", "→") for line in lines)
         blocks.append(f"{number}\n{_stamp(cue.start_ms, ',')} --> {_stamp(cue.end_ms, ',')}\n{text}\n")
     return "\n".join(blocks)
 
@@ -174,7 +172,7 @@ def _named_cues(transcript: Transcript, *, only_changes: bool) -> Iterator[tuple
 
 
 def _vtt_text(text: str) -> str:
-    return _plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return without_controls(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _stamp(ms: int, separator: str) -> str:
@@ -189,18 +187,17 @@ def _with_speaker_changes(transcript: Transcript) -> Iterator[tuple[bool, Uttera
         last = said.speaker
 
 
-def _plain(text: str) -> str:
-    """Without control characters and without those that turn the direction of writing around."""
-    return _CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\n", " "))
-
-
 def _when(meeting: Meeting) -> str:
     began = datetime.fromtimestamp(meeting.created_at_ms / 1000, tz=UTC)
     return f"{began + timedelta(minutes=meeting.utc_offset_minutes):%d %B %Y, %H:%M}"
 
 
 def _file_name(meeting: Meeting) -> str:
-    name = " ".join(_UNSAFE_IN_NAMES.sub(" ", _plain(meeting.title)).split()).strip(". ")[:80].strip(". ")
+    name = (
+        " ".join(_UNSAFE_IN_NAMES.sub(" ", without_controls(meeting.title)).split())
+        .strip(". ")[:80]
+        .strip(". ")
+    )
     return name if name and name.upper() not in _RESERVED else meeting.id
 
 

@@ -16,12 +16,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from meeting_assistant.domain.minutes import Item, named
+from meeting_assistant.domain.text import without_invisible
 from meeting_assistant.domain.transcript import Transcript, Utterance
 from meeting_assistant.services.minutes.templates import GENERAL, Template
 
 MAX_ITEMS = 12
 """Of each kind in one answer: a small model must not loop."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _TEMPLATE = re.compile(r"<\|[^|<>]*\|>|\[/?INST\]|</?s>")
 
 
@@ -194,4 +194,4 @@ def numbered_lines(utterances: Sequence[Utterance], transcript: Transcript) -> l
 
 def clean(text: str) -> str:
     """On one line, without what a chat template or a terminal would take for its own."""
-    return _TEMPLATE.sub(" ", _CONTROL.sub(" ", text)).replace("<<<", "< < <").replace(">>>", "> > >").strip()
+    return _TEMPLATE.sub(" ", without_invisible(text)).replace("<<<", "< < <").replace(">>>", "> > >").strip()
