@@ -130,7 +130,7 @@ async def test_a_recording_that_was_gone_before_the_backup_is_missed_when_it_is_
         if not is_heard:
             house.engine.may_listen.clear()
         connection = await house.start()
-        connection.hear(bytes(64_000))
+        connection.accept_audio(bytes(64_000))
         await house.is_safe(connection.meeting_id, 64_000)
         if is_heard:
             await connection.stop()

@@ -28,7 +28,7 @@ async def cut_short(folder: Path, key: str) -> str:
     async with RecordingHarness(folder, key) as house:
         house.engine.may_listen.clear()
         connection = await house.start()
-        connection.hear(SECOND * 2)
+        connection.accept_audio(SECOND * 2)
         await house.is_safe(connection.meeting_id, 64_000)
     return connection.meeting_id
 
@@ -47,7 +47,7 @@ async def test_a_wrong_key_fails_a_meeting_and_keeps_its_sound_until_the_key_is_
         assert failed.errors[-1].code == "audio_decryption"
         await house.upkeep.enforce()
         connection = await house.start()
-        connection.hear(SECOND)
+        connection.accept_audio(SECOND)
         await connection.stop()
         await house.reaches(connection.meeting_id, DONE)
     assert journal.read_bytes() == before
@@ -101,9 +101,9 @@ async def test_a_meeting_that_nobody_foresaw_does_not_keep_the_others_from_being
 async def test_what_is_worked_on_is_not_taken_up_again(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
-        connection.hear(SECOND)
+        connection.accept_audio(SECOND)
         await house.meetings.resume_unfinished()
-        connection.hear(SECOND)
+        connection.accept_audio(SECOND)
         house.engine.may_listen.clear()
         await connection.stop()
         await house.meetings.resume_unfinished()
@@ -115,7 +115,7 @@ async def test_what_is_worked_on_is_not_taken_up_again(tmp_path: Path) -> None:
 async def test_a_job_that_met_a_full_disk_is_found_again(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
-        connection.hear(SECOND)
+        connection.accept_audio(SECOND)
         with house.refusing("finish", times=1) as was_refused:
             await connection.stop()
             await was_refused.wait()
@@ -159,7 +159,7 @@ def _refuse(*_: object) -> None:
 async def test_stop_on_a_full_database_ends_the_meeting_when_there_is_room(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
-        connection.hear(SECOND)
+        connection.accept_audio(SECOND)
         with house.refusing("set_state", times=2) as was_refused:
             await connection.stop()
             await was_refused.wait()
@@ -169,7 +169,7 @@ async def test_stop_on_a_full_database_ends_the_meeting_when_there_is_room(tmp_p
 async def test_when_nobody_comes_back_a_full_disk_only_delays_the_end(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD, grace_s=0.01) as house:
         connection = await house.start()
-        connection.hear(SECOND)
+        connection.accept_audio(SECOND)
         with house.refusing("set_state", times=2) as was_refused:
             await connection.leave()
             await was_refused.wait()
@@ -179,7 +179,7 @@ async def test_when_nobody_comes_back_a_full_disk_only_delays_the_end(tmp_path: 
 async def test_in_memory_a_full_database_after_the_last_word_only_delays_the_end(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path) as house:
         connection = await house.start()
-        connection.hear(SECOND)
+        connection.accept_audio(SECOND)
         with house.refusing("set_state", times=2) as was_refused:
             await connection.stop()
             await was_refused.wait()
@@ -201,12 +201,12 @@ async def test_back_on_the_record_is_stored_before_it_counts(tmp_path: Path) -> 
     async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
         await connection.pause(forget=True)
-        connection.hear(SECOND)
+        connection.accept_audio(SECOND)
         with house.refusing("set_off_record", times=1), pytest.raises(StorageError):
             await connection.resume()
-        connection.hear(b"\x01" * 32_000)  # still off the record, as the store says
+        connection.accept_audio(b"\x01" * 32_000)  # still off the record, as the store says
         await connection.resume()
-        connection.hear(b"\x02" * 32_000)
+        connection.accept_audio(b"\x02" * 32_000)
         await connection.stop()
         meeting = await house.reaches(connection.meeting_id, DONE)
         assert [(s.start_sample, s.end_sample) for s in meeting.off_record] == [(0, 32_000)]

@@ -1,11 +1,11 @@
-"""`SecureAudioBuffer`: sound between the socket, the disk and the recogniser."""
+"""`SecureAudioBuffer`: audio between the socket, the disk and the recogniser."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from meeting_assistant.domain.errors import ConflictError, StorageError
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
+from meeting_assistant.services.recording.group_commit import BufferLimits
 from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
 
 pytestmark = pytest.mark.unit
@@ -28,7 +29,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 
 class Acknowledgements:
-    """Collects what `on_safe` is told, and can be waited for."""
+    """Collects the offsets passed to `on_safe`, and can be waited for."""
 
     def __init__(self) -> None:
         self.offsets: list[int] = []
@@ -44,52 +45,57 @@ class Acknowledgements:
             await self._more.wait_for(lambda: bool(self.offsets) and self.offsets[-1] >= offset)
 
 
+FAST = BufferLimits(tick_s=0.001)
+
+
 def journaled(
-    executor: ThreadPoolExecutor, store: MemoryAudioStore, told: Acknowledgements, **options: Any
+    executor: ThreadPoolExecutor,
+    store: MemoryAudioStore,
+    acks: Acknowledgements,
+    limits: BufferLimits = FAST,
 ) -> SecureAudioBuffer:
-    journal = store.create(MEETING)
-    return SecureAudioBuffer(journal, executor=executor, on_safe=told, tick_s=0.001, **options)
+    return SecureAudioBuffer(store.create(MEETING), executor=executor, on_safe=acks, limits=limits)
 
 
 async def everything(pieces: AsyncIterator[bytes]) -> bytes:
     return b"".join([piece async for piece in pieces])
 
 
-async def test_sound_is_acknowledged_only_when_the_journal_has_it(executor: ThreadPoolExecutor) -> None:
-    store, told = MemoryAudioStore(), Acknowledgements()
-    buffer = journaled(executor, store, told)
+async def test_audio_is_acknowledged_only_when_the_journal_has_it(executor: ThreadPoolExecutor) -> None:
+    store, acks = MemoryAudioStore(), Acknowledgements()
+    buffer = journaled(executor, store, acks)
     buffer.append(b"ab" * 100)
     assert buffer.received_bytes == 200
-    assert told.offsets == []
-    await told.reach(200)
+    assert acks.offsets == []
+    await acks.reach(200)
     assert store.open(MEETING).durable_bytes == 200
     await buffer.close()
 
 
 async def test_a_full_disk_stops_acknowledgements_and_not_captions(executor: ThreadPoolExecutor) -> None:
-    store, told = MemoryAudioStore(), Acknowledgements()
+    store, acks = MemoryAudioStore(), Acknowledgements()
     store.refusal = FULL
-    buffer = journaled(executor, store, told)
+    buffer = journaled(executor, store, acks)
     buffer.append(b"ab" * 100)
     with pytest.raises(StorageError, match="full"):
         await buffer.flush()
     assert str(buffer.problem) == "full"
     assert await buffer.read(0, 200) == b"ab" * 100, "the recogniser goes on"
-    assert told.offsets == []
+    assert acks.offsets == []
 
     store.refusal = None
     await buffer.flush()
-    await told.reach(200)
+    await acks.reach(200)
     assert buffer.problem is None
     await buffer.close()
 
 
-async def test_too_much_sound_that_waits_for_the_disk_is_refused_and_not_lost_silently(
+async def test_too_much_audio_that_waits_for_the_disk_is_refused_and_not_lost_silently(
     executor: ThreadPoolExecutor,
 ) -> None:
     store = MemoryAudioStore()
     store.refusal = FULL
-    buffer = journaled(executor, store, Acknowledgements(), max_pending_bytes=1000)
+    buffer = journaled(executor, store, Acknowledgements(), replace(FAST, max_pending_bytes=1000))
     buffer.append(bytes(1000))
     with pytest.raises(StorageError, match="wait to be written"):
         buffer.append(bytes(2))
@@ -98,14 +104,14 @@ async def test_too_much_sound_that_waits_for_the_disk_is_refused_and_not_lost_si
 
 
 async def test_a_slow_follower_gets_every_byte_from_the_journal(executor: ThreadPoolExecutor) -> None:
-    store, told = MemoryAudioStore(), Acknowledgements()
-    buffer = journaled(executor, store, told, tail_bytes=400)
-    sound = bytes(range(250)) * 40
-    for start in range(0, len(sound), 500):
-        buffer.append(sound[start : start + 500])
-    await told.reach(len(sound))
+    store, acks = MemoryAudioStore(), Acknowledgements()
+    buffer = journaled(executor, store, acks, replace(FAST, tail_bytes=400))
+    audio = bytes(range(250)) * 40
+    for start in range(0, len(audio), 500):
+        buffer.append(audio[start : start + 500])
+    await acks.reach(len(audio))
     await buffer.seal()
-    assert await everything(buffer.follow()) == sound
+    assert await everything(buffer.follow()) == audio
     assert store.reads > 0, "most of it is no longer in memory"
     await buffer.close()
 
@@ -133,16 +139,16 @@ async def test_closing_wakes_followers_that_wait(executor: ThreadPoolExecutor) -
         await following
 
 
-async def test_in_memory_sound_is_safe_when_its_words_are_stored_and_is_then_forgotten(
+async def test_in_memory_audio_is_safe_when_its_words_are_stored_and_is_then_freed(
     executor: ThreadPoolExecutor,
 ) -> None:
-    told = Acknowledgements()
-    buffer = SecureAudioBuffer(None, executor=executor, on_safe=told, tick_s=0.001)
+    acks = Acknowledgements()
+    buffer = SecureAudioBuffer(None, executor=executor, on_safe=acks, limits=FAST)
     buffer.append(bytes(3000))
     assert buffer.storage == "memory"
     buffer.commit(2000)
-    await told.reach(2000)
-    assert told.offsets == [2000]
+    await acks.reach(2000)
+    assert acks.offsets == [2000]
     with pytest.raises(StorageError, match="in memory only"):
         await buffer.read(0, 10)
     assert await buffer.read(2000, 5000) == bytes(1000)
@@ -151,15 +157,15 @@ async def test_in_memory_sound_is_safe_when_its_words_are_stored_and_is_then_for
 
 async def test_in_memory_too_what_waits_is_bounded(executor: ThreadPoolExecutor) -> None:
     buffer = SecureAudioBuffer(
-        None, executor=executor, max_pending_bytes=10_000, tail_bytes=2000, tick_s=0.001
+        None, executor=executor, limits=replace(FAST, max_pending_bytes=10_000, tail_bytes=2000)
     )
     buffer.append(bytes(9000))
     with pytest.raises(StorageError, match="recognised") as caught:
         buffer.append(bytes(2000))
     assert (caught.value.code, buffer.received_bytes) == ("storage_behind", 9000)
     waiting = [
-        asyncio.create_task(buffer.wait_until_accepted(30)),
-        asyncio.create_task(buffer.wait_for_room()),
+        asyncio.create_task(buffer.wait_for_room(30)),
+        asyncio.create_task(buffer.drain()),
     ]
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
@@ -183,17 +189,17 @@ async def test_half_a_sample_is_not_accepted(executor: ThreadPoolExecutor) -> No
 def test_whatever_comes_in_goes_out_once_and_in_order(pieces: list[bytes]) -> None:
     async def run() -> None:
         with ThreadPoolExecutor(1) as threads:
-            store, told = MemoryAudioStore(), Acknowledgements()
-            buffer = journaled(threads, store, told, tail_bytes=200)
+            store, acks = MemoryAudioStore(), Acknowledgements()
+            buffer = journaled(threads, store, acks, replace(FAST, tail_bytes=200))
             following = asyncio.create_task(everything(buffer.follow()))
             for piece in pieces:
                 buffer.append(piece)
                 await asyncio.sleep(0)
             await buffer.seal()
-            sound = b"".join(pieces)
-            assert await following == sound
-            assert store.open(MEETING).read(0, len(sound)) == sound
-            assert told.offsets == sorted(told.offsets)
+            audio = b"".join(pieces)
+            assert await following == audio
+            assert store.open(MEETING).read(0, len(audio)) == audio
+            assert acks.offsets == sorted(acks.offsets)
             await buffer.close()
 
     asyncio.run(run())

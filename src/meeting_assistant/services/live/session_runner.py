@@ -1,4 +1,4 @@
-"""Where sessions run: here, or on the machines of a fleet."""
+"""`SessionRunner`: runs sessions in this process, or on the workers of a fleet."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from meeting_assistant.services.transcription.audio_session import process_audio
 from meeting_assistant.services.transcription.session_types import SessionSink, SessionSpec, SpeechServices
 
 MakeSpec = Callable[[], Awaitable[SessionSpec]]
-"""From what is stored now: where the session begins, and how."""
+"""Returns where the session begins now, and how, from what is stored."""
 
 
 class SessionRunner(Protocol):
-    """Runs sessions until their sound is sealed and everything said in it is committed to the sink."""
+    """Runs sessions until their audio is sealed and every utterance in it is committed to the sink."""
 
     @property
     def info(self) -> EngineInfo:
-        """Of the recogniser."""
+        """The speech engine that transcribes."""
         ...
 
     @property
     def level(self) -> Level:
-        """How far captions are stepped down now."""
+        """The current level of the degradation ladder."""
         ...
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
-        """Be told when that changes."""
+        """Call `listener` when the level changes."""
         ...
 
     def capacity(self, *, live: int, partial_interval_s: float, max_meetings: int | None) -> Capacity:
-        """How many meetings fit, `live` of them being there."""
+        """Return how many meetings fit, `live` of them being there already."""
         ...
 
     async def run(
@@ -47,33 +47,36 @@ class SessionRunner(Protocol):
         buffer: SecureAudioBuffer,
         sink: SessionSink,
     ) -> None:
-        """Raises what the sink raises, and MeetingAssistantError when the meeting cannot be heard out."""
+        """Transcribe a meeting to its end.
+
+        Raises what the sink raises, and MeetingAssistantError when the meeting cannot be transcribed.
+        """
         ...
 
 
 class LocalSessions:
-    """In this process: implements `SessionRunner`."""
+    """Runs sessions in this process; implements `SessionRunner`."""
 
-    def __init__(self, tools: SpeechServices) -> None:
-        self._tools = tools
+    def __init__(self, speech: SpeechServices) -> None:
+        self._speech = speech
 
     @property
     def info(self) -> EngineInfo:
-        """Of the engine here."""
-        return self._tools.asr.info
+        """The speech engine of this process."""
+        return self._speech.asr.info
 
     @property
     def level(self) -> Level:
-        """Of the engine here."""
-        return self._tools.asr.level
+        """The degradation level of this process."""
+        return self._speech.asr.level
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
-        """Of the engine here."""
-        self._tools.asr.on_level(listener)
+        """Call `listener` when that level changes."""
+        self._speech.asr.on_level(listener)
 
     def capacity(self, *, live: int, partial_interval_s: float, max_meetings: int | None) -> Capacity:
-        """By what decoding was measured to take here."""
-        return self._tools.asr.capacity(
+        """Return how many meetings fit by the measured cost of decoding."""
+        return self._speech.asr.capacity(
             live=live, partial_interval_s=partial_interval_s, max_meetings=max_meetings
         )
 
@@ -85,7 +88,7 @@ class LocalSessions:
         buffer: SecureAudioBuffer,
         sink: SessionSink,
     ) -> None:
-        """At once."""
+        """Transcribe at once; see `SessionRunner.run`."""
         spec = await make_spec()
         start = spec.resume.start_sample * meeting.frame_bytes
-        await process_audio_session(spec, buffer.follow(start), sink, self._tools)
+        await process_audio_session(spec, buffer.follow(start), sink, self._speech)

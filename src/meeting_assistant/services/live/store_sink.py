@@ -1,4 +1,4 @@
-"""Where a session's results go on this machine: the store, the watchers, the sound that may be forgotten."""
+"""`StoreSink`: carries the results of a session to the store, to the watchers and back to the audio buffer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.25
+"""Pause before the first retry; each one after it waits twice as long."""
 LONGEST_PAUSE_S = 5.0
 
 
 class StoreSink:
-    """Implements `SessionSink`."""
+    """Stores and publishes what a session transcribes; implements `SessionSink`."""
 
     def __init__(
         self,
@@ -47,9 +48,12 @@ class StoreSink:
         has_client: Callable[[], bool] = lambda: True,
         is_live: bool = False,
     ) -> None:
-        """`is_live`: sound comes as it is spoken, so that it can be said how far captions and words are behind it."""
+        """`frame_bytes` is the size of one sample of every channel; `on_progress` is called with the committed sample.
+
+        With `is_live`, audio comes as it is spoken: the lag of captions and words behind it is measured.
+        """
         self._frame_bytes = frame_bytes
-        self._is_attended = has_client
+        self._has_client = has_client
         self._store = store
         self._channel = channel
         self._buffer = buffer
@@ -58,20 +62,20 @@ class StoreSink:
 
     @property
     def has_viewers(self) -> bool:
-        """By a client that shows captions."""
+        """True while a client shows captions."""
         return self._channel.has_caption_watchers
 
     @property
     def has_client(self) -> bool:
-        """A client is there that sends."""
-        return self._is_attended()
+        """True while a client is connected that records."""
+        return self._has_client()
 
     def received_sample(self) -> int:
-        """Of everything accepted from the client."""
+        """Return the end of the audio accepted from the client."""
         return self._buffer.received_bytes // self._frame_bytes
 
     def send_partial(self, partial: PartialTranscript) -> None:
-        """To whoever watches."""
+        """Broadcast a caption of the open utterance."""
         if self._word_commits is not None:
             received_ms = samples_to_ms(self.received_sample())
             obs.caption_lag_seconds.observe(max(0, received_ms - partial.end_ms) / 1000)
@@ -81,55 +85,56 @@ class StoreSink:
     async def commit_utterances(
         self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
-        """Words, committed sample and event numbers change in one transaction."""
-
+        """Store and publish finished utterances, in one transaction with the committed sample."""
         await self._channel.publish(partial(self._write_utterances, utterances, commit_point, takes_back))
         if self._word_commits is not None:
             for delay_s in self._word_commits.finish(utterances, samples_to_ms(self.received_sample())):
                 obs.word_commit_seconds.observe(delay_s)
-        self._committed(commit_point)
+        self._report_committed(commit_point)
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
-        """One event for all of them."""
-
+        """Store new speaker labels and publish one `speakers` event."""
         relabel = partial(self._store.relabel, self._channel.meeting_id, speakers)
-        await self._channel.publish(partial(self.patiently, relabel))
+        await self._channel.publish(partial(self.retry_while_unavailable, relabel))
 
     async def name_speaker(self, label: str, name: str) -> None:
-        """Unless somebody gave a name already."""
+        """Store and publish a speaker's name unless the speaker has one already."""
         meeting_id = self._channel.meeting_id
         rename = partial(self._store.rename_speaker, meeting_id, label, name, keep_present=True)
         with contextlib.suppress(NotFoundError):  # a person joined it with another one
-            await self._channel.publish(partial(self.patiently, rename))
+            await self._channel.publish(partial(self.retry_while_unavailable, rename))
 
     async def commit_silence(self, commit_point: CommitPoint) -> None:
-        """Listened to, nothing said."""
-        await self.patiently(
+        """Store that nothing was said up to here."""
+        await self.retry_while_unavailable(
             lambda: self._store.commit_sample(
                 self._channel.meeting_id, commit_point.committed_sample, resume=commit_point.resume
             )
         )
-        self._committed(commit_point)
+        self._report_committed(commit_point)
 
     async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
-        """Named and stored, then the session goes on."""
+        """Store and publish that a stretch could not be transcribed."""
         body = GapFound(start_ms=gap.start_ms, end_ms=gap.end_ms, reason=gap.reason)
         append = partial(self._store.append_event, self._channel.meeting_id, body)
-        await self._channel.publish(partial(self.patiently, append))
+        await self._channel.publish(partial(self.retry_while_unavailable, append))
         await self.commit_silence(commit_point)
 
-    async def patiently(self, store: Callable[[], Awaitable[R]]) -> R:
-        """What was said waits for a database that may come back; sound goes on into the journal meanwhile."""
+    async def retry_while_unavailable(self, store: Callable[[], Awaitable[R]]) -> R:
+        """Await `store`, again and again while the database refuses; audio goes on into the journal meanwhile.
+
+        Raises what `store` raises, unless it is transient.
+        """
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 stored = await store()
             except StorageError as error:
-                if not may_pass(error):
+                if not is_transient(error):
                     raise
                 self._channel.show(StorageChanged(state="full" if error.code == "disk_full" else "failing"))
                 logger.warning(
-                    "Words cannot be stored for now.",
+                    "Failed to store the transcript; retrying.",
                     extra=obs.log_fields(meeting=self._channel.meeting_id, code=error.code),
                 )
                 await asyncio.sleep(pause_s)
@@ -149,21 +154,21 @@ class StoreSink:
             commit_point.committed_sample,
             resume=commit_point.resume,
         )
-        return [_with_verdict(event, takes_back) for event in await self.patiently(commit)]
+        return [_with_takes_back(event, takes_back) for event in await self.retry_while_unavailable(commit)]
 
-    def _committed(self, commit_point: CommitPoint) -> None:
-        # In memory a client may forget only what nobody who takes over would have to hear again.
+    def _report_committed(self, commit_point: CommitPoint) -> None:
+        # Without a journal a client may drop only audio that a resumed session does not need again.
         self._buffer.commit(commit_point.resume.start_sample * self._frame_bytes)
         if self._on_progress is not None:
             self._on_progress(commit_point.committed_sample)
 
 
-def may_pass(error: MeetingAssistantError) -> bool:
-    """A disk or database in this state may take words again; a damaged one does not."""
+def is_transient(error: MeetingAssistantError) -> bool:
+    """Return True when the disk or the database may accept writes again; a damaged one does not."""
     return isinstance(error, StorageError) and error.retryable
 
 
-def _with_verdict(event: StoredEvent, takes_back: bool) -> StoredEvent:
+def _with_takes_back(event: StoredEvent, takes_back: bool) -> StoredEvent:
     body = event.body
     if isinstance(body, UtteranceFinished):
         body = body.model_copy(update={"takes_back": takes_back})

@@ -18,7 +18,7 @@ from meeting_assistant.domain.ports import AudioStore, MeetingStore
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.live_meetings import LiveMeetings
-from meeting_assistant.services.live.store_sink import may_pass
+from meeting_assistant.services.live.store_sink import is_transient
 from meeting_assistant.services.meetings.uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Recovery:
             logger.warning(
                 "A meeting could not be taken up.", extra=obs.log_fields(meeting=meeting_id, code=error.code)
             )
-            if not may_pass(error):
+            if not is_transient(error):
                 await self._mark_failed(meeting_id, error)
         except Exception as error:
             logger.exception(

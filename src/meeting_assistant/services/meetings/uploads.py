@@ -30,7 +30,7 @@ from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.admission import check_language
 from meeting_assistant.services.live.session_plan import SessionPlanner
 from meeting_assistant.services.live.session_runner import SessionRunner
-from meeting_assistant.services.live.store_sink import StoreSink, may_pass
+from meeting_assistant.services.live.store_sink import StoreSink, is_transient
 from meeting_assistant.services.meetings.upload_files import UploadFiles
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 
@@ -151,7 +151,7 @@ class Uploads:
                 "An upload could not be transcribed.",
                 extra=obs.log_fields(meeting=meeting.id, code=error.code),
             )
-            if not may_pass(error):  # else it is tried again within the minute
+            if not is_transient(error):  # else it is tried again within the minute
                 await self._fail(meeting, error)
             return
         except Exception as error:
@@ -210,7 +210,7 @@ class Uploads:
             async for pcm in self._decoder.decode(file, self._limits):
                 buffer.append(pcm)
                 if buffer.received_bytes - waited >= WAIT_EVERY_BYTES:
-                    await buffer.wait_for_room()
+                    await buffer.drain()
                     waited = buffer.received_bytes
         finally:
             await buffer.seal()

@@ -1,4 +1,4 @@
-"""Noticing that a stream rests, without losing anything of it."""
+"""Notice that a stream of audio pauses, without losing anything of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 _END = b""
-"""Marks the end of the stream; no piece of sound is empty."""
+"""Marks the end of the stream; no piece of audio is empty."""
 
 
 async def with_idle_timeout(
     audio: AsyncIterator[bytes], idle_timeout_s: float | None
 ) -> AsyncIterator[bytes | None]:
-    """The pieces as they come, and None as often as the sound stays away for longer."""
+    """Yield the pieces of `audio` as they come, and None each time that none came for `idle_timeout_s`."""
     pieces: asyncio.Queue[bytes | Exception] = asyncio.Queue(2)
 
     async def pump() -> None:
@@ -28,7 +28,7 @@ async def with_idle_timeout(
     try:
         while True:
             try:
-                # Not `wait_for`: in Python 3.11 it hands over a piece that came at the same moment as a cancellation,
+                # Not `wait_for`: in Python 3.11 it returns a piece that came at the same moment as a cancellation,
                 # and the cancellation is lost.
                 async with asyncio.timeout(idle_timeout_s):
                     piece = await pieces.get()

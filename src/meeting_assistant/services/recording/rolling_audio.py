@@ -25,7 +25,7 @@ class RollingAudio:
         self._pieces.append(samples)
         self._length += len(samples)
 
-    def forget_before(self, sample: int) -> None:
+    def evict_before(self, sample: int) -> None:
         """Let go of whole pieces that lie before it."""
         while self._pieces and self._start + len(self._pieces[0]) <= sample:
             gone = self._pieces.pop(0)

@@ -157,7 +157,7 @@ class _Session:
         await self._follow(self._endpointer.push(probabilities[known:].tolist()))
         if self._warm_up_frames == 0:
             self._states.append((self._endpointer.position, self._vad.state()))
-        self._kept.forget_before(self._endpointer.decided_until - VAD_FRAME_SAMPLES)
+        self._kept.evict_before(self._endpointer.decided_until - VAD_FRAME_SAMPLES)
         if self._open is not None and self._spec.is_live:
             self._captions.voiced_ms = self._endpointer.voiced_ms
             self._captions.renew()

@@ -1,4 +1,4 @@
-"""A stream that rests is noticed, and whoever stops listening is not kept."""
+"""A stream that pauses is noticed, and a reader that is cancelled stops."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import pytest
 from meeting_assistant.services.recording.idle_timeout import with_idle_timeout
 
 
-async def test_a_rest_is_told_and_no_piece_is_lost() -> None:
+async def test_a_pause_is_reported_and_no_piece_is_lost() -> None:
     source: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def audio() -> AsyncIterator[bytes]:
         while piece := await source.get():
             yield piece
 
-    heard = with_idle_timeout(audio(), 0.01)
+    pieces = with_idle_timeout(audio(), 0.01)
     await source.put(b"one")
-    assert await anext(heard) == b"one"
-    assert await anext(heard) is None
+    assert await anext(pieces) == b"one"
+    assert await anext(pieces) is None
     await source.put(b"two")
     await source.put(b"")
-    assert [piece async for piece in heard if piece] == [b"two"]
+    assert [piece async for piece in pieces if piece] == [b"two"]
 
 
-async def test_whoever_is_cancelled_stops_though_a_piece_comes_at_the_same_moment() -> None:
-    """Else a worker that was asked to stop would go on to the end of the meeting."""
+async def test_a_reader_that_is_cancelled_stops_though_a_piece_comes_at_the_same_moment() -> None:
+    """Otherwise a worker that was asked to stop would go on to the end of the meeting."""
     source: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def audio() -> AsyncIterator[bytes]:

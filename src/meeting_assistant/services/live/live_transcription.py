@@ -1,0 +1,100 @@
+"""Transcribe a live meeting to its end, beside the client that records it."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from meeting_assistant import observability as obs
+from meeting_assistant import tracing
+from meeting_assistant.domain.errors import ConflictError, MeetingAssistantError, NotFoundError, StorageError
+from meeting_assistant.domain.jobs import InferenceJob, JobKind
+from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
+from meeting_assistant.services.events.meeting_io import MeetingIo
+from meeting_assistant.services.events.stage_errors import stage_error
+from meeting_assistant.services.jobs.orchestrator import Orchestrator
+from meeting_assistant.services.live.live_meeting import LiveMeeting
+from meeting_assistant.services.live.session_plan import SessionPlanner
+from meeting_assistant.services.live.session_runner import SessionRunner
+from meeting_assistant.services.live.store_sink import StoreSink, is_transient
+from meeting_assistant.services.minutes.live_notes import LiveNotes
+
+logger = logging.getLogger(__name__)
+
+
+class LiveTranscription:
+    """Runs the sessions of live meetings, and queues their finishing."""
+
+    def __init__(
+        self,
+        io: MeetingIo,
+        runner: SessionRunner,
+        planner: SessionPlanner,
+        orchestrator: Orchestrator,
+        notes: LiveNotes,
+    ) -> None:
+        self._io = io
+        self._runner = runner
+        self._planner = planner
+        self._orchestrator = orchestrator
+        self._notes = notes
+
+    async def run(self, live: LiveMeeting, meeting: Meeting) -> None:
+        """Transcribe until the meeting has ended and all its words are stored. Never raises but CancelledError."""
+        try:
+            await self._transcribe(live, meeting)
+            await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=live.id))
+        except NotFoundError:
+            await self._abandon(live)  # deleted meanwhile
+        except ConflictError:
+            logger.info(
+                "Shutting down: the meeting is finished after the next start.",
+                extra=obs.log_fields(meeting=live.id),
+            )
+        except Exception as error:
+            failure = stage_error("transcription", error)
+            logger.exception(
+                "Failed to transcribe a live meeting.",
+                extra=obs.log_fields(meeting=live.id, code=failure.code),
+            )
+            await self._abandon(live)
+            # After a transient error the meeting is resumed within the minute.
+            if not (isinstance(error, MeetingAssistantError) and is_transient(error)):
+                await self._mark_failed(live, failure)
+
+    async def _transcribe(self, live: LiveMeeting, meeting: Meeting) -> None:
+        sink = StoreSink(
+            self._io.store,
+            live.channel,
+            live.buffer,
+            frame_bytes=live.frame_bytes,
+            has_client=lambda: live.has_client,
+            is_live=True,
+        )
+        make_spec = partial(
+            self._planner.make_spec,
+            live.id,
+            is_live=True,
+            read_audio=live.buffer.read if live.storage == "journal" else None,
+        )
+        cause = tracing.traceparent_of(live.id)
+        with tracing.span("session", parent=cause, meeting=live.id, kind=JobKind.LIVE_SESSION):
+            await self._runner.run(JobKind.LIVE_SESSION, meeting, make_spec, live.buffer, sink)
+        live.buffer.commit(live.buffer.received_bytes)
+        await live.stopped.wait()
+        if live.storage == "memory":
+            await sink.retry_while_unavailable(live.store_end)
+        await live.buffer.close()
+
+    async def _mark_failed(self, live: LiveMeeting, failure: StageError) -> None:
+        tracing.tell_meeting(live.id, began_ms=live.began_ms, failed=failure.code, source="live")
+        try:
+            await self._io.store.add_error(live.id, failure)
+            await self._io.store.set_state(live.id, MeetingState.FAILED)
+        except StorageError:
+            logger.warning("Failed to mark the meeting as failed.", extra=obs.log_fields(meeting=live.id))
+
+    async def _abandon(self, live: LiveMeeting) -> None:
+        await live.abandon()
+        await self._notes.drop(live.id)
+        self._io.channels.unpin(live.id)
