@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: settings, live protocol, workflows.
+"""Write the pages that are generated from the code: settings, live protocol, integrations.
 
 python scripts/write_docs.py            write what differs
 python scripts/write_docs.py --check    only say what differs; exit code 1 when something does
@@ -15,7 +15,7 @@ from meeting_assistant import config
 from meeting_assistant.web import protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from scripts.workflows_page import workflows_markdown
+from scripts.integrations_page import integrations_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVELOPE = ("type", "seq", "meeting_id")
@@ -23,7 +23,7 @@ ENVELOPE = ("type", "seq", "meeting_id")
 
 
 def protocol_markdown() -> str:
-    """The page `docs/reference/protocol.md`: every message with its fields, from the models and their texts."""
+    """Return `docs/reference/live-protocol.md`: every message with its fields, from the models."""
     schema = protocol.json_schema()
     client, server = _messages(schema["client"]), _messages(schema["server"])
     shared = _parts(schema["client"]) | _parts(schema["server"])
@@ -53,9 +53,9 @@ def protocol_markdown() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     ".env.example": config.env_example,
-    "docs/configuration.md": config.markdown,
-    "docs/reference/protocol.md": protocol_markdown,
-    "docs/workflows.md": workflows_markdown,
+    "docs/reference/settings.md": config.markdown,
+    "docs/reference/live-protocol.md": protocol_markdown,
+    "docs/reference/integrations.md": integrations_markdown,
 }
 """Path within the repository to what makes its text."""
 

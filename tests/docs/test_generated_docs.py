@@ -45,9 +45,9 @@ def test_a_page_that_differs_is_found(tmp_path: Path) -> None:
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / page).write_text(render(), encoding="utf-8")
     assert write_docs.stale_pages(tmp_path) == []
-    (tmp_path / "docs/configuration.md").write_text("yesterday's", encoding="utf-8")
+    (tmp_path / "docs/reference/settings.md").write_text("yesterday's", encoding="utf-8")
     (tmp_path / ".env.example").unlink()
-    assert write_docs.stale_pages(tmp_path) == [".env.example", "docs/configuration.md"]
+    assert write_docs.stale_pages(tmp_path) == [".env.example", "docs/reference/settings.md"]
 
 
 def test_the_protocol_page_names_every_message_and_every_part_it_links_to() -> None:

@@ -1,4 +1,4 @@
-"""Every row of docs/troubleshooting.md whose part exists: provoked, and answered with the words of the page."""
+"""Every row of docs/how-to/troubleshooting.md whose part exists: provoked, and answered with the words of the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from meeting_assistant.testing.harness.command import run_cli
 
 pytestmark = pytest.mark.docs
 
-PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/how-to/troubleshooting.md").read_text(encoding="utf-8")
 
 
 def test_a_missing_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

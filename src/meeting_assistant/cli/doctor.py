@@ -103,7 +103,7 @@ async def _speech(services: Services) -> str:
     if share < MIN_SHARE_OF_WORDS:
         raise EngineError(
             f"{services.info.engines['asr']} heard {share:.0%} of the words of a known clip.",
-            "The engine loads but does not understand: run `make setup` again; see docs/troubleshooting.md.",
+            "The engine loads but does not understand: run `make setup` again; see docs/how-to/troubleshooting.md.",
         )
     return f"{services.info.engines['asr']} heard {share:.0%} of the words of a known clip"
 

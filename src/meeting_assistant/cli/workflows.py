@@ -30,7 +30,7 @@ def list_integrations() -> None:
         how = "by itself" if name in settings.workflow_auto_approve else "after a click"
         table.add_row(name, about.target, how)
     if not table.row_count:
-        Console().print("None is configured; docs/workflows.md says how.")
+        Console().print("None is configured; docs/how-to/integrations.md says how.")
         return
     Console().print(table)
 
@@ -42,7 +42,9 @@ def test_integration(name: str) -> None:
         integrations = build_integrations(load_settings())
         if name not in integrations:
             there = ", ".join(integrations) or "none"
-            raise InputError(f"{name} is not configured.", f"Configured: {there}. See docs/workflows.md.")
+            raise InputError(
+                f"{name} is not configured.", f"Configured: {there}. See docs/how-to/integrations.md."
+            )
         try:
             return await integrations[name].test()
         finally:

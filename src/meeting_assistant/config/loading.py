@@ -66,7 +66,7 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
         problems = [_problem(details) for details in error.errors()]
         raise ConfigurationError(
             " ".join(problems),
-            "Correct or remove it in the environment or in .env; `docs/configuration.md` describes every setting.",
+            "Correct or remove it in the environment or in .env; `docs/reference/settings.md` describes every setting.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(

@@ -219,7 +219,7 @@ class Settings(BaseSettings):
 
     orchestrator_backend: Literal["local", "redis"] = "local"
     """Where speech is recognised and minutes are written: `local`, in the server itself; `redis`, on a fleet of
-    machines that run `meeting-assistant worker` (see docs/scaling.md)."""
+    machines that run `meeting-assistant worker` (see docs/how-to/fleet.md)."""
     inference_workers: int = Field(default=2, ge=1, le=64)
     """Jobs (transcribing a file, finishing a meeting) that run at the same time."""
     inference_batch_size: int = Field(default=8, ge=1, le=64)
@@ -332,7 +332,7 @@ class Settings(BaseSettings):
     configured count."""
     workflows: WorkflowOptions = Field(default_factory=dict)
     """The options of the integrations: `WORKFLOWS__JIRA__URL=https://example.atlassian.net`. Which there are:
-    `docs/workflows.md`."""
+    `docs/reference/integrations.md`."""
 
     def is_set(self, name: str) -> bool:
         """True when somebody chose the value; takes the name of the field or of the variable."""

@@ -1,5 +1,6 @@
 """What happens after a meeting: one small file for each place that hears of it.
 
 `workflows.py` plans and decides, `dispatcher.py` delivers, `registry.py` knows which integrations there are. What a
-package outside needs to add one is here and in `meeting_assistant.domain.workflows`; see `docs/extending.md`.
+package outside needs to add one is here and in `meeting_assistant.domain.workflows`;
+see `docs/how-to/add-an-integration.md`.
 """

@@ -66,7 +66,7 @@ def read_options(name: str, kind: type[O], given: Mapping[str, str]) -> O:
         problems = [_problem(name, details["loc"], details["msg"]) for details in error.errors()]
     raise ConfigurationError(
         " ".join(problems),
-        f"Correct it in the environment or in .env; `docs/workflows.md` lists the options of {name}.",
+        f"Correct it in the environment or in .env; `docs/reference/integrations.md` lists the options of {name}.",
     )
 
 

@@ -1,7 +1,8 @@
 """Which integrations there are, and which of them are configured.
 
 Those of this package stand in a table; a package outside adds its own by an entry point of the group
-`meeting_assistant.integrations` whose name is the integration's and which leads to its class. See `docs/extending.md`.
+`meeting_assistant.integrations` whose name is the integration's and which leads to its class.
+See `docs/how-to/add-an-integration.md`.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def class_of(name: str) -> IntegrationClass:
             loaded: IntegrationClass = point.load()
             return loaded
     raise ConfigurationError(
-        f"There is no integration called {name}.", f"There are: {', '.join(names())}. See docs/workflows.md."
+        f"There is no integration called {name}.",
+        f"There are: {', '.join(names())}. See docs/reference/integrations.md.",
     )
 
 

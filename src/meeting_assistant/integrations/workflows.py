@@ -252,7 +252,9 @@ class Workflows:
         """Prove that an integration works. Raises NotFoundError, DeliveryError."""
         if name not in self._integrations:
             there = ", ".join(self._integrations) or "none"
-            raise NotFoundError(f"{name} is not configured.", f"Configured: {there}. See docs/workflows.md.")
+            raise NotFoundError(
+                f"{name} is not configured.", f"Configured: {there}. See docs/reference/integrations.md."
+            )
         return await self._integrations[name].test()
 
     async def calendar(self, meeting_id: str) -> bytes:

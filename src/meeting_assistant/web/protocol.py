@@ -1,7 +1,7 @@
 """The wire protocol of `/ws/meetings`: one model per message.
 
 Text frames are JSON objects with `type` first; binary frames are PCM s16le at the rate and channel count
-named in `start`. `docs/reference/protocol.md` and the JSON Schema at `/api/protocol.json` are generated from
+named in `start`. `docs/reference/live-protocol.md` and the JSON Schema at `/api/protocol.json` are generated from
 this file.
 
 `seq` numbers the durable events of a meeting (`transcript`, `speakers`, `notes`, `gap`, `final`) from 1

@@ -51,7 +51,7 @@ class MoonshineEngine:
                 raise
             raise EngineError(
                 f"The weights of moonshine-voice do not load: {type(error).__name__}.",
-                "Run `make setup` again; see docs/troubleshooting.md.",
+                "Run `make setup` again; see docs/how-to/troubleshooting.md.",
             ) from error
         decoder.decode(np.zeros(SAMPLE_RATE_HZ, dtype=np.float32))  # the first call allocates
         self._decoder = decoder

@@ -143,7 +143,7 @@ def _copy_database(database: Path, target: Path) -> None:
     except sqlite3.Error as error:
         raise StorageError(
             f"The database cannot be copied: {error}.",
-            "Run `meeting-assistant doctor`; see docs/troubleshooting.md.",
+            "Run `meeting-assistant doctor`; see docs/how-to/troubleshooting.md.",
         ) from error
     target.chmod(0o600)
 

@@ -16,7 +16,7 @@ from meeting_assistant.domain.workflows import (
 
 
 class Integration(Protocol):
-    """A place that hears of finished meetings. See `docs/extending.md`."""
+    """A place that hears of finished meetings. See `docs/how-to/add-an-integration.md`."""
 
     name: str
     """In settings, API and page: `jira`."""

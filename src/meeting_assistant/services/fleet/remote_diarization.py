@@ -47,7 +47,7 @@ class FleetDiarizer:
             return None
         return (
             f"No worker hears recordings out with {self._wished}: speakers stay as they were heard live, until one "
-            "does. Start a worker with the same DIARIZATION_ENGINE and what it needs (docs/scaling.md)."
+            "does. Start a worker with the same DIARIZATION_ENGINE and what it needs (docs/how-to/fleet.md)."
         )
 
     async def diarize_recording(

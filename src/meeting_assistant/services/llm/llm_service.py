@@ -190,7 +190,7 @@ class LLMService:
             return candidates
         raise LlmError(
             "Failed to get LLM response. No language model may be asked.",
-            "Configure one (see docs/configuration.md). For a meeting that is local only, or with LLM_LOCAL_ONLY, "
+            "Configure one (see docs/reference/settings.md). For a meeting that is local only, or with LLM_LOCAL_ONLY, "
             "it has to run on your own machines.",
             code="llm_no_provider",
         )

@@ -187,5 +187,5 @@ def parse_message(text: str) -> protocol.AnyClientMessage:
     except ValidationError as error:
         raise ProtocolViolationError(
             f"A message could not be read: {errors.describe_validation(error)}.",
-            "See docs/reference/protocol.md for the messages there are.",
+            "See docs/reference/live-protocol.md for the messages there are.",
         ) from None

@@ -301,5 +301,5 @@ def _without_key(path: Path, keys: list[fmt.WrappedKey]) -> Iterator[bytes]:
         raise durable_files.storage_error(error) from error
     except fmt.BadHeaderError as error:
         raise StorageError(
-            f"A recording cannot be moved: {error}.", "See docs/troubleshooting.md."
+            f"A recording cannot be moved: {error}.", "See docs/how-to/troubleshooting.md."
         ) from error

@@ -1,4 +1,4 @@
-"""The walk-through of `docs/extending.md` works as it is written."""
+"""The walk-through of `docs/how-to/add-an-integration.md` works as it is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from meeting_assistant.testing.harness.command import run_cli
 from meeting_assistant.testing.harness.meetings import Held, seed
 from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/how-to/add-an-integration.md").read_text(encoding="utf-8")
 
 
 def install(folder: Path) -> Path:
