@@ -27,7 +27,7 @@ def main() -> None:
     """Serve until terminated."""
     settings = load_settings()
     app = create_app(settings)
-    app.state.services.asr._ladder = PinnedLadder(Level(int(sys.argv[1])))
+    app.state.services.speech.local.asr._ladder = PinnedLadder(Level(int(sys.argv[1])))
     uvicorn.run(app, host=settings.http_host, port=settings.http_port, log_config=None)
 
 

@@ -1,4 +1,4 @@
-"""The web application: what starts, in which order, and how it stops."""
+"""The web application: its routes, the order in which the parts start, and how they stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
 from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import errors
-from meeting_assistant.web.context import FleetEntrance, Limits, WebContext
+from meeting_assistant.web.context import FleetEntrance, Limits, Readiness, WebContext
 from meeting_assistant.web.middleware.auth import AccessGate
 from meeting_assistant.web.middleware.limits import BodyLimit
 from meeting_assistant.web.middleware.security import BrowserGuard
@@ -45,7 +45,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Wire everything; nothing is loaded before the server starts. Raises ConfigurationError, StorageError."""
+    """Build the application; nothing is loaded before the server starts. Raises ConfigurationError, StorageError."""
     services = build(settings)
     context = new_context(services)
 
@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description="Live captions with speakers, and minutes that prove themselves.",
         lifespan=lifespan,
-        # The framework's own would send addresses, and the words of errors.
+        # The framework's own telemetry would send addresses and the text of errors.
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -101,136 +101,111 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def new_context(services: Services) -> WebContext:
-    """What the routes need."""
-    remote = services.remote
+    """Return what the routes need of the services."""
+    remote = services.speech.remote
+    limits = services.settings.client_limits
     return WebContext(
         meetings=services.meetings,
-        access=services.access,
-        upkeep=services.upkeep,
         minutes=services.minutes,
-        editor=services.editor,
-        ask=services.ask,
-        calls=services.calls,
-        preferences=services.preferences,
-        workflows=services.workflows,
-        speakers=services.speakers,
+        workflows=services.outbox.workflows,
+        access=services.access,
         info=services.info,
-        limits=Limits(
-            max_live_speed=services.settings.client_limits.live_speed,
-            idle_s=services.settings.client_limits.idle_seconds,
-        ),
+        limits=Limits(max_live_speed=limits.live_speed, idle_s=limits.idle_seconds),
         fleet_entrance=_fleet_entrance(services),
-        ask_for_workers=None if remote is None else lambda: remote.workers,
-        waiting_for={"engines"},
+        workers=None if remote is None else lambda: remote.workers,
+        readiness=Readiness(loading={"engines"}),
     )
 
 
 def _fleet_entrance(services: Services) -> FleetEntrance | None:
-    if services.remote is None or services.settings.fleet.callback_url is None:
+    remote = services.speech.remote
+    if remote is None or services.settings.fleet.callback_url is None:
         return None
-    return FleetEntrance(callback_keys(services.settings), services.remote.hear)
+    return FleetEntrance(callback_keys(services.settings), remote.hear)
 
 
 async def start(services: Services, context: WebContext) -> list[asyncio.Task[None]]:
-    """Open the store, load the engines, take up what was cut short. Returns tasks that run until `stop`."""
+    """Open the store, load the engines, resume interrupted work. Returns tasks that run until `stop`."""
+    recordings = services.storage.recordings
     try:
-        await services.store.open()
+        await services.storage.store.open()
     except StorageError as error:
-        # Up, and saying what is wrong, is more use than gone: /health, /ready and the page tell.
-        context.waiting_for = {f"database: {error}"}
-        logger.error("The database cannot be used.", extra=log_fields(code=error.code))  # noqa: TRY400
+        # A server that is up and says what is wrong is of more use than one that exited.
+        context.readiness.fail("database", error)
+        logger.error("Failed to open the database.", extra=log_fields(code=error.code))  # noqa: TRY400
         return []
-    await services.uploads.sweep()
+    await services.meetings.uploads.remove_orphans()
     try:
-        problem = await services.recordings.problem()
+        problem = await recordings.problem()
     except MeetingAssistantError as error:  # STRICT_KEYS
-        context.waiting_for = {f"recordings: {error}"}
-        logger.error("Recordings cannot be used.", extra=log_fields(code=error.code))  # noqa: TRY400
+        context.readiness.fail("recordings", error)
+        logger.error("Failed to open the recordings.", extra=log_fields(code=error.code))  # noqa: TRY400
         return []
     if problem is not None:
-        services.info.problems = [*services.info.problems, problem]
-    moves = services.recordings.moves
+        services.info.problems.append(problem)
+    archiver = recordings.moves
+    is_single_process = services.orchestrator.is_single_process
     return [
-        *([asyncio.create_task(moves.run(), name="recording-moves")] if moves is not None else []),
+        *([asyncio.create_task(archiver.run(), name="recording-moves")] if archiver is not None else []),
         asyncio.create_task(watch_event_loop(), name="loop-watch"),
         asyncio.create_task(_load(services, context), name="load-engines"),
         asyncio.create_task(
-            services.dispatcher.run(is_single_process=services.orchestrator.is_single_process), name="outbox"
+            services.outbox.dispatcher.run(is_single_process=is_single_process), name="outbox"
         ),
     ]
 
 
 async def _load(services: Services, context: WebContext) -> None:
-    """In the background, so that `/health` and `/ready` answer from the first moment."""
+    """Load the engines in the background, so that `/health` and `/ready` answer from the first moment."""
     began = time.monotonic()
     try:
-        await asyncio.gather(
-            _load_speech(services),
-            services.diarization.start(),
-            services.minutes.warm_up(),
-        )
+        await asyncio.gather(services.speech.start(), services.minutes.service.warm_up())
     except Exception as error:
-        context.waiting_for = {f"engines: {error}"}
-        logger.exception("The engines could not be loaded.")
+        context.readiness.fail("engines", error)
+        logger.exception("Failed to load the engines.")
         return
-    services.info.engines["diarization"] = services.diarization.name
-    services.notes.extend(str(trouble) for trouble in services.diarization.load_errors)
+    if services.relay is not None:
+        services.relay.start()
+    services.info.notes.extend(str(problem) for problem in services.speech.parts.diarization.load_errors)
     services.orchestrator.start()
     await services.resumable.resume(before_ready=True)
-    context.waiting_for.clear()
+    context.readiness.ready("engines")
     logger.info(
         "Ready.",
         extra=log_fields(asr=services.info.engines["asr"], seconds=round(time.monotonic() - began, 1)),
     )
-    await asyncio.gather(services.meetings.run_periodically(), _resume_incomplete(services))
+    await asyncio.gather(services.meetings.recovery.run_periodically(), _resume_incomplete(services))
 
 
 async def _resume_incomplete(services: Services) -> None:
     await services.resumable.resume(before_ready=False)
-    await services.upkeep.run_periodically()
-
-
-async def _load_speech(services: Services) -> None:
-    """Here, or on the machines of the fleet."""
-    if services.remote is not None:
-        await services.remote.start()
-        if services.relay is not None:
-            services.relay.start()
-    else:
-        await asyncio.gather(services.asr.start(), asyncio.to_thread(services.vad.load))
+    await services.meetings.retention.run_periodically()
 
 
 async def stop(services: Services, context: WebContext, running: list[asyncio.Task[None]]) -> None:
-    """Take nothing new, let jobs finish within the grace time, keep what is live for the next start."""
+    """Stop accepting meetings, let jobs finish within the grace time, leave live meetings to the next start."""
+    grace_s = services.settings.shutdown_grace_seconds
     context.is_closing = True
-    await services.recordings.close()
+    await services.storage.recordings.close()
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-    await services.live.close()
-    await services.orchestrator.drain(services.settings.shutdown_grace_seconds / 2)
-    await services.dispatcher.drain(services.settings.shutdown_grace_seconds / 2)
-    services.channels.close()
-    await services.settling.close()
+    await services.meetings.live.close()
+    await services.orchestrator.drain(grace_s / 2)
+    await services.outbox.dispatcher.drain(grace_s / 2)
+    services.storage.channels.close()
+    await services.meetings.offline_diarization.close()
     if services.relay is not None:
         await services.relay.close()
-    if services.remote is not None:
-        await services.remote.close()
-    await services.asr.close()
-    services.diarization.close()
-    await services.llm.close()
-    await services.workflows.close()
-    services.minutes.close()
-    # Threads that ask the database do so on this loop: they end before it does.
-    await asyncio.to_thread(services.disk_threads.shutdown)
-    await services.recordings.end_threads(services.settings.shutdown_grace_seconds / 4)
-    await services.store.close()
-    services.vad_threads.shutdown()
+    await services.speech.close()
+    await services.minutes.close()
+    await services.outbox.workflows.close()
+    await services.storage.close(grace_s / 4)
     logger.info("Stopped.")
 
 
 class _Page(StaticFiles):
-    """The built web app. Hashed files may be kept for ever, the page itself must be asked for each time."""
+    """The built web app. Hashed files may be cached for ever; the page itself is revalidated at each visit."""
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from meeting_assistant.bootstrap.engines import choose_engine
 from meeting_assistant.bootstrap.speakers import build_diarization, max_speakers_of_recordings
-from meeting_assistant.bootstrap.speech import choose_engine
 from meeting_assistant.config import Settings
 from meeting_assistant.config.values import split_keys
 from meeting_assistant.domain.errors import ConfigurationError
@@ -39,9 +38,7 @@ def redis_url(settings: Settings) -> str:
     return settings.redis_url.get_secret_value()
 
 
-def build_remote_sessions(
-    settings: Settings, info: EngineInfo, on_engines: Callable[[dict[str, str]], None]
-) -> RemoteSessions:
+def build_remote_sessions(settings: Settings, info: EngineInfo) -> RemoteSessions:
     """A gateway's side. Raises ConfigurationError."""
     from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 
@@ -50,7 +47,6 @@ def build_remote_sessions(
         RedisGatewayLink(redis_url(settings), name),
         name,
         info,
-        on_engines=on_engines,
         reply=settings.fleet.callback_url or "",
     )
 

@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,10 @@ class Recordings:
     objects: ObjectStore | None = None
     moves: RecordingArchiver | None = None
     moving_thread: ThreadPoolExecutor | None = None
+    notes: list[str] = field(default_factory=list)
+    """For the operator: a key was generated, say."""
+    problems: list[str] = field(default_factory=list)
+    """For the operator to mend: recordings on this disk that no configured key decrypts."""
 
     async def problem(self) -> str | None:
         """What is wrong with those in the object store, by what the database says. Raises ConfigurationError with
@@ -77,10 +81,8 @@ class Recordings:
                         await asyncio.to_thread(threads.shutdown, cancel_futures=True)
 
 
-def build_recordings(
-    settings: Settings, database: Database, store: MeetingStore, notes: list[str], problems: list[str]
-) -> Recordings:
-    """Raises ConfigurationError, StorageError."""
+def build_recordings(settings: Settings, database: Database, store: MeetingStore) -> Recordings:
+    """Build the store of recordings that the settings name. Raises ConfigurationError, StorageError."""
     from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
 
     threads = ThreadPoolExecutor(max_workers=FETCH_THREADS, thread_name_prefix="sound")
@@ -93,16 +95,31 @@ def build_recordings(
                 "Take one of them away.",
             )
         return Recordings(settings, None, catalogue, None, threads)
-    local, keyring = _local_store(settings, notes, problems)
+    local, keyring = _local_store(settings)
+    notes, problems = _key_notes(keyring), _key_problems(settings, keyring)
     address = store_address(settings)
     if address is None:
-        return Recordings(settings, local, catalogue, keyring, threads)
+        return Recordings(settings, local, catalogue, keyring, threads, notes=notes, problems=problems)
+    recordings = Recordings(settings, local, catalogue, keyring, threads, notes=notes, problems=problems)
+    _add_archive(recordings, local, keyring, address, store)
+    return recordings
+
+
+def _add_archive(
+    recordings: Recordings,
+    local: FileAudioStore,
+    keyring: KeyRing,
+    address: StoreAddress,
+    store: MeetingStore,
+) -> None:
+    """Move recordings of finished meetings to the object store at `address`, and read them from there."""
     from meeting_assistant.adapters.storage.archive.archived_audio import ArchivedAudioStore
     from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
     from meeting_assistant.adapters.storage.archive.recording_cache import RecordingCache
 
+    settings = recordings.settings
     if keyring.source == "generated":
-        notes.append(
+        recordings.notes.append(
             "Recordings in the object store open with audio.key of this machine only: without a copy of it they are "
             "lost with its disk. Set AUDIO_ENCRYPTION_KEY on every machine."
         )
@@ -111,11 +128,11 @@ def build_recordings(
         max_bytes=CACHE_BYTES,
         check_space=partial(_check_room, settings),
     )
-    objects = ObjectStore(address)
-    audio = ArchivedAudioStore(local, objects, catalogue, cache, keyring)
-    moving_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moving")
-    moves = RecordingArchiver(store, audio, moving_thread)
-    return Recordings(settings, audio, catalogue, keyring, threads, objects, moves, moving_thread)
+    recordings.objects = ObjectStore(address)
+    audio = ArchivedAudioStore(local, recordings.objects, recordings.catalogue, cache, keyring)
+    recordings.audio = audio
+    recordings.moving_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moving")
+    recordings.moves = RecordingArchiver(store, audio, recordings.moving_thread)
 
 
 def store_address(settings: Settings) -> StoreAddress | None:
@@ -148,23 +165,30 @@ def _check_room(settings: Settings, size_bytes: int) -> None:
     check_free_space(settings.data_dir, settings.min_free_disk_bytes + size_bytes)
 
 
-def _local_store(settings: Settings, notes: list[str], problems: list[str]) -> tuple[FileAudioStore, KeyRing]:
+def _local_store(settings: Settings) -> tuple[FileAudioStore, KeyRing]:
     from meeting_assistant.adapters.storage.journal.files import FileAudioStore
     from meeting_assistant.adapters.storage.journal.keys import load_or_create_keyring
-    from meeting_assistant.adapters.storage.journal.rekeying import uses_of_keys
 
     keyring = load_or_create_keyring(settings.audio_encryption_keys(), settings.data_dir)
-    if keyring.source == "generated":
-        notes.append(
-            "AUDIO_ENCRYPTION_KEY is not set: recordings are encrypted with a key generated into the data "
-            "directory (audio.key). Keep a copy of it elsewhere."
-        )
-    directory = audio_directory(settings.data_dir)
-    needed = Counter({use.fingerprint: use.recordings for use in uses_of_keys(directory, keyring)})
-    problem = missing_keys(settings, needed, keyring)
-    if problem is not None:
-        problems.append(problem)
-    return FileAudioStore(directory, keyring), keyring
+    return FileAudioStore(audio_directory(settings.data_dir), keyring), keyring
+
+
+def _key_notes(keyring: KeyRing) -> list[str]:
+    if keyring.source != "generated":
+        return []
+    note = (
+        "AUDIO_ENCRYPTION_KEY is not set: recordings are encrypted with a key generated into the data "
+        "directory (audio.key). Keep a copy of it elsewhere."
+    )
+    return [note]
+
+
+def _key_problems(settings: Settings, keyring: KeyRing) -> list[str]:
+    from meeting_assistant.adapters.storage.journal.rekeying import uses_of_keys
+
+    uses = uses_of_keys(audio_directory(settings.data_dir), keyring)
+    problem = missing_keys(settings, Counter({use.fingerprint: use.recordings for use in uses}), keyring)
+    return [] if problem is None else [problem]
 
 
 def missing_keys(settings: Settings, needed: Mapping[str, int], keyring: KeyRing) -> str | None:

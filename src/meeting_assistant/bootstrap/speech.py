@@ -1,67 +1,108 @@
-"""Which speech engine recognises, and why that one."""
+"""Recognition of speech and of speakers: in this process, or on the workers of a fleet."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from meeting_assistant.bootstrap.engines import choose_engine
+from meeting_assistant.bootstrap.fleet import build_far_diarizer, build_remote_sessions
+from meeting_assistant.bootstrap.speakers import build_diarization, notes_on_speakers
 from meeting_assistant.config import Settings
-from meeting_assistant.domain.ports import AsrEngine
+from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
+from meeting_assistant.domain.ports import MediaDecoder
+from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.fleet.remote_diarization import FleetDiarizer
+from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
+from meeting_assistant.services.live.live_meeting import Resampler
+from meeting_assistant.services.live.session_runner import LocalSessions, SessionRunner
+from meeting_assistant.services.transcription.session_types import SpeechServices
+
+VAD_THREADS = 2
 
 
-def choose_engine(settings: Settings) -> tuple[AsrEngine, str]:
-    """The speech engine and why it was chosen. Raises ConfigurationError."""
-    from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
+@dataclass(frozen=True, slots=True)
+class SpeechParts:
+    """What meetings need to become a transcript."""
 
-    match settings.asr_engine:
-        case "moonshine":
-            return MoonshineEngine(), "ASR_ENGINE=moonshine asks for it."
-        case "faster-whisper":
-            return _whisper(settings, can_download=True), "ASR_ENGINE=faster-whisper asks for it."
-        case "openai":
-            from meeting_assistant.adapters.asr.openai_transcriptions import OpenAiTranscriptions
-
-            key = settings.asr_server.api_key
-            engine = OpenAiTranscriptions(
-                settings.asr_server.base_url,
-                settings.asr_model_id,
-                api_key=key.get_secret_value() if key else None,
-            )
-            return engine, "ASR_ENGINE=openai asks for it."
-        case "auto":
-            return _best_engine(settings)
+    runner: SessionRunner
+    diarization: DiarizationService
+    decoder: MediaDecoder
+    new_resampler: Callable[[int, int], Resampler]
+    engines: dict[str, str]
+    """Names of the engines in use, by kind, for `/health`, the page and the record of every meeting."""
 
 
-def _best_engine(settings: Settings) -> tuple[AsrEngine, str]:
-    """Whisper where it was asked for or there is a GPU, if its weights are there; else the embedded engine."""
-    from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
-    from meeting_assistant.adapters.asr.whisper import has_cuda, is_on_disk
+@dataclass(frozen=True, slots=True)
+class SpeechEngines:
+    """The engines behind `parts`, and how they are started and stopped."""
 
-    model = settings.asr_model_id
-    if "asr_model_id" in settings.model_fields_set:
-        why = f"ASR_MODEL_ID={model} is set"
-    elif has_cuda():
-        why = "there is a CUDA device"
-    else:
-        return MoonshineEngine(), "ASR_ENGINE=auto: the embedded engine needs no download and no GPU."
-    if is_on_disk(model):
-        return _whisper(settings, can_download=False), f"ASR_ENGINE=auto: {why}, and its weights are here."
-    return MoonshineEngine(), (
-        f"ASR_ENGINE=auto: {why}, but the weights of {model} are not on this machine; "
-        "ASR_ENGINE=faster-whisper downloads them at start."
+    parts: SpeechParts
+    local: SpeechServices
+    vad_threads: ThreadPoolExecutor
+    reason: str
+    """Why this speech engine was chosen."""
+    notes: list[str]
+    remote: RemoteSessions | None = None
+    """The sessions on workers of a fleet; None where speech is recognised in this process."""
+    fleet_diarizer: FleetDiarizer | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """What an operator has to mend in the fleet at the moment."""
+        parts = (self.remote, self.fleet_diarizer)
+        return [problem for part in parts if part is not None and (problem := part.problem)]
+
+    async def start(self) -> None:
+        """Load the engines, or connect to the fleet. Raises EngineError."""
+        await asyncio.gather(self._start_recognition(), self.parts.diarization.start())
+        self.parts.engines["diarization"] = self.parts.diarization.name
+
+    async def _start_recognition(self) -> None:
+        if self.remote is not None:
+            await self.remote.start()
+        else:
+            await asyncio.gather(self.local.asr.start(), asyncio.to_thread(self.local.vad.load))
+
+    async def close(self) -> None:
+        """Stop the engines and their threads."""
+        if self.remote is not None:
+            await self.remote.close()
+        await self.local.asr.close()
+        self.parts.diarization.close()
+        await asyncio.to_thread(self.vad_threads.shutdown)
+
+
+def build_speech(settings: Settings) -> SpeechEngines:
+    """Build the engines that the settings name; nothing is loaded yet. Raises ConfigurationError."""
+    from meeting_assistant.adapters.audio.decoder import PyAvDecoder
+    from meeting_assistant.adapters.audio.resampler import StreamResampler
+    from meeting_assistant.adapters.vad.silero import SileroVad
+
+    engine, reason = choose_engine(settings)
+    is_fleet = settings.orchestrator_backend == "redis"
+    remote = build_remote_sessions(settings, engine.info) if is_fleet else None
+    fleet_diarizer = build_far_diarizer(settings, remote)
+    diarization = build_diarization(settings, elsewhere=fleet_diarizer)
+    vad = SileroVad()
+    vad_threads = ThreadPoolExecutor(max_workers=VAD_THREADS, thread_name_prefix="vad")
+    asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)
+    local = SpeechServices(asr=asr, vad=vad, vad_threads=vad_threads, diarization=diarization)
+    engines = {"asr": engine.info.model, "vad": vad.name, "diarization": diarization.name}
+    if remote is not None:
+        remote.on_engines = lambda found: engines.update(found, diarization=diarization.name)
+    parts = SpeechParts(remote or LocalSessions(local), diarization, PyAvDecoder(), StreamResampler, engines)
+    return SpeechEngines(
+        parts, local, vad_threads, reason, notes_on_speakers(settings), remote, fleet_diarizer
     )
 
 
-def _whisper(settings: Settings, *, can_download: bool) -> AsrEngine:
-    from meeting_assistant.adapters.asr.whisper import WhisperEngine, WhisperOptions, has_cuda
+def spoken_sample() -> Waveform:
+    """Return some speech to measure the engine on."""
+    from meeting_assistant.adapters.audio.trusted import read_pcm
+    from meeting_assistant.demo import hello_clip
 
-    is_on_gpu = has_cuda()
-    compute_type: str = settings.asr_compute_type
-    if compute_type == "auto" and not is_on_gpu:
-        compute_type = "float32"
-    return WhisperEngine(
-        WhisperOptions(
-            model=settings.asr_model_id,
-            device="cuda" if is_on_gpu else "cpu",
-            compute_type=compute_type,
-            max_batch=settings.inference_batch_size,
-            can_download=can_download,
-        )
-    )
+    return to_waveform(pcm_to_samples(read_pcm(hello_clip()[0])))

@@ -1,80 +1,104 @@
-"""Which integrations are configured, and what they are told of a meeting."""
+"""The outbox: which integrations are configured, and what they are given of a meeting."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
+from meeting_assistant.bootstrap.storage import StorageParts
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import ConfigurationError
-from meeting_assistant.domain.ports import DeliveryStore, Integration, MeetingStore
-from meeting_assistant.domain.workflows import Delivery, MeetingOutcome
+from meeting_assistant.domain.meeting import Meeting
+from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.ports import DeliveryStore, Integration
+from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.integrations import registry
-from meeting_assistant.integrations.dispatcher import Dispatcher
+from meeting_assistant.integrations.dispatcher import Dispatcher, Pacing
+from meeting_assistant.integrations.outcome import OutcomeReader
 from meeting_assistant.integrations.targets.audit_log import AuditLogIntegration
-from meeting_assistant.integrations.workflows import ReadOutcome, Workflows
+from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.meetings.exports import export
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - addresses to replace, not to listen on
 
 
 def build_integrations(settings: Settings) -> dict[str, Integration]:
-    """Those for which there are options. Raises ConfigurationError."""
+    """Build the integrations for which there are options. Raises ConfigurationError."""
     known = registry.names()
     unknown = [name for name in settings.workflow_auto_approve if name not in known]
     if unknown:
         raise ConfigurationError(
-            f"WORKFLOW_AUTO_APPROVE names {', '.join(unknown)}, which is no integration.",
-            f"There are: {', '.join(known)}.",
+            f"WORKFLOW_AUTO_APPROVE names {', '.join(unknown)}, which is not an integration.",
+            f"Available: {', '.join(known)}.",
         )
     return registry.build(_configured(settings))
 
 
-def build_workflows(
-    settings: Settings, meetings: MeetingStore, deliveries: DeliveryStore
-) -> tuple[Workflows, Dispatcher]:
-    """Raises ConfigurationError."""
-    integrations = build_integrations(settings)
-    dispatcher = Dispatcher(integrations, deliveries, on_terminal=_audit(integrations.get("log")))
-    workflows = Workflows(
-        integrations,
-        meetings=meetings,
-        deliveries=deliveries,
-        dispatcher=dispatcher,
-        read_outcome=outcome_reader(meetings, page_address(settings)),
+@dataclass(frozen=True, slots=True)
+class OutboxParts:
+    """The plans of deliveries, and the task that carries them out."""
+
+    workflows: Workflows
+    dispatcher: Dispatcher
+    deliveries: DeliveryStore
+
+
+def build_outbox(settings: Settings, storage: StorageParts) -> OutboxParts:
+    """Build the outbox with the integrations that are configured. Raises ConfigurationError."""
+    return connect_outbox(
+        build_integrations(settings),
+        storage,
+        page_address=page_address(settings),
         approved=settings.workflow_auto_approve,
     )
-    return workflows, dispatcher
 
 
-def outcome_reader(meetings: MeetingStore, address: str) -> ReadOutcome:
-    """What there is to know of a meeting, read anew each time; `address` is that of the web app."""
+def connect_outbox(
+    integrations: Mapping[str, Integration],
+    storage: StorageParts,
+    *,
+    page_address: str,
+    approved: Collection[str],
+    pacing: Pacing | None = None,
+    now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+) -> OutboxParts:
+    """Connect integrations with the outbox in the database. `approved` names those that need no click."""
     from meeting_assistant.adapters.minutes_rules.next_meeting import find_next_meetings
+    from meeting_assistant.adapters.storage.sql.deliveries import SqlDeliveryStore
 
-    async def read(meeting_id: str, *, has_markdown: bool = True) -> MeetingOutcome:
-        meeting = await meetings.get(meeting_id)
-        transcript = await meetings.transcript(meeting_id)
-        minutes = await meetings.minutes(meeting_id)
-        outcome = MeetingOutcome(
-            meeting=meeting, transcript=transcript, minutes=minutes, link=f"{address}/#/meetings/{meeting_id}"
-        )
+    deliveries = SqlDeliveryStore(storage.database)
+    log = integrations.get("log")
+    dispatcher = Dispatcher(
+        integrations,
+        deliveries,
+        pacing=pacing or Pacing(),
+        on_terminal=log.note if isinstance(log, AuditLogIntegration) else None,
+        now_ms=now_ms,
+    )
+    workflows = Workflows(
+        integrations,
+        meetings=storage.store,
+        deliveries=deliveries,
+        dispatcher=dispatcher,
+        read_outcome=OutcomeReader(
+            storage.store,
+            page_address,
+            find_next_meetings=find_next_meetings,
+            write_note=_write_note,
+        ),
+        approved=approved,
+        now_ms=now_ms,
+    )
+    return OutboxParts(workflows, dispatcher, deliveries)
 
-        def complete() -> MeetingOutcome:
-            return replace(
-                outcome,
-                next_meetings=find_next_meetings(transcript, outcome.began.date()),
-                markdown=export(meeting, transcript, minutes, "md").text if has_markdown else "",
-            )
 
-        # For a long meeting that takes longer than the event loop may stand still.
-        return await asyncio.to_thread(complete)
-
-    return read
+def _write_note(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> str:
+    return export(meeting, transcript, minutes, "md").text
 
 
 def page_address(settings: Settings) -> str:
-    """Where people open the web app: the first of ALLOWED_ORIGINS, else where the server listens."""
+    """Return where people open the web app: the first of ALLOWED_ORIGINS, else where the server listens."""
     if settings.allowed_origins:
         return settings.allowed_origins[0].rstrip("/")
     host = "127.0.0.1" if settings.http_host in _EVERYWHERE else settings.http_host
@@ -91,15 +115,3 @@ def _configured(settings: Settings) -> dict[str, Mapping[str, str]]:
     if settings.meeting_log_path is not None:
         configured.setdefault("log", {"path": str(settings.meeting_log_path)})
     return configured
-
-
-def _audit(log: Integration | None) -> Callable[[Delivery], Awaitable[None]] | None:
-    """Take down what became of each delivery, where there is an audit log."""
-    if not isinstance(log, AuditLogIntegration):
-        return None
-
-    async def note(delivery: Delivery) -> None:
-        # DeliveryError is a MeetingAssistantError: the dispatcher logs it and goes on.
-        await log.note(delivery)
-
-    return note

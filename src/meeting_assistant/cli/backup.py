@@ -9,7 +9,7 @@ from rich.console import Console
 from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
 from meeting_assistant.adapters.storage.backup import Report, make_backup, restore, verify
 from meeting_assistant.adapters.storage.journal.keys import load_keyring
-from meeting_assistant.bootstrap import store_address
+from meeting_assistant.bootstrap.recordings import store_address
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.domain.errors import InputError, StorageError
 

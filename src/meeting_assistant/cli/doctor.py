@@ -51,12 +51,11 @@ async def _check_all(services: Services) -> list[CheckResult]:
         await _timed("Audio journal", lambda: _journal(services)),
         *await _object_store(services),
         await _timed("Minutes (embedded)", lambda: _minutes(services)),
-        *await services.llm.check(),
+        *await services.minutes.llm.check(),
     ]
-    await services.asr.close()
-    await services.llm.close()
-    await services.store.close()
-    services.minutes.close()
+    await services.speech.local.asr.close()
+    await services.minutes.close()
+    await services.storage.store.close()
     return checks
 
 
@@ -90,13 +89,13 @@ async def _web_app() -> str:
 
 
 async def _speech(services: Services) -> str:
-    await services.asr.start()
+    await services.speech.local.asr.start()
     from meeting_assistant.adapters.audio.trusted import read_pcm
 
     path, expected = hello_clip()
     samples = to_waveform(pcm_to_samples(await asyncio.to_thread(read_pcm, path)))
     request = AsrRequest(session="doctor", kind="final", samples=samples)
-    decoded = await services.asr.decode(TicketKind.FINAL, "doctor", lambda: request)
+    decoded = await services.speech.local.asr.decode(TicketKind.FINAL, "doctor", lambda: request)
     heard = set(_words(decoded.result.text if decoded else ""))
     wanted = _words(expected)
     share = sum(word in heard for word in wanted) / len(wanted)
@@ -111,46 +110,46 @@ async def _speech(services: Services) -> str:
 async def _voice_activity(services: Services) -> str:
     from meeting_assistant.adapters.audio.trusted import read_pcm
 
-    await asyncio.to_thread(services.vad.load)
+    await asyncio.to_thread(services.speech.local.vad.load)
     path, _ = hello_clip()
     samples = pcm_to_samples(await asyncio.to_thread(read_pcm, path))
-    voiced = float((services.vad.open().feed(samples) > 0.5).mean())
-    silent = float((services.vad.open().feed(samples * 0) > 0.5).mean())
+    voiced = float((services.speech.local.vad.open().feed(samples) > 0.5).mean())
+    silent = float((services.speech.local.vad.open().feed(samples * 0) > 0.5).mean())
     if voiced < 0.3 or silent > 0.05:
         raise EngineError("Voice activity does not tell speech from silence.", "Run `make setup` again.")
-    return f"{services.vad.name} tells speech from silence"
+    return f"{services.speech.local.vad.name} tells speech from silence"
 
 
 async def _database(services: Services) -> str:
-    await services.store.open()
-    return await services.store.check()
+    await services.storage.store.open()
+    return await services.storage.store.check()
 
 
 async def _journal(services: Services) -> str:
-    if services.recordings.audio is None:
+    if services.storage.recordings.audio is None:
         return "not used: AUDIO_STORAGE=memory"
     return await asyncio.to_thread(_try_journal, services)
 
 
 def _try_journal(services: Services) -> str:
-    assert services.recordings.audio is not None
+    assert services.storage.recordings.audio is not None
     meeting_id, sound = str(uuid_utils.uuid7()), secrets.token_bytes(32_000)
-    journal = services.recordings.audio.create(meeting_id)
+    journal = services.storage.recordings.audio.create(meeting_id)
     try:
         journal.append(sound)
         journal.close()
-        journal = services.recordings.audio.open(meeting_id)
+        journal = services.storage.recordings.audio.open(meeting_id)
         if journal.read(0, len(sound)) != sound:
             raise StorageError("The journal gave back other bytes than were written.", "Check the disk.")
     finally:
         journal.close()
-        services.recordings.audio.delete(meeting_id)
+        services.storage.recordings.audio.delete(meeting_id)
     return "one second written, synced, read back, deleted"
 
 
 async def _object_store(services: Services) -> list[CheckResult]:
     """Only where there is one."""
-    objects = services.recordings.objects
+    objects = services.storage.recordings.objects
     if objects is None:
         return []
 
@@ -162,7 +161,7 @@ async def _object_store(services: Services) -> list[CheckResult]:
 
 
 async def _minutes(services: Services) -> str:
-    await services.minutes.warm_up()
+    await services.minutes.service.warm_up()
     return "word lists and stemmer are there"
 
 

@@ -20,7 +20,8 @@ from meeting_assistant.adapters.storage.journal.rekeying import KeyUse, rotate_a
 from meeting_assistant.adapters.storage.sql.database import Database
 from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
 from meeting_assistant.adapters.storage.sql.voice_profiles import SqlVoiceProfiles
-from meeting_assistant.bootstrap import audio_directory, database_path, database_url
+from meeting_assistant.bootstrap.recordings import audio_directory
+from meeting_assistant.bootstrap.storage import database_path, database_url
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.config.values import token_grants
 from meeting_assistant.domain.errors import AudioDecryptionError, InputError

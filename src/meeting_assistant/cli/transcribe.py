@@ -52,18 +52,18 @@ async def _transcribe(file: Path, settings: Settings, *, fmt: str, title: str) -
     context = new_context(services)
     running = await start(services, context)
     try:
-        meeting = await services.uploads.take(file, MeetingOptions(title=title))
-        channel = await services.channels.get(meeting.id)
-        showing = asyncio.create_task(_show_progress(await channel.join(services.store, 0)))
+        meeting = await services.meetings.uploads.take(file, MeetingOptions(title=title))
+        channel = await services.storage.channels.get(meeting.id)
+        showing = asyncio.create_task(_show_progress(await channel.join(services.storage.store, 0)))
         while not (await asyncio.wait({showing}, timeout=1.0))[0]:
-            meeting = await services.store.get(meeting.id)
+            meeting = await services.storage.store.get(meeting.id)
             if meeting.state is MeetingState.FAILED:  # of which no event tells
                 showing.cancel()
                 await asyncio.gather(showing, return_exceptions=True)
                 break
         for error in meeting.errors if showing.cancelled() else showing.result().errors:
             raise MeetingAssistantError(error.message, error.remedy, code=error.code)
-        return await services.meetings.export(meeting.id, fmt)
+        return await services.meetings.service.export(meeting.id, fmt)
     finally:
         await stop(services, context, running)
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from meeting_assistant.bootstrap import database_url, prepare_data_dir
-from meeting_assistant.bootstrap.workflows import build_integrations, build_workflows
+from meeting_assistant.bootstrap.storage import build_storage
+from meeting_assistant.bootstrap.workflows import build_integrations, build_outbox
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.errors import InputError
 from meeting_assistant.domain.workflows import Delivery, DeliveryState
@@ -86,22 +86,14 @@ def retry_delivery(delivery_id: str) -> None:
 
 
 def _with_workflows(use: Callable[[Workflows], Awaitable[R]]) -> R:
-    from meeting_assistant.adapters.storage.sql.database import Database
-    from meeting_assistant.adapters.storage.sql.deliveries import SqlDeliveryStore
-    from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
-
-    settings = load_settings()
-    prepare_data_dir(settings.data_dir)
-
     async def run() -> R:
-        database = Database(database_url(settings))
-        store = SqlMeetingStore(database)
-        await store.open()
+        settings = load_settings()
+        storage = build_storage(settings)
+        await storage.store.open()
         try:
-            workflows, _ = build_workflows(settings, store, SqlDeliveryStore(database))
-            return await use(workflows)
+            return await use(build_outbox(settings, storage).workflows)
         finally:
-            await store.close()
+            await storage.store.close()
 
     return asyncio.run(run())
 

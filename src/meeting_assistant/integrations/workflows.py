@@ -110,9 +110,10 @@ class Workflows:
 
         An integration that fails is left out.
         """
-        return (await self._plan(meeting))[0]
+        return (await self.plan_with_failures(meeting))[0]
 
-    async def _plan(self, meeting: Meeting) -> tuple[list[Delivery], list[StageError]]:
+    async def plan_with_failures(self, meeting: Meeting) -> tuple[list[Delivery], list[StageError]]:
+        """Return what `plan` returns, and an error for each integration that failed to plan."""
         outcome = await self._read_outcome(meeting.id)
         before = await self._deliveries.of_meeting(meeting.id)
         planned: list[Delivery] = []
@@ -134,18 +135,15 @@ class Workflows:
             planned += [self._delivery(meeting, name, action, may_go=may_go) for action in actions]
         return planned, failures
 
-    async def run(self, meeting: Meeting) -> list[Delivery]:
-        """Put what is planned into the outbox; what is there already is left as it is. Returns what is new.
-
-        An integration that cannot plan is named by an error of the meeting.
-        """
-        planned, failures = await self._plan(meeting)
+    async def enqueue(
+        self, meeting: Meeting, planned: Sequence[Delivery], failures: Sequence[StageError]
+    ) -> list[Delivery]:
+        """Store deliveries in the outbox and failures in the meeting's errors. Returns what is new."""
         await self._meetings.clear_errors(meeting.id, "workflows")
         for failure in failures:
             await self._meetings.add_error(meeting.id, failure)
         added = await self._deliveries.plan(meeting.id, planned, WORKFLOWS)
         self._dispatcher.wake()
-        logger.info("Workflows planned.", extra=obs.log_fields(meeting=meeting.id, deliveries=len(added)))
         return added
 
     def _may_go(self, meeting: Meeting, name: str, about: Description, before: Sequence[Delivery]) -> bool:
@@ -325,8 +323,12 @@ def _failed_plan(name: str, error: Exception) -> StageError:
 
 
 async def run_post_meeting_workflows(meeting: Meeting, workflows: Workflows) -> list[Delivery]:
-    """Plan everything that is to follow from a finished meeting into the outbox, from which it is delivered.
+    """Plan everything that follows from a finished meeting into the outbox, from which it is delivered.
 
-    Calling it again adds only what is new. Returns what was added.
+    What is in the outbox already is left as it is; an integration that cannot plan becomes an error of the meeting.
+    Returns what is new.
     """
-    return await workflows.run(meeting)
+    planned, failures = await workflows.plan_with_failures(meeting)
+    added = await workflows.enqueue(meeting, planned, failures)
+    logger.info("Workflows planned.", extra=obs.log_fields(meeting=meeting.id, deliveries=len(added)))
+    return added

@@ -7,15 +7,11 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from meeting_assistant.domain.ports import FleetEvent, LlmCallLog, PreferenceStore, WorkerState
+from meeting_assistant.domain.ports import FleetEvent, WorkerState
 from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.admin.access_service import AccessService
-from meeting_assistant.services.meetings.meeting_service import MeetingService
-from meeting_assistant.services.meetings.retention import Upkeep
-from meeting_assistant.services.meetings.speaker_edits import Speakers
-from meeting_assistant.services.minutes.editor import MinutesEditor
-from meeting_assistant.services.minutes.minutes_service import MinutesService
-from meeting_assistant.services.minutes.questions.ask_service import AskService
+from meeting_assistant.services.meetings.parts import MeetingParts
+from meeting_assistant.services.minutes.parts import MinutesParts
 
 
 @dataclass(slots=True)
@@ -24,18 +20,51 @@ class ServerInfo:
 
     version: str
     engines: dict[str, str]
-    """What is in use, for each kind."""
+    """The engine in use, for each kind."""
     engine_reason: str
     """Why this speech engine was chosen."""
     storage: str
     max_upload_bytes: int
     max_meeting_hours: float
-    notes: Sequence[str] = ()
-    """Things an operator should know: a fallback, a generated key."""
-    problems: Sequence[str] = ()
-    """Things an operator should mend; `/health` says `degraded` while there are any."""
-    ask_for_problems: Callable[[], Sequence[str]] = tuple
-    """Those that come and go."""
+    notes: list[str] = field(default_factory=list)
+    """For the operator to know: a fallback, a generated key."""
+    problems: list[str] = field(default_factory=list)
+    """For the operator to mend; `/health` says `degraded` while there are any."""
+    current_problems: Callable[[], Sequence[str]] = tuple
+    """Return the problems that come and go."""
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Which parts are still loading, and which failed; `/ready` answers 200 when there are neither."""
+
+    loading: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    """What went wrong, by part."""
+
+    @property
+    def is_ready(self) -> bool:
+        """True when every part is loaded."""
+        return not self.loading and not self.failures
+
+    def ready(self, part: str) -> None:
+        """The part is loaded."""
+        self.loading.discard(part)
+
+    def fail(self, part: str, error: Exception) -> None:
+        """The part cannot be loaded, and with it none of those that are still loading."""
+        self.loading.clear()
+        self.failures[part] = str(error)
+
+    @property
+    def problems(self) -> list[str]:
+        """A line for each part that failed."""
+        return sorted(f"{part}: {failure}" for part, failure in self.failures.items())
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """What `/ready` waits for: parts that load, and failures."""
+        return sorted([*self.loading, *self.problems])
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +72,14 @@ class Limits:
     """What one connection may do."""
 
     max_live_speed: float
-    """Times the pace of speech."""
+    """How fast a client may send audio, as a multiple of real time."""
     idle_s: float
+    """How long a connection may be silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetEntrance:
-    """Where workers bring results."""
+    """Where workers post their results."""
 
     keys: Sequence[bytes]
     """One of them signs each message."""
@@ -58,31 +88,24 @@ class FleetEntrance:
 
 @dataclass(slots=True)
 class WebContext:
-    """One per app."""
+    """The parts that routes and sockets work with; one per app."""
 
-    meetings: MeetingService
-    access: AccessService
-    upkeep: Upkeep
-    minutes: MinutesService
-    editor: MinutesEditor
-    ask: AskService
-    calls: LlmCallLog
-    preferences: PreferenceStore
+    meetings: MeetingParts
+    minutes: MinutesParts
     workflows: Workflows
-    speakers: Speakers
+    access: AccessService
     info: ServerInfo
     limits: Limits
     fleet_entrance: FleetEntrance | None = None
     """None: results of workers come through Redis only."""
-    ask_for_workers: Callable[[], Sequence[WorkerState]] | None = None
-    """Those that hear meetings for this server; None where it hears them itself."""
-    waiting_for: set[str] = field(default_factory=set)
-    """Parts that are still loading; empty when the server is ready."""
+    workers: Callable[[], Sequence[WorkerState]] | None = None
+    """Return the live workers of the fleet; None where this server transcribes itself."""
+    readiness: Readiness = field(default_factory=Readiness)
     is_closing: bool = False
 
 
 def context_of(connection: HTTPConnection) -> WebContext:
-    """The context of the app that serves this request or socket."""
+    """Return the context of the app that serves this request or socket."""
     context = connection.app.state.context
     assert isinstance(context, WebContext)
     return context

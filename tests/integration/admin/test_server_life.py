@@ -145,18 +145,19 @@ async def test_meetings_that_were_cut_short_are_taken_up_before_new_ones_are_wel
 ) -> None:
     from meeting_assistant.app import create_app, start, stop
     from meeting_assistant.config import load_settings
+    from meeting_assistant.services.meetings.recovery import Recovery
 
-    monkeypatch.setenv("DATA_DIR", str(data_dir))
-    app = create_app(load_settings())
-    services, context = app.state.services, app.state.context
     was_open_to_all: list[bool] = []
     done = asyncio.Event()
 
-    async def recover() -> None:
-        was_open_to_all.append(not context.waiting_for)
+    async def resume_unfinished(recovery: Recovery) -> None:
+        was_open_to_all.append(context.readiness.is_ready)
         done.set()
 
-    monkeypatch.setattr(services.meetings, "recover", recover)
+    monkeypatch.setattr(Recovery, "resume_unfinished", resume_unfinished)
+    monkeypatch.setenv("DATA_DIR", str(data_dir))
+    app = create_app(load_settings())
+    services, context = app.state.services, app.state.context
     running = await start(services, context)
     await done.wait()
     await stop(services, context, running)

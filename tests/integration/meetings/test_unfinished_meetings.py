@@ -41,11 +41,11 @@ async def test_a_wrong_key_fails_a_meeting_and_keeps_its_sound_until_the_key_is_
     journal = tmp_path / "audio" / f"{meeting_id}.maj"
     before = journal.read_bytes()
     async with RecordingHarness(tmp_path, NEW, retention="delete-after-minutes") as house:
-        await house.meetings.recover()
+        await house.recovery.resume_unfinished()
         failed = await house.reaches(meeting_id, FAILED, DONE)
         assert failed.state is FAILED
         assert failed.errors[-1].code == "audio_decryption"
-        await house.upkeep.enforce()
+        await house.retention.enforce()
         connection = await house.start()
         connection.accept_audio(SECOND)
         await connection.stop()
@@ -66,7 +66,7 @@ async def test_a_meeting_that_takes_the_process_down_when_it_is_taken_up_is_park
         step = f"resume_meeting:{meeting.committed_sample}:{meeting.received_bytes}"
         for _ in range(MAX_ATTEMPTS):
             await house.store.begin_step(meeting_id, step)  # and then the process died
-        await house.meetings.recover()
+        await house.recovery.resume_unfinished()
         parked = await house.reaches(meeting_id, FAILED, DONE)
         assert parked.state is FAILED
         assert parked.errors[-1].code == "needs_attention"
@@ -80,10 +80,10 @@ async def test_a_full_disk_at_start_delays_one_meeting_and_stops_nobody(tmp_path
     stuck, other = await cut_short(tmp_path, OLD), await cut_short(tmp_path, OLD)
     async with RecordingHarness(tmp_path, OLD, grace_s=0) as house:
         with house.refusing("begin_step", times=1), house.refusing("add_error"):
-            await house.meetings.recover()
+            await house.recovery.resume_unfinished()
             await house.reaches(other, DONE)
         assert await house.state_of(stuck) is RECORDING
-        await house.meetings.resume_unfinished()  # as the server does every minute
+        await house.recovery.resume_unfinished()  # as the server does every minute
         await house.reaches(stuck, DONE)
 
 
@@ -93,7 +93,7 @@ async def test_a_meeting_that_nobody_foresaw_does_not_keep_the_others_from_being
     strange, other = await cut_short(tmp_path, OLD), await cut_short(tmp_path, OLD)
     async with RecordingHarness(tmp_path, OLD, grace_s=0) as house:
         with house.refusing("resume_point", times=1, error=ValueError("no such thing")):
-            await house.meetings.recover()
+            await house.recovery.resume_unfinished()
         assert (await house.reaches(other, DONE, FAILED)).state is DONE
         assert (await house.reaches(strange, DONE, FAILED)).errors[-1].code == "internal_error"
 
@@ -102,11 +102,11 @@ async def test_what_is_worked_on_is_not_taken_up_again(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as house:
         connection = await house.start()
         connection.accept_audio(SECOND)
-        await house.meetings.resume_unfinished()
+        await house.recovery.resume_unfinished()
         connection.accept_audio(SECOND)
         house.engine.may_listen.clear()
         await connection.stop()
-        await house.meetings.resume_unfinished()
+        await house.recovery.resume_unfinished()
         house.engine.may_listen.set()
         done = await house.reaches(connection.meeting_id, DONE, FAILED)
         assert (done.state, done.committed_sample, done.epoch) == (DONE, 32_000, 1)
@@ -121,7 +121,7 @@ async def test_a_job_that_met_a_full_disk_is_found_again(tmp_path: Path) -> None
             await was_refused.wait()
         await house.is_left(connection.meeting_id)
         assert await house.state_of(connection.meeting_id) is PROCESSING
-        await house.meetings.resume_unfinished()
+        await house.recovery.resume_unfinished()
         await house.reaches(connection.meeting_id, DONE)
 
 
@@ -135,7 +135,7 @@ async def test_a_meeting_whose_recording_was_never_made_is_no_trouble(tmp_path: 
                 await house.start()
         [left] = await house.store.unfinished()
     async with RecordingHarness(tmp_path, OLD, grace_s=0) as house:
-        await house.meetings.recover()
+        await house.recovery.resume_unfinished()
         assert (await house.reaches(left.id, DONE, FAILED)).state is DONE
 
 
@@ -248,7 +248,7 @@ async def test_no_failure_of_ours_deletes_a_file_that_was_accepted(
         if state is FAILED:
             await house.meetings.retry(meeting.id)
         else:
-            await house.meetings.resume_unfinished()
+            await house.recovery.resume_unfinished()
         done = await house.reaches(meeting.id, DONE)
         assert done.committed_sample == 48_000
 
@@ -260,7 +260,7 @@ async def test_an_upload_whose_file_is_gone_says_so(tmp_path: Path) -> None:
         await house.is_left(meeting.id)
         (tmp_path / "uploads" / meeting.id).unlink()
         (tmp_path / "audio" / f"{meeting.id}.maj").unlink(missing_ok=True)
-        await house.meetings.resume_unfinished()
+        await house.recovery.resume_unfinished()
         failed = await house.reaches(meeting.id, FAILED, DONE)
         assert failed.state is FAILED
         assert failed.errors[-1].code == "file_gone"
@@ -275,7 +275,7 @@ async def test_an_upload_that_was_read_to_its_end_is_finished_without_its_file(
             meeting = await house.upload(SECOND * 3)
             await house.is_left(meeting.id)
         assert not (tmp_path / "uploads" / meeting.id).exists()
-        await house.meetings.resume_unfinished()
+        await house.recovery.resume_unfinished()
         done = await house.reaches(meeting.id, DONE, FAILED)
         assert (done.state, done.committed_sample, done.received_bytes) == (DONE, 48_000, 96_000)
 
@@ -318,7 +318,7 @@ async def test_what_an_earlier_server_left_of_uploads_is_swept_at_start(tmp_path
         (house.uploads.incoming / "half").write_bytes(SECOND)
         (tmp_path / "uploads" / "01890a5d-ac96-774b-bcce-b302099a8057").write_bytes(SECOND)
     async with RecordingHarness(tmp_path, OLD) as house:
-        await house.uploads.sweep()
+        await house.uploads.remove_orphans()
         assert [path.name for path in (tmp_path / "uploads").rglob("*") if path.is_file()] == [kept.id]
         await house.meetings.retry(kept.id)
         await house.reaches(kept.id, DONE)
@@ -335,7 +335,7 @@ async def test_in_memory_a_file_is_decoded_no_faster_than_it_is_heard(tmp_path: 
 async def test_a_retry_that_finds_the_same_trouble_says_so_again(tmp_path: Path) -> None:
     meeting_id = await cut_short(tmp_path, OLD)
     async with RecordingHarness(tmp_path, NEW) as house:
-        await house.meetings.recover()
+        await house.recovery.resume_unfinished()
         await house.reaches(meeting_id, FAILED)
         await house.meetings.retry(meeting_id)
         failed = await house.store.get(meeting_id)

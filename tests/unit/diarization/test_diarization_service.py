@@ -14,7 +14,7 @@ from meeting_assistant.domain.errors import ConflictError
 from meeting_assistant.domain.ports import VoiceVector
 from meeting_assistant.services.diarization.daemon_executor import DaemonExecutor
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.meetings.speaker_edits import Speakers
+from meeting_assistant.services.meetings.speaker_edits import SpeakerEdits
 
 
 class OneVoice:
@@ -42,7 +42,7 @@ async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_ar
 
 
 async def test_where_nobody_is_told_apart_no_voice_can_be_known_again() -> None:
-    speakers = Speakers(*cast(Any, (None, None, None, DiarizationService(None), None)))
+    speakers = SpeakerEdits(*cast(Any, (None, None, None, DiarizationService(None), None)))
     with pytest.raises(ConflictError, match="no engine tells them apart") as refused:
         await speakers.remember("meeting", "S1", "Ana", "")
     assert "DIARIZATION_ENGINE" in refused.value.remedy

@@ -155,7 +155,7 @@ async def test_what_a_worker_says_that_has_the_meeting_no_more_is_counted_and_no
             told("second", 1, "done"),
         ]
     )
-    sessions = RemoteSessions(link, "north", ENGINE, on_engines=lambda engines: None)
+    sessions = RemoteSessions(link, "north", ENGINE)
     await sessions.start()
     buffer, sink = cast(SecureAudioBuffer, None), cast(SessionSink, None)
     await sessions.run(JobKind.LIVE_SESSION, MEETING, never, buffer, sink)

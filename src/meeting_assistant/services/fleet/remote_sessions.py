@@ -46,16 +46,16 @@ class RemoteSessions:
         gateway: str,
         info: EngineInfo,
         *,
-        on_engines: Callable[[dict[str, str]], None],
         reply: str = "",
     ) -> None:
-        """`info`: of the recogniser that workers are expected to run; `on_engines` is told what they do run;
+        """`info`: of the recogniser that workers are expected to run;
         `reply`: where they bring their results, if not to the inbox of this gateway."""
         self.link = link
         self._reply = reply
         self._gateway = gateway
         self._info = info
-        self._on_engines = on_engines
+        self.on_engines: Callable[[dict[str, str]], None] = lambda engines: None
+        """Called with the names of the engines that workers run; set before `start`."""
         self._running: dict[str, RemoteJob] = {}
         self._workers: Sequence[WorkerState] = ()
         self._trouble: BrokerError | None = None
@@ -170,7 +170,7 @@ class RemoteSessions:
         """Something a worker tells, whichever way it came; what is not about a meeting that runs here is dropped."""
         remotes = [one for one in self._running.values() if one.job.meeting_id == event.meeting_id]
         if remotes and event.kind == "hello":
-            self._on_engines(event.body.get("engines", {}))
+            self.on_engines(event.body.get("engines", {}))
         for remote in remotes:
             remote.hear(event)
 

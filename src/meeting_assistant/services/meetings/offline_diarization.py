@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,12 +20,13 @@ from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples, pcm_to_sampl
 from meeting_assistant.domain.errors import EngineError, MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.meeting import YOU, Meeting, StageError
-from meeting_assistant.domain.ports import AudioStore, MeetingStore, SpeakerTurn, StoredEvent
+from meeting_assistant.domain.ports import AudioStore, SpeakerTurn, StoredEvent
 from meeting_assistant.domain.steps import SPEAKERS
 from meeting_assistant.domain.transcript import PROVISIONAL
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.diarization.turns import attribute
-from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel
+from meeting_assistant.services.events.meeting_channel import MeetingChannel
+from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
 
 logger = logging.getLogger(__name__)
@@ -51,19 +51,16 @@ class OfflineDiarization:
 
     def __init__(
         self,
-        store: MeetingStore,
-        audio: AudioStore | None,
-        channels: Channels,
+        io: MeetingIo,
         diarization: DiarizationService,
-        disk_threads: Executor,
         *,
         timeout_s: float,
     ) -> None:
-        self._store = store
-        self._audio = audio
-        self._channels = channels
+        """`timeout_s`: how long minutes wait for it."""
+        self._io = io
+        self._store = io.store
+        self._channels = io.channels
         self._diarization = diarization
-        self._disk_threads = disk_threads
         self._timeout_s = timeout_s
         self._hearings: dict[str, _Hearing] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -235,15 +232,13 @@ class OfflineDiarization:
                 "Those heard live were kept. AUDIO_RETENTION says how long sound is.",
                 code="no_sound",
             )
-        if self._audio is None:
+        if self._io.audio is None:
             raise EngineError(
                 "Speaker labels: no sound is stored to hear again (AUDIO_STORAGE=memory).",
                 "Use AUDIO_STORAGE=journal for labels by this engine; those heard live were kept.",
                 code="no_sound",
             )
-        return await asyncio.get_running_loop().run_in_executor(
-            self._disk_threads, self._read, self._audio, meeting
-        )
+        return await self._io.on_disk(self._read, self._io.audio, meeting)
 
     @staticmethod
     def _read(audio: AudioStore, meeting: Meeting) -> Samples:

@@ -35,7 +35,7 @@ NEW = "new"
 """In the place of a label: somebody whom the engine did not tell apart."""
 
 
-class Speakers:
+class SpeakerEdits:
     """Everybody who watches a meeting learns of every change."""
 
     def __init__(

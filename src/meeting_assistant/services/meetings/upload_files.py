@@ -1,6 +1,6 @@
-"""Files that were sent and are not transcribed yet: where they lie, until when, and that they survive a power cut.
+"""Uploaded files that are not transcribed yet, stored so that they survive a power cut.
 
-They are what people sent, as it is: not encrypted. That is why they go as soon as all their sound was read.
+They are stored as they were sent, unencrypted, and therefore removed as soon as all their audio is read.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ _MEETING_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class UploadFiles:
-    """One file per meeting, and a folder for those that still arrive. Blocks; all raise StorageError."""
+    """One file per meeting, and a folder for files that are still arriving. Methods block and raise StorageError."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     @property
     def incoming(self) -> Path:
-        """Where a file may be put that is still arriving; the same disk as its final place."""
+        """Folder for files that are still arriving, on the same disk as their final place."""
         path = self._directory / "incoming"
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path
 
     def path(self, meeting_id: str) -> Path:
-        """Of a meeting's file, whether it is there or not."""
+        """Return the path of a meeting's file, which may not exist."""
         return self._directory / meeting_id
 
     def keep(self, file: Path, meeting_id: str) -> None:
-        """Move a complete file to its place; it is durable there when this returns."""
+        """Move a complete file to its place; it is durable when this returns."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             with file.open("rb") as content:
@@ -44,24 +44,29 @@ class UploadFiles:
         except OSError as error:
             raise storage_error(error) from error
 
-    def forget(self, meeting_id: str) -> None:
-        """Idempotent."""
+    def remove(self, meeting_id: str) -> None:
+        """Remove a meeting's file, if it exists."""
         try:
             self.path(meeting_id).unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(error) from error
 
-    def kept(self) -> list[str]:
-        """Ids of meetings whose file is there."""
+    def meeting_ids(self) -> list[str]:
+        """Return the ids of the meetings that have a file."""
         try:
             return [path.name for path in self._directory.glob("*") if _MEETING_ID.fullmatch(path.name)]
         except OSError as error:
             raise storage_error(error) from error
 
-    def sweep(self, wanted: Collection[str]) -> int:
-        """At start, when nothing arrives: remove what was cut short and what no meeting wants. Returns how many."""
+    def remove_orphans(self, wanted: Collection[str]) -> int:
+        """Remove interrupted uploads and files of meetings that are not `wanted`. Returns how many.
+
+        Call it before any upload arrives.
+        """
         try:
-            unwanted = [self.path(meeting_id) for meeting_id in self.kept() if meeting_id not in wanted]
+            unwanted = [
+                self.path(meeting_id) for meeting_id in self.meeting_ids() if meeting_id not in wanted
+            ]
             left = [*self._directory.glob("incoming/*"), *unwanted]
             for path in left:
                 path.unlink(missing_ok=True)

@@ -71,12 +71,12 @@ class Uploads:
         """Where the web layer may put a file that is still arriving; the same disk as the final place."""
         return self._files.incoming
 
-    async def sweep(self) -> None:
+    async def remove_orphans(self) -> None:
         """Before anything arrives: remove what a server that ran before this one left behind. Never raises."""
         try:
-            kept = await asyncio.to_thread(self._files.kept)
+            kept = await asyncio.to_thread(self._files.meeting_ids)
             wanted = {meeting_id for meeting_id in kept if await self._needs_file(meeting_id)}
-            removed = await asyncio.to_thread(self._files.sweep, wanted)
+            removed = await asyncio.to_thread(self._files.remove_orphans, wanted)
         except StorageError as error:
             logger.warning("Left-over uploads could not be removed.", extra=obs.log_fields(code=error.code))
             return
@@ -111,7 +111,7 @@ class Uploads:
         try:
             await self._store.create(meeting)
         except MeetingAssistantError:
-            await asyncio.to_thread(self._files.forget, meeting.id)
+            await asyncio.to_thread(self._files.remove, meeting.id)
             raise
         await self.resume(meeting)
         return meeting
@@ -123,9 +123,9 @@ class Uploads:
         channel.show(StatusChanged(status="Queued"))
         await self._orchestrator.submit(InferenceJob(kind=JobKind.TRANSCRIBE_FILE, meeting_id=meeting.id))
 
-    def forget(self, meeting_id: str) -> None:
+    def remove_file(self, meeting_id: str) -> None:
         """Remove the file that was sent, if it is still there."""
-        self._files.forget(meeting_id)
+        self._files.remove(meeting_id)
 
     async def transcribe(self, job: InferenceJob) -> None:
         """The handler of `transcribe_file` jobs."""
@@ -137,7 +137,7 @@ class Uploads:
         try:
             await self._transcribe(meeting, channel)
         except NotFoundError:  # deleted meanwhile: also what came into being after that
-            await asyncio.to_thread(self.forget, meeting.id)
+            await asyncio.to_thread(self.remove_file, meeting.id)
             if self._audio is not None:
                 await self._io.on_disk(self._audio.delete, meeting.id)
             self._channels.unpin(meeting.id)
@@ -163,7 +163,7 @@ class Uploads:
             return
         await self._store.begin_step(meeting.id, READ_FILE)
         await self._store.end_step(meeting.id, READ_FILE)
-        await asyncio.to_thread(self.forget, meeting.id)
+        await asyncio.to_thread(self.remove_file, meeting.id)
         with contextlib.suppress(ConflictError):  # shutting down: the next start goes on
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
 

@@ -15,6 +15,7 @@ from meeting_assistant.adapters.storage.sql.database import Database
 from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.domain.transcript import Utterance
 from meeting_assistant.testing.harness.database import sqlite_url
 
@@ -48,7 +49,7 @@ async def _seed(data_dir: Path, meetings: Sequence[Held]) -> list[str]:
         await store.close()
 
 
-async def put(store: SqlMeetingStore, held: Held) -> str:
+async def put(store: MeetingStore, held: Held) -> str:
     """Store one. Returns its id."""
     meeting = Meeting(
         id=str(uuid_utils.uuid7()),

@@ -8,20 +8,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from meeting_assistant.adapters.storage.sql.database import Database
-from meeting_assistant.adapters.storage.sql.deliveries import SqlDeliveryStore
-from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
-from meeting_assistant.bootstrap.workflows import outcome_reader
+from meeting_assistant.bootstrap.storage import build_storage
+from meeting_assistant.bootstrap.workflows import connect_outbox
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes
 from meeting_assistant.domain.ports import Integration
 from meeting_assistant.domain.workflows import Delivery
 from meeting_assistant.integrations import registry
-from meeting_assistant.integrations.dispatcher import Dispatcher, Pacing
-from meeting_assistant.integrations.targets.audit_log import AuditLogIntegration
-from meeting_assistant.integrations.workflows import Workflows
+from meeting_assistant.integrations.dispatcher import Pacing
 from meeting_assistant.testing.harness.database import sqlite_url
 from meeting_assistant.testing.harness.meetings import Held, put
+from meeting_assistant.testing.harness.parts import settings_for
 
 LINES = (
     ("S1", "We decided to ship the new search on Monday."),
@@ -83,26 +80,22 @@ class OutboxHarness:
                 integrations[name] = given
         self.integrations = integrations
         self.now_ms = BEGAN_MS
-        database = Database(sqlite_url(folder))
-        self.store = SqlMeetingStore(database)
-        self.deliveries = SqlDeliveryStore(database)
-        log = integrations.get("log")
         self.pacing = pacing or Pacing()
-        self.dispatcher = Dispatcher(
+        sqlite_url(folder)
+        self._storage = build_storage(settings_for(folder, audio_storage="memory"))
+        outbox = connect_outbox(
             integrations,
-            self.deliveries,
+            self._storage,
+            page_address="https://notes.example",
+            approved=integrations if approved is None else approved,
             pacing=self.pacing,
-            on_terminal=log.note if isinstance(log, AuditLogIntegration) else None,
             now_ms=lambda: self.now_ms,
         )
-        self.workflows = Workflows(
-            integrations,
-            meetings=self.store,
-            deliveries=self.deliveries,
-            dispatcher=self.dispatcher,
-            read_outcome=outcome_reader(self.store, "https://notes.example"),
-            approved=integrations if approved is None else approved,
-            now_ms=lambda: self.now_ms,
+        self.store = self._storage.store
+        self.deliveries, self.dispatcher, self.workflows = (
+            outbox.deliveries,
+            outbox.dispatcher,
+            outbox.workflows,
         )
 
     async def __aenter__(self) -> Self:
@@ -111,7 +104,7 @@ class OutboxHarness:
 
     async def __aexit__(self, *error: object) -> None:
         await self.workflows.close()
-        await self.store.close()
+        await self._storage.close(5)
 
     async def meeting(self, held: Held | None = None, **more: Any) -> str:
         """Store one that is over, and plan what follows from it. Returns its id."""

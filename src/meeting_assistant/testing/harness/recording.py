@@ -5,38 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
-from meeting_assistant.adapters.storage.journal.files import FileAudioStore
-from meeting_assistant.adapters.storage.journal.keys import KeyRing
-from meeting_assistant.adapters.storage.sql.database import Database
-from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+from pydantic import SecretStr
+
+from meeting_assistant.bootstrap.speech import SpeechParts
 from meeting_assistant.domain.errors import StorageError
 from meeting_assistant.domain.jobs import JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState, ResumePoint
-from meeting_assistant.domain.ports import AudioStore, DecodeLimits, EngineInfo, MediaInfo
+from meeting_assistant.domain.ports import DecodeLimits, EngineInfo, MediaInfo
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import Level
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.events.meeting_channel import Channels
-from meeting_assistant.services.events.meeting_io import MeetingIo
-from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.live_connection import LiveConnection
-from meeting_assistant.services.live.live_meetings import LiveMeetings
-from meeting_assistant.services.live.session_plan import LiveOptions, SessionPlanner
 from meeting_assistant.services.live.session_runner import MakeSpec
-from meeting_assistant.services.meetings.finishing import MeetingFinisher
-from meeting_assistant.services.meetings.meeting_service import MeetingService
-from meeting_assistant.services.meetings.retention import RetentionPolicy, Upkeep
-from meeting_assistant.services.meetings.uploads import Uploads
-from meeting_assistant.services.minutes.live_notes import LiveNotes
-from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSink
 from meeting_assistant.testing.harness.database import sqlite_url
+from meeting_assistant.testing.harness.parts import build_parts, settings_for
 
 FULL = StorageError("The disk of the database is full.", "Free some space.", code="disk_full")
 
@@ -137,81 +124,34 @@ class RecordingHarness:
     """Use it as an async context manager; several one after the other on one folder are restarts."""
 
     def __init__(self, folder: Path, *keys: str, grace_s: float = 600, retention: str = "keep") -> None:
-        """Without keys sound is kept in memory only."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.store = SqlMeetingStore(Database(sqlite_url(folder)))
-        self.audio: AudioStore | None = FileAudioStore(folder / "audio", KeyRing(keys)) if keys else None
+        """Without keys, audio is kept in memory only."""
+        sqlite_url(folder)
         self.engine, self.decoder = SilentEngine(), PlainDecoder()
-        self.channels = Channels(self.store)
-        self.orchestrator = Orchestrator(1)
-        self._threads = ThreadPoolExecutor(4)
-        self._minutes = MinutesService(EmbeddedWriter())
-        notes = LiveNotes(self.store, self.channels, self._minutes, interval_s=0)
-        options = LiveOptions(grace_s=grace_s, has_speakers=False)
-
-        async def nobody(owner: str) -> tuple[()]:
-            return ()
-
-        io = MeetingIo(self.store, self.audio, self.channels, self._threads)
-        planner = SessionPlanner(self.store, DiarizationService(None), nobody, {}, options)
-        self.live = LiveMeetings(
-            io=io,
-            runner=self.engine,
-            planner=planner,
-            orchestrator=self.orchestrator,
-            notes=notes,
-            new_resampler=lambda rate, channels: _NoResampling(),
+        settings = settings_for(
+            folder,
+            audio_storage="journal" if keys else "memory",
+            audio_encryption_key=SecretStr(",".join(keys)) if keys else None,
+            audio_retention=retention,
+            session_grace_seconds=grace_s,
+            diarization_engine="off",
         )
-        self.uploads = Uploads(
-            io=io,
-            runner=self.engine,
-            planner=planner,
-            orchestrator=self.orchestrator,
-            decoder=self.decoder,
-            directory=folder / "uploads",
-            limits=DecodeLimits(max_duration_s=36_000),
+        speech = SpeechParts(
+            self.engine, DiarizationService(None), self.decoder, lambda rate, channels: _NoResampling(), {}
         )
-        self.meetings = MeetingService(
-            store=self.store,
-            audio=self.audio,
-            channels=self.channels,
-            live=self.live,
-            uploads=self.uploads,
-            orchestrator=self.orchestrator,
-            disk_threads=self._threads,
-        )
-        self.upkeep = Upkeep(
-            store=self.store,
-            audio=self.audio,
-            channels=self.channels,
-            minutes=self._minutes,
-            disk_threads=self._threads,
-            retention=RetentionPolicy.parse(retention),
-        )
-        finisher = MeetingFinisher(
-            self.store,
-            self.channels,
-            self._minutes,
-            notes,
-            {},
-            on_finished=self.upkeep.minutes_are_written,
-        )
-        self.orchestrator.handle(JobKind.FINISH_MEETING, finisher.finish)
-        self.orchestrator.handle(JobKind.TRANSCRIBE_FILE, self.uploads.transcribe)
+        self._parts = build_parts(settings, speech)
+        meetings = self._parts.meetings
+        self.store = self._parts.storage.store
+        self.audio = self._parts.storage.writing.audio
+        self.orchestrator = self._parts.orchestrator
+        self.live, self.uploads, self.meetings = meetings.live, meetings.uploads, meetings.service
+        self.recovery, self.retention = meetings.recovery, meetings.retention
 
     async def __aenter__(self) -> Self:
-        await self.store.open()
-        self.orchestrator.start()
+        await self._parts.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.live.close()
-        await self.orchestrator.drain(5)
-        self.channels.close()
-        self._minutes.close()
-        await self.store.close()
-        self._threads.shutdown()
+        await self._parts.__aexit__(*error)
 
     async def start(self) -> LiveConnection:
         """A new meeting."""

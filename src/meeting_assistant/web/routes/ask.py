@@ -61,7 +61,7 @@ async def search(
 ) -> Hits:
     """Find what was said, in all of the caller's meetings."""
     owner = None if caller.sees_all else caller.owner
-    found = await context.ask.search(q, owner=owner, limit=limit)
+    found = await context.minutes.ask.search(q, owner=owner, limit=limit)
     return Hits(
         hits=[
             Hit(
@@ -83,14 +83,14 @@ async def ask_meeting(
     context: Context, request: Request, caller: Reader, meeting_id: ReadableMeeting, asked: Question
 ) -> Response:
     """Answer from one meeting, each sentence with the utterances that say it."""
-    return await _answer(request, context.ask.about_meeting(meeting_id, asked.question))
+    return await _answer(request, context.minutes.ask.about_meeting(meeting_id, asked.question))
 
 
 @router.post("/ask", response_model=WholeAnswer)
 async def ask_all(context: Context, request: Request, caller: Reader, asked: Question) -> Response:
     """Answer from all of the caller's meetings."""
     owner = None if caller.sees_all else caller.owner
-    return await _answer(request, context.ask.about_all(asked.question, owner=owner))
+    return await _answer(request, context.minutes.ask.about_all(asked.question, owner=owner))
 
 
 async def _answer(request: Request, pieces: AsyncIterator[AnswerPiece]) -> Response:

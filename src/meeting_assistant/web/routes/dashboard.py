@@ -54,7 +54,7 @@ async def figures(caller: Admin, context: Context) -> Figures:
     """What `/metrics` tells, added up and in words; no label names a meeting or a person."""
     families = list(REGISTRY.collect())
     planned = context.meetings.live.capacity()
-    ask = context.ask_for_workers
+    ask = context.workers
     workers = None if ask is None else sorted(ask(), key=lambda worker: worker.name)[:MAX_WORKERS]
     started = [family.samples[0].value for family in families if family.name == "process_start_time_seconds"]
     return Figures(

@@ -24,8 +24,8 @@ async def health(request: Request) -> dict[str, Any]:
     info = context.info
     problems = [
         *info.problems,
-        *info.ask_for_problems(),
-        *(part for part in sorted(context.waiting_for) if ": " in part),
+        *info.current_problems(),
+        *context.readiness.problems,
     ]
     return {
         "status": "degraded" if problems else "ok",
@@ -41,9 +41,10 @@ async def health(request: Request) -> dict[str, Any]:
 async def ready(request: Request) -> JSONResponse:
     """Readiness: 200 when the engines are loaded and meetings are welcome, else 503."""
     context = context_of(request)
-    waiting_for = sorted(context.waiting_for)
-    is_ready = not waiting_for and not context.is_closing
-    return JSONResponse({"ready": is_ready, "waiting_for": waiting_for}, 200 if is_ready else 503)
+    readiness = context.readiness
+    is_ready = readiness.is_ready and not context.is_closing
+    content = {"ready": is_ready, "waiting_for": readiness.waiting_for}
+    return JSONResponse(content, 200 if is_ready else 503)
 
 
 @router.get("/api/capacity", tags=["health"])

@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from meeting_assistant.domain.disk import storage_error
 from meeting_assistant.domain.errors import InputError, TooLargeError
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions
-from meeting_assistant.domain.minutes import Minutes
-from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.services.meetings.meeting_service import MeetingDocument
 from meeting_assistant.web.audio_range import WavRange, wav_range
 from meeting_assistant.web.errors import describe_validation
 from meeting_assistant.web.middleware.auth import Context, OwnMeeting, ReadableMeeting, Reader, Recorder
@@ -36,18 +35,6 @@ class MeetingList(BaseModel):
     meetings: list[Meeting]
     next: str | None
     """Pass it as `before` for the next page; null on the last."""
-
-
-class MeetingDocument(BaseModel):
-    """Everything that there is to read of a meeting."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    meeting: Meeting
-    transcript: Transcript
-    minutes: Minutes | None
-    last_seq: int
-    """Number of the newest event that is in it: who watches from here on misses nothing."""
 
 
 class TitleChange(BaseModel):
@@ -74,7 +61,7 @@ async def list_meetings(
 ) -> MeetingList:
     """Newest first."""
     owner = None if caller.sees_all else caller.owner
-    meetings = await context.meetings.recent(limit=limit + 1, before=before, owner=owner)
+    meetings = await context.meetings.service.recent(limit=limit + 1, before=before, owner=owner)
     page = meetings[:limit]
     return MeetingList(meetings=page, next=page[-1].id if len(meetings) > limit else None)
 
@@ -127,44 +114,38 @@ async def upload(
 @router.get("/{meeting_id}")
 async def read_meeting(context: Context, meeting_id: ReadableMeeting) -> MeetingDocument:
     """Record, transcript and minutes."""
-    document = await context.meetings.read(meeting_id)
-    return MeetingDocument(
-        meeting=document.meeting,
-        transcript=document.transcript,
-        minutes=document.minutes,
-        last_seq=document.last_seq,
-    )
+    return await context.meetings.service.read(meeting_id)
 
 
 @router.patch("/{meeting_id}")
 async def rename_meeting(context: Context, meeting_id: OwnMeeting, change: TitleChange) -> Meeting:
     """Give it another title."""
-    return await context.meetings.rename(meeting_id, change.title)
+    return await context.meetings.service.rename(meeting_id, change.title)
 
 
 @router.post("/{meeting_id}/forget")
 async def forget(context: Context, meeting_id: OwnMeeting, span: Span) -> MeetingDocument:
     """Take a stretch of a meeting that is over off the record: sound and words go, the minutes are written anew."""
-    await context.upkeep.forget(meeting_id, span.start_ms, span.end_ms)
+    await context.meetings.redaction.redact(meeting_id, span.start_ms, span.end_ms)
     return await read_meeting(context, meeting_id)
 
 
 @router.delete("/{meeting_id}/audio", status_code=204)
 async def delete_sound(context: Context, meeting_id: OwnMeeting) -> None:
     """Destroy the sound of a meeting that is over; its words stay."""
-    await context.upkeep.delete_sound(meeting_id)
+    await context.meetings.retention.delete_audio(meeting_id)
 
 
 @router.post("/{meeting_id}/retry", status_code=202)
 async def retry(context: Context, meeting_id: OwnMeeting) -> Meeting:
     """Try again what was given up."""
-    return await context.meetings.retry(meeting_id)
+    return await context.meetings.service.retry(meeting_id)
 
 
 @router.delete("/{meeting_id}", status_code=204)
 async def delete_meeting(context: Context, meeting_id: OwnMeeting) -> None:
     """Remove sound, words and record, for good."""
-    await context.meetings.delete(meeting_id)
+    await context.meetings.service.delete(meeting_id)
 
 
 @router.get("/{meeting_id}/export")
@@ -174,7 +155,7 @@ async def export_meeting(
     fmt: Annotated[Literal["md", "json", "srt", "vtt", "txt"], Query(alias="format")] = "md",
 ) -> Response:
     """A file to take away."""
-    exported = await context.meetings.export(meeting_id, fmt)
+    exported = await context.meetings.service.export(meeting_id, fmt)
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", exported.name)
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(exported.name)}"
     return Response(
@@ -185,8 +166,8 @@ async def export_meeting(
 @router.get("/{meeting_id}/audio.wav")
 async def play_meeting(context: Context, request: Request, meeting_id: ReadableMeeting) -> Response:
     """The sound, for a player that seeks."""
-    channels = (await context.meetings.store.get(meeting_id)).channels
-    journal = await context.meetings.open_recording(meeting_id)
+    channels = (await context.meetings.service.store.get(meeting_id)).channels
+    journal = await context.meetings.service.open_recording(meeting_id)
     try:
         wanted = wav_range(journal.durable_bytes, request.headers.get("range"), channels=channels)
     except InputError:

@@ -82,7 +82,7 @@ async def writing_options(context: Context, caller: Reader) -> WritingOptions:
             TemplateInfo(name=t.name, title=t.title, sections=[section.title for section in t.sections])
             for t in TEMPLATES.values()
         ],
-        providers=context.minutes.providers,
+        providers=context.minutes.service.providers,
     )
 
 
@@ -99,14 +99,14 @@ async def versions(context: Context, meeting_id: ReadableMeeting) -> list[Versio
             written_at_ms=minutes.written_at_ms,
             edited_items=sum(item.is_edited for item in minutes.items()),
         )
-        for minutes in await context.meetings.store.minutes_versions(meeting_id)
+        for minutes in await context.meetings.service.store.minutes_versions(meeting_id)
     ]
 
 
 @router.get("/meetings/{meeting_id}/minutes/{version}")
 async def read_version(context: Context, meeting_id: ReadableMeeting, version: int) -> Minutes:
     """One version."""
-    for minutes in await context.meetings.store.minutes_versions(meeting_id):
+    for minutes in await context.meetings.service.store.minutes_versions(meeting_id):
         if minutes.version == version:
             return minutes
     raise NotFoundError("There is no such version.", "See the list of versions.")
@@ -115,7 +115,7 @@ async def read_version(context: Context, meeting_id: ReadableMeeting, version: i
 @router.post("/meetings/{meeting_id}/minutes", status_code=202)
 async def write_again(context: Context, meeting_id: OwnMeeting, how: Rewriting) -> ComingVersion:
     """Write the minutes again. Changes by hand are kept; so are all versions."""
-    version = await context.editor.write_again(
+    version = await context.minutes.editor.write_again(
         meeting_id, template=how.template, language=how.language, provider=how.llm_provider
     )
     return ComingVersion(version=version)
@@ -124,8 +124,8 @@ async def write_again(context: Context, meeting_id: OwnMeeting, how: Rewriting) 
 @router.post("/meetings/{meeting_id}/minutes/{version}/restore")
 async def restore(context: Context, meeting_id: OwnMeeting, version: int) -> Minutes:
     """Make an older version the newest one."""
-    await context.editor.restore(meeting_id, version)
-    newest = await context.meetings.store.minutes(meeting_id)
+    await context.minutes.editor.restore(meeting_id, version)
+    newest = await context.meetings.service.store.minutes(meeting_id)
     assert newest is not None
     return newest
 
@@ -133,7 +133,7 @@ async def restore(context: Context, meeting_id: OwnMeeting, version: int) -> Min
 @router.post("/meetings/{meeting_id}/minutes/items", status_code=201)
 async def add_item(context: Context, meeting_id: OwnMeeting, version: Version, item: NewItem) -> Minutes:
     """Add an item by hand."""
-    return await context.editor.add(meeting_id, version, item)
+    return await context.minutes.editor.add(meeting_id, version, item)
 
 
 @router.patch("/meetings/{meeting_id}/minutes/items/{item_id}")
@@ -141,38 +141,38 @@ async def change_item(
     context: Context, meeting_id: OwnMeeting, item_id: ItemId, version: Version, change: ItemChange
 ) -> Minutes:
     """Change an item; it stays like that when the minutes are written again."""
-    return await context.editor.change(meeting_id, version, item_id, change)
+    return await context.minutes.editor.change(meeting_id, version, item_id, change)
 
 
 @router.delete("/meetings/{meeting_id}/minutes/items/{item_id}")
 async def remove_item(context: Context, meeting_id: OwnMeeting, item_id: ItemId, version: Version) -> Minutes:
     """Take an item out; it does not come back when the minutes are written again."""
-    return await context.editor.remove(meeting_id, version, item_id)
+    return await context.minutes.editor.remove(meeting_id, version, item_id)
 
 
 @router.post("/meetings/{meeting_id}/local-only")
 async def keep_local(context: Context, meeting_id: OwnMeeting, tightening: Tightening) -> Meeting:
     """From now on no provider outside the operator's machines sees this meeting. Cannot be taken back."""
     await context.workflows.keep_local(meeting_id)
-    return await context.meetings.store.get(meeting_id)
+    return await context.meetings.service.store.get(meeting_id)
 
 
 @router.get("/meetings/{meeting_id}/llm-calls")
 async def llm_calls(context: Context, meeting_id: OwnMeeting) -> list[LlmCall]:
     """Which language models were asked about this meeting, oldest first."""
-    return await context.calls.of_meeting(meeting_id)
+    return await context.minutes.calls.of_meeting(meeting_id)
 
 
 @router.get("/preferences")
 async def preferences(context: Context, caller: Reader) -> LlmPreferences:
     """What the caller chose for all of their meetings."""
-    return await context.preferences.preferences(caller.owner)
+    return await context.minutes.preferences.preferences(caller.owner)
 
 
 @router.put("/preferences")
 async def set_preferences(context: Context, caller: Recorder, chosen: LlmPreferences) -> LlmPreferences:
     """Choose for all of the caller's meetings, those that there are included."""
     template_named(chosen.template)
-    context.minutes.check_provider(chosen.llm_provider)
-    await context.preferences.set_preferences(caller.owner, chosen)
+    context.minutes.service.check_provider(chosen.llm_provider)
+    await context.minutes.preferences.set_preferences(caller.owner, chosen)
     return chosen

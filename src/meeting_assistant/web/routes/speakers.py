@@ -81,22 +81,24 @@ async def rename_speaker(
     context: Context, meeting_id: OwnMeeting, label: str, change: NameChange
 ) -> Transcript:
     """Name a speaker, everywhere at once."""
-    await context.speakers.rename(meeting_id, label, change.name)
-    return (await context.meetings.read(meeting_id)).transcript
+    await context.meetings.speakers.rename(meeting_id, label, change.name)
+    return (await context.meetings.service.read(meeting_id)).transcript
 
 
 @router.post("/meetings/{meeting_id}/speakers/{label}/merge")
 async def merge_speakers(context: Context, meeting_id: OwnMeeting, label: str, merge: Merge) -> Transcript:
     """Two labels are one person: everywhere, and for what is still to come."""
-    await context.speakers.merge(meeting_id, label, merge.into)
-    return (await context.meetings.read(meeting_id)).transcript
+    await context.meetings.speakers.merge(meeting_id, label, merge.into)
+    return (await context.meetings.service.read(meeting_id)).transcript
 
 
 @router.post("/meetings/{meeting_id}/speakers")
 async def assign_utterances(context: Context, meeting_id: OwnMeeting, assignment: Assignment) -> Transcript:
     """Say who said some utterances; engines leave them alone from then on. With `new`, a speaker is split in two."""
-    await context.speakers.assign(meeting_id, assignment.utterances, assignment.speaker, name=assignment.name)
-    return (await context.meetings.read(meeting_id)).transcript
+    await context.meetings.speakers.assign(
+        meeting_id, assignment.utterances, assignment.speaker, name=assignment.name
+    )
+    return (await context.meetings.service.read(meeting_id)).transcript
 
 
 @router.post("/meetings/{meeting_id}/utterances/{utterance}/split")
@@ -104,8 +106,8 @@ async def split_utterance(
     context: Context, meeting_id: OwnMeeting, utterance: Annotated[int, Path(ge=0, le=MAX_WORDS)], cut: Cut
 ) -> Transcript:
     """Cut one utterance of a finished meeting in two; what the minutes quote moves to the part that says it."""
-    await context.speakers.split(meeting_id, utterance, cut.word)
-    return (await context.meetings.read(meeting_id)).transcript
+    await context.meetings.speakers.split(meeting_id, utterance, cut.word)
+    return (await context.meetings.service.read(meeting_id)).transcript
 
 
 @router.post("/meetings/{meeting_id}/voices", status_code=201)
@@ -113,19 +115,23 @@ async def remember_voice(
     context: Context, caller: Recorder, meeting_id: OwnMeeting, voice: VoiceToEnrol
 ) -> KnownVoice:
     """Know a voice of this meeting again in your later ones. Nothing of it is kept unless you ask here."""
-    return _known(await context.speakers.remember(meeting_id, voice.speaker, voice.name, caller.owner))
+    return _known(
+        await context.meetings.speakers.remember(meeting_id, voice.speaker, voice.name, caller.owner)
+    )
 
 
 @router.get("/voices")
 async def list_voices(context: Context, caller: Reader) -> KnownVoices:
     """The voices that you asked to be known again."""
-    return KnownVoices(voices=[_known(profile) for profile in await context.speakers.voices(caller.owner)])
+    return KnownVoices(
+        voices=[_known(profile) for profile in await context.meetings.speakers.voices(caller.owner)]
+    )
 
 
 @router.delete("/voices/{voice_id}", status_code=204)
 async def forget_voice(context: Context, caller: Recorder, voice_id: str) -> None:
     """Forget one of them for good."""
-    await context.speakers.forget_voice(caller.owner, voice_id)
+    await context.meetings.speakers.forget_voice(caller.owner, voice_id)
 
 
 def _known(profile: VoiceProfile) -> KnownVoice:

@@ -60,11 +60,11 @@ async def watch(socket: WebSocket, meeting_id: str, last_seq: int = 0) -> None:
     await socket.accept()
     try:
         await context.access.require_read(caller_of(socket), meeting_id)
-        channel = await context.meetings.channels.get(meeting_id)
+        channel = await context.meetings.service.channels.get(meeting_id)
     except MeetingAssistantError as error:
         await refuse(socket, error)
         return
-    watcher = await channel.join(context.meetings.store, last_seq)
+    watcher = await channel.join(context.meetings.service.store, last_seq)
     try:
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(send_events(socket, channel, watcher))
@@ -72,7 +72,7 @@ async def watch(socket: WebSocket, meeting_id: str, last_seq: int = 0) -> None:
             sending.add_done_callback(lambda _: watcher.close())
     finally:
         channel.leave(watcher)
-        context.meetings.channels.release(meeting_id)
+        context.meetings.service.channels.release(meeting_id)
 
 
 async def _first_message(socket: WebSocket) -> protocol.Start:
@@ -101,7 +101,7 @@ async def _open(
     context: WebContext, start: protocol.Start, caller: Principal
 ) -> LiveConnection | StoppedConnection:
     context.access.require(caller, Scope.RECORD)
-    if context.waiting_for:
+    if not context.readiness.is_ready:
         raise OverloadedError(
             "The engines are still loading.", "Try again in a few seconds.", retry_after_s=5
         )

@@ -50,7 +50,7 @@ class RecordingSocket:
                 await self._serve()
         finally:
             await self._connection.leave()
-            self._context.meetings.channels.release(self._connection.meeting_id)
+            self._context.meetings.service.channels.release(self._connection.meeting_id)
 
     async def _send_started(self) -> None:
         await self._send(
@@ -68,7 +68,7 @@ class RecordingSocket:
     async def _serve(self) -> None:
         channel = self._connection.channel
         watcher = await channel.join(
-            self._context.meetings.store, self._start.last_seq, wants_captions=self._start.captions
+            self._context.meetings.service.store, self._start.last_seq, wants_captions=self._start.captions
         )
         sending = asyncio.create_task(send_events(self._socket, channel, watcher))
         receiving = asyncio.create_task(self._receive())
@@ -141,7 +141,7 @@ class RecordingSocket:
             case protocol.Bookmark():
                 await self._connection.bookmark(message.note)
             case protocol.RenameSpeaker():
-                await self._context.speakers.rename(
+                await self._context.meetings.speakers.rename(
                     self._connection.meeting_id, message.speaker, message.name
                 )
             case protocol.Ping():

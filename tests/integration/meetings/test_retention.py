@@ -4,57 +4,50 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import uuid_utils
 from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
-from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
-from meeting_assistant.adapters.storage.journal.files import FileAudioStore
-from meeting_assistant.adapters.storage.journal.keys import KeyRing
-from meeting_assistant.adapters.storage.sql.database import Database
-from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+from meeting_assistant.adapters.audio.resampler import StreamResampler
+from meeting_assistant.bootstrap.speech import SpeechParts
 from meeting_assistant.domain.errors import ConflictError, StorageError
 from meeting_assistant.domain.events import GapFound
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Utterance
-from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
-from meeting_assistant.services.meetings.finishing import MeetingFinisher
-from meeting_assistant.services.meetings.retention import DAY_MS, RetentionPolicy, Upkeep
-from meeting_assistant.services.minutes.live_notes import LiveNotes
-from meeting_assistant.services.minutes.minutes_service import MinutesService
+from meeting_assistant.services.meetings.retention import DAY_MS
 from meeting_assistant.testing.harness.database import sqlite_url
+from meeting_assistant.testing.harness.parts import build_parts, settings_for
+from meeting_assistant.testing.harness.recording import PlainDecoder, SilentEngine
 
 BEGAN_MS = 1_700_000_000_000
 
 
-class House:
+class StoredMeetings:
     """Store, recordings and the services that look after them, without a server."""
 
     def __init__(self, folder: Path, retention: str = "keep", days_later: float = 0) -> None:
-        self.store = SqlMeetingStore(Database(sqlite_url(folder)))
-        self.audio = FileAudioStore(folder / "audio", KeyRing([KEY]))
-        self.threads = ThreadPoolExecutor(2)
-        self.minutes = MinutesService(EmbeddedWriter())
-        self.channels = Channels(self.store)
-        self.upkeep = Upkeep(
-            store=self.store,
-            audio=self.audio,
-            channels=self.channels,
-            minutes=self.minutes,
-            disk_threads=self.threads,
-            retention=RetentionPolicy.parse(retention),
-            now_ms=lambda: BEGAN_MS + int(days_later * DAY_MS),
+        sqlite_url(folder)
+        settings = settings_for(
+            folder,
+            audio_encryption_key=SecretStr(KEY),
+            audio_retention=retention,
+            diarization_engine="off",
         )
-        notes = LiveNotes(self.store, self.channels, self.minutes, interval_s=0)
-        self.finisher = MeetingFinisher(
-            self.store, self.channels, self.minutes, notes, {}, on_finished=self.upkeep.minutes_are_written
-        )
+        speech = SpeechParts(SilentEngine(), DiarizationService(None), PlainDecoder(), StreamResampler, {})
+        self.parts = build_parts(settings, speech, now_ms=lambda: BEGAN_MS + int(days_later * DAY_MS))
+        self.store = self.parts.storage.store
+        audio = self.parts.storage.reading.audio
+        assert audio is not None
+        self.audio = audio
+        self.retention, self.redaction = self.parts.meetings.retention, self.parts.meetings.redaction
+        self.finisher = self.parts.meetings.finisher
 
     async def meeting(self, state: MeetingState = MeetingState.PROCESSING) -> Meeting:
         meeting = Meeting(
@@ -81,19 +74,17 @@ KEY = Fernet.generate_key().decode()
 
 
 @pytest.fixture
-async def houses(tmp_path: Path) -> AsyncIterator[list[House]]:
-    opened: list[House] = []
+async def houses(tmp_path: Path) -> AsyncIterator[list[StoredMeetings]]:
+    opened: list[StoredMeetings] = []
     yield opened
     for house in opened:
-        await house.store.close()
-        house.minutes.close()
-        house.threads.shutdown()
+        await house.parts.__aexit__()
 
 
 async def house_at(
-    houses: list[House], folder: Path, retention: str = "keep", days_later: float = 0
-) -> House:
-    house = House(folder, retention, days_later)
+    houses: list[StoredMeetings], folder: Path, retention: str = "keep", days_later: float = 0
+) -> StoredMeetings:
+    house = StoredMeetings(folder, retention, days_later)
     await house.store.open()
     houses.append(house)
     return house
@@ -107,18 +98,20 @@ async def house_at(
     [("keep", 9999, True), ("days:30", 29.9, True), ("days:30", 30.1, False), ("days:1", 1, False)],
 )
 async def test_sound_is_kept_as_long_as_configured(
-    houses: list[House], tmp_path: Path, retention: str, days_later: float, is_kept: bool
+    houses: list[StoredMeetings], tmp_path: Path, retention: str, days_later: float, is_kept: bool
 ) -> None:
     house = await house_at(houses, tmp_path, retention, days_later)
     meeting = await house.meeting()
     await house.finish(meeting)
-    if not house.upkeep.keeps_all:
-        await house.upkeep.enforce()
+    if not house.retention.keeps_all:
+        await house.retention.enforce()
     assert house.audio.exists(meeting.id) is is_kept
     assert (await house.store.transcript(meeting.id)).utterances, "words stay"
 
 
-async def test_sound_goes_as_soon_as_minutes_are_written(houses: list[House], tmp_path: Path) -> None:
+async def test_sound_goes_as_soon_as_minutes_are_written(
+    houses: list[StoredMeetings], tmp_path: Path
+) -> None:
     house = await house_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
@@ -128,7 +121,7 @@ async def test_sound_goes_as_soon_as_minutes_are_written(houses: list[House], tm
 
 @pytest.mark.parametrize(("reason", "is_kept"), [("engine_failed", True), ("off_the_record", False)])
 async def test_sound_that_was_not_transcribed_outlives_the_minutes(
-    houses: list[House], tmp_path: Path, reason: str, is_kept: bool
+    houses: list[StoredMeetings], tmp_path: Path, reason: str, is_kept: bool
 ) -> None:
     house = await house_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
@@ -137,7 +130,9 @@ async def test_sound_that_was_not_transcribed_outlives_the_minutes(
     assert house.audio.exists(meeting.id) is is_kept
 
 
-async def test_sound_beyond_the_last_word_outlives_the_minutes(houses: list[House], tmp_path: Path) -> None:
+async def test_sound_beyond_the_last_word_outlives_the_minutes(
+    houses: list[StoredMeetings], tmp_path: Path
+) -> None:
     house = await house_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.store.set_received(meeting.id, 64_000)  # of which 16 000 samples are committed
@@ -145,25 +140,27 @@ async def test_sound_beyond_the_last_word_outlives_the_minutes(houses: list[Hous
     assert house.audio.exists(meeting.id)
 
 
-async def test_without_minutes_the_sound_stays(houses: list[House], tmp_path: Path) -> None:
+async def test_without_minutes_the_sound_stays(houses: list[StoredMeetings], tmp_path: Path) -> None:
     house = await house_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.finish(meeting, minutes=None)
-    await house.upkeep.enforce()
+    await house.retention.enforce()
     assert house.audio.exists(meeting.id)
 
 
-async def test_a_meeting_that_is_not_over_keeps_its_sound(houses: list[House], tmp_path: Path) -> None:
+async def test_a_meeting_that_is_not_over_keeps_its_sound(
+    houses: list[StoredMeetings], tmp_path: Path
+) -> None:
     house = await house_at(houses, tmp_path, "days:1", days_later=99)
     meeting = await house.meeting(MeetingState.RECORDING)
-    await house.upkeep.enforce()
+    await house.retention.enforce()
     assert house.audio.exists(meeting.id)
     with pytest.raises(ConflictError, match="not over"):
-        await house.upkeep.delete_sound(meeting.id)
+        await house.retention.delete_audio(meeting.id)
 
 
 async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
-    houses: list[House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    houses: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = await house_at(houses, tmp_path, "days:1", days_later=2)
     stubborn, other = await house.meeting(), await house.meeting()
@@ -177,7 +174,7 @@ async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
         delete(meeting_id)
 
     monkeypatch.setattr(house.audio, "delete", refuse)
-    await house.upkeep.enforce()
+    await house.retention.enforce()
     assert [house.audio.exists(m.id) for m in (stubborn, other)] == [True, False]
     assert (await house.store.get(stubborn.id)).sound_deleted_at_ms is None
 
@@ -186,7 +183,7 @@ async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
 
 
 async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
-    houses: list[House], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    houses: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = await house_at(houses, tmp_path)
     meeting = await house.meeting()
@@ -201,11 +198,11 @@ async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
     with monkeypatch.context() as broken:
         broken.setattr(house.audio, "erase", die)
         with pytest.raises(StorageError):
-            await house.upkeep.forget(meeting.id, 0, 1000)
+            await house.redaction.redact(meeting.id, 0, 1000)
     assert (await house.store.transcript(meeting.id)).utterances == [], "words go first"
     assert await house.store.incomplete_steps("forget") == [meeting.id]
     later = await house_at(houses, tmp_path)
-    await later.upkeep.resume_incomplete()
+    await later.redaction.resume_incomplete()
     assert await later.store.incomplete_steps("forget") == []
     assert (await later.store.minutes(meeting.id)) is not None
 
@@ -214,7 +211,7 @@ async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
 
 
 async def test_finishing_a_hundred_times_at_once_gives_one_result(
-    houses: list[House], tmp_path: Path
+    houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
     house = await house_at(houses, tmp_path)
     meeting = await house.meeting()
@@ -229,7 +226,7 @@ async def test_finishing_a_hundred_times_at_once_gives_one_result(
 
 
 async def test_a_meeting_that_takes_the_process_down_each_time_is_parked_and_can_be_retried(
-    houses: list[House], tmp_path: Path
+    houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
     house = await house_at(houses, tmp_path)
     meeting = await house.meeting()

@@ -7,22 +7,15 @@ import asyncio
 import importlib.util
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uuid_utils
 
 from meeting_assistant.adapters.diarization.nemo import NemoDiarizer, turns_of
 from meeting_assistant.adapters.diarization.pyannote import PyannoteDiarizer
-from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
-from meeting_assistant.adapters.storage.sql.database import Database
-from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.bootstrap.fleet import build_far_diarizer, build_remote_sessions, build_worker
 from meeting_assistant.bootstrap.speakers import build_diarization, notes_on_speakers
 from meeting_assistant.config import load_settings
@@ -34,143 +27,21 @@ from meeting_assistant.domain.events import (
     StatusChanged,
     UtteranceFinished,
 )
-from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.ports import Diarizer, EngineInfo, SpeakerTurn
 from meeting_assistant.domain.transcript import PROVISIONAL, Utterance, Word
 from meeting_assistant.services.diarization.diarization_service import DiarizationService, choose_diarization
 from meeting_assistant.services.diarization.turns import attribute
-from meeting_assistant.services.events.meeting_channel import Channels, Watcher
+from meeting_assistant.services.events.meeting_channel import Watcher
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
-from meeting_assistant.services.meetings.finishing import MeetingFinisher
-from meeting_assistant.services.meetings.offline_diarization import OfflineDiarization
-from meeting_assistant.services.minutes.live_notes import LiveNotes
-from meeting_assistant.services.minutes.minutes_service import MinutesService
-from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
-from meeting_assistant.testing.harness.database import sqlite_url
-
-
-@dataclass
-class Stage:
-    """Says the turns that it is given; waits when it is told to."""
-
-    turns: Sequence[SpeakerTurn] = ()
-    name: str = "stage"
-    max_speakers: int | None = None
-    missing: EngineError | None = None
-    fails: Exception | None = None
-    may_go: threading.Event = field(default_factory=threading.Event)
-    heard: list[int] = field(default_factory=list)
-    heard_first: list[int] = field(default_factory=list)
-    """Samples, and the first of them."""
-
-    def __post_init__(self) -> None:
-        self.may_go.set()
-
-    def load(self) -> None:
-        if self.missing is not None:
-            raise self.missing
-
-    def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
-        self.heard.append(len(samples))
-        self.heard_first.append(int(samples[0]))
-        progress(0.5)
-        self.may_go.wait(30)
-        if self.fails is not None:
-            raise self.fails
-        return list(self.turns)
-
-    def close(self) -> None:
-        self.may_go.set()
-
-
-class Ending:
-    """A stopped meeting of ten seconds, about to be finished. On channel 1, where there is one, all samples are 7."""
-
-    def __init__(
-        self,
-        folder: Path,
-        *engines: Diarizer,
-        timeout_s: float = 30,
-        has_sound: bool = True,
-        channels: int = 1,
-        diarization: DiarizationService | None = None,
-        audio: MemoryAudioStore | None = None,
-    ) -> None:
-        self.store = SqlMeetingStore(Database(sqlite_url(folder)))
-        self.channels = Channels(self.store)
-        self.audio = audio or MemoryAudioStore()
-        self.threads = ThreadPoolExecutor(1)
-        self.diarization = diarization or DiarizationService(None, engines)
-        self.settling = OfflineDiarization(
-            self.store,
-            self.audio if has_sound else None,
-            self.channels,
-            self.diarization,
-            self.threads,
-            timeout_s=timeout_s,
-        )
-        self.minutes = MinutesService(EmbeddedWriter())
-        notes = LiveNotes(self.store, self.channels, self.minutes, interval_s=0)
-        self.finisher = MeetingFinisher(
-            self.store, self.channels, self.minutes, notes, {}, speakers=self.settling
-        )
-        self.meeting = Meeting(
-            id=str(uuid_utils.uuid7()),
-            title="",
-            state=MeetingState.PROCESSING,
-            source="live",
-            created_at_ms=0,
-            channels=channels,
-        )
-
-    async def begin(self, *utterances: Utterance) -> Watcher:
-        await self.diarization.start()
-        await self.store.open()
-        await self.store.create(self.meeting)
-        journal = self.audio.create(self.meeting.id)
-        frame = np.array([0, 7][: self.meeting.channels], "<i2")
-        journal.append(np.tile(frame, 160_000).tobytes())
-        journal.seal()
-        journal.close()
-        await self.store.commit_utterances(self.meeting.id, utterances, 160_000)
-        return await self.watch(len(utterances))
-
-    async def watch(self, after_seq: int) -> Watcher:
-        return await (await self.channels.get(self.meeting.id)).join(self.store, after_seq)
-
-    async def go_away(self, watcher: Watcher) -> None:
-        (await self.channels.get(self.meeting.id)).leave(watcher)
-        self.channels.release(self.meeting.id)
-
-    async def after_restart(self, folder: Path, *engines: Diarizer) -> Ending:
-        """The same meeting in another process, which was told to stop before."""
-        await self.close()
-        later = Ending(folder, *engines, audio=self.audio)
-        later.meeting = self.meeting
-        await later.diarization.start()
-        await later.store.open()
-        return later
-
-    async def finish(self) -> None:
-        await self.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=self.meeting.id))
-
-    async def labels(self) -> list[tuple[str, str | None]]:
-        return [(u.text, u.speaker) for u in (await self.store.transcript(self.meeting.id)).utterances]
-
-    async def close(self) -> None:
-        await self.settling.close()
-        self.diarization.close()
-        await self.store.close()
-        self.threads.shutdown()
+from meeting_assistant.testing.harness.finished_meeting import FakeDiarizer, FinishedMeeting
 
 
 @pytest.fixture
-async def ending(tmp_path: Path) -> AsyncIterator[Callable[..., Ending]]:
-    made: list[Ending] = []
+async def finished_meeting(tmp_path: Path) -> AsyncIterator[Callable[..., FinishedMeeting]]:
+    made: list[FinishedMeeting] = []
 
-    def make(*engines: Diarizer, **options: Any) -> Ending:
-        made.append(Ending(tmp_path, *engines, **options))
+    def make(*engines: Diarizer, **options: Any) -> FinishedMeeting:
+        made.append(FinishedMeeting(tmp_path, *engines, **options))
         return made[-1]
 
     yield make
@@ -213,13 +84,15 @@ async def events_until_final(watcher: Watcher) -> list[object]:
     raise AssertionError("no final")
 
 
-async def test_the_whole_recording_decides_and_numbers_stay(ending: Callable[..., Ending]) -> None:
-    stage = Stage([SpeakerTurn(0, 1950, 7), SpeakerTurn(1990, 3600, 3), SpeakerTurn(3900, 4400, 7)])
-    meeting = ending(stage)
+async def test_the_whole_recording_decides_and_numbers_stay(
+    finished_meeting: Callable[..., FinishedMeeting],
+) -> None:
+    diarizer = FakeDiarizer([SpeakerTurn(0, 1950, 7), SpeakerTurn(1990, 3600, 3), SpeakerTurn(3900, 4400, 7)])
+    meeting = finished_meeting(diarizer)
     watcher = await meeting.begin(*TALK)
     await meeting.finish()
     seen = await events_until_final(watcher)
-    assert stage.heard == [160_000]
+    assert diarizer.received_samples == [160_000]
     assert await meeting.labels() == [(TALK[0].text, "S1"), (TALK[1].text, "S2"), (TALK[2].text, "S1")]
     shown = [e for e in seen if isinstance(e, StatusChanged)]
     assert [(e.status, e.progress) for e in shown][:2] == [
@@ -232,9 +105,13 @@ async def test_the_whole_recording_decides_and_numbers_stay(ending: Callable[...
     assert seen[-1].errors == []
 
 
-async def test_an_utterance_of_two_people_is_split_by_its_words(ending: Callable[..., Ending]) -> None:
+async def test_an_utterance_of_two_people_is_split_by_its_words(
+    finished_meeting: Callable[..., FinishedMeeting],
+) -> None:
     both = said(1, "Shall we ship it Friday No not on Friday.", 0, "S1")
-    meeting = ending(Stage([SpeakerTurn(0, 1250, 0), SpeakerTurn(1200, 2400, 1), SpeakerTurn(2000, 2300, 0)]))
+    meeting = finished_meeting(
+        FakeDiarizer([SpeakerTurn(0, 1250, 0), SpeakerTurn(1200, 2400, 1), SpeakerTurn(2000, 2300, 0)])
+    )
     await meeting.begin(both)
     await meeting.finish()
     assert await meeting.labels() == [("Shall we ship it Friday", "S1"), ("No not on Friday.", "S2")]
@@ -243,23 +120,25 @@ async def test_an_utterance_of_two_people_is_split_by_its_words(ending: Callable
     assert (first.utterance, first.rev, second.utterance, second.rev) == (1, 2, 2, 1)
 
 
-async def test_minutes_do_not_wait_and_labels_come_afterwards(ending: Callable[..., Ending]) -> None:
-    stage = Stage([SpeakerTurn(0, 1950, 0), SpeakerTurn(1990, 3600, 1), SpeakerTurn(3900, 4400, 1)])
-    stage.may_go.clear()
-    meeting = ending(stage, timeout_s=0)
+async def test_minutes_do_not_wait_and_labels_come_afterwards(
+    finished_meeting: Callable[..., FinishedMeeting],
+) -> None:
+    diarizer = FakeDiarizer([SpeakerTurn(0, 1950, 0), SpeakerTurn(1990, 3600, 1), SpeakerTurn(3900, 4400, 1)])
+    diarizer.may_finish.clear()
+    meeting = finished_meeting(diarizer, timeout_s=0)
     watcher = await meeting.begin(*TALK)
     await meeting.finish()
     await events_until_final(watcher)
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S1", None], "as heard live"
-    stage.may_go.set()
+    diarizer.may_finish.set()
     later = await anext(watcher)
     while not isinstance(later.body, SpeakersChanged):
         later = await anext(watcher)
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S2"]
 
 
-async def test_what_a_person_said_stays(ending: Callable[..., Ending]) -> None:
-    meeting = ending(Stage([SpeakerTurn(0, 10_000, 0)]))
+async def test_what_a_person_said_stays(finished_meeting: Callable[..., FinishedMeeting]) -> None:
+    meeting = finished_meeting(FakeDiarizer([SpeakerTurn(0, 10_000, 0)]))
     await meeting.begin(*TALK)
     ben = await meeting.store.add_speaker(meeting.meeting.id, "Ben")
     await meeting.store.relabel(meeting.meeting.id, {2: ben}, by_person=True)
@@ -277,22 +156,22 @@ async def next_change(watcher: Watcher) -> SpeakersChanged:
 
 
 async def test_late_labels_reach_who_came_later_and_take_the_minutes_along(
-    ending: Callable[..., Ending],
+    finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
-    stage = Stage([SpeakerTurn(0, 3500, 0), SpeakerTurn(4000, 6500, 1)])
-    stage.may_go.clear()
-    meeting = ending(stage, timeout_s=0)
+    diarizer = FakeDiarizer([SpeakerTurn(0, 3500, 0), SpeakerTurn(4000, 6500, 1)])
+    diarizer.may_finish.clear()
+    meeting = finished_meeting(diarizer, timeout_s=0)
     plan = said(1, "We ship on Friday then, all of it, whatever the others may say about it.", 0, "S1")
     promise = said(2, "I will send the plan to everybody by Friday.", 4000, "S1")
     first = await meeting.begin(plan, promise)
     await meeting.finish()
     await events_until_final(first)
-    await meeting.go_away(first)
+    await meeting.leave(first)
     minutes = await meeting.store.minutes(meeting.meeting.id)
     assert minutes is not None
     assert [item.owner for item in minutes.action_items] == ["S1"]
     second = await meeting.watch(await meeting.store.last_seq(meeting.meeting.id))
-    stage.may_go.set()
+    diarizer.may_finish.set()
     change = await next_change(second)
     assert [(u.utterance, u.rev, u.speaker) for u in change.utterances] == [(2, 2, "S2")]
     minutes = await meeting.store.minutes(meeting.meeting.id)
@@ -301,54 +180,54 @@ async def test_late_labels_reach_who_came_later_and_take_the_minutes_along(
 
 
 async def test_what_a_restart_cuts_short_is_heard_again(
-    ending: Callable[..., Ending], tmp_path: Path
+    finished_meeting: Callable[..., FinishedMeeting], tmp_path: Path
 ) -> None:
-    stage = Stage()
-    stage.may_go.clear()
-    meeting = ending(stage, timeout_s=0)
+    diarizer = FakeDiarizer()
+    diarizer.may_finish.clear()
+    meeting = finished_meeting(diarizer, timeout_s=0)
     await meeting.begin(*TALK)
     await meeting.finish()
     later = await meeting.after_restart(
-        tmp_path, Stage([SpeakerTurn(0, 1950, 0), SpeakerTurn(1990, 5000, 1)])
+        tmp_path, FakeDiarizer([SpeakerTurn(0, 1950, 0), SpeakerTurn(1990, 5000, 1)])
     )
     watcher = await later.watch(await later.store.last_seq(later.meeting.id))
-    await later.settling.resume_incomplete()
+    await later.offline_diarization.resume_incomplete()
     await next_change(watcher)
     assert [speaker for _, speaker in await later.labels()] == ["S1", "S2", "S2"]
-    again = await later.after_restart(tmp_path, Stage())
+    again = await later.after_restart(tmp_path, FakeDiarizer())
     assert await again.store.incomplete_steps("speakers") == []
     await again.close()
 
 
 async def test_a_recording_that_takes_the_process_down_is_given_up(
-    ending: Callable[..., Ending], tmp_path: Path
+    finished_meeting: Callable[..., FinishedMeeting], tmp_path: Path
 ) -> None:
-    stage = Stage()
-    stage.may_go.clear()
-    meeting = ending(stage, timeout_s=0)
+    diarizer = FakeDiarizer()
+    diarizer.may_finish.clear()
+    meeting = finished_meeting(diarizer, timeout_s=0)
     await meeting.begin(*TALK)
     await meeting.finish()
     for _ in range(MAX_ATTEMPTS):
         await meeting.store.begin_step(meeting.meeting.id, "speakers")
-    later = await meeting.after_restart(tmp_path, engine := Stage())
-    await later.settling.resume_incomplete()
-    await later.settling.rest()
-    assert engine.heard == []
+    later = await meeting.after_restart(tmp_path, engine := FakeDiarizer())
+    await later.offline_diarization.resume_incomplete()
+    await later.offline_diarization.rest()
+    assert engine.received_samples == []
     assert [e.code for e in (await later.store.get(later.meeting.id)).errors] == ["needs_attention"]
     await later.close()
 
 
 async def test_while_minutes_are_written_utterances_stay_whole(
-    ending: Callable[..., Ending], monkeypatch: pytest.MonkeyPatch
+    finished_meeting: Callable[..., FinishedMeeting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage([SpeakerTurn(0, 1250, 0), SpeakerTurn(1250, 2400, 1), SpeakerTurn(3000, 9000, 0)])
-    stage.may_go.clear()
-    meeting = ending(stage, timeout_s=0)
+    diarizer = FakeDiarizer([SpeakerTurn(0, 1250, 0), SpeakerTurn(1250, 2400, 1), SpeakerTurn(3000, 9000, 0)])
+    diarizer.may_finish.clear()
+    meeting = finished_meeting(diarizer, timeout_s=0)
     write = meeting.minutes.write
 
     async def write_slowly(*args: Any, **more: Any) -> Any:
-        stage.may_go.set()
-        await meeting.settling.rest()
+        diarizer.may_finish.set()
+        await meeting.offline_diarization.rest()
         return await write(*args, **more)
 
     monkeypatch.setattr(meeting.minutes, "write", write_slowly)
@@ -359,26 +238,32 @@ async def test_while_minutes_are_written_utterances_stay_whole(
 
 
 async def test_with_two_channels_the_other_one_is_heard_and_nobody_there_becomes_you(
-    ending: Callable[..., Ending],
+    finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
-    stage = Stage([SpeakerTurn(1990, 3600, 0), SpeakerTurn(3900, 4400, 1)])
-    meeting = ending(stage, channels=2)
+    diarizer = FakeDiarizer([SpeakerTurn(1990, 3600, 0), SpeakerTurn(3900, 4400, 1)])
+    meeting = finished_meeting(diarizer, channels=2)
     await meeting.begin(TALK[0], said(2, "I am not sure about that.", 2000, None), TALK[2])
     await meeting.finish()
-    assert (stage.heard, stage.heard_first) == ([160_000], [7])
+    assert (diarizer.received_samples, diarizer.first_samples) == ([160_000], [7])
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3"]
 
 
-async def test_a_label_that_only_people_gave_goes_to_no_other_voice(ending: Callable[..., Ending]) -> None:
-    meeting = ending(Stage([SpeakerTurn(1990, 3600, 0)]))
+async def test_a_label_that_only_people_gave_goes_to_no_other_voice(
+    finished_meeting: Callable[..., FinishedMeeting],
+) -> None:
+    meeting = finished_meeting(FakeDiarizer([SpeakerTurn(1990, 3600, 0)]))
     await meeting.begin(TALK[0], said(2, "I am not sure about that.", 2000, None))
     await meeting.store.relabel(meeting.meeting.id, {1: "S1"}, by_person=True)
     await meeting.finish()
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2"]
 
 
-async def test_two_at_once_are_marked_in_an_utterance_that_stays_whole(ending: Callable[..., Ending]) -> None:
-    meeting = ending(Stage([SpeakerTurn(0, 3600, 0), SpeakerTurn(2300, 3400, 1), SpeakerTurn(1650, 1750, 1)]))
+async def test_two_at_once_are_marked_in_an_utterance_that_stays_whole(
+    finished_meeting: Callable[..., FinishedMeeting],
+) -> None:
+    meeting = finished_meeting(
+        FakeDiarizer([SpeakerTurn(0, 3600, 0), SpeakerTurn(2300, 3400, 1), SpeakerTurn(1650, 1750, 1)])
+    )
     watcher = await meeting.begin(TALK[0], TALK[1])
     await meeting.finish()
     first, second = (await meeting.store.transcript(meeting.meeting.id)).utterances
@@ -388,13 +273,13 @@ async def test_two_at_once_are_marked_in_an_utterance_that_stays_whole(ending: C
 
 
 async def test_an_engine_for_four_leaves_the_labels_of_a_meeting_of_five(
-    ending: Callable[..., Ending],
+    finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
-    stage = Stage([SpeakerTurn(0, 10_000, 0)], max_speakers=4)
-    meeting = ending(stage)
+    diarizer = FakeDiarizer([SpeakerTurn(0, 10_000, 0)], max_speakers=4)
+    meeting = finished_meeting(diarizer)
     await meeting.begin(*(said(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6)))
     await meeting.finish()
-    assert stage.heard == []
+    assert diarizer.received_samples == []
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3", "S4", "S5"]
     (error,) = (await meeting.store.get(meeting.meeting.id)).errors
     assert error.code == "too_many_speakers"
@@ -414,9 +299,9 @@ class LateWorker:
 
 
 async def test_an_engine_for_four_that_came_late_leaves_the_labels_of_a_meeting_of_five(
-    ending: Callable[..., Ending],
+    finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
-    meeting = ending(diarization=DiarizationService(None, elsewhere=LateWorker()))
+    meeting = finished_meeting(diarization=DiarizationService(None, elsewhere=LateWorker()))
     await meeting.begin(*(said(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6)))
     await meeting.finish()
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3", "S4", "S5"]
@@ -433,8 +318,12 @@ def missing(code: str = "diarization_not_installed") -> EngineError:
     return EngineError("Speaker labels: not installed.", "Install it.", code=code)
 
 
-async def test_the_next_engine_stands_in_and_the_reason_is_told(ending: Callable[..., Ending]) -> None:
-    meeting = ending(Stage(name="first", missing=missing()), Stage([SpeakerTurn(0, 9000, 0)], name="second"))
+async def test_the_next_engine_stands_in_and_the_reason_is_told(
+    finished_meeting: Callable[..., FinishedMeeting],
+) -> None:
+    meeting = finished_meeting(
+        FakeDiarizer(name="first", missing=missing()), FakeDiarizer([SpeakerTurn(0, 9000, 0)], name="second")
+    )
     watcher = await meeting.begin(*TALK)
     assert meeting.diarization.name == "second"
     await meeting.finish()
@@ -454,9 +343,9 @@ async def test_the_next_engine_stands_in_and_the_reason_is_told(ending: Callable
     ],
 )
 async def test_an_engine_that_fails_on_a_recording_leaves_the_labels_of_the_meeting(
-    ending: Callable[..., Ending], failure: Exception, code: str
+    finished_meeting: Callable[..., FinishedMeeting], failure: Exception, code: str
 ) -> None:
-    meeting = ending(Stage(fails=failure))
+    meeting = finished_meeting(FakeDiarizer(error=failure))
     watcher = await meeting.begin(*TALK)
     await meeting.finish()
     final = (await events_until_final(watcher))[-1]
@@ -466,9 +355,9 @@ async def test_an_engine_that_fails_on_a_recording_leaves_the_labels_of_the_meet
 
 
 async def test_the_log_says_what_is_missing_and_what_to_do(
-    ending: Callable[..., Ending], caplog: pytest.LogCaptureFixture
+    finished_meeting: Callable[..., FinishedMeeting], caplog: pytest.LogCaptureFixture
 ) -> None:
-    meeting = ending(Stage(name="first", missing=missing()))
+    meeting = finished_meeting(FakeDiarizer(name="first", missing=missing()))
     await meeting.begin(*TALK)
     (record,) = [r for r in caplog.records if "not in use" in r.message]
     assert record.levelname == "WARNING"
@@ -481,23 +370,25 @@ async def test_the_log_says_what_is_missing_and_what_to_do(
 
 
 async def test_sound_that_was_deleted_meanwhile_is_named(
-    ending: Callable[..., Ending], tmp_path: Path
+    finished_meeting: Callable[..., FinishedMeeting], tmp_path: Path
 ) -> None:
-    stage = Stage()
-    stage.may_go.clear()
-    meeting = ending(stage, timeout_s=0)
+    diarizer = FakeDiarizer()
+    diarizer.may_finish.clear()
+    meeting = finished_meeting(diarizer, timeout_s=0)
     await meeting.begin(*TALK)
     await meeting.finish()
     await meeting.store.set_sound_deleted(meeting.meeting.id, 1)
-    later = await meeting.after_restart(tmp_path, Stage())
-    await later.settling.resume_incomplete()
-    await later.settling.rest()
+    later = await meeting.after_restart(tmp_path, FakeDiarizer())
+    await later.offline_diarization.resume_incomplete()
+    await later.offline_diarization.rest()
     assert [e.code for e in (await later.store.get(later.meeting.id)).errors] == ["no_sound"]
     await later.close()
 
 
-async def test_without_stored_sound_the_reason_is_told(ending: Callable[..., Ending]) -> None:
-    meeting = ending(Stage(), has_sound=False)
+async def test_without_stored_sound_the_reason_is_told(
+    finished_meeting: Callable[..., FinishedMeeting],
+) -> None:
+    meeting = finished_meeting(FakeDiarizer(), has_audio=False)
     watcher = await meeting.begin(*TALK)
     await meeting.finish()
     final = (await events_until_final(watcher))[-1]
@@ -640,7 +531,7 @@ NOT_INSTALLED = "diarization_not_installed"
     ],
 )
 async def test_whatever_is_missing_the_embedded_labels_stand_and_every_place_says_why(
-    ending: Callable[..., Ending],
+    finished_meeting: Callable[..., FinishedMeeting],
     stand_in: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -658,7 +549,7 @@ async def test_whatever_is_missing_the_embedded_labels_stand_and_every_place_say
     monkeypatch.setenv("DIARIZATION_ENGINE", engine)
     if token is not None:
         monkeypatch.setenv("HF_TOKEN", token)
-    meeting = ending(diarization=build_diarization(load_settings()))
+    meeting = finished_meeting(diarization=build_diarization(load_settings()))
     watcher = await meeting.begin(*TALK)
     assert meeting.diarization.name == "embedded"
     assert [t.code for t in meeting.diarization.load_errors] == codes, "what /health says"
@@ -702,7 +593,7 @@ async def test_on_a_fleet_workers_load_what_hears_recordings_and_gateways_do_not
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     settings = load_settings()
     info = EngineInfo("x", "x", ("en",), max_window_s=30)
-    far = build_far_diarizer(settings, build_remote_sessions(settings, info, lambda engines: None))
+    far = build_far_diarizer(settings, build_remote_sessions(settings, info))
     gateway = build_diarization(settings, elsewhere=far)
     await gateway.start()
     assert (gateway.name, gateway.has_offline_diarizer, gateway.load_errors) == ("nemo", True, [])
@@ -760,15 +651,15 @@ def test_words_where_nobody_was_heard_go_with_their_neighbours() -> None:
 
 
 async def test_a_shutdown_does_not_wait_for_a_recording_that_is_being_heard(
-    ending: Callable[..., Ending],
+    finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
-    stage = Stage()
-    stage.may_go.clear()
-    meeting = ending(stage, timeout_s=0)
+    diarizer = FakeDiarizer()
+    diarizer.may_finish.clear()
+    meeting = finished_meeting(diarizer, timeout_s=0)
     await meeting.begin(*TALK)
     await meeting.finish()
     async with asyncio.timeout(60):
-        await meeting.settling.close()
+        await meeting.offline_diarization.close()
 
 
 def test_the_process_ends_while_a_recording_is_being_heard() -> None:
