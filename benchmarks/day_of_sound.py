@@ -27,7 +27,7 @@ from meeting_assistant.launcher import ServerProcess
 
 SENTENCE_EVERY_S = 300
 PIECE = 32_000
-SETTLED_AFTER_HOURS = 7.0
+STEADY_AFTER_HOURS = 7.0
 
 
 async def run(server: ServerProcess, hours: float) -> dict[str, Any]:
@@ -55,8 +55,9 @@ async def run(server: ServerProcess, hours: float) -> dict[str, Any]:
     final = await LiveClient(server.ws_url).stream(sound())
     took = time.monotonic() - began
     memory.append((hours, resident_mb(server.url)))
-    settled = [entry for entry in memory if entry[0] >= min(SETTLED_AFTER_HOURS, hours / 2)]
-    slope = float(np.polyfit(*zip(*settled, strict=True), 1)[0]) if len(settled) > 2 else float("nan")
+    steady = [entry for entry in memory if entry[0] >= min(STEADY_AFTER_HOURS, hours / 2)]
+    hours_seen, megabytes = [hour for hour, _ in steady], [mb for _, mb in steady]
+    slope = float(np.polyfit(hours_seen, megabytes, 1)[0]) if len(steady) > 2 else float("nan")
     said = [utterance["text"] for utterance in final["transcript"]["utterances"]]
     return {
         "hours": hours,

@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ async def _measure(options: argparse.Namespace, clips: Sequence[Clip]) -> dict[s
     with _server(options.level) as server:
         about = await asyncio.to_thread(server.get, "/health")
         offline = {clip.name: await transcribe_as_file(server.url, clip) for clip in clips}
-        meetings = lambda count: _meetings(clips, count, options.seconds)  # noqa: E731
+        meetings = partial(_meetings, clips, seconds=options.seconds)
         if options.level is not None:
             runs = [await _one(server, meetings(1), offline, start={"captions": False})]
         elif options.overload:

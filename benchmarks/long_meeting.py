@@ -72,8 +72,9 @@ async def live(server: ServerProcess, clip: Clip, speed: float) -> dict[str, Any
     before, began = Snapshot.take(server.url), time.monotonic()
     final = await LiveClient(server.ws_url, on_message=watch).stream(sound())
     ended = time.monotonic()
-    settled = [(hour, mb) for hour, mb in memory if hour > memory[-1][0] * 0.2]
-    slope = float(np.polyfit(*zip(*settled, strict=True), 1)[0]) if len(settled) > 2 else float("nan")
+    steady = [(hour, mb) for hour, mb in memory if hour > memory[-1][0] * 0.2]
+    hours_seen, megabytes = [hour for hour, _ in steady], [mb for _, mb in steady]
+    slope = float(np.polyfit(hours_seen, megabytes, 1)[0]) if len(steady) > 2 else float("nan")
     return {
         "hours": round(clip.seconds / 3600, 2),
         "speed": round(clip.seconds / (ended - began), 1),

@@ -18,7 +18,7 @@ def bars(runs: Sequence[dict[str, Any]]) -> str:
     base = HEIGHT - BOTTOM
 
     def y(seconds: float) -> float:
-        return base - seconds / highest * (base - TOP)
+        return float(base - seconds / highest * (base - TOP))
 
     parts = [
         (
