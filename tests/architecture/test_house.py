@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-MAX_LINES = 420
+MIGRATIONS = ROOT / "src/meeting_assistant/adapters/storage/migrations/versions"
+"""They describe a published schema, and stay as they are."""
+MAX_LINES = 400
+MAX_FUNCTION_LINES = 60
+MAX_ARGUMENTS = 7
+"""Of a constructor, besides `self`. Dataclasses and models have fields instead."""
+LONG_FUNCTIONS = {"bootstrap/language_models.py: choose_llm"}
+WIDE_CONSTRUCTORS = {"adapters/llm/openai_chat.py: OpenAiChat", "services/llm/llm_service.py: LLMService"}
+"""Still too long or too wide; an entry that is no longer true fails the test."""
 
 
 def test_layers_point_one_way() -> None:
@@ -24,6 +34,40 @@ def test_layers_point_one_way() -> None:
 def test_files_can_be_read_in_one_go() -> None:
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
     assert {path: lines for path, lines in long.items() if lines > MAX_LINES} == {}
+
+
+def test_functions_fit_on_a_screen() -> None:
+    long = {
+        f"{place}: {node.name}"
+        for place, node in _nodes()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+    }
+    assert long == LONG_FUNCTIONS
+
+
+def test_constructors_take_few_arguments() -> None:
+    wide = {
+        f"{place}: {node.name}"
+        for place, node in _nodes()
+        if isinstance(node, ast.ClassDef) and _constructor_arguments(node) > MAX_ARGUMENTS
+    }
+    assert wide == WIDE_CONSTRUCTORS
+
+
+def _nodes() -> Iterator[tuple[str, ast.AST]]:
+    for path in SOURCES:
+        if not path.is_relative_to(MIGRATIONS):
+            place = str(path.relative_to(ROOT / "src/meeting_assistant"))
+            yield from ((place, node) for node in ast.walk(ast.parse(path.read_text())))
+
+
+def _constructor_arguments(node: ast.ClassDef) -> int:
+    for member in node.body:
+        if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+            arguments = member.args
+            return len([*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]) - 1
+    return 0
 
 
 def test_the_environment_is_read_in_one_place() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from meeting_assistant.config import Settings
-from meeting_assistant.config.values import ProviderOptions
+from meeting_assistant.config.groups import ProviderOptions
 from meeting_assistant.domain.ports import LlmCallLog, LlmProvider
 from meeting_assistant.observability import llm_latency_seconds
 from meeting_assistant.services.llm.call_records import Attempt, KeepsLocal

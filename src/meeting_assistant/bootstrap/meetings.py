@@ -58,15 +58,7 @@ def build_meetings(
         notes=minutes.notes,
         new_resampler=speech.new_resampler,
     )
-    uploads = Uploads(
-        io=writing,
-        runner=speech.runner,
-        planner=planner,
-        orchestrator=orchestrator,
-        decoder=speech.decoder,
-        directory=settings.data_dir / "uploads",
-        limits=DecodeLimits(max_duration_s=settings.max_meeting_hours * 3600),
-    )
+    uploads = _uploads(settings, storage, speech, planner, orchestrator)
     recovery = Recovery(reading, live, uploads, orchestrator)
     service = MeetingService(reading, live, uploads, recovery)
     retention = Retention(reading, RetentionPolicy.parse(settings.audio_retention), now_ms)
@@ -83,7 +75,6 @@ def build_meetings(
         on_finished=_on_finished(orchestrator, retention, storage.recordings.moves),
     )
     orchestrator.handle(JobKind.FINISH_MEETING, finisher.finish)
-    orchestrator.handle(JobKind.TRANSCRIBE_FILE, uploads.transcribe)
     orchestrator.handle(JobKind.WORKFLOWS, workflows.handle)
     return MeetingParts(
         service=service,
@@ -98,6 +89,26 @@ def build_meetings(
             storage.store, storage.channels, profiles, speech.diarization, service.open_recording
         ),
     )
+
+
+def _uploads(
+    settings: Settings,
+    storage: StorageParts,
+    speech: SpeechParts,
+    planner: SessionPlanner,
+    orchestrator: Orchestrator,
+) -> Uploads:
+    uploads = Uploads(
+        io=storage.writing,
+        runner=speech.runner,
+        planner=planner,
+        orchestrator=orchestrator,
+        decoder=speech.decoder,
+        directory=settings.data_dir / "uploads",
+        limits=DecodeLimits(max_duration_s=settings.max_meeting_hours * 3600),
+    )
+    orchestrator.handle(JobKind.TRANSCRIBE_FILE, uploads.transcribe)
+    return uploads
 
 
 def live_options(settings: Settings, check_options: Callable[[MeetingOptions], None]) -> LiveOptions:

@@ -11,27 +11,29 @@ from platformdirs import user_data_path
 from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from meeting_assistant.config.groups import (
+    AsrServer,
+    AsrServerOptions,
+    ClientLimitOptions,
+    ClientLimits,
+    Endpointing,
+    EndpointingOptions,
+    Fleet,
+    FleetOptions,
+    LlmOptions,
+)
 from meeting_assistant.config.values import (
     PROVIDERS,
     Allowed,
     ApiTokens,
-    AsrServer,
-    AsrServerOptions,
     AudioStoreUrl,
-    ClientLimitOptions,
-    ClientLimits,
     DatabaseUrl,
     Directory,
     Endpoint,
-    Endpointing,
-    EndpointingOptions,
     FernetKeys,
     File,
-    Fleet,
-    FleetOptions,
     Host,
     Language,
-    LlmOptions,
     Names,
     Origins,
     ProviderOrder,

@@ -1,7 +1,7 @@
-"""Kinds of values that several settings share, each with the sentence that says what is allowed.
+"""Types of single settings, each with the sentence that says what is allowed.
 
-The sentence travels with the type (`Allowed`), so that an error message, the documentation and the check
-itself cannot say different things.
+The sentence is part of the type (`Allowed`), so that the error message, the documentation and the check itself cannot
+disagree.
 """
 
 from __future__ import annotations
@@ -12,20 +12,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
-from meeting_assistant.domain.signatures import key_of
 from meeting_assistant.domain.store_address import parse_store_address
 
 ProviderName = Literal["vllm", "xai", "openai", "azure", "anthropic", "gemini", "embedded"]
@@ -44,7 +34,7 @@ class Allowed:
 
 
 def split_keys(joined: SecretStr | None) -> list[str]:
-    """The single keys of a comma separated list, in order."""
+    """Return the keys of a comma separated list, in order."""
     return _parts(joined.get_secret_value()) if joined else []
 
 
@@ -140,7 +130,7 @@ def _api_tokens(joined: SecretStr) -> SecretStr:
 
 
 def token_grants(joined: SecretStr | None) -> list[TokenGrant]:
-    """The tokens of `API_TOKENS`, each `name:token` or `name:scope+scope:token`. Raises ValueError."""
+    """Return the tokens of `API_TOKENS`: `name:token` or `name:scope+scope:token`. Raises ValueError."""
     entries = _parts(joined.get_secret_value()) if joined else []
     grants = [_grant(entry, f"entry {n} of {len(entries)}") for n, entry in enumerate(entries, start=1)]
     if len({grant.digest for grant in grants}) < len(grants):
@@ -161,84 +151,6 @@ def _grant(entry: str, place: str) -> TokenGrant:
         raise ValueError(f"{place} has a token of fewer than 20 or of unusual characters")
     digest = bytes.fromhex(stored[1]) if stored else token_digest(token)
     return TokenGrant(owner, frozenset(map(Scope, names)), digest)
-
-
-class ProviderOptions(BaseModel):
-    """What may be set for one provider of language models."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    timeout_seconds: float | None = Field(default=None, gt=0, le=3600)
-    """How long one answer may take."""
-    context_tokens: int | None = Field(default=None, ge=2048, le=10_000_000)
-    """How much its model reads and writes in all."""
-    effort: str | None = Field(default=None, pattern=r"^[a-z]{2,16}$")
-    """How long a model that thinks may think, in the words of the service: `low`."""
-    is_local: bool | None = None
-    """Of vLLM: that it runs on your own machines, or does not, whatever its address looks like."""
-
-
-class Endpointing(BaseModel):
-    """Where utterances begin and end."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    threshold: float = Field(default=0.5, ge=0.1, le=0.95)
-    silence_ms: int = Field(default=500, ge=100, le=5000)
-    max_seconds: float = Field(default=15, ge=3, le=30)
-
-
-class ClientLimits(BaseModel):
-    """What clients may do."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    connections: int = Field(default=400, ge=10, le=100_000)
-    live_speed: float = Field(default=16, ge=1, le=1000)
-    idle_seconds: float = Field(default=120, ge=1, le=86_400)
-    sessions_per_owner: int | None = Field(default=None, ge=1, le=10_000)
-
-
-class AsrServer(BaseModel):
-    """A server that recognises speech."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base_url: Annotated[str, AfterValidator(_url)] = "http://localhost:8001"
-    api_key: SecretStr | None = None
-
-
-def _callback_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        raise ValueError("CALLBACK_URL does not begin with http(s):// or ws(s)://")
-    return value.rstrip("/")
-
-
-class Fleet(BaseModel):
-    """How a fleet works together."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    lease_seconds: float = Field(default=3, ge=0.3, le=300)
-    max_deliveries: int = Field(default=3, ge=1, le=100)
-    slots: int = Field(default=8, ge=1, le=1000)
-    name: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
-    callback_url: Annotated[str, AfterValidator(_callback_url)] | None = None
-    callback_secret: SecretStr | None = None
-
-    @field_validator("callback_secret")
-    @classmethod
-    def _is_secret(cls, secret: SecretStr | None) -> SecretStr | None:
-        for one in split_keys(secret):
-            key_of(one)
-        return secret
-
-    @model_validator(mode="after")
-    def _is_signed(self) -> Fleet:
-        if self.callback_url is not None and self.callback_secret is None:
-            raise ValueError("CALLBACK_URL needs a CALLBACK_SECRET")
-        return self
 
 
 def _database_url(url: SecretStr) -> SecretStr:
@@ -273,37 +185,6 @@ ProviderOrder = Annotated[
     Allowed(f"any of {', '.join(PROVIDERS)}, comma separated, each once"),
 ]
 Names = Annotated[CommaList, Allowed("names, comma separated")]
-LlmOptions = Annotated[
-    dict[ProviderName, ProviderOptions],
-    Allowed(
-        f"LLM_OPTIONS__PROVIDER__TIMEOUT_SECONDS (above 0 and up to 3600), __CONTEXT_TOKENS (from 2048), __EFFORT (a "
-        f"word such as low) and __IS_LOCAL (true or false), where PROVIDER is one of {', '.join(PROVIDERS)}"
-    ),
-]
-EndpointingOptions = Annotated[
-    Endpointing,
-    Allowed(
-        "ENDPOINTING__THRESHOLD (a number from 0.1 to 0.95), __SILENCE_MS (100 to 5000) and __MAX_SECONDS (3 to 30)"
-    ),
-]
-ClientLimitOptions = Annotated[
-    ClientLimits,
-    Allowed(
-        "CLIENT_LIMITS__CONNECTIONS (10 to 100000), __LIVE_SPEED (1 to 1000), __IDLE_SECONDS (1 to 86400) and "
-        "__SESSIONS_PER_OWNER (1 to 10000)"
-    ),
-]
-AsrServerOptions = Annotated[
-    AsrServer, Allowed("ASR_SERVER__BASE_URL (an address that begins with http:// or https://) and __API_KEY")
-]
-FleetOptions = Annotated[
-    Fleet,
-    Allowed(
-        "FLEET__LEASE_SECONDS (0.3 to 300), __MAX_DELIVERIES (1 to 100), __SLOTS (1 to 1000), __NAME (letters, "
-        "digits, dots and dashes), __CALLBACK_URL (http(s):// or ws(s)://) and __CALLBACK_SECRET (whsec_ and 24 to 64 "
-        "bytes in base64; several, comma separated)"
-    ),
-]
 DatabaseUrl = Annotated[
     SecretStr, AfterValidator(_database_url), Allowed("an address that begins with postgresql://")
 ]

@@ -76,7 +76,7 @@ class LlmServer:
         self._answers: deque[AnswerTo] = deque()
         self._models: dict[str, object] | None = None
         self._let_go = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self._server.daemon_threads = True
 
     @property
@@ -157,94 +157,93 @@ class LlmServer:
         answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
         return answer(request)
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    """Reads requests for the server `fake`, and writes its answers."""
 
-            def setup(self) -> None:
-                super().setup()
-                outer._connections += 1
-                outer.all_gone.clear()
+    protocol_version = "HTTP/1.1"
+    fake: LlmServer
 
-            def finish(self) -> None:
-                super().finish()
-                outer._connections -= 1
-                if not outer._connections:
-                    outer.all_gone.set()
+    def setup(self) -> None:
+        super().setup()
+        self.fake._connections += 1
+        self.fake.all_gone.clear()
 
-            def do_GET(self) -> None:
-                outer.looks.append(SeenRequest("GET", self.path, self._names(), None))
-                found = outer._models if self.path.endswith("/models") else None
-                body = json.dumps(found or {}).encode()
-                self._head(200 if found else 404, {}, len(body))
-                self.wfile.write(body)
+    def finish(self) -> None:
+        super().finish()
+        self.fake._connections -= 1
+        if not self.fake._connections:
+            self.fake.all_gone.set()
 
-            def do_POST(self) -> None:
-                length = int(self.headers.get("Content-Length", "0"))
-                body = json.loads(self.rfile.read(length))
-                request = SeenRequest("POST", self.path, self._names(), body)
-                answer = outer._answer(request)
-                if answer.is_dribbled:
-                    self._dribble()
-                elif answer.is_raw or not is_streaming(self.path, body):
-                    self._send_whole(request, answer)
-                else:
-                    self._send_pieces(request, answer)
+    def do_GET(self) -> None:
+        self.fake.looks.append(SeenRequest("GET", self.path, self._names(), None))
+        found = self.fake._models if self.path.endswith("/models") else None
+        body = json.dumps(found or {}).encode()
+        self._head(200 if found else 404, {}, len(body))
+        self.wfile.write(body)
 
-            def _dribble(self) -> None:
-                self._head(200, {}, 1 << 30)
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length", "0"))
+        body = json.loads(self.rfile.read(length))
+        request = SeenRequest("POST", self.path, self._names(), body)
+        answer = self.fake._answer(request)
+        if answer.is_dribbled:
+            self._dribble()
+        elif answer.is_raw or not is_streaming(self.path, body):
+            self._send_whole(request, answer)
+        else:
+            self._send_pieces(request, answer)
+
+    def _dribble(self) -> None:
+        self._head(200, {}, 1 << 30)
+        self.close_connection = True
+        try:
+            while not self.fake._let_go.wait(0.02):
+                self.wfile.write(b" ")
+        except OSError:
+            return  # the client has had enough
+
+    def _send_whole(self, request: SeenRequest, answer: Answer) -> None:
+        said = answer.text
+        if not answer.is_raw:
+            said = json.dumps(complete_answer(request.path, answer.text, answer.finish))
+        content = said.encode()
+        if answer.drops_after is not None:
+            content = content[: answer.drops_after]
+            self.close_connection = True
+            if not content:
+                return
+        self._head(answer.status, answer.headers, len(said.encode()))
+        self.wfile.write(content)
+
+    def _send_pieces(self, request: SeenRequest, answer: Answer) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        sent = 0
+        for event in streamed_answer(request.path, answer.text, answer.finish):
+            if answer.drops_after is not None and sent >= answer.drops_after:
                 self.close_connection = True
-                try:
-                    while not outer._let_go.wait(0.02):
-                        self.wfile.write(b" ")
-                except OSError:
-                    return  # the client has had enough
+                return
+            piece = event.encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            sent += len(piece)
+        self.wfile.write(b"0\r\n\r\n")
 
-            def _send_whole(self, request: SeenRequest, answer: Answer) -> None:
-                said = answer.text
-                if not answer.is_raw:
-                    said = json.dumps(complete_answer(request.path, answer.text, answer.finish))
-                content = said.encode()
-                if answer.drops_after is not None:
-                    content = content[: answer.drops_after]
-                    self.close_connection = True
-                    if not content:
-                        return
-                self._head(answer.status, answer.headers, len(said.encode()))
-                self.wfile.write(content)
+    def _head(self, status: int, headers: Mapping[str, str], length: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
 
-            def _send_pieces(self, request: SeenRequest, answer: Answer) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                sent = 0
-                for event in streamed_answer(request.path, answer.text, answer.finish):
-                    if answer.drops_after is not None and sent >= answer.drops_after:
-                        self.close_connection = True
-                        return
-                    piece = event.encode()
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-                    sent += len(piece)
-                self.wfile.write(b"0\r\n\r\n")
+    def _names(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
 
-            def _head(self, status: int, headers: Mapping[str, str], length: int) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(length))
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-
-            def _names(self) -> dict[str, str]:
-                return {name.lower(): value for name, value in self.headers.items()}
-
-            def log_message(self, *args: object) -> None:
-                """Quiet."""
-
-        return Handler
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
 
 
 def user_text(request: SeenRequest) -> str:
