@@ -22,7 +22,7 @@ import pytest
 
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.audio import Waveform
-from meeting_assistant.launcher import ServerProcess, inherited
+from meeting_assistant.launcher import ServerProcess, inherited_environment
 from meeting_assistant.testing.harness.database import migrate, sqlite_url
 from meeting_assistant.testing.harness.fork_server import IS_SUPPORTED, ForkClient, ForkServer, start_process
 from meeting_assistant.testing.servers.postgres import PostgresServer, find_postgres
@@ -75,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def start_fork_server(config: pytest.Config) -> None:
     """Start the process from which all tests of this run fork theirs."""
     folder = Path(tempfile.mkdtemp(prefix="fork-server-"))
-    server = ForkServer(folder / "socket", inherited())
+    server = ForkServer(folder / "socket", inherited_environment())
     server.__enter__()
     config.stash[FORK_SERVER] = server.path
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))

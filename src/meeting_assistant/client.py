@@ -1,4 +1,4 @@
-"""A client of the live protocol: streams sound, keeps what is not safe yet, goes on after a lost socket.
+"""`LiveClient`: a client of the live protocol that keeps its audio until it is safe and survives a lost socket.
 
 Used by `meeting-assistant demo`, by the tests and by the benchmarks; other programs may use it as well.
 """
@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,50 +18,60 @@ from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import MeetingRefusedError
 
 CHUNK_BYTES = SAMPLE_RATE_HZ // 10 * BYTES_PER_SAMPLE
-"""100 ms: what a browser sends."""
+"""Size of one message: 100 ms, as a browser sends it."""
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 AHEAD_BYTES = 30 * SAMPLE_RATE_HZ * BYTES_PER_SAMPLE
-"""Faster than real time, a client sends at most this much more than is safe."""
+"""How far a source that is faster than real time may run ahead of what is safe."""
 
 Message = Mapping[str, Any]
-_COME_BACK = frozenset({"overloaded", "storage_behind", "disk_full", "idle"})
-"""Refusals that pass: a server that has just been restarted, a disk that is full."""
+_TRANSIENT = frozenset({"overloaded", "storage_behind", "disk_full", "idle"})
+"""Codes of refusals after which the client tries again: the server restarts, or its disk is full."""
 PING_SECONDS = 30.0
-"""A source that rests would look like a client that is gone."""
+"""Interval of `ping`: without it a source that pauses would look like a client that is gone."""
 
 
-@dataclass(slots=True)
 class LiveClient:
     """Streams canonical PCM (16 kHz s16le, mono unless `start` says `channels: 2`) into a new meeting.
 
-    `on_message` sees every message of the server once, in order; after a lost socket those that were
-    missed are sent again and those already seen are left out.
+    `on_message` is called once with every message of the server, in order: after a lost socket, those that were missed
+    are sent again and those already seen are left out.
     """
 
-    url: str
-    """`ws://127.0.0.1:8000`"""
-    on_message: Callable[[Message], None] = lambda message: None
-    start: Mapping[str, object] = field(default_factory=dict)
-    """More fields of the `start` message: title, attendees…"""
-    token: str | None = field(default=None, repr=False)
-    """Where the server asks for one."""
-    retry_seconds: Sequence[float] = RETRY_SECONDS
-    """Pauses before the next attempts after a lost socket; the last one again and again."""
-    meeting_id: str | None = None
-    last_seq: int = 0
-    _unsafe: bytearray = field(default_factory=bytearray)
-    _safe_bytes: int = 0
-    _more: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _is_ended: bool = False
-    _has_lost: bool = False
-    """True after the first socket that was lost."""
-    _connected: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(
+        self,
+        url: str,
+        on_message: Callable[[Message], None] = lambda message: None,
+        *,
+        start: Mapping[str, object] | None = None,
+        token: str | None = None,
+        retry_seconds: Sequence[float] = RETRY_SECONDS,
+    ) -> None:
+        """`url` is that of the server, such as `ws://127.0.0.1:8000`; `token` is for a server that requires one.
+
+        `start` adds fields to the `start` message: title, attendees and so on. `retry_seconds` are the pauses before
+        the attempts after a lost socket; the last one repeats.
+        """
+        self.url = url
+        self.on_message = on_message
+        self.meeting_id: str | None = None
+        self.last_seq = 0
+        self._start = dict(start or {})
+        self._token = token
+        self._retry_seconds = retry_seconds
+        self._unsafe = bytearray()
+        """Audio that is not acknowledged yet."""
+        self._safe_bytes = 0
+        self._more = asyncio.Condition()
+        self._is_ended = False
+        self._has_lost = False
+        """True after the first socket that was lost."""
+        self._connected = asyncio.Event()
 
     async def stream(self, audio: AsyncIterator[bytes]) -> Message:
-        """Send all of it, stop, and return `final`. Raises MeetingRefusedError."""
+        """Send all of the audio, stop, and return `final`. Raises MeetingRefusedError."""
         feeding = asyncio.create_task(self._feed(audio))
         try:
-            for delay in (*self.retry_seconds, *([self.retry_seconds[-1]] * 1000)):
+            for delay in (*self._retry_seconds, *([self._retry_seconds[-1]] * 1000)):
                 final = await self._connect_once()
                 if final is not None:
                     return final
@@ -86,9 +95,9 @@ class LiveClient:
             self._more.notify_all()
 
     async def _connect_once(self) -> Message | None:
-        """One socket's life; None when it was lost before `final`."""
+        """Serve one socket to its end. Returns `final`, or None when the socket was lost before that."""
         try:
-            headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
             async with connect(
                 f"{self.url}/ws/meetings", max_size=None, proxy=None, additional_headers=headers
             ) as socket:
@@ -113,7 +122,7 @@ class LiveClient:
         except InvalidStatus as error:
             if error.response.status_code in (401, 403):
                 raise MeetingRefusedError(
-                    "The server does not take this token.",
+                    "The server does not accept this token.",
                     "Ask its operator for one.",
                     code="unauthenticated",
                 ) from error
@@ -124,7 +133,7 @@ class LiveClient:
     def _start_message(self) -> dict[str, object]:
         return {
             "channels": 1,
-            **self.start,
+            **self._start,
             "type": "start",
             "sample_rate": SAMPLE_RATE_HZ,
             "meeting_id": self.meeting_id,
@@ -136,20 +145,20 @@ class LiveClient:
             message = json.loads(text)
             kind = message["type"]
             if kind == "error" and message["fatal"]:
-                if (self.meeting_id is not None or self._has_lost) and message["code"] in _COME_BACK:
-                    return None  # what is recorded waits for us, or what was said before the server went down
+                if (self.meeting_id is not None or self._has_lost) and message["code"] in _TRANSIENT:
+                    return None  # the meeting waits for its client
                 raise MeetingRefusedError(message["message"], message["remedy"], code=message["code"])
             if kind == "started":
                 self.meeting_id = message["meeting_id"]
             if kind in ("started", "ack"):
-                await self._forget_below(message["received_bytes"], is_start=kind == "started")
+                await self._drop_acknowledged(message["received_bytes"], is_start=kind == "started")
             self.last_seq = max(self.last_seq, message["seq"])
             self.on_message(message)
             if kind == "final":
                 return dict(message)
         return None
 
-    async def _forget_below(self, received_bytes: int, *, is_start: bool) -> None:
+    async def _drop_acknowledged(self, received_bytes: int, *, is_start: bool) -> None:
         async with self._more:
             del self._unsafe[: max(0, received_bytes - self._safe_bytes)]
             self._safe_bytes = max(self._safe_bytes, received_bytes)
@@ -173,7 +182,7 @@ class LiveClient:
                 await socket.send('{"type": "ping"}')
 
     async def _piece_after(self, sent: int) -> bytes:
-        """Waits for more sound; empty when all of it has been sent."""
+        """Wait for more audio and return it; empty when all of it has been sent."""
         async with self._more:
             await self._more.wait_for(lambda: self._is_ended or self._end > sent)
             position = max(sent, self._safe_bytes) - self._safe_bytes
@@ -181,18 +190,18 @@ class LiveClient:
 
     @property
     def _end(self) -> int:
-        """Offset of the end of what has been fed."""
+        """Offset of the end of the audio so far."""
         return self._safe_bytes + len(self._unsafe)
 
 
 async def paced(pcm: bytes, *, is_fast: bool = False, speed: float = 1.0) -> AsyncIterator[bytes]:
-    """Canonical PCM in pieces of 100 ms, at `speed` times the pace of speech, or as fast as it is taken."""
+    """Yield canonical PCM in pieces of 100 ms, at `speed` times real time, or without a pause if `is_fast`."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     for start in range(0, len(pcm), CHUNK_BYTES):
         piece = pcm[start : start + CHUNK_BYTES]
         if not is_fast:
-            # When its last sample has been spoken: nobody can send sound before it exists.
+            # Due when its last sample has been spoken: audio cannot be sent before it exists.
             due = began + (start + len(piece)) / (SAMPLE_RATE_HZ * BYTES_PER_SAMPLE * speed)
             await asyncio.sleep(max(0.0, due - loop.time()))
         yield piece

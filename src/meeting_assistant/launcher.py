@@ -1,4 +1,4 @@
-"""The server as a child process on a free port: for `demo`, `bench`, benchmarks and tests."""
+"""`ServerProcess`: the server as a child process, for `demo`, `bench`, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 START_SECONDS = 60.0
+"""How long a server may take to become ready."""
 
 
 class Process(Protocol):
-    """A running process: as much of `subprocess.Popen` as is used here."""
+    """A running process: the part of `subprocess.Popen` that is used here."""
 
     @property
     def pid(self) -> int:
-        """Its id."""
+        """The process id."""
         ...
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, negative for a signal; None until `poll` or `wait` has seen it end."""
+        """The exit code, negative for a signal; None until `poll` or `wait` has seen the end."""
         ...
 
     def poll(self) -> int | None:
@@ -39,7 +40,7 @@ class Process(Protocol):
         ...
 
     def send_signal(self, sig: int, /) -> None:
-        """Send a signal unless it has ended."""
+        """Send a signal unless the process has ended."""
         ...
 
     def kill(self) -> None:
@@ -48,7 +49,7 @@ class Process(Protocol):
 
 
 class StartProcess(Protocol):
-    """Starts `python -m module`, or `python -c` with the code as the first argument, with empty standard input."""
+    """Starts `python -m module`, or `python -c` with code as the first argument, with empty standard input."""
 
     def __call__(
         self,
@@ -59,14 +60,14 @@ class StartProcess(Protocol):
         out: int,
         err: int,
     ) -> Process:
-        """`out` and `err` are file descriptors."""
+        """Start the process; `out` and `err` are file descriptors."""
         ...
 
 
 def start_process(
     module: str, *arguments: str, env: Mapping[str, str], cwd: Path | None = None, out: int, err: int
 ) -> Process:
-    """Start a new interpreter; see `StartProcess`."""
+    """Start a new interpreter; implements `StartProcess`."""
     command = [sys.executable, *(["-c"] if module == "-c" else ["-m", module]), *arguments]
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err
@@ -74,13 +75,13 @@ def start_process(
 
 
 class ServerProcess:
-    """`meeting-assistant serve` as a child process; a context manager.
+    """Runs `meeting-assistant serve` as a child process; a context manager.
 
-    Its port is chosen by the system; its log goes to `log_path`.
+    The system chooses the port unless one is given; the log goes to `log_path`.
     """
 
     start_process: ClassVar[StartProcess] = staticmethod(start_process)
-    """How the process is started; the tests replace it by one that forks instead of importing everything anew."""
+    """How the process is started; the tests replace it by one that forks instead of importing everything again."""
 
     def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None, *, port: int = 0) -> None:
         self.data_dir = data_dir
@@ -88,13 +89,13 @@ class ServerProcess:
         self._port = port
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
         self.program: list[str] | None = None
-        """Another command that serves, where a test or a benchmark has one."""
+        """The command to run instead of `meeting-assistant serve`, for a test or a benchmark."""
         self.process: Process | None = None
         self.url = ""
 
     @property
     def ws_url(self) -> str:
-        """`ws://…`"""
+        """The address of the server for WebSockets."""
         return self.url.replace("http://", "ws://", 1)
 
     def __enter__(self) -> ServerProcess:
@@ -105,7 +106,7 @@ class ServerProcess:
         self.stop()
 
     def start(self) -> None:
-        """Start it and wait until `/ready`. Raises RuntimeError with the end of its log."""
+        """Start the server and wait until it is ready. Raises RuntimeError with the end of its log."""
         self.spawn()
         assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
@@ -116,10 +117,10 @@ class ServerProcess:
             time.sleep(0.05)
 
     def spawn(self) -> None:
-        """Start it, without waiting."""
+        """Start the server without waiting."""
         port = self._port or free_port()
         env = {
-            **inherited(),
+            **inherited_environment(),
             "HTTP_PORT": str(port),
             "DATA_DIR": str(self.data_dir),
             **self._env,
@@ -139,7 +140,7 @@ class ServerProcess:
                 )
 
     def stop(self, timeout_s: float = 40.0) -> int | None:
-        """SIGTERM, then wait; returns its exit code."""
+        """Send SIGTERM, wait, and return the exit code. Raises subprocess.TimeoutExpired after killing the server."""
         if self.process is None:
             return None
         if self.process.poll() is None:
@@ -151,32 +152,32 @@ class ServerProcess:
             raise
 
     def kill(self) -> None:
-        """SIGKILL: what a crash looks like."""
+        """Send SIGKILL, as a crash would."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def get(self, path: str) -> Any:
-        """The JSON at a path."""
+        """Return the JSON at a path."""
         return json.loads(self.get_text(path))
 
     def get_text(self, path: str) -> str:
-        """What is at a path."""
+        """Return the text at a path."""
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
             return str(answer.read().decode())
 
 
 _INHERITED = {"PATH", "HOME", "LANG", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"}
-"""Nothing else of the environment reaches the server: a developer's own settings must not decide a test."""
+"""Nothing else of the environment reaches the server: a developer's settings must not decide a test."""
 
 
-def inherited() -> dict[str, str]:
-    """What a process that is started for a test sees of the environment."""
+def inherited_environment() -> dict[str, str]:
+    """Return the part of the environment that a process started for a test sees."""
     return {name: value for name, value in os.environ.items() if name in _INHERITED}
 
 
 def is_ready(url: str) -> bool:
-    """True when a server at that address takes meetings."""
+    """Return True when the server at `url` accepts meetings."""
     try:
         with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
             return bool(json.load(answer)["ready"])
@@ -185,7 +186,7 @@ def is_ready(url: str) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that is free now."""
     import socket
 
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""What every store of sound promises, wherever a recording lies by now."""
+"""The contract of every audio store, wherever a recording is kept by now."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from meeting_assistant.testing.servers.s3 import S3Server
 MEETING = "01890a5d-ac96-774b-bcce-b302099a8057"
 KEY = Fernet.generate_key().decode()
 
-Settle = Callable[[], Awaitable[None]]
+Archive = Callable[[], Awaitable[None]]
 KINDS = ["memory", "files", "not yet moved", "moved to a folder", "moved to S3"]
 
 
 @pytest.fixture(params=KINDS)
 async def stored(
     request: pytest.FixtureRequest, tmp_path: Path, s3_server: S3Server
-) -> AsyncIterator[tuple[AudioStore, Settle]]:
-    """A store, and what happens to a recording there after its meeting."""
+) -> AsyncIterator[tuple[AudioStore, Archive]]:
+    """Return a store, and a function that archives a recording there after its meeting."""
 
     async def stay() -> None:
         return
@@ -59,7 +59,7 @@ async def stored(
     await machine.close()
 
 
-async def record(store: AudioStore, settle: Settle) -> None:
+async def record(store: AudioStore, archive: Archive) -> None:
     def write() -> None:
         journal = store.create(MEETING)
         for _ in range(3):
@@ -71,7 +71,7 @@ async def record(store: AudioStore, settle: Settle) -> None:
         journal.close()
 
     await asyncio.to_thread(write)
-    await settle()
+    await archive()
 
 
 async def read(store: AudioStore, offset: int = 0, length: int = 1 << 20) -> bytes:
@@ -86,12 +86,12 @@ async def read(store: AudioStore, offset: int = 0, length: int = 1 << 20) -> byt
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 1), (31_999, 2), (5, 70_001), (95_999, 10), (96_000, 10)])
-async def test_any_stretch_can_be_read(stored: tuple[AudioStore, Settle], offset: int, length: int) -> None:
+async def test_any_stretch_can_be_read(stored: tuple[AudioStore, Archive], offset: int, length: int) -> None:
     await record(*stored)
     assert await read(stored[0], offset, length) == (SOUND * 3)[offset : offset + length]
 
 
-async def test_a_recording_is_there_until_it_is_deleted(stored: tuple[AudioStore, Settle]) -> None:
+async def test_a_recording_is_there_until_it_is_deleted(stored: tuple[AudioStore, Archive]) -> None:
     store, _ = stored
     assert not await asyncio.to_thread(store.exists, MEETING)
     await record(*stored)
@@ -103,19 +103,19 @@ async def test_a_recording_is_there_until_it_is_deleted(stored: tuple[AudioStore
         await asyncio.to_thread(store.open, MEETING)
 
 
-async def test_after_deleting_it_can_be_recorded_anew(stored: tuple[AudioStore, Settle]) -> None:
-    store, settle = stored
-    await record(store, settle)
+async def test_after_deleting_it_can_be_recorded_anew(stored: tuple[AudioStore, Archive]) -> None:
+    store, archive = stored
+    await record(store, archive)
     with pytest.raises(ConflictError):
         await asyncio.to_thread(store.create, MEETING)
     await asyncio.to_thread(store.delete, MEETING)
-    await record(store, settle)
+    await record(store, archive)
     assert await read(store) == SOUND * 3
 
 
-async def test_a_recording_that_is_complete_takes_no_more_sound(stored: tuple[AudioStore, Settle]) -> None:
-    store, settle = stored
-    await record(store, settle)
+async def test_a_recording_that_is_complete_accepts_no_more_audio(stored: tuple[AudioStore, Archive]) -> None:
+    store, archive = stored
+    await record(store, archive)
     journal = await asyncio.to_thread(store.open, MEETING)
     with pytest.raises(ConflictError):
         journal.append(SOUND)
@@ -123,19 +123,19 @@ async def test_a_recording_that_is_complete_takes_no_more_sound(stored: tuple[Au
     journal.close()
 
 
-async def test_erased_spans_are_silence_and_the_rest_stays(stored: tuple[AudioStore, Settle]) -> None:
-    store, settle = stored
-    await record(store, settle)
+async def test_erased_spans_are_silence_and_the_rest_stays(stored: tuple[AudioStore, Archive]) -> None:
+    store, archive = stored
+    await record(store, archive)
     for _ in range(2):
         await asyncio.to_thread(store.erase, MEETING, [(32_000, 64_000), (95_000, 999_999)])
     assert await read(store) == SOUND + bytes(32_000) + SOUND[:31_000] + bytes(1000)
 
 
-async def test_sound_that_was_acknowledged_is_never_missing_silently(
-    stored: tuple[AudioStore, Settle],
+async def test_audio_that_was_acknowledged_is_never_missing_silently(
+    stored: tuple[AudioStore, Archive],
 ) -> None:
-    store, settle = stored
-    await record(store, settle)
+    store, archive = stored
+    await record(store, archive)
     whole = await asyncio.to_thread(lambda: store.open(MEETING, durable_bytes=96_000))
     whole.close()
     with pytest.raises((AudioDecryptionError, StorageError)):
@@ -143,7 +143,7 @@ async def test_sound_that_was_acknowledged_is_never_missing_silently(
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", MEETING.upper(), "x" * 36])
-async def test_only_meeting_ids_name_recordings(stored: tuple[AudioStore, Settle], name: str) -> None:
+async def test_only_meeting_ids_name_recordings(stored: tuple[AudioStore, Archive], name: str) -> None:
     store, _ = stored
     assert not await asyncio.to_thread(store.exists, name)
     await asyncio.to_thread(store.delete, name)

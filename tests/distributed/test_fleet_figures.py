@@ -20,7 +20,7 @@ from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain import jobs
 from meeting_assistant.domain.jobs import AudioReference, InferenceJob, JobKind
 from meeting_assistant.domain.ports import WorkerState
-from meeting_assistant.launcher import free_port, inherited
+from meeting_assistant.launcher import free_port, inherited_environment
 from meeting_assistant.testing.harness.fleet import RedisProcess
 
 LIVE, FILE = "meeting-assistant:jobs.live", "meeting-assistant:jobs.file"
@@ -188,7 +188,7 @@ def test_a_worker_tells_of_its_places_and_of_its_process(carrier: RedisProcess, 
         "DATA_DIR": str(tmp_path),
         "FLEET__SLOTS": "5",
     }
-    process = subprocess.Popen(command, env={**inherited(), **env}, cwd=tmp_path)
+    process = subprocess.Popen(command, env={**inherited_environment(), **env}, cwd=tmp_path)
     try:
         text = ""
         while 'meeting_assistant_worker_slots{state="free"} 5.0' not in text:

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment: what was acknowledged is there, byte for byte."""
+"""`kill -9` at any moment: what was acknowledged is stored, byte for byte."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_writer_that_is_killed_again_and_again_loses_nothing_that_it_acknowled
 def test_a_server_that_is_killed_in_the_middle_of_a_meeting_finishes_it_without_a_gap(tmp_path: Path) -> None:
     from meeting_assistant.adapters.audio.trusted import read_pcm
 
-    sound = read_pcm(demo_audio_path())[: 40 * 32_000]
+    audio = read_pcm(demo_audio_path())[: 40 * 32_000]
     port = free_port()
     log = tmp_path / "audit.jsonl"
     first, second = (
@@ -78,33 +78,35 @@ def test_a_server_that_is_killed_in_the_middle_of_a_meeting_finishes_it_without_
     )
 
     async def record() -> Mapping[str, Any]:
-        heard_enough = asyncio.Event()
+        transcribed_enough = asyncio.Event()
         seen: list[int] = []
 
         def watch(message: Mapping[str, Any]) -> None:
             if message["type"] == "transcript":
                 seen.append(message["utterance"])
                 if len(seen) == 3:
-                    heard_enough.set()
+                    transcribed_enough.set()
 
         client = LiveClient(f"ws://127.0.0.1:{port}", on_message=watch)
-        streaming = asyncio.create_task(client.stream(paced(sound, is_fast=True)))
-        await heard_enough.wait()
+        streaming = asyncio.create_task(client.stream(paced(audio, is_fast=True)))
+        await transcribed_enough.wait()
         await asyncio.to_thread(first.kill)
         await asyncio.to_thread(second.start)
         final = await streaming
-        assert sorted(set(seen)) == sorted(seen), "no utterance is told twice"
+        assert sorted(set(seen)) == sorted(seen), "no utterance is sent twice"
         return final
 
     first.start()
     try:
         final = asyncio.run(record())
-        while not log.exists():  # what follows from a meeting comes after everybody has been told
+        while not log.exists():  # workflows run after `final` has been sent
             time.sleep(0.05)
     finally:
         first.kill()
         second.stop()
-    assert [json.loads(line)["type"] for line in log.read_text().splitlines()] == ["meeting"], "told once"
+    assert [json.loads(line)["type"] for line in log.read_text().splitlines()] == ["meeting"], (
+        "delivered once"
+    )
     coverage = final["coverage"]
     assert coverage["captured_s"] == coverage["stored_s"] == coverage["transcribed_s"] == 40.0
     assert final["transcript"]["gaps"] == []

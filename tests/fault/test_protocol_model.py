@@ -28,7 +28,7 @@ START = {"type": "start", "sample_rate": 16000, "channels": 1}
 
 
 class LiveMeeting(RuleBasedStateMachine):
-    """What a client may expect, in fifty lines."""
+    """A model of the protocol: what a client may expect."""
 
     server: ServerProcess
 
@@ -51,11 +51,11 @@ class LiveMeeting(RuleBasedStateMachine):
     def connect(self) -> ClientConnection:
         return connect(f"{self.server.ws_url}/ws/meetings", proxy=None, open_timeout=20, legacy=True)
 
-    def say(self, **message: object) -> None:
+    def send_message(self, **message: object) -> None:
         assert self.socket is not None
         self.socket.send(json.dumps(message))
 
-    def hear(self, *kinds: str) -> dict[str, Any]:
+    def receive(self, *kinds: str) -> dict[str, Any]:
         assert self.socket is not None
         while True:
             message: dict[str, Any] = json.loads(self.socket.recv(timeout=20))
@@ -63,10 +63,10 @@ class LiveMeeting(RuleBasedStateMachine):
                 return message
 
     def errors(self) -> list[str]:
-        """Codes of everything refused so far: a socket is read in order, so `pong` comes after them."""
-        self.say(type="ping")
+        """Return the codes of all errors so far: a socket is read in order, so `pong` comes after them."""
+        self.send_message(type="ping")
         codes = []
-        while (message := self.hear("error", "pong"))["type"] == "error":
+        while (message := self.receive("error", "pong"))["type"] == "error":
             assert message["remedy"]
             assert not message["fatal"]
             codes.append(message["code"])
@@ -77,13 +77,13 @@ class LiveMeeting(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.socket = self.connect()
-        self.say(**START)
-        started = self.hear("started")
+        self.send_message(**START)
+        started = self.receive("started")
         assert (started["received_bytes"], started["resumed"], started["epoch"]) == (0, False, 1)
         self.meeting, self.epoch = started["meeting_id"], 1
 
     @rule(size=st.integers(1, 20_000))
-    def send_sound(self, size: int) -> None:
+    def send_audio(self, size: int) -> None:
         assert self.socket is not None
         self.socket.send(bytes(size))
         if self.is_paused:
@@ -97,44 +97,44 @@ class LiveMeeting(RuleBasedStateMachine):
 
     @rule(forget=st.booleans())
     def pause(self, forget: bool) -> None:
-        self.say(type="pause", forget=forget)
+        self.send_message(type="pause", forget=forget)
         assert self.errors() == []
         self.is_off_record |= forget
         self.is_paused |= not forget
 
     @rule()
     def resume(self) -> None:
-        self.say(type="resume")
+        self.send_message(type="resume")
         assert self.errors() == []
         self.is_paused = self.is_off_record = False
 
     @rule(note=st.text(max_size=20))
     def bookmark(self, note: str) -> None:
-        self.say(type="bookmark", note=note)
+        self.send_message(type="bookmark", note=note)
         assert self.errors() == []
 
     @rule()
-    def name_somebody_who_has_not_spoken(self) -> None:
-        self.say(type="rename_speaker", speaker="S1", name="Ana")
+    def rename_a_speaker_that_is_unknown(self) -> None:
+        self.send_message(type="rename_speaker", speaker="S1", name="Ana")
         assert self.errors() == ["not_found"]
 
     @rule(text=st.sampled_from(["", "{", "[]", '{"type": "start"}', '{"type": "dance"}', "null", '{"type":']))
-    def say_nonsense(self, text: str) -> None:
+    def send_nonsense(self, text: str) -> None:
         assert self.socket is not None
         self.socket.send(text)
         assert self.errors() == ["protocol_violation"]
 
     @rule(is_torn=st.booleans())
-    def come_back(self, is_torn: bool) -> None:
-        """With the old socket closed, or still there: the newest one records."""
+    def reconnect(self, is_torn: bool) -> None:
+        """Reconnect, with the old socket closed or still open: the newest one records."""
         assert self.socket is not None
         if is_torn:
             self.socket.close()
         else:
             self.stale.append(self.socket)
         self.socket = self.connect()
-        self.say(**START, meeting_id=self.meeting)
-        started = self.hear("started")
+        self.send_message(**START, meeting_id=self.meeting)
+        started = self.receive("started")
         self.epoch += 1
         assert (started["resumed"], started["epoch"]) == (True, self.epoch)
         assert started["received_bytes"] == self.received
@@ -155,10 +155,10 @@ class LiveMeeting(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.socket is None:
             return
-        self.say(type="stop")
+        self.send_message(type="stop")
         if self.half:
-            assert self.hear("error")["code"] == "odd_length_audio"
-        final = self.hear("final")
+            assert self.receive("error")["code"] == "odd_length_audio"
+        final = self.receive("final")
         assert final["coverage"]["captured_s"] == round(self.received / 32_000, 3)
         gaps = final["transcript"]["gaps"]
         assert {gap["reason"] for gap in gaps} <= {"off_the_record"}

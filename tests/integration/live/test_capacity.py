@@ -1,4 +1,4 @@
-"""A server that is full says so before anybody suffers, and a busy one says what it leaves out."""
+"""A server that is full refuses new meetings, and a busy one says what it leaves out."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PINNED_LEVEL = Path(__file__).parents[3] / "benchmarks/pinned_level.py"
 
 
 def server_at_level(level: int, data_dir: Path) -> ServerProcess:
-    """A server whose ladder stands still."""
+    """Return a server whose degradation ladder stays at `level`."""
     server = ServerProcess(data_dir)
     server.program = [sys.executable, str(PINNED_LEVEL), str(level)]
     return server
 
 
 async def refused(server: ServerProcess) -> dict[str, Any]:
-    """A `start` that is not welcome; the socket is closed with 1013, "try again later"."""
+    """Send a `start` that is refused with close code 1013, "try again later"; return the error."""
     async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
         await socket.send(START)
         error: dict[str, Any] = json.loads(await socket.recv())
@@ -46,7 +46,7 @@ async def test_capacity_is_measured_before_the_first_meeting(server: ServerProce
     assert capacity["level"] == 0
 
 
-async def test_a_limit_of_ones_own_refuses_the_next_meeting_until_one_has_ended(tmp_path: Path) -> None:
+async def test_max_sessions_refuses_the_next_meeting_until_one_has_ended(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", {"MAX_SESSIONS": "1"}) as server:
         async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
             await socket.send(START)
@@ -64,7 +64,7 @@ async def test_a_limit_of_ones_own_refuses_the_next_meeting_until_one_has_ended(
             assert json.loads(await socket.recv())["type"] == "started"
 
 
-async def test_on_the_third_step_only_meetings_that_somebody_watches_have_captions(tmp_path: Path) -> None:
+async def test_on_the_third_level_only_meetings_with_viewers_have_captions(tmp_path: Path) -> None:
     from meeting_assistant.adapters.audio.trusted import read_pcm
 
     pcm = read_pcm(demo_audio_path())[: 32_000 * 9]
@@ -77,10 +77,10 @@ async def test_on_the_third_step_only_meetings_that_somebody_watches_have_captio
             assert degraded["level"] == 3
             assert degraded["reason"]
             assert any(message["type"] == "partial_transcript" for message in seen) is captions
-            assert final["transcript"]["utterances"], "what is said is never left out"
+            assert final["transcript"]["utterances"], "finals are never left out"
 
 
-async def test_on_the_last_step_new_meetings_are_refused(tmp_path: Path) -> None:
+async def test_on_the_last_level_new_meetings_are_refused(tmp_path: Path) -> None:
     with server_at_level(4, tmp_path / "data") as server:
         error = await refused(server)
         assert error["code"] == "overloaded"

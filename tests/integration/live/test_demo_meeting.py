@@ -1,4 +1,4 @@
-"""The sample meeting, from the command line to the minutes: what a newcomer tries first."""
+"""The sample meeting, from the command line to the minutes: what a new user tries first."""
 
 from __future__ import annotations
 
@@ -50,15 +50,17 @@ def minutes(outcome: dict[str, Any]) -> Minutes:
 
 def test_at_most_one_word_in_ten_is_wrong(demo: DemoMeeting, transcript: Transcript) -> None:
     script = plain(" ".join(utterance.text for utterance in demo.utterances))
-    heard = plain(" ".join(utterance.text for utterance in transcript.utterances))
-    assert jiwer.wer(script, heard) <= 0.10
+    transcribed = plain(" ".join(utterance.text for utterance in transcript.utterances))
+    assert jiwer.wer(script, transcribed) <= 0.10
 
 
-def test_three_voices_are_told_apart(demo: DemoMeeting, transcript: Transcript) -> None:
+def test_three_speakers_are_distinguished(demo: DemoMeeting, transcript: Transcript) -> None:
     by_label: dict[str | None, dict[str, int]] = {}
     for utterance in transcript.utterances:
         middle = (utterance.start_ms + utterance.end_ms) // 2
-        spoken = min(demo.utterances, key=lambda said: abs((said.start_ms + said.end_ms) // 2 - middle))
+        spoken = min(
+            demo.utterances, key=lambda scripted: abs((scripted.start_ms + scripted.end_ms) // 2 - middle)
+        )
         counts = by_label.setdefault(utterance.speaker, {})
         counts[spoken.speaker] = counts.get(spoken.speaker, 0) + 1
     right = sum(max(counts.values()) for counts in by_label.values())
@@ -80,9 +82,7 @@ def test_every_expected_item_is_in_the_minutes(demo: DemoMeeting, minutes: Minut
     assert missing == []
 
 
-def test_action_items_name_their_owner_and_the_time_that_was_said(
-    demo: DemoMeeting, minutes: Minutes
-) -> None:
+def test_action_items_name_their_owner_and_the_stated_time(demo: DemoMeeting, minutes: Minutes) -> None:
     for expected in demo.expected.action_items:
         item = next(
             item
@@ -117,7 +117,7 @@ def test_every_item_quotes_the_transcript(minutes: Minutes, transcript: Transcri
             assert evidence.quote in texts[evidence.utterance]
 
 
-def test_everything_captured_was_stored_transcribed_and_read(outcome: dict[str, Any]) -> None:
+def test_all_audio_was_stored_transcribed_and_covered_by_the_minutes(outcome: dict[str, Any]) -> None:
     coverage = outcome["coverage"]
     assert coverage["captured_s"] == coverage["stored_s"]
     assert coverage["captured_s"] == pytest.approx(coverage["transcribed_s"], abs=0.01)
@@ -139,7 +139,7 @@ def test_the_web_app_offers_the_same_meeting(server: ServerProcess, demo: DemoMe
     assert server.get("/api/demo")["title"] == demo.title
 
 
-def test_nothing_that_was_said_is_in_the_servers_log(
+def test_no_transcript_text_is_in_the_log(
     outcome: dict[str, Any], server: ServerProcess, transcript: Transcript
 ) -> None:
     log = server.log_path.read_text()

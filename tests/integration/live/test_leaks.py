@@ -40,7 +40,7 @@ def test_no_client_can_name_an_address_that_the_server_would_call(server: Server
     assert suspicious == []
 
 
-def test_metrics_name_no_meeting_and_nobody(server: ServerProcess, hello: bytes) -> None:
+def test_metrics_name_no_meeting_and_no_person(server: ServerProcess, hello: bytes) -> None:
     start = {"title": "Canary title", "attendees": ["Canary Person"]}
     final = asyncio.run(LiveClient(server.ws_url, start=start).stream(paced(hello, is_fast=True)))
     figures = httpx.get(f"{server.url}/metrics").text
@@ -52,7 +52,7 @@ def test_metrics_name_no_meeting_and_nobody(server: ServerProcess, hello: bytes)
     assert "Monday" not in log
 
 
-def test_a_damaged_database_is_said_and_nothing_is_touched(tmp_path: Path, hello: bytes) -> None:
+def test_a_damaged_database_is_reported_and_left_as_it_is(tmp_path: Path, hello: bytes) -> None:
     with ServerProcess(tmp_path / "data") as server:
         asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))
     database = tmp_path / "data/meetings.db"

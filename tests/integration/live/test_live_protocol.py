@@ -24,12 +24,12 @@ def socket_of(server: ServerProcess, **options: Any) -> connect:
     return connect(f"{server.ws_url}/ws/meetings", proxy=None, max_size=None, **options)
 
 
-async def say(socket: ClientConnection, **message: object) -> None:
+async def send_message(socket: ClientConnection, **message: object) -> None:
     await socket.send(json.dumps(message))
 
 
-async def hear(socket: ClientConnection, *kinds: str) -> dict[str, Any]:
-    """The next message of one of these kinds."""
+async def receive(socket: ClientConnection, *kinds: str) -> dict[str, Any]:
+    """Return the next message of one of these kinds."""
     while True:
         message: dict[str, Any] = json.loads(await socket.recv())
         assert next(iter(message)) == "type"
@@ -39,13 +39,13 @@ async def hear(socket: ClientConnection, *kinds: str) -> dict[str, Any]:
 
 
 async def open_meeting(socket: ClientConnection, **fields: object) -> dict[str, Any]:
-    await say(socket, **{**START, **fields})
-    return await hear(socket, "started")
+    await send_message(socket, **{**START, **fields})
+    return await receive(socket, "started")
 
 
 async def refusal(socket: ClientConnection) -> dict[str, Any]:
-    """A fatal error, after which the server closes."""
-    error = await hear(socket, "error")
+    """Return the fatal error after which the server closes the socket."""
+    error = await receive(socket, "error")
     assert error["fatal"]
     assert error["message"]
     assert error["remedy"]
@@ -72,42 +72,42 @@ async def test_a_meeting_of_silence_ends_with_empty_minutes_and_no_invented_word
     assert coverage["captured_s"] == coverage["stored_s"] == coverage["transcribed_s"] == 20.0
 
 
-async def test_an_empty_meeting_is_a_meeting(server: ServerProcess) -> None:
+async def test_a_meeting_without_audio_is_a_meeting(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
-        started = await open_meeting(socket, title="Nobody came")
-        await say(socket, type="stop")
-        final = await hear(socket, "final")
+        started = await open_meeting(socket, title="No audio")
+        await send_message(socket, type="stop")
+        final = await receive(socket, "final")
     assert final["meeting"]["id"] == started["meeting_id"]
-    assert final["meeting"]["title"] == "Nobody came"
+    assert final["meeting"]["title"] == "No audio"
     assert final["meeting"]["state"] == "done"
     assert final["coverage"]["captured_s"] == 0
 
 
-async def test_sound_is_acknowledged_when_it_is_safe(server: ServerProcess) -> None:
+async def test_audio_is_acknowledged_when_it_is_safe(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         started = await open_meeting(socket)
         assert started["received_bytes"] == 0
         assert started["storage"] == "journal"
         await socket.send(SECOND_OF_SILENCE)
-        assert (await hear(socket, "ack"))["received_bytes"] == 32_000
-        await say(socket, type="stop")
-        await hear(socket, "final")
+        assert (await receive(socket, "ack"))["received_bytes"] == 32_000
+        await send_message(socket, type="stop")
+        await receive(socket, "final")
 
 
 async def test_ping_is_answered(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         await open_meeting(socket)
-        await say(socket, type="ping")
-        assert (await hear(socket, "pong"))["seq"] == 0
+        await send_message(socket, type="ping")
+        assert (await receive(socket, "pong"))["seq"] == 0
 
 
-async def test_other_sample_rates_are_brought_to_ours(server: ServerProcess) -> None:
+async def test_other_sample_rates_are_resampled(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         await open_meeting(socket, sample_rate=48_000)
         for _ in range(10):
             await socket.send(bytes(9600))
-        await say(socket, type="stop")
-        final = await hear(socket, "final")
+        await send_message(socket, type="stop")
+        final = await receive(socket, "final")
     assert final["coverage"]["captured_s"] == pytest.approx(1.0, abs=0.01)
 
 
@@ -116,11 +116,11 @@ async def test_other_sample_rates_are_brought_to_ours(server: ServerProcess) -> 
 
 async def test_text_before_start_is_refused(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
-        await say(socket, type="stop")
+        await send_message(socket, type="stop")
         assert "before `start`" in (await refusal(socket))["message"]
 
 
-async def test_sound_before_start_is_refused(server: ServerProcess) -> None:
+async def test_audio_before_start_is_refused(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         await socket.send(SECOND_OF_SILENCE)
         assert "before `start`" in (await refusal(socket))["message"]
@@ -136,25 +136,25 @@ async def test_what_is_not_a_message_is_refused(server: ServerProcess, text: str
 @pytest.mark.parametrize("rate", [0, 4000, 96_000, -16_000, "fast"])
 async def test_a_wrong_sample_rate_is_refused_with_the_range(server: ServerProcess, rate: object) -> None:
     async with socket_of(server) as socket:
-        await say(socket, **{**START, "sample_rate": rate})
+        await send_message(socket, **{**START, "sample_rate": rate})
         assert "sample_rate" in (await refusal(socket))["message"]
 
 
 async def test_a_misspelt_field_is_refused_by_name(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
-        await say(socket, **START, langauge="en")
+        await send_message(socket, **START, langauge="en")
         assert "langauge" in (await refusal(socket))["message"]
 
 
 async def test_a_language_that_the_engine_does_not_know_is_refused(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
-        await say(socket, **START, language="de")
+        await send_message(socket, **START, language="de")
         assert (await refusal(socket))["code"] == "language_unsupported"
 
 
-async def test_an_unknown_meeting_cannot_be_taken_up(server: ServerProcess) -> None:
+async def test_an_unknown_meeting_cannot_be_resumed(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
-        await say(socket, **START, meeting_id="01890000-0000-7000-8000-000000000000")
+        await send_message(socket, **START, meeting_id="01890000-0000-7000-8000-000000000000")
         assert (await refusal(socket))["code"] == "not_found"
 
 
@@ -171,12 +171,12 @@ async def test_mistakes_in_a_running_meeting_are_answered_and_the_meeting_goes_o
         }
         for text, code in mistakes.items():
             await socket.send(text)
-            error = await hear(socket, "error")
+            error = await receive(socket, "error")
             assert (error["code"], error["fatal"]) == (code, False)
             assert error["remedy"]
         await socket.send(SECOND_OF_SILENCE)
-        await say(socket, type="stop")
-        assert (await hear(socket, "final"))["coverage"]["captured_s"] == 1.0
+        await send_message(socket, type="stop")
+        assert (await receive(socket, "final"))["coverage"]["captured_s"] == 1.0
 
 
 async def test_odd_frames_are_joined_and_an_odd_total_is_reported(server: ServerProcess) -> None:
@@ -184,22 +184,22 @@ async def test_odd_frames_are_joined_and_an_odd_total_is_reported(server: Server
         await open_meeting(socket)
         for size in (1, 3199, 3201, 25_598, 2):  # 32 001 bytes
             await socket.send(bytes(size))
-        await say(socket, type="stop")
-        error = await hear(socket, "error")
+        await send_message(socket, type="stop")
+        error = await receive(socket, "error")
         assert (error["code"], error["fatal"]) == ("odd_length_audio", False)
-        assert (await hear(socket, "final"))["coverage"]["captured_s"] == 1.0
+        assert (await receive(socket, "final"))["coverage"]["captured_s"] == 1.0
 
 
-async def test_sound_while_paused_is_not_recorded_and_that_is_said(server: ServerProcess) -> None:
+async def test_audio_while_paused_is_refused_and_not_recorded(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         await open_meeting(socket)
-        await say(socket, type="pause")
+        await send_message(socket, type="pause")
         await socket.send(SECOND_OF_SILENCE)
-        assert (await hear(socket, "error"))["code"] == "conflict"
-        await say(socket, type="resume")
+        assert (await receive(socket, "error"))["code"] == "conflict"
+        await send_message(socket, type="resume")
         await socket.send(SECOND_OF_SILENCE)
-        await say(socket, type="stop")
-        assert (await hear(socket, "final"))["coverage"]["captured_s"] == 1.0
+        await send_message(socket, type="stop")
+        assert (await receive(socket, "final"))["coverage"]["captured_s"] == 1.0
 
 
 async def test_a_frame_of_a_hundred_megabytes_closes_the_socket_and_nothing_else(
@@ -216,8 +216,8 @@ async def test_a_frame_of_a_hundred_megabytes_closes_the_socket_and_nothing_else
         again = await open_meeting(socket, meeting_id=started["meeting_id"])
         assert again["resumed"]
         assert again["received_bytes"] == 0
-        await say(socket, type="stop")
-        await hear(socket, "final")
+        await send_message(socket, type="stop")
+        await receive(socket, "final")
 
 
 async def test_a_page_of_another_site_is_refused_before_the_handshake(server: ServerProcess) -> None:
@@ -233,18 +233,18 @@ async def test_a_page_of_another_site_is_refused_before_the_handshake(server: Se
 # --- coming back and watching -----------------------------------------------------------------------------
 
 
-async def test_a_lost_socket_goes_on_where_it_was(server: ServerProcess) -> None:
+async def test_a_client_that_reconnects_goes_on_where_it_was(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         started = await open_meeting(socket)
         await socket.send(SECOND_OF_SILENCE)
-        await hear(socket, "ack")
+        await receive(socket, "ack")
     async with socket_of(server) as socket:
         again = await open_meeting(socket, meeting_id=started["meeting_id"])
         assert (again["resumed"], again["received_bytes"]) == (True, 32_000)
         assert again["epoch"] == started["epoch"] + 1
         await socket.send(SECOND_OF_SILENCE)
-        await say(socket, type="stop")
-        assert (await hear(socket, "final"))["coverage"]["captured_s"] == 2.0
+        await send_message(socket, type="stop")
+        assert (await receive(socket, "final"))["coverage"]["captured_s"] == 2.0
 
 
 async def test_a_second_connection_fences_the_first(server: ServerProcess) -> None:
@@ -256,8 +256,8 @@ async def test_a_second_connection_fences_the_first(server: ServerProcess) -> No
                 await first.recv()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4409
-        await say(second, type="stop")
-        await hear(second, "final")
+        await send_message(second, type="stop")
+        await receive(second, "final")
 
 
 async def test_a_client_that_lost_its_socket_after_stop_gets_the_final_message_all_the_same(
@@ -265,21 +265,21 @@ async def test_a_client_that_lost_its_socket_after_stop_gets_the_final_message_a
 ) -> None:
     async with socket_of(server) as socket:
         started = await open_meeting(socket)
-        await say(socket, type="stop")
-        final = await hear(socket, "final")
+        await send_message(socket, type="stop")
+        final = await receive(socket, "final")
     async with socket_of(server) as socket:
         await open_meeting(socket, meeting_id=started["meeting_id"])
-        await say(socket, type="stop")
-        assert await hear(socket, "final") == final
+        await send_message(socket, type="stop")
+        assert await receive(socket, "final") == final
 
 
 async def test_a_meeting_that_is_over_takes_no_more_sound(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         started = await open_meeting(socket)
-        await say(socket, type="stop")
-        await hear(socket, "final")
+        await send_message(socket, type="stop")
+        await receive(socket, "final")
     async with socket_of(server) as socket:
-        await say(socket, **START, meeting_id=started["meeting_id"])
+        await send_message(socket, **START, meeting_id=started["meeting_id"])
         await socket.send(bytes(3200))
         with pytest.raises(ConnectionClosed) as closed:
             while True:
@@ -294,10 +294,10 @@ async def test_others_may_watch_and_latecomers_are_told_everything(server: Serve
         started = await open_meeting(socket)
         events = f"{server.ws_url}/ws/meetings/{started['meeting_id']}/events"
         async with connect(events, proxy=None) as watching:
-            await say(socket, type="stop")
-            live = await hear(watching, "final")
+            await send_message(socket, type="stop")
+            live = await receive(watching, "final")
     async with connect(events, proxy=None) as late:
-        assert await hear(late, "final") == live
+        assert await receive(late, "final") == live
 
 
 async def test_what_was_shown_as_stable_stands_or_the_finished_utterance_says_that_it_does_not(

@@ -1,4 +1,4 @@
-"""`AUDIO_STORAGE=memory`: no sound touches the disk, and still nothing is lost."""
+"""`AUDIO_STORAGE=memory`: no audio touches the disk, and still nothing is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def memory_server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-def test_sound_is_acknowledged_once_its_words_are_stored(
+def test_audio_is_acknowledged_once_its_words_are_stored(
     memory_server: ServerProcess, hello: bytes, tmp_path: Path
 ) -> None:
     order: list[str] = []
@@ -42,7 +42,7 @@ def test_sound_is_acknowledged_once_its_words_are_stored(
     assert not (tmp_path / "data" / "audio").exists()
 
 
-def test_there_is_no_sound_to_listen_to_afterwards(memory_server: ServerProcess, hello: bytes) -> None:
+def test_there_is_no_recording_afterwards(memory_server: ServerProcess, hello: bytes) -> None:
     final = asyncio.run(LiveClient(memory_server.ws_url).stream(paced(hello, is_fast=True)))
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(
@@ -52,7 +52,7 @@ def test_there_is_no_sound_to_listen_to_afterwards(memory_server: ServerProcess,
     caught.value.close()
 
 
-def test_what_was_not_acknowledged_is_sent_again_after_a_crash(tmp_path: Path, hello: bytes) -> None:
+def test_audio_that_was_not_acknowledged_is_sent_again_after_a_crash(tmp_path: Path, hello: bytes) -> None:
     from meeting_assistant.launcher import free_port
 
     port = free_port()
@@ -60,21 +60,21 @@ def test_what_was_not_acknowledged_is_sent_again_after_a_crash(tmp_path: Path, h
     second = ServerProcess(tmp_path / "data", {"AUDIO_STORAGE": "memory"}, port=port)
 
     async def record() -> Mapping[str, Any]:
-        heard, restarted = asyncio.Event(), asyncio.Event()
+        transcribed, restarted = asyncio.Event(), asyncio.Event()
 
-        async def sound() -> Any:
+        async def audio() -> Any:
             yield hello
             await restarted.wait()
             yield hello
 
         def watch(message: Mapping[str, Any]) -> None:
             if message["type"] == "transcript":
-                heard.set()
+                transcribed.set()
 
         streaming = asyncio.create_task(
-            LiveClient(f"ws://127.0.0.1:{port}", on_message=watch).stream(sound())
+            LiveClient(f"ws://127.0.0.1:{port}", on_message=watch).stream(audio())
         )
-        await heard.wait()
+        await transcribed.wait()
         await asyncio.to_thread(first.kill)
         await asyncio.to_thread(second.start)
         restarted.set()

@@ -1,4 +1,4 @@
-"""What is not speech gives no words, and one session's trouble is not another's."""
+"""Audio without speech gives no words, and the failures of one session do not affect another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEN_MINUTES = 600 * RATE
 
 
 class Notes:
-    """A sink that keeps everything."""
+    """A sink that keeps everything it is given."""
 
     def __init__(self) -> None:
         self.utterances: list[Utterance] = []
@@ -56,10 +56,10 @@ class Notes:
         self.committed = commit_point.committed_sample
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
-        """Nobody is told apart here."""
+        """Do nothing: there is no diarization here."""
 
     async def name_speaker(self, label: str, name: str) -> None:
-        """Nobody is known again here."""
+        """Do nothing: no speaker is enrolled here."""
 
     async def commit_silence(self, commit_point: CommitPoint) -> None:
         self.committed = commit_point.committed_sample
@@ -74,7 +74,7 @@ class Notes:
 
 
 class Fragile(MoonshineEngine):
-    """Raises whenever sound of the session "cursed" is in a batch."""
+    """An engine that raises whenever audio of the session "cursed" is in a batch."""
 
     def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
         if any(request.session == "cursed" for request in batch):
@@ -94,14 +94,14 @@ async def tools() -> AsyncIterator[SpeechServices]:
         await asr.close()
 
 
-async def pieces(sound: NDArray[np.int16]) -> AsyncIterator[bytes]:
-    for start in range(0, len(sound), RATE):
-        yield sound[start : start + RATE].tobytes()
+async def pieces(audio: NDArray[np.int16]) -> AsyncIterator[bytes]:
+    for start in range(0, len(audio), RATE):
+        yield audio[start : start + RATE].tobytes()
 
 
-async def hear(tools: SpeechServices, sound: NDArray[np.int16], session: str = "s") -> Notes:
+async def transcribe(tools: SpeechServices, audio: NDArray[np.int16], session: str = "s") -> Notes:
     notes = Notes()
-    await process_audio_session(SessionSpec(session), pieces(sound), notes, tools)
+    await process_audio_session(SessionSpec(session), pieces(audio), notes, tools)
     return notes
 
 
@@ -110,13 +110,13 @@ def silence(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def noise(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A room: white noise, louder and softer."""
+    """Return white noise that swells, as a room has."""
     swell = 0.03 + 0.02 * np.sin(np.arange(TEN_MINUTES) / RATE * 0.7)
     return rng.standard_normal(TEN_MINUTES) * swell
 
 
 def music(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Chords of plucked strings, a new one each half second."""
+    """Return chords of plucked strings, a new one each half second."""
     at = np.arange(RATE // 2) / RATE
     scale = 220 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12]) / 12)
     chords = []
@@ -127,15 +127,15 @@ def music(rng: np.random.Generator) -> NDArray[np.float64]:
     return np.concatenate(chords)
 
 
-@pytest.mark.parametrize("sound", [silence, noise, music])
+@pytest.mark.parametrize("audio", [silence, noise, music])
 async def test_ten_minutes_without_speech_give_no_words(
-    tools: SpeechServices, sound: Callable[[np.random.Generator], NDArray[np.float64]]
+    tools: SpeechServices, audio: Callable[[np.random.Generator], NDArray[np.float64]]
 ) -> None:
-    wave = np.clip(sound(np.random.default_rng(11)) * 32768, -32768, 32767).astype(np.int16)
-    notes = await hear(tools, wave)
+    wave = np.clip(audio(np.random.default_rng(11)) * 32768, -32768, 32767).astype(np.int16)
+    notes = await transcribe(tools, wave)
     assert notes.text == []
     assert [partial for partial in notes.partials if partial.stable] == []
-    assert notes.committed == TEN_MINUTES, "all of it was listened to"
+    assert notes.committed == TEN_MINUTES, "all of it was processed"
 
 
 async def test_garbage_and_failures_in_one_session_do_not_change_the_words_of_another(
@@ -143,9 +143,11 @@ async def test_garbage_and_failures_in_one_session_do_not_change_the_words_of_an
 ) -> None:
     speech = np.frombuffer(read_pcm(demo_audio_path())[: 32_000 * 30], np.int16)
     garbage = np.random.default_rng(13).integers(-32768, 32767, len(speech), np.int16)
-    alone = await hear(tools, speech)
+    alone = await transcribe(tools, speech)
     together, _, cursed = await asyncio.gather(
-        hear(tools, speech, "good"), hear(tools, garbage, "garbage"), hear(tools, speech, "cursed")
+        transcribe(tools, speech, "good"),
+        transcribe(tools, garbage, "garbage"),
+        transcribe(tools, speech, "cursed"),
     )
     assert together.text == alone.text
     assert len(alone.text) > 4

@@ -1,4 +1,4 @@
-"""Off the record: no sound and no word of it is anywhere afterwards, whatever happens meanwhile."""
+"""Off the record: no audio and no word of it is stored anywhere, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ START = {"type": "start", "sample_rate": 16000, "channels": 1}
 SECRET = "strawberry"
 
 
-def pcm(sound: Waveform) -> bytes:
-    return (np.pad(sound, (0, 12_000)) * 32767).astype("<i2").tobytes()
+def pcm(audio: Waveform) -> bytes:
+    return (np.pad(audio, (0, 12_000)) * 32767).astype("<i2").tobytes()
 
 
 def ms(offset: int) -> int:
     return samples_to_ms(offset // 2)
 
 
-async def say(socket: ClientConnection, **message: object) -> None:
+async def send_message(socket: ClientConnection, **message: object) -> None:
     await socket.send(json.dumps(message))
 
 
-async def hear(socket: ClientConnection, kind: str) -> dict[str, Any]:
+async def receive(socket: ClientConnection, kind: str) -> dict[str, Any]:
     while True:
         message: dict[str, Any] = json.loads(await socket.recv())
         if message["type"] == kind:
             return message
 
 
-async def send(socket: ClientConnection, sound: bytes) -> None:
-    for start in range(0, len(sound), 6400):
-        await socket.send(sound[start : start + 6400])
+async def send(socket: ClientConnection, audio: bytes) -> None:
+    for start in range(0, len(audio), 6400):
+        await socket.send(audio[start : start + 6400])
 
 
 async def acknowledged(socket: ClientConnection, offset: int) -> None:
-    while (await hear(socket, "ack"))["received_bytes"] < offset:
+    while (await receive(socket, "ack"))["received_bytes"] < offset:
         pass
 
 
@@ -60,34 +60,34 @@ def files_with(folder: Path, text: str) -> list[Path]:
     ]
 
 
-async def test_what_is_said_off_the_record_is_nowhere_even_when_the_server_dies_meanwhile(
+async def test_speech_off_the_record_is_stored_nowhere_even_when_the_server_dies_meanwhile(
     tmp_path: Path, speak: Any
 ) -> None:
     before = pcm(speak("The budget of the project was approved."))
-    secret = pcm(speak(f"My password is {SECRET}, do not tell anybody."))
+    secret = pcm(speak(f"My password is {SECRET}, keep it to yourself."))
     after = pcm(speak("We will meet again on Monday morning."))
     port = free_port()
     server = ServerProcess(tmp_path / "data", port=port)
     server.start()
     async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
-        await say(socket, **START)
-        meeting = (await hear(socket, "started"))["meeting_id"]
+        await send_message(socket, **START)
+        meeting = (await receive(socket, "started"))["meeting_id"]
         await send(socket, before)
-        await say(socket, type="pause", forget=True)
+        await send_message(socket, type="pause", forget=True)
         await send(socket, secret[: len(secret) // 2 // 2 * 2])
         await acknowledged(socket, len(before) + len(secret) // 2 // 2 * 2)
         server.kill()
     server.start()
     try:
         async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
-            await say(socket, **START, meeting_id=meeting)
-            # The client does not say again that it is off the record: the server has not forgotten.
-            offset = (await hear(socket, "started"))["received_bytes"]
+            await send_message(socket, **START, meeting_id=meeting)
+            # The client does not repeat that it is off the record: the server remembers.
+            offset = (await receive(socket, "started"))["received_bytes"]
             await send(socket, (before + secret)[offset:])
-            await say(socket, type="resume")
+            await send_message(socket, type="resume")
             await send(socket, after)
-            await say(socket, type="stop")
-            final = await hear(socket, "final")
+            await send_message(socket, type="stop")
+            final = await receive(socket, "final")
         assert "budget" in words_of(final)
         assert "monday" in words_of(final)
         assert SECRET not in json.dumps(final).lower()
@@ -102,7 +102,7 @@ async def test_what_is_said_off_the_record_is_nowhere_even_when_the_server_dies_
     assert files_with(tmp_path, SECRET) == []
 
 
-def test_a_stretch_can_be_taken_off_the_record_afterwards(tmp_path: Path, speak: Any) -> None:
+def test_a_span_can_be_taken_off_the_record_afterwards(tmp_path: Path, speak: Any) -> None:
     first = pcm(speak("We decided to ship the release on Friday."))
     second = pcm(speak(f"By the way, I will bring the {SECRET} cake tomorrow."))
     with ServerProcess(tmp_path / "data") as server:
@@ -119,26 +119,26 @@ def test_a_stretch_can_be_taken_off_the_record_afterwards(tmp_path: Path, speak:
         assert [gap["reason"] for gap in document["transcript"]["gaps"]] == ["off_the_record"]
         for form in ("md", "json", "srt", "vtt", "txt"):
             assert SECRET not in httpx.get(f"{path}/export?format={form}").text.lower()
-        sound = httpx.get(f"{path}/audio.wav").content[44:]
-        assert sound[: len(first) - 32] == first[:-32]
-        assert not any(sound[len(first) + 32 :])
+        audio = httpx.get(f"{path}/audio.wav").content[44:]
+        assert audio[: len(first) - 32] == first[:-32]
+        assert not any(audio[len(first) + 32 :])
         assert files_with(tmp_path, SECRET) == [], "nor in the database, its log, or any other file"
         # Twice is once, and the order of the two ends is checked.
         assert httpx.post(f"{path}/forget", json=span, timeout=30).status_code == 200
         assert httpx.post(f"{path}/forget", json={"start_ms": 5, "end_ms": 5}).status_code == 422
 
 
-async def test_a_meeting_that_records_is_told_how_to_go_off_the_record(server: ServerProcess) -> None:
+async def test_while_a_meeting_records_the_refusal_names_the_message_to_send(server: ServerProcess) -> None:
     async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
-        await say(socket, **START)
-        meeting = (await hear(socket, "started"))["meeting_id"]
+        await send_message(socket, **START)
+        meeting = (await receive(socket, "started"))["meeting_id"]
         refused = await asyncio.to_thread(
             httpx.post, f"{server.url}/api/meetings/{meeting}/forget", json={"start_ms": 0, "end_ms": 1}
         )
         assert refused.status_code == 409
         assert "`forget`" in refused.json()["error"]["remedy"]
-        await say(socket, type="stop")
-        await hear(socket, "final")
+        await send_message(socket, type="stop")
+        await receive(socket, "final")
 
 
 @pytest.mark.parametrize("kind", ["pause", "resume"])
@@ -146,13 +146,13 @@ async def test_resuming_without_a_pause_and_an_empty_pause_change_nothing(
     server: ServerProcess, kind: str
 ) -> None:
     async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
-        await say(socket, **START)
-        await hear(socket, "started")
+        await send_message(socket, **START)
+        await receive(socket, "started")
         if kind == "pause":
-            await say(socket, type="pause", forget=True)
-        await say(socket, type="resume")
+            await send_message(socket, type="pause", forget=True)
+        await send_message(socket, type="resume")
         await send(socket, bytes(32_000))
-        await say(socket, type="stop")
-        final = await hear(socket, "final")
+        await send_message(socket, type="stop")
+        final = await receive(socket, "final")
     assert final["transcript"]["gaps"] == []
     assert final["coverage"]["captured_s"] == 1.0

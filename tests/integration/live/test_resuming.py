@@ -1,4 +1,4 @@
-"""A session that is cut short anywhere and taken up again says what an undisturbed one says, word for word."""
+"""A session that is interrupted anywhere and resumed has the transcript of an undisturbed one, word for word."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ OPTIONS = LiveOptions(endpointing=EndpointOptions(max_utterance_ms=4000))
 
 @dataclass
 class Record:
-    """What a store would hold; `history` has it after every commit."""
+    """A sink that holds what a store would; `history` has it after every commit."""
 
-    said: list[Utterance] = field(default_factory=list)
+    utterances: list[Utterance] = field(default_factory=list)
     history: list[tuple[list[Utterance], CommitPoint]] = field(default_factory=list)
     has_viewers: bool = False
     has_client: bool = True
@@ -47,29 +47,29 @@ class Record:
     async def commit_utterances(
         self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
-        self.said.extend(utterances)
-        self.history.append((list(self.said), commit_point))
+        self.utterances.extend(utterances)
+        self.history.append((list(self.utterances), commit_point))
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
-        self.said = [
-            u.model_copy(update={"speaker": speakers.get(u.utterance, u.speaker)}) for u in self.said
+        self.utterances = [
+            u.model_copy(update={"speaker": speakers.get(u.utterance, u.speaker)}) for u in self.utterances
         ]
 
     async def name_speaker(self, label: str, name: str) -> None:
-        raise AssertionError("nobody asked for it")
+        raise AssertionError("no speaker is enrolled")
 
     async def commit_silence(self, commit_point: CommitPoint) -> None:
-        self.history.append((list(self.said), commit_point))
+        self.history.append((list(self.utterances), commit_point))
 
     async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
         raise AssertionError("the engine failed")
 
     def lines(self) -> list[tuple[int, int, str | None, str]]:
-        """Speakers in the order in which they appear: a label that was taken back is not given again."""
+        """Return the transcript with speakers numbered by appearance: a label that was withdrawn is not used again."""
         order: dict[str | None, str | None] = {None: None}
-        for said in self.said:
-            order.setdefault(said.speaker, f"speaker {len(order)}")
-        return [(u.start_ms, u.end_ms, order[u.speaker], u.text) for u in self.said]
+        for utterance in self.utterances:
+            order.setdefault(utterance.speaker, f"speaker {len(order)}")
+        return [(u.start_ms, u.end_ms, order[u.speaker], u.text) for u in self.utterances]
 
 
 @pytest.fixture
@@ -85,42 +85,44 @@ async def tools() -> AsyncIterator[SpeechServices]:
         await asr.close()
 
 
-async def run(tools: SpeechServices, spec: SessionSpec, sound: bytes, record: Record) -> Record:
+async def run(tools: SpeechServices, spec: SessionSpec, audio: bytes, record: Record) -> Record:
     async def pieces() -> AsyncIterator[bytes]:
-        for start in range(spec.resume.start_sample * 2, len(sound), 16_000):
-            yield sound[start : start + 16_000]
+        for start in range(spec.resume.start_sample * 2, len(audio), 16_000):
+            yield audio[start : start + 16_000]
 
     await process_audio_session(spec, pieces(), record, tools)
     return record
 
 
-@pytest.mark.parametrize("has_sound", [True, False], ids=["journal", "memory"])
-async def test_taken_up_after_any_commit_the_transcript_is_the_same(
-    tools: SpeechServices, has_sound: bool
+@pytest.mark.parametrize("keeps_audio", [True, False], ids=["journal", "memory"])
+async def test_resumed_after_any_commit_the_transcript_is_the_same(
+    tools: SpeechServices, keeps_audio: bool
 ) -> None:
-    sound = read_pcm(demo_audio_path())[: SECONDS * 32_000]
+    audio = read_pcm(demo_audio_path())[: SECONDS * 32_000]
     meeting = Meeting(id="m", title="", state=MeetingState.RECORDING, source="live", created_at_ms=0)
     first = session_spec(meeting, Transcript(), ResumePoint(), OPTIONS, is_live=False)
-    undisturbed = await run(tools, first, sound, Record())
-    assert len(undisturbed.said) > 10
+    undisturbed = await run(tools, first, audio, Record())
+    assert len(undisturbed.utterances) > 10
     assert any(
         commit_point.resume.resume_sample < commit_point.committed_sample
         for _, commit_point in undisturbed.history
     )
 
     async def read(offset: int, length: int) -> bytes:
-        return sound[offset : offset + length]
+        return audio[offset : offset + length]
 
     for before, commit_point in undisturbed.history[1::4]:
         labels = sorted({u.speaker for u in before if u.speaker and u.speaker != PROVISIONAL})
-        said = Transcript(utterances=before, speakers=[Speaker(label=label) for label in labels])
+        transcript = Transcript(utterances=before, speakers=[Speaker(label=label) for label in labels])
         stored = meeting.model_copy(update={"committed_sample": commit_point.committed_sample})
-        known = await reembed_known_speakers(said, read, tools.diarization) if has_sound else []
-        spec = session_spec(stored, said, commit_point.resume, OPTIONS, is_live=False, known_voices=known)
-        resumed = await run(tools, spec, sound, Record(said=list(before)))
-        if has_sound:
-            assert resumed.lines() == undisturbed.lines(), f"taken up at {commit_point}"
-        else:  # without the sound, voices are numbered anew
+        known = await reembed_known_speakers(transcript, read, tools.diarization) if keeps_audio else []
+        spec = session_spec(
+            stored, transcript, commit_point.resume, OPTIONS, is_live=False, known_voices=known
+        )
+        resumed = await run(tools, spec, audio, Record(utterances=list(before)))
+        if keeps_audio:
+            assert resumed.lines() == undisturbed.lines(), f"resumed at {commit_point}"
+        else:  # without the audio, voices are numbered anew
             assert [line[:2] + line[3:] for line in resumed.lines()] == [
                 line[:2] + line[3:] for line in undisturbed.lines()
-            ], f"taken up at {commit_point}"
+            ], f"resumed at {commit_point}"

@@ -1,4 +1,4 @@
-"""What is off the record is neither heard nor read again."""
+"""Audio and words that are off the record are removed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from meeting_assistant.domain.meeting import OffRecord
 from meeting_assistant.domain.transcript import Timing, Transcript, Utterance, Word
-from meeting_assistant.services.recording.off_the_record import OffRecordSpans, with_span, without
+from meeting_assistant.services.recording.off_the_record import OffRecordSpans, add_span, redact
 
 
 def span(start: int, end: int | None) -> OffRecord:
     return OffRecord(start_sample=start, end_sample=end)
 
 
-def test_sound_in_a_span_becomes_silence_and_keeps_its_time() -> None:
+def test_audio_in_a_span_becomes_silence_of_the_same_length() -> None:
     spans = OffRecordSpans([span(2, 4)])
     assert spans.silence(b"abcdefghij", 0) == b"abcd\0\0\0\0ij"
     assert spans.silence(b"abcd", 6) == b"\0\0cd"
@@ -33,7 +33,7 @@ def test_a_span_that_is_open_has_no_end() -> None:
     assert spans.silence(b"abcdefgh", 0) == b"ab\0\0\0\0gh"
 
 
-def test_a_span_without_sound_leaves_no_trace() -> None:
+def test_a_span_without_audio_is_removed() -> None:
     spans = OffRecordSpans()
     spans.begin(7)
     assert spans.end(7) is None
@@ -44,17 +44,17 @@ def test_a_span_without_sound_leaves_no_trace() -> None:
     st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=5),
     st.lists(st.integers(1, 40), max_size=8),
 )
-def test_however_sound_is_cut_into_pieces_the_same_samples_are_silent(
+def test_however_audio_is_cut_into_pieces_the_same_samples_are_silent(
     places: list[tuple[int, int]], cuts: list[int]
 ) -> None:
     spans: list[OffRecord] = []
     for start, length in places:
-        spans = with_span(spans, start, start + length)  # milliseconds: 16 samples each
-    sound = b"\1" * (sum(cuts) * 32)
-    whole = OffRecordSpans(spans).silence(sound, 0)
+        spans = add_span(spans, start, start + length)  # milliseconds: 16 samples each
+    audio = b"\1" * (sum(cuts) * 32)
+    whole = OffRecordSpans(spans).silence(audio, 0)
     pieces, offset = [], 0
     for cut in cuts:
-        pieces.append(OffRecordSpans(spans).silence(sound[offset : offset + cut * 32], offset))
+        pieces.append(OffRecordSpans(spans).silence(audio[offset : offset + cut * 32], offset))
         offset += cut * 32
     assert b"".join(pieces) == whole
     silent = {ms for start, length in places for ms in range(start, start + length)}
@@ -62,7 +62,7 @@ def test_however_sound_is_cut_into_pieces_the_same_samples_are_silent(
     assert all(a.end_sample < b.start_sample for a, b in itertools.pairwise(spans) if a.end_sample)
 
 
-def said(number: int, timing: Timing) -> Utterance:
+def utterance(number: int, timing: Timing) -> Utterance:
     words = [
         Word(text=text, start_ms=number * 1000 + 100 * i, end_ms=number * 1000 + 100 * i + 90)
         for i, text in enumerate("the word is swordfish".split())
@@ -77,16 +77,16 @@ def said(number: int, timing: Timing) -> Utterance:
     )
 
 
-def test_words_whose_times_are_known_go_one_by_one() -> None:
-    changed, removed = without(Transcript(utterances=[said(1, "engine")]), 1300, 1400)
+def test_words_whose_times_are_known_are_removed_one_by_one() -> None:
+    changed, removed = redact(Transcript(utterances=[utterance(1, "engine")]), 1300, 1400)
     assert [(u.text, u.rev) for u in changed] == [("the word is", 2)]
     assert removed == []
 
 
-def test_where_times_are_estimated_the_whole_utterance_goes() -> None:
-    transcript = Transcript(utterances=[said(1, "estimated"), said(2, "estimated")])
-    assert without(transcript, 1300, 1400) == ([], [1])
+def test_where_times_are_estimated_the_whole_utterance_is_removed() -> None:
+    transcript = Transcript(utterances=[utterance(1, "estimated"), utterance(2, "estimated")])
+    assert redact(transcript, 1300, 1400) == ([], [1])
 
 
 def test_an_utterance_outside_is_not_touched() -> None:
-    assert without(Transcript(utterances=[said(1, "engine")]), 1400, 9000) == ([], [])
+    assert redact(Transcript(utterances=[utterance(1, "engine")]), 1400, 9000) == ([], [])

@@ -13,7 +13,7 @@ from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.steps import FORGET
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.minutes.minutes_service import MinutesService
-from meeting_assistant.services.recording.off_the_record import byte_range, with_span, without
+from meeting_assistant.services.recording.off_the_record import add_span, byte_range, redact
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ class Redaction:
     async def _remove_words(self, meeting: Meeting, start_ms: int, end_ms: int) -> None:
         channel = await self._io.channels.get(meeting.id)
         transcript = await self._store.transcript(meeting.id)
-        spans = with_span(meeting.off_record, start_ms, end_ms)
-        changed, removed = without(transcript, start_ms, end_ms)
+        spans = add_span(meeting.off_record, start_ms, end_ms)
+        changed, removed = redact(transcript, start_ms, end_ms)
         await self._store.begin_step(meeting.id, FORGET, can_repeat=True)
         await channel.publish(partial(self._store.forget, meeting.id, spans, changed, removed))
         self._io.channels.release(meeting.id)

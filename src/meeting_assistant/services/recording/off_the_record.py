@@ -1,7 +1,7 @@
-"""Off the record: which stretches of a meeting nobody may hear or read again. Pure.
+"""Off the record: spans of a meeting whose audio and words are never stored, or are removed. Pure.
 
-A live span is stored before any of its sound is accepted, so that after a crash, too, sound that is sent again is
-known to belong to it. Its place in the meeting's time stays, filled with silence.
+A live span is stored before any of its audio is accepted, so that audio which is sent again after a crash is known to
+belong to it. It keeps its length in the recording, filled with silence.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from meeting_assistant.domain.transcript import Transcript, Utterance
 
 
 class OffRecordSpans:
-    """The spans of one meeting; the last one may be open."""
+    """The spans of one meeting in order of time; the last one may be open."""
 
     def __init__(self, spans: Iterable[OffRecord] = (), *, frame_bytes: int = BYTES_PER_SAMPLE) -> None:
-        """`frame_bytes`: of one sample of every channel."""
+        """`frame_bytes` is the size of one sample of every channel."""
         self._spans = list(spans)
         self._frame_bytes = frame_bytes
 
     @property
     def spans(self) -> tuple[OffRecord, ...]:
-        """In order of time."""
+        """The spans in order of time."""
         return tuple(self._spans)
 
     @property
@@ -32,12 +32,12 @@ class OffRecordSpans:
         return bool(self._spans) and self._spans[-1].end_sample is None
 
     def begin(self, sample: int) -> None:
-        """From here on; nothing happens when it is off the record already."""
+        """Open a span at `sample`; do nothing when one is open already."""
         if not self.is_open:
             self._spans.append(OffRecord(start_sample=sample))
 
     def end(self, sample: int) -> OffRecord | None:
-        """Back on the record. Returns the span if it held any sound; an empty one is as if it had never been."""
+        """Close the open span. Returns it if it holds any audio; an empty one is removed."""
         if not self.is_open:
             return None
         start = self._spans.pop().start_sample
@@ -47,34 +47,34 @@ class OffRecordSpans:
         return self._spans[-1]
 
     def ended_at(self, sample: int) -> tuple[OffRecord, ...]:
-        """What the spans would be after `end`."""
+        """Return what the spans would be after `end`."""
         after = OffRecordSpans(self._spans, frame_bytes=self._frame_bytes)
         after.end(sample)
         return after.spans
 
     def silence(self, pcm: bytes, offset: int) -> bytes:
-        """Canonical PCM that begins at `offset` bytes, with silence in the place of what lies in a span."""
+        """Return canonical PCM that begins at byte `offset`, with silence in place of what lies in a span."""
         ranges = [byte_range(span, self._frame_bytes) for span in self._spans]
         pieces = [(start, end) for start, end in ranges if start < offset + len(pcm)]
         if not any(end is None or end > offset for _, end in pieces):
             return pcm
-        kept = bytearray(pcm)
+        silenced = bytearray(pcm)
         for start, end in pieces:
             first = max(0, start - offset)
             last = len(pcm) if end is None else max(0, min(len(pcm), end - offset))
             if first < last:
-                kept[first:last] = bytes(last - first)
-        return bytes(kept)
+                silenced[first:last] = bytes(last - first)
+        return bytes(silenced)
 
 
 def byte_range(span: OffRecord, frame_bytes: int = BYTES_PER_SAMPLE) -> tuple[int, int | None]:
-    """Where it lies in the canonical PCM."""
+    """Return the byte offsets of a span in the canonical PCM; an open span has no end."""
     end = None if span.end_sample is None else span.end_sample * frame_bytes
     return span.start_sample * frame_bytes, end
 
 
-def with_span(spans: Sequence[OffRecord], start_ms: int, end_ms: int) -> list[OffRecord]:
-    """All spans in order, the new one merged with those that it touches."""
+def add_span(spans: Sequence[OffRecord], start_ms: int, end_ms: int) -> list[OffRecord]:
+    """Return all spans in order of time, the new one merged with those that it touches."""
     start, end = ms_to_samples(start_ms), ms_to_samples(end_ms)
     apart: list[OffRecord] = []
     for span in spans:
@@ -86,10 +86,10 @@ def with_span(spans: Sequence[OffRecord], start_ms: int, end_ms: int) -> list[Of
     return sorted([*apart, OffRecord(start_sample=start, end_sample=end)], key=lambda span: span.start_sample)
 
 
-def without(transcript: Transcript, start_ms: int, end_ms: int) -> tuple[list[Utterance], list[int]]:
-    """Utterances that lose words to the span, in a new revision, and ids of those that lose all.
+def redact(transcript: Transcript, start_ms: int, end_ms: int) -> tuple[list[Utterance], list[int]]:
+    """Return the utterances that lose words to the span, in a new revision, and the ids of those that lose all.
 
-    Estimated word times may be off by some hundred milliseconds, so that a whole utterance goes when they are.
+    Estimated word times may be off by some hundred milliseconds: an utterance that has them is removed as a whole.
     """
     changed: list[Utterance] = []
     removed: list[int] = []

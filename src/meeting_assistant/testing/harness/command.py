@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from meeting_assistant.launcher import inherited
+from meeting_assistant.launcher import inherited_environment
 from meeting_assistant.testing.harness.fork_server import start_process
 
 TIMEOUT_S = 100.0
@@ -23,7 +23,7 @@ def run_cli(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProce
 
 def run_code(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A small program of a test's own, to its end."""
-    return _run("-c", code, *arguments, cwd=None, env=inherited())
+    return _run("-c", code, *arguments, cwd=None, env=inherited_environment())
 
 
 def _run(

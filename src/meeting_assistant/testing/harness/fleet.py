@@ -18,7 +18,7 @@ from typing import IO, Any
 import redis
 
 from meeting_assistant.client import LiveClient, paced
-from meeting_assistant.launcher import ServerProcess, free_port, inherited
+from meeting_assistant.launcher import ServerProcess, free_port, inherited_environment
 from meeting_assistant.testing.doubles.fake_speech import spoken, words_of
 from meeting_assistant.testing.harness.fork_server import start_process
 
@@ -84,7 +84,7 @@ class WorkerProcess:
             "meeting_assistant.testing.doubles.fake_speech",
             str(decode_s),
             str(hearing_out_s),
-            env={**inherited(), **env, "FLEET__NAME": name},
+            env={**inherited_environment(), **env, "FLEET__NAME": name},
             out=writable,
             err=2 if log is None else log.fileno(),
         )
