@@ -150,14 +150,24 @@ def migrated_postgres(postgres: PostgresServer) -> str:
     return "migrated"
 
 
+@pytest.fixture
+def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Make a database without meetings, of the kind `sqlite` or `postgresql`, and return its URL."""
+
+    def make(kind: str) -> str:
+        if kind == "sqlite":
+            return sqlite_url(tmp_path)
+        server: PostgresServer = request.getfixturevalue("postgres")
+        template: str = request.getfixturevalue("migrated_postgres")
+        return with_driver(server.create(f"t{secrets.token_hex(8)}", template=template))
+
+    return make
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
     """URL of a database without meetings, of each kind."""
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path)
-    server: PostgresServer = request.getfixturevalue("postgres")
-    template: str = request.getfixturevalue("migrated_postgres")
-    return with_driver(server.create(f"t{secrets.token_hex(8)}", template=template))
+    return new_database_url(request.param)
 
 
 def with_driver(url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import uuid_utils
@@ -31,14 +31,21 @@ from meeting_assistant.domain.meeting import (
 from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes
 from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Speaker, Utterance, Word
+from meeting_assistant.testing.doubles.memory_store import MemoryMeetingStore
 
 ENGINES = {"asr": "test"}
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 
 
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[MeetingStore]:
-    store = SqlMeetingStore(Database(database_url))
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def store(
+    request: pytest.FixtureRequest, new_database_url: Callable[[str], str]
+) -> AsyncIterator[MeetingStore]:
+    store: MeetingStore
+    if request.param == "memory":
+        store = MemoryMeetingStore()
+    else:
+        store = SqlMeetingStore(Database(new_database_url(request.param)))
     await store.open()
     yield store
     await store.close()
@@ -121,7 +128,7 @@ async def test_utterances_come_back_in_order_with_words_and_speakers(
 async def test_the_same_utterance_twice_is_stored_once(store: MeetingStore, meeting: Meeting) -> None:
     [first] = await store.commit_utterances(meeting.id, [said(1)], 32_000)
     [again] = await store.commit_utterances(meeting.id, [said(1, "Other words.")], 32_000)
-    assert again.seq == first.seq
+    assert again == first, "what is stored is returned, not what was refused"
     assert (await store.transcript(meeting.id)).utterances == [said(1)]
     assert await store.last_seq(meeting.id) == 1
 
@@ -199,10 +206,10 @@ async def test_words_that_are_taken_out_leave_gaps(store: MeetingStore, meeting:
     last = await store.last_seq(meeting.id)
     span = OffRecord(start_sample=16_000, end_sample=40_000)
     left = said(2, "Friday.", rev=2)
-    stored = await store.forget(meeting.id, [span], [left], [1])
+    stored = await store.redact(meeting.id, [span], [left], [1])
     assert [(event.seq, event.body) for event in stored] == [(last + 1, off_record_gap(span))]
     assert stored == await store.events_after(meeting.id, last)
-    assert await store.forget(meeting.id, [span], [left], [1]) == [], "nothing of it is new"
+    assert await store.redact(meeting.id, [span], [left], [1]) == [], "nothing of it is new"
     transcript = await store.transcript(meeting.id)
     assert transcript.utterances == [left, said(3)]
     assert transcript.gaps == [Gap(start_ms=1000, end_ms=2500, reason="off_the_record")]

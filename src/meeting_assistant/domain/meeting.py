@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
+from meeting_assistant.domain.errors import ConflictError
 
 Source = Literal["live", "upload"]
 
@@ -30,8 +31,26 @@ class MeetingState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Nothing is added by itself any more."""
+        """True when the product adds nothing any more on its own."""
         return self in (MeetingState.DONE, MeetingState.FAILED)
+
+    def may_become(self, state: MeetingState) -> bool:
+        """True when a meeting in this state may move to that one; staying is always possible."""
+        return state is self or state in _MOVES[self]
+
+
+_MOVES = {
+    MeetingState.RECORDING: {MeetingState.PROCESSING, MeetingState.FAILED},
+    MeetingState.PROCESSING: {MeetingState.DONE, MeetingState.FAILED},
+    MeetingState.FAILED: {MeetingState.PROCESSING},
+    MeetingState.DONE: set[MeetingState](),
+}
+
+
+def require_move(present: MeetingState, state: MeetingState) -> None:
+    """Raise ConflictError when a meeting cannot move from one state to the other."""
+    if not present.may_become(state):
+        raise ConflictError(f"A meeting that is {present} cannot become {state}.", "Read its state again.")
 
 
 class _Record(BaseModel):

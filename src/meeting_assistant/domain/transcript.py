@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -104,6 +105,13 @@ def display_name(label: str | None, names: dict[str, str | None]) -> str:
     if label[:1] == PERSON_PREFIX and label[1:].isdigit():
         return f"Person {label[1:]}"
     return f"Speaker {label[1:]}" if label[:1] == "S" and label[1:].isdigit() else label
+
+
+def transcript_labels(speakers: Iterable[str | None]) -> list[str]:
+    """Return the labels that occur, in order; undecided and unknown speakers have none."""
+    return sorted(
+        {label for label in speakers if label is not None and label != PROVISIONAL}, key=label_order
+    )
 
 
 def label_order(label: str) -> tuple[str, int, str]:

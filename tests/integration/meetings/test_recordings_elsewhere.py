@@ -91,7 +91,7 @@ async def test_what_one_machine_recorded_another_plays_erases_and_deletes(place:
     assert len(place.objects()) == 1, "the object before is gone"
     await one.call(one.audio.delete, meeting)
     assert place.objects() == {}
-    await one.store.set_sound_deleted(meeting, 1)
+    await one.store.set_audio_deleted(meeting, 1)
     assert not await other.call(other.audio.exists, meeting)
     with pytest.raises(NotFoundError):
         await other.sound_of(meeting)
@@ -469,7 +469,7 @@ async def test_deleting_a_meeting_destroys_its_key_even_without_the_store(
     one, other = await machine.record(), await machine.record()
     await machine.moves.run_once()
     await machine.store.delete(one)
-    await machine.store.set_sound_deleted(other, 1)
+    await machine.store.set_audio_deleted(other, 1)
     assert await machine.catalogue.needed_keys() == {}
     with contextlib.closing(sqlite3.connect(tmp_path / "meetings.db")) as connection:
         rows = connection.execute("SELECT state, wrapped_key FROM remote_recordings").fetchall()

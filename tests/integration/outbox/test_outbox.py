@@ -374,7 +374,7 @@ async def test_what_is_taken_off_the_record_or_deleted_is_not_in_the_outbox_eith
             first, _ = await after.of(meeting_id)
             await after.workflows.approve(meeting_id, first.id)
             await after.deliver_all()
-            await after.store.forget(meeting_id, [], [], [2])
+            await after.store.redact(meeting_id, [], [], [2])
             (left,) = await after.deliveries.of_meeting(meeting_id)
             assert left.state is DeliveryState.DONE
             assert "release notes" not in left.model_dump_json()

@@ -40,7 +40,7 @@ def to_slack(server: TargetServer) -> dict[str, dict[str, str]]:
 
 
 async def write_again(after: OutboxHarness, meeting_id: str, minutes: Minutes) -> list[Delivery]:
-    await after.store.rewrite(meeting_id, minutes=minutes, coverage=Coverage())
+    await after.store.add_minutes_version(meeting_id, minutes=minutes, coverage=Coverage())
     return await after.workflows.run_again(meeting_id)
 
 
@@ -81,7 +81,7 @@ async def test_after_something_was_taken_off_the_record_nothing_goes_out_again_b
         async with OutboxHarness(tmp_path, options) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
-            await after.store.forget(meeting_id, [], [], [3])
+            await after.store.redact(meeting_id, [], [], [3])
             left = MINUTES.model_copy(update={"decisions": MINUTES.decisions[:1]})
             added = await write_again(after, meeting_id, left)
             assert states(added) == [
@@ -105,7 +105,7 @@ async def test_what_was_on_its_way_when_something_was_forgotten_is_not_sent_agai
             meeting_id = await after.meeting()
             taken = await after.deliveries.take_due(after.now_ms, 60_000)
             assert taken is not None
-            await after.store.forget(meeting_id, [], [], [3])
+            await after.store.redact(meeting_id, [], [], [3])
             assert not await after.deliveries.update(taken), "its words do not come back"
             added = await write_again(after, meeting_id, MINUTES)
             assert states(added) == [("slack", DeliveryState.PROPOSED)]
@@ -125,7 +125,7 @@ async def test_a_retry_sends_what_the_minutes_say_now_or_nothing(tmp_path: Path)
             for one in (first, second):
                 await after.workflows.dismiss(meeting_id, one.id)
             reworded = MINUTES.action_items[0].model_copy(update={"text": "Send the notes to all."})
-            await after.store.rewrite(
+            await after.store.add_minutes_version(
                 meeting_id,
                 minutes=MINUTES.model_copy(update={"action_items": [reworded]}),
                 coverage=Coverage(),

@@ -377,7 +377,7 @@ async def test_sound_that_was_deleted_meanwhile_is_named(
     meeting = finished_meeting(diarizer, timeout_s=0)
     await meeting.begin(*TALK)
     await meeting.finish()
-    await meeting.store.set_sound_deleted(meeting.meeting.id, 1)
+    await meeting.store.set_audio_deleted(meeting.meeting.id, 1)
     later = await meeting.after_restart(tmp_path, FakeDiarizer())
     await later.offline_diarization.resume_incomplete()
     await later.offline_diarization.rest()

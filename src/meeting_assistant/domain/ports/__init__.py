@@ -24,11 +24,15 @@ from meeting_assistant.domain.ports.language import (
     LlmProvider,
     LlmReply,
     LlmRequest,
-    MinutesRequest,
-    MinutesWriter,
     PreferenceStore,
 )
-from meeting_assistant.domain.ports.meetings import MeetingStore, StoredEvent
+from meeting_assistant.domain.ports.meetings import (
+    MeetingRecords,
+    MeetingStore,
+    RetentionStore,
+    StepLedger,
+)
+from meeting_assistant.domain.ports.minutes import MinutesRequest, MinutesStore, MinutesWriter
 from meeting_assistant.domain.ports.search import QuestionReader, SearchHit, SearchIndex
 from meeting_assistant.domain.ports.shares import ShareStore
 from meeting_assistant.domain.ports.sound import (
@@ -57,6 +61,7 @@ from meeting_assistant.domain.ports.speech import (
     VoiceEmbedder,
     VoiceVector,
 )
+from meeting_assistant.domain.ports.transcripts import EventLog, SpeakerStore, StoredEvent, TranscriptStore
 from meeting_assistant.domain.ports.workflows import DeliveryStore, Integration
 
 __all__ = [
@@ -75,6 +80,7 @@ __all__ = [
     "Diarizer",
     "EngineInfo",
     "EventKind",
+    "EventLog",
     "FleetEvent",
     "GatewayLink",
     "HeldJob",
@@ -87,18 +93,24 @@ __all__ = [
     "LlmRequest",
     "MediaDecoder",
     "MediaInfo",
+    "MeetingRecords",
     "MeetingStore",
     "MinutesRequest",
+    "MinutesStore",
     "MinutesWriter",
     "PreferenceStore",
     "QuestionReader",
     "RelayLink",
     "ResultChannel",
+    "RetentionStore",
     "SearchHit",
     "SearchIndex",
     "ShareStore",
+    "SpeakerStore",
     "SpeakerTurn",
+    "StepLedger",
     "StoredEvent",
+    "TranscriptStore",
     "Vad",
     "VadStream",
     "VoiceEmbedder",

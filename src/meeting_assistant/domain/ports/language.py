@@ -1,39 +1,12 @@
-"""Minutes and language models."""
+"""Language models, and which of them saw which meeting."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Protocol
 
 from meeting_assistant.domain.llm_calls import LlmCall, LlmPreferences, Purpose
-from meeting_assistant.domain.minutes import Minutes
-from meeting_assistant.domain.transcript import Transcript
-
-
-@dataclass(frozen=True, slots=True)
-class MinutesRequest:
-    """All that a writer may know."""
-
-    transcript: Transcript
-    attendees: tuple[str, ...] = ()
-    language: str = "en"
-    meeting_date: date | None = None
-    """In the meeting's own time zone; due phrases are resolved against it."""
-
-
-class MinutesWriter(Protocol):
-    """Turns a transcript into minutes. Evidence in the result is already checked against the transcript."""
-
-    @property
-    def name(self) -> str:
-        """Provider name as stored with the minutes."""
-        ...
-
-    def write(self, request: MinutesRequest) -> Minutes:
-        """Write them; blocks (called off the event loop)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

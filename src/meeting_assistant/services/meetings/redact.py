@@ -66,7 +66,7 @@ class Redaction:
         spans = add_span(meeting.off_record, start_ms, end_ms)
         changed, removed = redact(transcript, start_ms, end_ms)
         await self._store.begin_step(meeting.id, FORGET, can_repeat=True)
-        await channel.publish(partial(self._store.forget, meeting.id, spans, changed, removed))
+        await channel.publish(partial(self._store.redact, meeting.id, spans, changed, removed))
         self._io.channels.release(meeting.id)
 
     async def _remove_audio_and_rewrite(self, meeting_id: str) -> None:
@@ -77,7 +77,7 @@ class Redaction:
         transcript = await self._store.transcript(meeting_id)
         minutes = (await self._minutes.write(meeting, transcript)).minutes
         coverage = coverage_of(meeting, transcript, has_minutes=True)
-        await self._store.rewrite(meeting_id, minutes=minutes, coverage=coverage)
+        await self._store.add_minutes_version(meeting_id, minutes=minutes, coverage=coverage)
         await self._store.end_step(meeting_id, FORGET)
 
 

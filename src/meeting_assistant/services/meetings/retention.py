@@ -84,7 +84,7 @@ class Retention:
     async def enforce(self) -> None:
         """Delete all audio that is past its time; a recording that cannot be deleted does not stop the others."""
         days = self._policy.days or 0
-        due = await self._store.with_sound_until(
+        due = await self._store.with_audio_before(
             self._now_ms() - days * DAY_MS, only_with_minutes=self._policy.is_after_minutes
         )
         for meeting_id in due:
@@ -101,7 +101,7 @@ class Retention:
         if self._io.audio is not None:
             await self._io.on_disk(self._io.audio.delete, meeting_id)
         try:
-            await self._store.set_sound_deleted(meeting_id, self._now_ms())
+            await self._store.set_audio_deleted(meeting_id, self._now_ms())
         except NotFoundError:
             return  # the meeting was deleted meanwhile
         logger.info("Audio deleted.", extra=obs.log_fields(meeting=meeting_id))

@@ -155,7 +155,7 @@ class MinutesEditor:
             # Somebody asked for better minutes: worse ones are no answer.
             raise written.trouble
         coverage = coverage_of(meeting, transcript, has_minutes=True)
-        await self._store.rewrite(meeting.id, minutes=written.minutes, coverage=coverage)
+        await self._store.add_minutes_version(meeting.id, minutes=written.minutes, coverage=coverage)
         await self._store.clear_errors(meeting.id, "minutes")
 
     # --- items
@@ -208,7 +208,7 @@ class MinutesEditor:
             there = sorted(minutes.version for minutes in versions)
             raise NotFoundError("There is no such version.", f"There are: {there}.")
         minutes = counted(wanted, *versions)
-        return await self._store.rewrite(meeting_id, minutes=minutes, coverage=meeting.coverage)
+        return await self._store.add_minutes_version(meeting_id, minutes=minutes, coverage=meeting.coverage)
 
     async def _change(self, meeting_id: str, version: int, apply: Callable[[Minutes], Minutes]) -> Minutes:
         return await self._store.change_minutes(meeting_id, version, apply)

@@ -8,9 +8,9 @@ from uuid import uuid4
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from meeting_assistant.adapters.storage.sql.changes import row_in
 from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import DeliveryRow, MeetingRow, StepRow
+from meeting_assistant.adapters.storage.sql.transactions import get_meeting
 from meeting_assistant.domain.errors import NotFoundError
 from meeting_assistant.domain.workflows import FORGOTTEN, Delivery, DeliveryState
 
@@ -29,7 +29,7 @@ class SqlDeliveryStore:
         """Add those that are not there yet, refresh the proposed ones and end the step."""
         added: list[Delivery] = []
         async with self._database.writing() as session:
-            meeting = await row_in(session, meeting_id)
+            meeting = await get_meeting(session, meeting_id)
             for delivery in deliveries:
                 if not _is_chosen(meeting, delivery.integration):
                     continue  # somebody chose otherwise while this was planned
@@ -47,7 +47,7 @@ class SqlDeliveryStore:
         """In the order in which they were planned."""
         query = select(DeliveryRow).where(DeliveryRow.meeting_id == meeting_id)
         async with self._database.reading() as session:
-            await row_in(session, meeting_id)
+            await get_meeting(session, meeting_id)
             return [_delivery(row) for row in await session.scalars(query.order_by(DeliveryRow.number))]
 
     async def recent(
@@ -154,7 +154,7 @@ class SqlDeliveryStore:
         return {state: counts.get(state, 0) for state in _OPEN}
 
 
-async def forget_actions(session: AsyncSession, meeting_id: str) -> None:
+async def redact_actions(session: AsyncSession, meeting_id: str) -> None:
     """What was to be delivered held words that are to be forgotten: what cannot have arrived goes, and of what has, or
     may have, stays only that it did. Such a delivery no longer stands in the way of another under its name; that it is
     there keeps another from going without a click."""

@@ -1,40 +1,42 @@
-"""Minutes, notes and wishes for them in SQL."""
+"""Minutes, notes and options for them, in SQL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import select
 
-from meeting_assistant.adapters.storage.sql.changes import (
-    minutes_in,
-    minutes_versions_in,
-    named_minutes,
-    names_in,
+from meeting_assistant.adapters.storage.sql.database import uncancellable
+from meeting_assistant.adapters.storage.sql.models import EventRow, MinutesRow, StepRow
+from meeting_assistant.adapters.storage.sql.transactions import (
+    SqlTables,
+    append_event,
+    get_meeting,
     newest_minutes,
-    row_in,
+    read_final,
+    read_minutes,
+    read_minutes_versions,
+    transition,
+    with_names,
 )
-from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
-from meeting_assistant.adapters.storage.sql.deliveries import hold_back
-from meeting_assistant.adapters.storage.sql.models import EventRow, MinutesRow, SpeakerRow
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
 from meeting_assistant.domain.events import NotesChanged
-from meeting_assistant.domain.meeting import Coverage
+from meeting_assistant.domain.meeting import Coverage, MeetingState
 from meeting_assistant.domain.minutes import Minutes
+from meeting_assistant.domain.ports import StoredEvent
+from meeting_assistant.domain.steps import WORKFLOWS
 
 
-class SqlMinutes:
-    """A part of `SqlMeetingStore`."""
-
-    _database: Database
+class SqlMinutes(SqlTables):
+    """Implements `MinutesStore`."""
 
     async def minutes(self, meeting_id: str) -> Minutes | None:
-        """The newest version."""
+        """Return the newest version with the names of speakers."""
         async with self._database.reading() as session:
-            return await minutes_in(session, meeting_id)
+            return await read_minutes(session, meeting_id)
 
     async def stored_minutes(self, meeting_id: str, version: int | None = None) -> Minutes | None:
-        """A version, or the newest one, with marks for speakers."""
+        """Return a version as it is stored, with marks in the place of names."""
         async with self._database.reading() as session:
             if version is None:
                 found = await newest_minutes(session, meeting_id)
@@ -43,16 +45,55 @@ class SqlMinutes:
             return Minutes.model_validate(found.document) if found is not None else None
 
     async def minutes_versions(self, meeting_id: str) -> list[Minutes]:
-        """Oldest first."""
+        """Return all versions with the names of speakers, oldest first."""
         async with self._database.reading() as session:
-            await row_in(session, meeting_id)
-            return await minutes_versions_in(session, meeting_id)
+            await get_meeting(session, meeting_id)
+            return await read_minutes_versions(session, meeting_id)
+
+    async def notes(self, meeting_id: str) -> list[NotesChanged]:
+        """Return the changes to the live notes, oldest first."""
+        of_notes = (EventRow.meeting_id == meeting_id) & (EventRow.type == "notes")
+        async with self._database.reading() as session:
+            rows = await session.scalars(select(EventRow).where(of_notes).order_by(EventRow.seq))
+            return [NotesChanged.model_validate(row.payload) for row in rows]
 
     @uncancellable
-    async def rewrite(self, meeting_id: str, *, minutes: Minutes | None, coverage: Coverage) -> int:
-        """The version after the newest one."""
+    async def finish(
+        self,
+        meeting_id: str,
+        *,
+        minutes: Minutes | None,
+        coverage: Coverage,
+        duration_ms: int,
+        engines: Mapping[str, str],
+    ) -> list[StoredEvent]:
+        """Store minutes, state and `final` event in one transaction, once."""
         async with self._database.writing() as session:
-            (await row_in(session, meeting_id)).coverage = coverage.model_dump()
+            row = await get_meeting(session, meeting_id)
+            if row.state == MeetingState.DONE:
+                finals = (EventRow.meeting_id == meeting_id) & (EventRow.type == "final")
+                seq = (await session.scalars(select(EventRow.seq).where(finals))).one()
+                return [StoredEvent(seq, await read_final(session, row))]
+            transition(row, MeetingState.DONE)
+            row.coverage = coverage.model_dump()
+            row.duration_ms = duration_ms
+            row.engines = dict(engines)
+            if minutes is not None:
+                document = minutes.model_dump(mode="json")
+                session.add(MinutesRow(meeting_id=meeting_id, version=minutes.version, document=document))
+            # In the same transaction, so that no crash leaves the integrations without this meeting.
+            await session.merge(StepRow(meeting_id=meeting_id, step=WORKFLOWS, attempts=0, is_done=False))
+            seq = append_event(session, row, "final", {})
+            await session.flush()
+            return [StoredEvent(seq, await read_final(session, row))]
+
+    @uncancellable
+    async def add_minutes_version(
+        self, meeting_id: str, *, minutes: Minutes | None, coverage: Coverage
+    ) -> int:
+        """Store minutes as the version after the newest one."""
+        async with self._database.writing() as session:
+            (await get_meeting(session, meeting_id)).coverage = coverage.model_dump()
             newest = await newest_minutes(session, meeting_id)
             version = newest.version if newest is not None else 0
             if minutes is not None:
@@ -65,9 +106,9 @@ class SqlMinutes:
     async def change_minutes(
         self, meeting_id: str, version: int, change: Callable[[Minutes], Minutes]
     ) -> Minutes:
-        """Read, changed and written in one transaction."""
+        """Read, change and write the newest version in one transaction."""
         async with self._database.writing() as session:
-            await row_in(session, meeting_id)
+            await get_meeting(session, meeting_id)
             newest = await newest_minutes(session, meeting_id)
             if newest is None:
                 raise NotFoundError("This meeting has no minutes yet.", "Wait until they are written.")
@@ -78,8 +119,7 @@ class SqlMinutes:
                     code="minutes_changed",
                 )
             newest.document = change(Minutes.model_validate(newest.document)).model_dump(mode="json")
-            of_meeting = select(SpeakerRow).where(SpeakerRow.meeting_id == meeting_id)
-            return named_minutes([newest], (await session.scalars(of_meeting)).all())[0]
+            return (await with_names(session, meeting_id, [newest]))[0]
 
     @uncancellable
     async def set_minutes_options(
@@ -90,36 +130,9 @@ class SqlMinutes:
         minutes_language: str | None = None,
         llm_provider: str | None = None,
     ) -> None:
-        """None leaves a wish as it is; the provider `auto` takes it back."""
+        """Choose how the minutes are written; the provider `auto` clears that choice."""
         async with self._database.writing() as session:
-            row = await row_in(session, meeting_id)
+            row = await get_meeting(session, meeting_id)
             row.template = template or row.template
             row.minutes_language = minutes_language or row.minutes_language
             row.llm_provider = None if llm_provider == "auto" else llm_provider or row.llm_provider
-
-    @uncancellable
-    async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:
-        """None for all."""
-        async with self._database.writing() as session:
-            (await row_in(session, meeting_id)).workflows = list(names) if names is not None else None
-            if names is not None:
-                await hold_back(session, meeting_id, names)
-
-    @uncancellable
-    async def set_local_only(self, meeting_id: str, may_go: Collection[str] = ()) -> None:
-        """For good."""
-        async with self._database.writing() as session:
-            (await row_in(session, meeting_id)).local_only = True
-            await hold_back(session, meeting_id, may_go)
-
-    async def notes(self, meeting_id: str) -> list[NotesChanged]:
-        """Oldest first."""
-        of_notes = (EventRow.meeting_id == meeting_id) & (EventRow.type == "notes")
-        async with self._database.reading() as session:
-            rows = await session.scalars(select(EventRow).where(of_notes).order_by(EventRow.seq))
-            return [NotesChanged.model_validate(row.payload) for row in rows]
-
-    async def speaker_names(self, meeting_id: str) -> dict[str, str | None]:
-        """By label."""
-        async with self._database.reading() as session:
-            return await names_in(session, meeting_id)

@@ -145,7 +145,7 @@ class SqlRecordings:
                     wrapped_key=None,
                 )
                 await session.merge(order)
-            count = await doom_in(session, meeting_id)
+            count = await mark_objects_for_deletion(session, meeting_id)
         if count:
             await self.database.purge_deleted()
         return count > 0
@@ -221,7 +221,7 @@ class SqlRecordings:
             )
 
 
-async def doom_in(session: AsyncSession, meeting_id: str) -> int:
+async def mark_objects_for_deletion(session: AsyncSession, meeting_id: str) -> int:
     """In a transaction that deletes the meeting or its sound, too: its keys never outlive it."""
     of_it = (_Row.meeting_id == meeting_id) & _Row.state.in_((COPYING, STORED))
     change = update(_Row).where(of_it).values(state=DOOMED, key_fingerprint=None, wrapped_key=None)

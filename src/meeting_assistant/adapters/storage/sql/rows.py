@@ -1,9 +1,8 @@
-"""Between rows and the domain. Pure."""
+"""Translation between rows and the domain. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from meeting_assistant.adapters.storage.sql.models import (
     EventRow,
@@ -12,37 +11,26 @@ from meeting_assistant.adapters.storage.sql.models import (
     UtteranceRow,
     WordRow,
 )
-from meeting_assistant.domain.events import (
-    DurableEvent,
-    GapFound,
-    MeetingFinished,
-    NotesChanged,
-    SpeakersChanged,
-    UtteranceFinished,
-    UtteranceSpeaker,
-)
 from meeting_assistant.domain.meeting import Meeting
-from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import (
-    PROVISIONAL,
     Gap,
     Speaker,
     Transcript,
     Utterance,
     Word,
-    label_order,
+    transcript_labels,
 )
 
 _NOT_IN_DOMAIN = {"last_seq", "resume", "gateway"}
 
 
 def row_of(meeting: Meeting, gateway: str = "") -> MeetingRow:
-    """A new row."""
+    """Return the row of a new meeting."""
     return MeetingRow(**meeting.model_dump(mode="json"), last_seq=0, resume={}, gateway=gateway)
 
 
 def meeting_of(row: MeetingRow) -> Meeting:
-    """The record."""
+    """Return the meeting of a row."""
     columns = row.__table__.columns.keys()
     return Meeting.model_validate(
         {name: getattr(row, name) for name in columns if name not in _NOT_IN_DOMAIN}
@@ -50,12 +38,12 @@ def meeting_of(row: MeetingRow) -> Meeting:
 
 
 def utterance_row(meeting_id: str, utterance: Utterance, seq: int) -> UtteranceRow:
-    """Without its words."""
+    """Return the row of an utterance, without its words."""
     return UtteranceRow(meeting_id=meeting_id, seq=seq, **utterance.model_dump(exclude={"words"}))
 
 
 def word_rows(meeting_id: str, utterance: Utterance) -> list[WordRow]:
-    """In order."""
+    """Return the rows of an utterance's words, in order."""
     return [
         WordRow(meeting_id=meeting_id, utterance=utterance.utterance, position=position, **word.model_dump())
         for position, word in enumerate(utterance.words)
@@ -68,23 +56,26 @@ def transcript_of(
     speakers: Sequence[SpeakerRow],
     gaps: Sequence[EventRow],
 ) -> Transcript:
-    """Everything that was said; a speaker is listed for every label that occurs."""
+    """Return the transcript; its speakers are the labels that occur."""
     by_utterance: dict[int, list[Word]] = {}
     for row in words:
-        word = Word(text=row.text, start_ms=row.start_ms, end_ms=row.end_ms, confidence=row.confidence)
-        by_utterance.setdefault(row.utterance, []).append(word)
+        by_utterance.setdefault(row.utterance, []).append(word_of(row))
     names = {row.label: row.name for row in speakers}
-    labels = sorted(
-        {row.speaker for row in utterances if row.speaker not in (None, PROVISIONAL)}, key=label_order
-    )
+    labels = transcript_labels(row.speaker for row in utterances)
     return Transcript(
-        utterances=[_utterance(row, by_utterance.get(row.utterance, [])) for row in utterances],
+        utterances=[utterance_of(row, by_utterance.get(row.utterance, [])) for row in utterances],
         speakers=[Speaker(label=label, name=names.get(label)) for label in labels],
         gaps=[Gap.model_validate(row.payload) for row in gaps],
     )
 
 
-def _utterance(row: UtteranceRow, words: list[Word]) -> Utterance:
+def word_of(row: WordRow) -> Word:
+    """Return the word of a row."""
+    return Word(text=row.text, start_ms=row.start_ms, end_ms=row.end_ms, confidence=row.confidence)
+
+
+def utterance_of(row: UtteranceRow, words: Sequence[Word]) -> Utterance:
+    """Return the utterance of a row."""
     return Utterance.model_validate(
         {
             "utterance": row.utterance,
@@ -96,62 +87,7 @@ def _utterance(row: UtteranceRow, words: list[Word]) -> Utterance:
             "overlap": row.overlap,
             "echo": row.echo,
             "text": row.text,
-            "words": words,
+            "words": list(words),
             "timing": row.timing,
         }
-    )
-
-
-def event_payload(body: DurableEvent) -> dict[str, Any]:
-    """What of a `gap` or `notes` event cannot be rebuilt from other rows."""
-    return body.model_dump(mode="json", exclude={"type"})
-
-
-def body_of(
-    row: EventRow,
-    meeting: Meeting,
-    transcript: Transcript,
-    said: Mapping[int, Utterance],
-    minutes: Minutes | None,
-) -> DurableEvent:
-    """The event as it is true now."""
-    match row.type:
-        case "transcript":
-            return UtteranceFinished(**said[row.payload["utterance"]].model_dump())
-        case "speakers":
-            names = {speaker.label: speaker.name for speaker in transcript.speakers}
-            return SpeakersChanged(
-                names={label: names.get(label) for label in row.payload["labels"]},
-                utterances=[
-                    speaker_line(said[number])
-                    for number in row.payload.get("utterances", [])
-                    if number in said
-                ],
-            )
-        case "notes":
-            return NotesChanged.model_validate(row.payload).with_names(transcript.speaker_name)
-        case "gap":
-            return GapFound.model_validate(row.payload)
-        case _:
-            return final_body(meeting, transcript, minutes)
-
-
-def final_body(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> MeetingFinished:
-    """The body of the `final` event."""
-    return MeetingFinished(
-        meeting=meeting,
-        transcript=transcript,
-        minutes=minutes,
-        coverage=meeting.coverage,
-        errors=meeting.errors,
-    )
-
-
-def speaker_line(utterance: Utterance) -> UtteranceSpeaker:
-    """One line of a relabelling."""
-    return UtteranceSpeaker(
-        utterance=utterance.utterance,
-        rev=utterance.rev,
-        speaker=utterance.speaker,
-        is_assigned=utterance.is_assigned,
     )
