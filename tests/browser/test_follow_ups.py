@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, Locator, expect
 
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.doubles.targets import GitHub, TargetServer, slack
-from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.meetings import MeetingFixture, seed
 from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES
 
 OpenBrowser = Callable[..., BrowserContext]
@@ -31,7 +31,7 @@ class Told:
 
 @pytest.fixture
 def told(tmp_path: Path) -> Iterator[Told]:
-    held = Held(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
+    held = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
     (meeting_id,) = seed(tmp_path / "data", held)
     repository = GitHub()
     with (

@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, lines_of
-from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.meetings import MeetingFixture, seed
 
 OpenBrowser = Callable[..., BrowserContext]
 LINES = (
@@ -44,7 +44,7 @@ def helpful(request: SeenRequest) -> Answer:
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
-    (meeting_id,) = seed(tmp_path / "data", Held(LINES, title="Stand-up"))
+    (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES, title="Stand-up"))
     with LlmServer().serving("m").answer_by(helpful) as model:
         env = {"VLLM_BASE_URL": model.url, "VLLM_MODEL_ID": "m"}
         with ServerProcess(tmp_path / "data", env) as server:
@@ -137,7 +137,7 @@ def test_who_said_it_is_corrected_for_one_utterance_and_for_a_whole_speaker(
 def test_who_saw_a_meeting_is_told_and_it_can_be_kept_at_home_from_then_on(
     tmp_path: Path, open_browser: OpenBrowser
 ) -> None:
-    (meeting_id,) = seed(tmp_path / "data", Held(LINES, title="Stand-up"))
+    (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES, title="Stand-up"))
     with LlmServer().answer_by(helpful) as model:
         elsewhere = model.url.replace("127.0.0.1", "127.1")
         env = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": elsewhere, "LLM_PROVIDER_ORDER": "openai"}

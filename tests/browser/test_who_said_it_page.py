@@ -15,7 +15,7 @@ from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.demo import demo_audio_path
 from meeting_assistant.domain.minutes import Evidence, Item, Minutes
 from meeting_assistant.launcher import ServerProcess
-from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.meetings import MeetingFixture, seed
 
 OpenBrowser = Callable[..., BrowserContext]
 LINES = (
@@ -34,7 +34,7 @@ MINUTES = Minutes(
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
-    (meeting_id,) = seed(tmp_path / "data", Held(LINES, title="Fair", minutes=MINUTES))
+    (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES, title="Fair", minutes=MINUTES))
     with ServerProcess(tmp_path / "data") as server:
         yield server, meeting_id
 

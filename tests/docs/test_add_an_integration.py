@@ -12,7 +12,7 @@ from typing import Any
 
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.harness.command import run_cli
-from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.meetings import MeetingFixture, seed
 from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/add-an-integration.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_the_integration_of_the_page_is_installed_found_proved_and_delivers(tmp_
     missing = run_cli("workflows", "test", "diary", cwd=tmp_path, **{**env, "PYTHONPATH": ""})
     assert "diary, which is no integration" in missing.stderr
 
-    held = Held(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
+    held = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
     (meeting_id,) = seed(tmp_path / "data", held)
     with ServerProcess(tmp_path / "data", env) as server:
         done: list[dict[str, Any]] = []

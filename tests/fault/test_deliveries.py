@@ -30,7 +30,7 @@ from meeting_assistant.testing.doubles.targets import (
     teams,
 )
 from meeting_assistant.testing.harness.command import run_cli
-from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.meetings import MeetingFixture, seed
 from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES, OutboxHarness
 
 pytestmark = pytest.mark.fault
@@ -44,7 +44,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_a_server_that_is_killed_between_delivery_and_its_record_delivers_once(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
-    held = Held(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
+    held = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
     (meeting_id,) = seed(tmp_path / "data", held)
     linear = Linear()
     with TargetServer(linear) as tracker, TargetServer(slack) as channel:
@@ -116,7 +116,7 @@ class Mailbox:
         return "250 OK"
 
 
-ONE_ITEM = Held(
+ONE_ITEM = MeetingFixture(
     LINES[:3],
     title="Weekly",
     minutes=MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]}),

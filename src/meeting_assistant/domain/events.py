@@ -159,13 +159,13 @@ class AudioSafe(EventBody):
 
 
 DurableEvent = UtteranceFinished | SpeakersChanged | NotesChanged | GapFound | MeetingFinished
-PassingEvent = StatusChanged | PartialTranscript | Degraded | StorageChanged | AudioSafe
-Event = Annotated[DurableEvent | PassingEvent, Field(discriminator="type")]
+TransientEvent = StatusChanged | PartialTranscript | Degraded | StorageChanged | AudioSafe
+Event = Annotated[DurableEvent | TransientEvent, Field(discriminator="type")]
 
 DURABLE_TYPES = frozenset({"transcript", "speakers", "notes", "gap", "final"})
 
 
-def is_durable(event: DurableEvent | PassingEvent) -> bool:
+def is_durable(event: DurableEvent | TransientEvent) -> bool:
     """True for events that are numbered and stored."""
     return event.type in DURABLE_TYPES
 

@@ -97,7 +97,7 @@ class Workflows:
         failure = StageError(
             stage="workflows",
             code="needs_attention",
-            message=f"Planning what follows from this meeting was begun {MAX_ATTEMPTS} times and never ended.",
+            message=f"Planning what follows from this meeting was started {MAX_ATTEMPTS} times and never completed.",
             remedy="Its minutes are stored. See the server's log, then send it from the meeting's page.",
         )
         await self._meetings.add_error(meeting_id, failure)

@@ -49,7 +49,7 @@ class Tracer(Protocol):
         """Of the span on top of a meeting's trace."""
         ...
 
-    def tell_meeting(
+    def record_meeting(
         self, meeting_id: str, began_ms: int, failed: str | None, attributes: dict[str, Value]
     ) -> None:
         """The span on top, once it is over."""
@@ -137,10 +137,10 @@ def traceparent_of(meeting_id: str) -> str | None:
     return _tracer.traceparent_of(meeting_id) if _tracer is not None else None
 
 
-def tell_meeting(meeting_id: str, *, began_ms: int, failed: str | None = None, **attributes: Value) -> None:
+def record_meeting(meeting_id: str, *, began_ms: int, failed: str | None = None, **attributes: Value) -> None:
     """The meeting is over, or given up: the span on top, which began when it did (Unix, milliseconds)."""
     if _tracer is not None:
-        _tracer.tell_meeting(meeting_id, began_ms, failed, {"meeting.id": meeting_id, **attributes})
+        _tracer.record_meeting(meeting_id, began_ms, failed, {"meeting.id": meeting_id, **attributes})
 
 
 def ids(meeting_id: str | None) -> dict[str, str]:

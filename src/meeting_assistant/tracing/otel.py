@@ -49,7 +49,7 @@ class OtelTracer:
         decision = self._provider.sampler.should_sample(None, trace_id, "meeting").decision
         return _written(trace_id, span_id, is_sampled=decision is Decision.RECORD_AND_SAMPLE)
 
-    def tell_meeting(
+    def record_meeting(
         self, meeting_id: str, began_ms: int, failed: str | None, attributes: dict[str, Value]
     ) -> None:
         """It has no parent, and the ids that all the others have pointed to."""

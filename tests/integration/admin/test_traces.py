@@ -129,7 +129,7 @@ def test_what_happens_after_a_restart_is_in_the_same_trace() -> None:
             with tracing.span(name, meeting=MEETING):
                 pass
             if name == "job.finish_meeting":
-                tracing.tell_meeting(MEETING, began_ms=1_700_000_000_000)
+                tracing.record_meeting(MEETING, began_ms=1_700_000_000_000)
             tracing.stop()
         spans = receiver.all()
     assert parents_of(spans) == {"session": "meeting", "job.finish_meeting": "meeting", "meeting": None}
@@ -155,7 +155,7 @@ def test_a_span_that_is_over_causes_nothing_more() -> None:
             await later
 
         asyncio.run(hold())
-        tracing.tell_meeting(MEETING, began_ms=0)
+        tracing.record_meeting(MEETING, began_ms=0)
         tracing.stop()
         assert parents_of(receiver.all()) == {"start": "meeting", "llm": "meeting", "meeting": None}
 
@@ -166,7 +166,7 @@ def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_needed()
         "import meeting_assistant.app, meeting_assistant.worker\n"
         "from meeting_assistant import tracing\n"
         "with tracing.span('session', meeting='m') as span: span.set(n=1)\n"
-        "tracing.tell_meeting('m', began_ms=0)\n"
+        "tracing.record_meeting('m', began_ms=0)\n"
         "assert tracing.traceparent_of('m') is None and tracing.ids('m') == {}\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

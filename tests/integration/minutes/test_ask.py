@@ -12,9 +12,9 @@ import pytest
 
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, lines_of, user_text
-from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.meetings import MeetingFixture, seed
 
-BUDGET = Held(
+BUDGET = MeetingFixture(
     (
         ("S1", "Let us look at the budget for the spring fair."),
         ("S2", "The booth costs four thousand euros."),
@@ -23,7 +23,7 @@ BUDGET = Held(
     ),
     title="Spring fair",
 )
-HIRING = Held(
+HIRING = MeetingFixture(
     (
         ("S1", "Who do we hire for the support team?"),
         ("S2", "Grace Hopper has the most experience with compilers."),
@@ -118,8 +118,8 @@ def test_nobody_finds_what_others_said(tmp_path: Path) -> None:
     ana, ben = (f"{name}-token-{'x' * 20}" for name in ("ana", "ben"))
     seed(
         tmp_path / "data",
-        Held(BUDGET.lines, more={"owner": "ana"}),
-        Held(HIRING.lines, more={"owner": "ben"}),
+        MeetingFixture(BUDGET.lines, more={"owner": "ana"}),
+        MeetingFixture(HIRING.lines, more={"owner": "ben"}),
     )
     with ServerProcess(tmp_path / "data", {"API_TOKENS": f"ana:{ana},ben:{ben}"}) as server:
         with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {ben}"}) as as_ben:
@@ -261,7 +261,7 @@ def test_a_model_that_says_no_is_believed(library: tuple[ServerProcess, list[str
 
 
 def test_one_meeting_that_is_local_only_keeps_the_whole_question_at_home(tmp_path: Path) -> None:
-    first, _ = seed(tmp_path / "data", BUDGET, Held(BUDGET.lines, more={"local_only": True}))
+    first, _ = seed(tmp_path / "data", BUDGET, MeetingFixture(BUDGET.lines, more={"local_only": True}))
     with LlmServer().answer_by(cost_of_the_booth) as model:
         env = {
             "OPENAI_API_KEY": "k",
@@ -280,7 +280,7 @@ def test_a_long_meeting_is_searched_before_a_model_is_asked(tmp_path: Path) -> N
     ]
     talk[120] = ("S2", "The booth costs four thousand euros.")
     talk[121] = ("S1", "Then we rent the small booth.")
-    (meeting_id,) = seed(tmp_path / "data", Held(talk))
+    (meeting_id,) = seed(tmp_path / "data", MeetingFixture(talk))
     with LlmServer().serving("m").answer_by(cost_of_the_booth) as model:
         env = {"VLLM_BASE_URL": model.url, "VLLM_MODEL_ID": "m"}
         with ServerProcess(tmp_path / "data", env) as server:

@@ -16,7 +16,7 @@ from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.domain.errors import MeetingRefusedError
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, user_text
-from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.meetings import MeetingFixture, seed
 
 LINES = (
     ("S1", "Let us talk about the spring release."),
@@ -117,7 +117,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProc
     data = tmp_path_factory.mktemp("desk") / "data"
     ids = seed(
         data,
-        *(Held(LINES, title=f"Release {n}", more={"created_at_ms": 1_795_000_000_000}) for n in range(16)),
+        *(
+            MeetingFixture(LINES, title=f"Release {n}", more={"created_at_ms": 1_795_000_000_000})
+            for n in range(16)
+        ),
     )
     with LlmServer().serving("m") as model:
         env = {
@@ -297,7 +300,7 @@ async def test_naming_a_speaker_changes_the_minutes_without_asking_a_model(desk:
 @pytest.fixture
 def held(tmp_path: Path) -> str:
     """A meeting in the data directory of a server that does not run yet."""
-    (meeting_id,) = seed(tmp_path / "data", Held(LINES))
+    (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES))
     return meeting_id
 
 
@@ -348,7 +351,7 @@ async def test_who_was_asked_about_a_meeting_is_written_down(desk: Desk) -> None
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[tuple[ServerProcess, LlmServer, str]]:
     """A server whose only model runs elsewhere: an address that is none of this machine's usual ones."""
-    (meeting_id,) = seed(tmp_path / "data", Held(LINES))
+    (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES))
     with LlmServer().answer_with(MODEL_MINUTES) as model:
         elsewhere = model.url.replace("127.0.0.1", "127.1")
         env = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": elsewhere, "LLM_PROVIDER_ORDER": "openai"}

@@ -21,7 +21,7 @@ from meeting_assistant.testing.doubles.targets import (
     slack,
     teams,
 )
-from meeting_assistant.testing.harness.meetings import Held
+from meeting_assistant.testing.harness.meetings import MeetingFixture
 from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness
 
 ADDRESS = "@"
@@ -38,7 +38,9 @@ TARGETS: dict[str, tuple[Callable[[], Wire], dict[str, str]]] = {
     "github": (GitHub, {"repository": "acme/plans", "token": "github-token", "api_url": ADDRESS}),
     "caldav": (lambda: lambda request: Reply(201), {"url": ADDRESS}),
 }
-ONE_ITEM = Held(LINES[:3], minutes=MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]}))
+ONE_ITEM = MeetingFixture(
+    LINES[:3], minutes=MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]})
+)
 PASSES, STAYS = DeliveryState.PENDING, DeliveryState.PARKED
 
 

@@ -33,7 +33,7 @@ from meeting_assistant.testing.doubles.targets import (
     slack,
     teams,
 )
-from meeting_assistant.testing.harness.meetings import Held
+from meeting_assistant.testing.harness.meetings import MeetingFixture
 from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES, OutboxHarness
 
 JIRA = {"project": "OPS", "token": "jira-token", "assignees": "Ben=ben-in-jira"}
@@ -67,7 +67,9 @@ async def test_a_channel_gets_title_decisions_and_who_does_what_in_as_many_messa
     minutes = MINUTES if items == 2 else long_minutes(items)
     with TargetServer(wire) as server:
         async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
-            meeting_id = await after.meeting(Held(LINES, title="Weekly & <search>", minutes=minutes))
+            meeting_id = await after.meeting(
+                MeetingFixture(LINES, title="Weekly & <search>", minutes=minutes)
+            )
             await after.deliver_all()
             deliveries = await after.of(meeting_id)
             assert {delivery.state for delivery in deliveries} == {DeliveryState.DONE}
@@ -177,7 +179,7 @@ async def test_a_second_attempt_carries_the_same_id_and_a_large_event_is_cut(tmp
     with TargetServer(lambda request: Reply(200)).lose_the_answer() as server:
         options = {"webhook": {"urls": server.url, "secrets": SECRETS[0]}}
         async with OutboxHarness(tmp_path, options) as after:
-            await after.meeting(Held(LINES, minutes=long_minutes(200)))
+            await after.meeting(MeetingFixture(LINES, minutes=long_minutes(200)))
             await after.deliver_all()
             await after.later()
         first, second = server.requests
@@ -327,7 +329,7 @@ async def test_line_ends_in_what_was_said_make_no_new_lines_in_the_calendar(tmp_
     text = "Send it\r\nEND:VEVENT\r\nBEGIN:VALARM\r\nATTACH:file:///etc/passwd"
     item = MINUTES.action_items[0].model_copy(update={"text": text})
     async with OutboxHarness(tmp_path, {}) as after:
-        meeting_id = await after.meeting(Held(LINES, minutes=Minutes(action_items=[item])))
+        meeting_id = await after.meeting(MeetingFixture(LINES, minutes=Minutes(action_items=[item])))
         ics = (await after.workflows.calendar(meeting_id)).decode()
         assert "VALARM" not in [
             line.partition(":")[2] for line in ics.splitlines() if line.startswith("BEGIN")

@@ -26,7 +26,7 @@ from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.minutes.editor import ItemChange, MinutesEditor
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.testing.doubles.targets import GitHub, Jira, Linear, TargetServer, mattermost, slack
-from meeting_assistant.testing.harness.meetings import Held
+from meeting_assistant.testing.harness.meetings import MeetingFixture
 from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness
 
 GITHUB = {"repository": "acme/plans", "token": "github-token", "assignees": "Ben=ben-on-github"}
@@ -81,7 +81,7 @@ async def test_a_local_only_meeting_leaves_the_house_only_by_a_click(tmp_path: P
 async def test_nobody_hears_of_a_meeting_in_which_nothing_was_said(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         async with OutboxHarness(tmp_path, to_slack(server)) as after:
-            meeting_id = await after.meeting(Held([("S2", "Mm.")]))
+            meeting_id = await after.meeting(MeetingFixture([("S2", "Mm.")]))
             assert await after.of(meeting_id) == []
 
 
@@ -313,7 +313,7 @@ async def test_a_ticket_whose_answer_was_lost_is_found_and_not_made_twice(
         options = tracker_options(kind, server)
         async with OutboxHarness(tmp_path, options) as after:
             one_item = MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]})
-            meeting_id = await after.meeting(Held(LINES, minutes=one_item))
+            meeting_id = await after.meeting(MeetingFixture(LINES, minutes=one_item))
             if fault == "lost answer":
                 if kind == "linear":
                     server.do_as_asked()  # which team it is comes first

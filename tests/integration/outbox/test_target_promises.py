@@ -26,11 +26,13 @@ from meeting_assistant.testing.doubles.targets import (
     slack,
     teams,
 )
-from meeting_assistant.testing.harness.meetings import Held
+from meeting_assistant.testing.harness.meetings import MeetingFixture
 from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness
 
 SECRET = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
-ONE_ITEM = Held(LINES, minutes=MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]}))
+ONE_ITEM = MeetingFixture(
+    LINES, minutes=MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]})
+)
 
 
 def github(server: TargetServer) -> dict[str, dict[str, str]]:
@@ -225,7 +227,7 @@ async def test_a_title_of_long_characters_makes_a_file_name_that_is_short_enough
     vault = tmp_path / "vault"
     vault.mkdir()
     async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
-        meeting_id = await after.meeting(Held(LINES, title="🎉" * 80, minutes=MINUTES))
+        meeting_id = await after.meeting(MeetingFixture(LINES, title="🎉" * 80, minutes=MINUTES))
         await after.deliver_all()
         assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
     (note,) = vault.iterdir()
@@ -265,7 +267,7 @@ async def test_an_item_that_is_too_long_for_its_place_is_split_and_not_cut(
     with TargetServer(wire) as server:
         async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
             title = " ".join(f"title{number}" for number in range(24))
-            meeting_id = await after.meeting(Held(LINES, title=title, minutes=LONG_MINUTES))
+            meeting_id = await after.meeting(MeetingFixture(LINES, title=title, minutes=LONG_MINUTES))
             await after.deliver_all()
             assert {one.state for one in await after.of(meeting_id)} == {DeliveryState.DONE}
     sent = json.dumps([request.body for request in server.requests]).replace("\\n", " ")
@@ -279,7 +281,7 @@ async def test_a_ticket_whose_title_is_cut_holds_all_of_it(tmp_path: Path, name:
     tracker = TRACKERS[name][0]()
     with TargetServer(tracker) as server:
         async with OutboxHarness(tmp_path, options_for(name, server)) as after:
-            meeting_id = await after.meeting(Held(LINES, minutes=LONG_MINUTES))
+            meeting_id = await after.meeting(MeetingFixture(LINES, minutes=LONG_MINUTES))
             await after.deliver_all()
             assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
     made = tracker.issues

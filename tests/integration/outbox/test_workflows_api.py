@@ -15,7 +15,7 @@ import pytest
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.doubles.targets import GitHub, TargetServer, slack
 from meeting_assistant.testing.harness.command import run_cli
-from meeting_assistant.testing.harness.meetings import Held, seed
+from meeting_assistant.testing.harness.meetings import MeetingFixture, seed
 from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES
 
 ANA, BEN, EVE, OPS = (f"{name}-token-{'x' * 20}" for name in ("ana", "ben", "eve", "ops"))
@@ -44,7 +44,9 @@ class Told:
 @pytest.fixture
 def told(tmp_path: Path) -> Iterator[Told]:
     held = [
-        Held(LINES, title=f"Of {name}", minutes=MINUTES, more={"owner": name, "created_at_ms": BEGAN_MS})
+        MeetingFixture(
+            LINES, title=f"Of {name}", minutes=MINUTES, more={"owner": name, "created_at_ms": BEGAN_MS}
+        )
         for name in ("ana", "ben")
     ]
     of_ana, of_ben = seed(tmp_path / "data", *held)

@@ -211,7 +211,7 @@ async def test_a_recording_that_takes_the_process_down_is_given_up(
         await meeting.store.begin_step(meeting.meeting.id, "speakers")
     later = await meeting.after_restart(tmp_path, engine := FakeDiarizer())
     await later.offline_diarization.resume_incomplete()
-    await later.offline_diarization.rest()
+    await later.offline_diarization.wait_idle()
     assert engine.received_samples == []
     assert [e.code for e in (await later.store.get(later.meeting.id)).errors] == ["needs_attention"]
     await later.close()
@@ -227,7 +227,7 @@ async def test_while_minutes_are_written_utterances_stay_whole(
 
     async def write_slowly(*args: Any, **more: Any) -> Any:
         diarizer.may_finish.set()
-        await meeting.offline_diarization.rest()
+        await meeting.offline_diarization.wait_idle()
         return await write(*args, **more)
 
     monkeypatch.setattr(meeting.minutes, "write", write_slowly)
@@ -380,7 +380,7 @@ async def test_sound_that_was_deleted_meanwhile_is_named(
     await meeting.store.set_audio_deleted(meeting.meeting.id, 1)
     later = await meeting.after_restart(tmp_path, FakeDiarizer())
     await later.offline_diarization.resume_incomplete()
-    await later.offline_diarization.rest()
+    await later.offline_diarization.wait_idle()
     assert [e.code for e in (await later.store.get(later.meeting.id)).errors] == ["no_sound"]
     await later.close()
 

@@ -72,7 +72,7 @@ async def test_three_voices_get_three_labels_and_people_correct_them_everywhere(
     partials = {message["speaker"] for message in seen if message["type"] == "partial_transcript"}
     assert partials <= {None, "S?", "S1", "S2", "S3"}
 
-    # Told again by the client's own reading of events, the labels are those of the transcript.
+    # EventListener again by the client's own reading of events, the labels are those of the transcript.
     told: dict[int, str] = {}
     for message in seen:
         if message["type"] == "transcript":

@@ -1,8 +1,9 @@
-"""Watching a meeting over another server than the one that holds it.
+"""Watching a meeting through another server than the one that records it.
 
-What is durable stands in the database that the servers share: the others are only told that there is something, and
-look there every few seconds in any case. Captions and progress go from server to server, and only while somebody
-watches; what is lost of them is replaced by the next."""
+Durable events are in the database that the servers share: the relay only announces them, and each server also polls
+the database every two seconds. Captions and progress go from server to server while a client watches; one that is
+lost is replaced by the next.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +16,23 @@ from pydantic import TypeAdapter, ValidationError
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import BrokerError, MeetingAssistantError
-from meeting_assistant.domain.events import PassingEvent, is_durable
+from meeting_assistant.domain.events import TransientEvent, is_durable
 from meeting_assistant.domain.ports import RelayLink
-from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel, Numbered
+from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel, SequencedEvent
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-"""How soon watchers elsewhere are noticed."""
+"""How soon watchers on other servers are noticed."""
 LOOKS_BETWEEN_READINGS = 4
 MAX_WAITING = 1000
-"""Messages that wait for Redis; more are dropped."""
+"""Messages that may wait for Redis; more are dropped."""
 
-_PASSING: TypeAdapter[PassingEvent] = TypeAdapter(PassingEvent)
+_PASSING: TypeAdapter[TransientEvent] = TypeAdapter(TransientEvent)
 
 
 class EventRelay:
-    """One server's part in it."""
+    """Exchanges events of meetings with the other servers."""
 
     def __init__(self, link: RelayLink, channels: Channels) -> None:
         self._link = link
@@ -39,25 +40,25 @@ class EventRelay:
         self._self = secrets.token_hex(8)
         self._waiting: asyncio.Queue[tuple[str, str]] = asyncio.Queue(MAX_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
-        channels.on_event = self._tell
+        channels.on_event = self._enqueue
 
     def start(self) -> None:
-        """Until `close`."""
+        """Start to exchange events; runs until `close`."""
         self._tasks = [
             asyncio.create_task(self._send(), name="relay-send"),
-            asyncio.create_task(self._hear(), name="relay-hear"),
+            asyncio.create_task(self._receive(), name="relay-receive"),
             asyncio.create_task(self._look(), name="relay-look"),
         ]
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Stop, and close the link. Idempotent."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         await self._link.close()
 
-    def _tell(self, meeting_id: str, event: Numbered) -> None:
+    def _enqueue(self, meeting_id: str, event: SequencedEvent) -> None:
         body = None if is_durable(event.body) else event.body.model_dump(mode="json")
         if not self._waiting.full():
             self._waiting.put_nowait((meeting_id, json.dumps({"from": self._self, "event": body})))
@@ -70,21 +71,21 @@ class EventRelay:
             except BrokerError:
                 continue  # the next one replaces it; what is durable is read from the database
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         async for meeting_id, message in self._link.heard():
             channel = self._channels.opened(meeting_id)
             if channel is None:
                 continue
             try:
-                told = json.loads(message)
-                if told["from"] == self._self:
+                received = json.loads(message)
+                if received["from"] == self._self:
                     continue
-                if told["event"] is None:
+                if received["event"] is None:
                     await self._catch_up(channel)
                 else:
-                    channel.show(_PASSING.validate_python(told["event"]), is_foreign=True)
+                    channel.broadcast(_PASSING.validate_python(received["event"]), is_relayed=True)
             except (ValueError, KeyError, TypeError, ValidationError):
-                logger.warning("Another server runs another version.")
+                logger.warning("Received an event of an incompatible version from another server.")
 
     async def _look(self) -> None:
         looks = 0
@@ -97,7 +98,9 @@ class EventRelay:
                 await self._link.watch(watched)
                 elsewhere = await self._link.watched_elsewhere([channel.meeting_id for channel in channels])
             except BrokerError as error:
-                logger.warning("Redis cannot be reached.", extra=obs.log_fields(code=error.code))
+                logger.warning(
+                    "Failed to reach Redis for the event relay.", extra=obs.log_fields(code=error.code)
+                )
                 elsewhere = set()
             for channel in channels:
                 channel.is_watched_elsewhere = channel.meeting_id in elsewhere
@@ -111,6 +114,6 @@ class EventRelay:
             await channel.catch_up()
         except MeetingAssistantError as error:  # deleted, or the database is away: looked at again
             logger.info(
-                "A meeting that is watched cannot be read.",
+                "Failed to read a watched meeting.",
                 extra=obs.log_fields(meeting=channel.meeting_id, code=error.code),
             )

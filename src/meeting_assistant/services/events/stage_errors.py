@@ -1,4 +1,4 @@
-"""A step of finishing a meeting that fails: how often it is tried, and what is said of it."""
+"""Errors of the steps of a meeting: how often a step is tried, and the error that a user reads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from meeting_assistant.domain.errors import MeetingAssistantError
 from meeting_assistant.domain.meeting import StageError
 
 MAX_ATTEMPTS = 5
-"""Attempts are counted before they are made, so that one which kills the process counts too."""
+"""Attempts are counted before they are made, so that an attempt that kills the process counts, too."""
 
 
 def stage_error(stage: str, error: Exception) -> StageError:
-    """In the words that a user can act on."""
+    """Return the error with a message and a remedy for the user."""
     if isinstance(error, MeetingAssistantError):
         return StageError(stage=stage, code=error.code, message=error.message, remedy=error.remedy)
     return StageError(

@@ -223,7 +223,7 @@ class LiveMeeting:
         if self.storage == "journal":
             await self.store_end()
         self._set_ended()
-        self.channel.show(StatusChanged(status="Processing audio"))
+        self.channel.broadcast(StatusChanged(status="Processing audio"))
         self.stopped.set()
 
     async def store_end(self) -> None:

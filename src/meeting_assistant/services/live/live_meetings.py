@@ -86,7 +86,7 @@ class LiveMeetings:
 
     def _broadcast_level(self, level: Level) -> None:
         for live in self._live.values():
-            live.channel.show(Degraded(level=int(level), reason=REASONS[level]))
+            live.channel.broadcast(Degraded(level=int(level), reason=REASONS[level]))
 
     # --- opening
 
@@ -192,10 +192,10 @@ class LiveMeetings:
             session.add_done_callback(partial(self._session_ended, meeting.id))
             with contextlib.suppress(StorageError):  # no meeting waits for notes
                 await self._notes.begin(meeting.id, channel)
-            channel.show(StatusChanged(status="Listening"))
+            channel.broadcast(StatusChanged(status="Listening"))
             level = self._runner.level
             if level:
-                channel.show(Degraded(level=int(level), reason=REASONS[level]))
+                channel.broadcast(Degraded(level=int(level), reason=REASONS[level]))
             return live
 
     async def _open_buffer(
@@ -212,7 +212,7 @@ class LiveMeetings:
 
         async def acknowledge(safe_bytes: int) -> None:
             await store.set_received(meeting.id, safe_bytes)
-            channel.show(AudioSafe(received_bytes=safe_bytes))
+            channel.broadcast(AudioSafe(received_bytes=safe_bytes))
 
         max_pending_s = MAX_UNHEARD_S if journal is None else MAX_PENDING_S
         return SecureAudioBuffer(
@@ -220,7 +220,7 @@ class LiveMeetings:
             executor=self._io.disk_threads,
             received_bytes=resume.start_sample * meeting.frame_bytes,
             on_safe=acknowledge,
-            on_problem=lambda problem: channel.show(StorageChanged(state=problem or "ok")),
+            on_problem=lambda problem: channel.broadcast(StorageChanged(state=problem or "ok")),
             limits=BufferLimits(max_pending_bytes=max_pending_s * BYTES_PER_SECOND),
         )
 

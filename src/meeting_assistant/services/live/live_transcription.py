@@ -87,7 +87,7 @@ class LiveTranscription:
         await live.buffer.close()
 
     async def _mark_failed(self, live: LiveMeeting, failure: StageError) -> None:
-        tracing.tell_meeting(live.id, began_ms=live.began_ms, failed=failure.code, source="live")
+        tracing.record_meeting(live.id, began_ms=live.began_ms, failed=failure.code, source="live")
         try:
             await self._io.store.add_error(live.id, failure)
             await self._io.store.set_state(live.id, MeetingState.FAILED)

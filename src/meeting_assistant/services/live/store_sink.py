@@ -80,7 +80,7 @@ class StoreSink:
             received_ms = samples_to_ms(self.received_sample())
             obs.caption_lag_seconds.observe(max(0, received_ms - partial.end_ms) / 1000)
             self._word_commits.show(partial.utterance, partial.stable, received_ms)
-        self._channel.show(partial)
+        self._channel.broadcast(partial)
 
     async def commit_utterances(
         self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
@@ -132,7 +132,9 @@ class StoreSink:
             except StorageError as error:
                 if not is_transient(error):
                     raise
-                self._channel.show(StorageChanged(state="full" if error.code == "disk_full" else "failing"))
+                self._channel.broadcast(
+                    StorageChanged(state="full" if error.code == "disk_full" else "failing")
+                )
                 logger.warning(
                     "Failed to store the transcript; retrying.",
                     extra=obs.log_fields(meeting=self._channel.meeting_id, code=error.code),
@@ -141,7 +143,7 @@ class StoreSink:
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
             else:
                 if pause_s > FIRST_PAUSE_S:
-                    self._channel.show(StorageChanged(state="ok"))
+                    self._channel.broadcast(StorageChanged(state="ok"))
                 return stored
 
     async def _write_utterances(

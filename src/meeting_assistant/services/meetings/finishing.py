@@ -1,4 +1,4 @@
-"""The end of a meeting: settle, write the minutes, store, tell. The handler of `finish_meeting` jobs."""
+"""The end of a meeting: diarize the recording, write the minutes, publish them. Handles `finish_meeting` jobs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class MeetingFinisher:
-    """Does each step once, however often it is asked."""
+    """Finishes meetings; each step is done once, however often the job is repeated."""
 
     def __init__(
         self,
@@ -42,15 +42,15 @@ class MeetingFinisher:
         speakers: OfflineDiarization | None = None,
         on_finished: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """`speakers` has the last word on who spoke; None leaves it as it is. `on_finished` is awaited with the
-        meeting's id after everybody has been told."""
+        """`speakers` decides who spoke; None leaves the live labels. `on_finished` is awaited with the meeting's id
+        after `final` was published."""
         self._store = store
         self._channels = channels
         self._minutes = minutes
         self._notes = notes
         self._speakers = speakers
         self._engines = engines
-        self._when_done = on_finished
+        self._on_finished = on_finished
         self._one_at_a_time: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def finish(self, job: InferenceJob) -> None:
@@ -67,14 +67,14 @@ class MeetingFinisher:
             return
         attempts = await self._store.begin_step(meeting.id, FINISH)
         if attempts > MAX_ATTEMPTS:
-            await self._park(meeting)
+            await self._mark_failed(meeting)
             return
         channel = await self._channels.get(meeting.id)
         self._channels.pin(meeting.id)
         if self._speakers is not None:
             with tracing.span("speakers", meeting=meeting.id):
-                await self._speakers.settle(meeting, channel)
-        channel.show(StatusChanged(status="Writing minutes"))
+                await self._speakers.run(meeting, channel)
+        channel.broadcast(StatusChanged(status="Writing minutes"))
         transcript = await self._store.transcript(meeting.id)
         with tracing.span("minutes", meeting=meeting.id, utterances=len(transcript.utterances)) as span:
             minutes = await self._write_minutes(meeting, transcript, channel)
@@ -89,7 +89,7 @@ class MeetingFinisher:
                 engines=self._engines,
             )
         )
-        tracing.tell_meeting(
+        tracing.record_meeting(
             meeting.id,
             began_ms=meeting.created_at_ms,
             source=meeting.source,
@@ -98,10 +98,10 @@ class MeetingFinisher:
             utterances=len(transcript.utterances),
         )
         await self._store.end_step(meeting.id, FINISH)
-        channel.show(StatusChanged(status="Done", progress=1.0))
+        channel.broadcast(StatusChanged(status="Done", progress=1.0))
         self._channels.unpin(meeting.id)
-        if self._when_done is not None:
-            await self._when_done(meeting.id)
+        if self._on_finished is not None:
+            await self._on_finished(meeting.id)
         logger.info(
             "Meeting finished.",
             extra=obs.log_fields(
@@ -112,18 +112,21 @@ class MeetingFinisher:
             ),
         )
 
-    async def _park(self, meeting: Meeting) -> None:
-        """It was begun often enough and never ended: most likely it takes the process down."""
-        logger.error("Finishing a meeting is given up.", extra=obs.log_fields(meeting=meeting.id))
+    async def _mark_failed(self, meeting: Meeting) -> None:
+        """Give up after too many attempts: most likely the step kills the process."""
+        logger.error(
+            "Gave up finishing a meeting after too many attempts.",
+            extra=obs.log_fields(meeting=meeting.id),
+        )
         failure = StageError(
             stage="minutes",
             code="needs_attention",
-            message=f"Finishing this meeting was begun {MAX_ATTEMPTS} times and never ended.",
+            message=f"Finishing this meeting was started {MAX_ATTEMPTS} times and never completed.",
             remedy="Its transcript is stored. See the server's log, then try again from the meeting's page.",
         )
         await self._store.add_error(meeting.id, failure)
         await self._store.set_state(meeting.id, MeetingState.FAILED)
-        tracing.tell_meeting(
+        tracing.record_meeting(
             meeting.id, began_ms=meeting.created_at_ms, failed=failure.code, source=meeting.source
         )
         self._channels.unpin(meeting.id)
@@ -137,7 +140,7 @@ class MeetingFinisher:
                 meeting, transcript, before=noted, draft=draft, progress=report_progress(channel)
             )
         except Exception as error:
-            logger.exception("Writing minutes failed.", extra=obs.log_fields(meeting=meeting.id))
+            logger.exception("Failed to write the minutes.", extra=obs.log_fields(meeting=meeting.id))
             await self._store.add_error(meeting.id, stage_error("minutes", error))
             return None
         if written.trouble is not None:

@@ -1,7 +1,7 @@
-"""The last word on who spoke: an engine that hears the whole recording, if there is one. A step of its own.
+"""Offline diarization: an engine labels the whole recording after the meeting, and its labels replace the live ones.
 
-Minutes do not wait for it longer than `DIARIZATION_TIMEOUT_SECONDS`. What it finds later is told then, as `speakers`
-and `transcript` with higher revisions; what a restart cuts short is begun again.
+Minutes wait for it at most `DIARIZATION_TIMEOUT_SECONDS`. Later results are published when they arrive, as `speakers`
+and `transcript` events with higher revisions. An interrupted diarization starts again after a restart.
 """
 
 from __future__ import annotations
@@ -31,23 +31,22 @@ from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_e
 
 logger = logging.getLogger(__name__)
 
-"""Also the name of the step that stays open until a recording was heard out."""
-PIECE_SECONDS = 60
+CHUNK_S = 60
 
 
 @dataclass(slots=True)
-class _Hearing:
-    """A recording that is being heard out, or waits for it."""
+class _Diarization:
+    """A recording that is being diarized, or waits for it."""
 
     waiting: MeetingChannel | None
-    """Told how far it is while the minutes wait for it; None when nobody waits (any more)."""
+    """Shows the progress while the minutes wait for it; None when they do not."""
     task: asyncio.Task[None] | None = None
     applying: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """What was found is stored before the minutes are begun or after they were given up waiting, never in between."""
+    """Labels are stored before the minutes are begun or after they stopped waiting, never in between."""
 
 
 class OfflineDiarization:
-    """Of all meetings."""
+    """Diarizes the recordings of finished meetings, one at a time."""
 
     def __init__(
         self,
@@ -62,146 +61,156 @@ class OfflineDiarization:
         self._channels = io.channels
         self._diarization = diarization
         self._timeout_s = timeout_s
-        self._hearings: dict[str, _Hearing] = {}
+        self._running: dict[str, _Diarization] = {}
         self._one_at_a_time = asyncio.Lock()
-        """A recording is some hundred megabytes: those that wait are not in memory."""
+        """A recording is some hundred megabytes: one that waits is not in memory."""
 
-    async def settle(self, meeting: Meeting, channel: MeetingChannel) -> None:
-        """Before the minutes. Raises nothing of an engine's: what fails is an entry of the meeting's errors, and the
-        labels stay."""
+    async def run(self, meeting: Meeting, channel: MeetingChannel) -> None:
+        """Diarize the recording before the minutes are written, and wait for at most the timeout.
+
+        An engine that fails becomes an entry of the meeting's errors, and the live labels stay.
+        """
         if self._diarization.has_offline_diarizer:
             attempts = await self._store.begin_step(meeting.id, SPEAKERS)
-            if attempts:  # else it was heard out before something else was cut short
-                await self._note_troubles(meeting.id)
+            if attempts:  # else it was done before a later step was interrupted
+                await self._store_load_errors(meeting.id)
                 await self._wait_for(meeting, channel, attempts)
         else:
-            await self._note_troubles(meeting.id)
-        said = await self._store.transcript(meeting.id)
-        left: dict[int, str | None] = {u.utterance: None for u in said.utterances if u.speaker == PROVISIONAL}
+            await self._store_load_errors(meeting.id)
+        transcript = await self._store.transcript(meeting.id)
+        left: dict[int, str | None] = {
+            u.utterance: None for u in transcript.utterances if u.speaker == PROVISIONAL
+        }
         await self._relabel(meeting.id, left)
 
     async def resume_incomplete(self) -> None:
-        """After a start: recordings of finished meetings that were not heard out."""
+        """Resume the recordings of finished meetings that were not diarized before the restart."""
         for meeting_id in await self._store.incomplete_steps(SPEAKERS):
             with contextlib.suppress(NotFoundError):  # deleted meanwhile
                 meeting = await self._store.get(meeting_id)
                 if not meeting.state.is_over:
-                    continue  # `settle` comes to it
+                    continue  # `run` comes to it
                 if not self._diarization.has_offline_diarizer:
-                    await self._note_troubles(meeting_id)
+                    await self._store_load_errors(meeting_id)
                     await self._store.end_step(meeting_id, SPEAKERS)
                     continue
                 self._begin(meeting, await self._store.begin_step(meeting_id, SPEAKERS), waiting=None)
 
-    async def rest(self) -> None:
-        """Wait until nothing is being heard out."""
+    async def wait_idle(self) -> None:
+        """Wait until no recording is being diarized."""
         await asyncio.gather(*self._tasks(), return_exceptions=True)
 
     async def close(self) -> None:
-        """What is being heard out is dropped; the next start hears it again."""
+        """Cancel what runs; the next start resumes it."""
         for task in self._tasks():
             task.cancel()
-        await self.rest()
+        await self.wait_idle()
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        return [hearing.task for hearing in self._hearings.values() if hearing.task is not None]
+        return [running.task for running in self._running.values() if running.task is not None]
 
     async def _wait_for(self, meeting: Meeting, channel: MeetingChannel, attempts: int) -> None:
-        hearing = self._begin(meeting, attempts, waiting=channel)
-        assert hearing.task is not None
-        await asyncio.wait([hearing.task], timeout=self._timeout_s)
-        async with hearing.applying:
+        running = self._begin(meeting, attempts, waiting=channel)
+        assert running.task is not None
+        await asyncio.wait([running.task], timeout=self._timeout_s)
+        async with running.applying:
             # From here on minutes cite whole utterances.
-            hearing.waiting = None
-        if not hearing.task.done():
-            logger.info("Minutes do not wait for speakers.", extra=obs.log_fields(meeting=meeting.id))
+            running.waiting = None
+        if not running.task.done():
+            logger.info(
+                "Minutes no longer wait for speaker labels.", extra=obs.log_fields(meeting=meeting.id)
+            )
 
-    def _begin(self, meeting: Meeting, attempts: int, *, waiting: MeetingChannel | None) -> _Hearing:
-        hearing = self._hearings.get(meeting.id)
-        if hearing is not None:
-            hearing.waiting = waiting
-            return hearing
-        hearing = self._hearings[meeting.id] = _Hearing(waiting)
-        hearing.task = asyncio.create_task(
-            self._hear_out(meeting, hearing, attempts), name=f"speakers-{meeting.id}"
+    def _begin(self, meeting: Meeting, attempts: int, *, waiting: MeetingChannel | None) -> _Diarization:
+        running = self._running.get(meeting.id)
+        if running is not None:
+            running.waiting = waiting
+            return running
+        running = self._running[meeting.id] = _Diarization(waiting)
+        running.task = asyncio.create_task(
+            self._diarize(meeting, running, attempts), name=f"speakers-{meeting.id}"
         )
-        hearing.task.add_done_callback(lambda _: self._hearings.pop(meeting.id, None))
-        return hearing
+        running.task.add_done_callback(lambda _: self._running.pop(meeting.id, None))
+        return running
 
-    async def _hear_out(self, meeting: Meeting, hearing: _Hearing, attempts: int) -> None:
+    async def _diarize(self, meeting: Meeting, running: _Diarization, attempts: int) -> None:
         try:
-            trouble = _given_up() if attempts > MAX_ATTEMPTS else await self._hear(meeting, hearing)
-            if trouble is not None:
-                await self._store.add_error(meeting.id, trouble)
+            problem = (
+                _too_many_attempts()
+                if attempts > MAX_ATTEMPTS
+                else await self._find_speakers(meeting, running)
+            )
+            if problem is not None:
+                await self._store.add_error(meeting.id, problem)
             await self._store.end_step(meeting.id, SPEAKERS)
         except NotFoundError:
             return  # deleted meanwhile
         except MeetingAssistantError as error:
             logger.warning(
-                "What was found out about speakers could not be stored; the next start tries again.",
+                "Failed to store speaker labels; the next start tries again.",
                 extra=obs.log_fields(meeting=meeting.id, code=error.code),
             )
 
-    async def _hear(self, meeting: Meeting, hearing: _Hearing) -> StageError | None:
-        """Find out and store who spoke. Returns what went wrong."""
+    async def _find_speakers(self, meeting: Meeting, running: _Diarization) -> StageError | None:
+        """Diarize the recording and store the labels. Returns what went wrong, if anything did."""
 
-        def tell(share: float) -> None:
-            if hearing.waiting is not None:
-                hearing.waiting.show(
+        def report(share: float) -> None:
+            if running.waiting is not None:
+                running.waiting.broadcast(
                     StatusChanged(status="Identifying speakers", progress=min(1.0, max(0.0, share)))
                 )
 
-        tell(0.0)
+        report(0.0)
         try:
             async with self._one_at_a_time:
                 await self._check_limit(meeting)
                 turns = await self._diarization.diarize_recording(
-                    meeting.id, await self._sound(meeting), tell
+                    meeting.id, await self._recording(meeting), report
                 )
-                # Of a fleet, only who did it knows what it can.
+                # In a fleet, the limit is known only after a worker took the recording.
                 await self._check_limit(meeting)
-            async with hearing.applying:
-                await self._apply(meeting, turns, may_split=hearing.waiting is not None)
+            async with running.applying:
+                await self._apply(meeting, turns, may_split=running.waiting is not None)
         except MeetingAssistantError as error:
             logger.warning(
-                "Speakers stay as they were heard live.",
+                "Offline diarization failed; the live speaker labels stay.",
                 extra=obs.log_fields(meeting=meeting.id, code=error.code),
             )
             return stage_error(SPEAKERS, error)
         except Exception as error:
             logger.exception(
-                "Hearing a recording out failed unexpectedly.", extra=obs.log_fields(meeting=meeting.id)
+                "Offline diarization failed unexpectedly.", extra=obs.log_fields(meeting=meeting.id)
             )
             return stage_error(SPEAKERS, error)
         return None
 
     async def _check_limit(self, meeting: Meeting) -> None:
-        """Raises EngineError when the engine would take some of these people for one another."""
+        """Raise EngineError when the engine tells apart fewer speakers than were labelled live."""
         limit = self._diarization.max_speakers
-        said = (await self._store.transcript(meeting.id)).utterances
-        labels = {u.speaker for u in said if u.speaker not in (None, PROVISIONAL)}
+        utterances = (await self._store.transcript(meeting.id)).utterances
+        labels = {u.speaker for u in utterances if u.speaker not in (None, PROVISIONAL)}
         if meeting.channels > 1:
             labels.discard(YOU)
         if limit is not None and len(labels) > limit:
             raise EngineError(
-                f"Speaker labels: {self._diarization.name} tells at most {limit} speakers apart, and {len(labels)} "
-                "were heard while people talked.",
+                f"Speaker labels: {self._diarization.name} tells apart at most {limit} speakers, and {len(labels)} "
+                "were labelled live.",
                 "The labels of the embedded engine were kept. Use DIARIZATION_ENGINE=pyannote for meetings of more.",
                 code="too_many_speakers",
             )
 
     async def _apply(self, meeting: Meeting, turns: list[SpeakerTurn], *, may_split: bool) -> None:
-        said = (await self._store.transcript(meeting.id)).utterances
-        taken = {u.speaker for u in said if u.speaker is not None}
+        utterances = (await self._store.transcript(meeting.id)).utterances
+        taken = {u.speaker for u in utterances if u.speaker is not None}
         taken |= set(await self._store.speaker_names(meeting.id))
         if meeting.channels > 1:
             taken.add(YOU)
         result = await self._diarization.compute(
             partial(
                 attribute,
-                [u for u in said if meeting.channels == 1 or u.speaker != YOU],
+                [u for u in utterances if meeting.channels == 1 or u.speaker != YOU],
                 turns,
-                next_utterance=max((u.utterance for u in said), default=0) + 1,
+                next_utterance=max((u.utterance for u in utterances), default=0) + 1,
                 may_split=may_split,
                 taken=taken,
             )
@@ -217,25 +226,25 @@ class OfflineDiarization:
             await self._publish(meeting_id, partial(self._store.relabel, meeting_id, speakers))
 
     async def _publish(self, meeting_id: str, write: Callable[[], Awaitable[list[StoredEvent]]]) -> None:
-        """To whoever watches now: the channel that the meeting was finished in may be gone."""
+        """Publish to the watchers of now: the channel of the time of finishing may be closed."""
         channel = await self._channels.get(meeting_id)
         try:
             await channel.publish(write)
         finally:
             self._channels.release(meeting_id)
 
-    async def _sound(self, meeting: Meeting) -> Samples:
-        """All of it; with two channels the second one."""
+    async def _recording(self, meeting: Meeting) -> Samples:
+        """Return the whole recording; of two channels, the second one."""
         if (await self._store.get(meeting.id)).sound_deleted_at_ms is not None:
             raise EngineError(
-                "Speaker labels: the sound was deleted before it was heard again.",
-                "Those heard live were kept. AUDIO_RETENTION says how long sound is.",
+                "Speaker labels: the audio was deleted before it was diarized.",
+                "The live labels were kept. AUDIO_RETENTION sets how long audio is kept.",
                 code="no_sound",
             )
         if self._io.audio is None:
             raise EngineError(
-                "Speaker labels: no sound is stored to hear again (AUDIO_STORAGE=memory).",
-                "Use AUDIO_STORAGE=journal for labels by this engine; those heard live were kept.",
+                "Speaker labels: no audio is stored to diarize (AUDIO_STORAGE=memory).",
+                "Use AUDIO_STORAGE=journal for labels by this engine; the live labels were kept.",
                 code="no_sound",
             )
         return await self._io.on_disk(self._read, self._io.audio, meeting)
@@ -244,7 +253,7 @@ class OfflineDiarization:
     def _read(audio: AudioStore, meeting: Meeting) -> Samples:
         journal = audio.open(meeting.id)
         try:
-            piece, pieces, offset = PIECE_SECONDS * SAMPLE_RATE_HZ * meeting.frame_bytes, [], 0
+            piece, pieces, offset = CHUNK_S * SAMPLE_RATE_HZ * meeting.frame_bytes, [], 0
             while pcm := journal.read(offset, piece):
                 offset += len(pcm)
                 whole = pcm_to_samples(pcm[: len(pcm) - len(pcm) % meeting.frame_bytes], meeting.channels)
@@ -253,17 +262,17 @@ class OfflineDiarization:
         finally:
             journal.close()
 
-    async def _note_troubles(self, meeting_id: str) -> None:
-        """Why another engine than the wished one tells who spoke."""
+    async def _store_load_errors(self, meeting_id: str) -> None:
+        """Store why another engine than the requested one labels speakers."""
         await self._store.clear_errors(meeting_id, SPEAKERS)
-        for trouble in self._diarization.load_errors:
-            await self._store.add_error(meeting_id, stage_error(SPEAKERS, trouble))
+        for problem in self._diarization.load_errors:
+            await self._store.add_error(meeting_id, stage_error(SPEAKERS, problem))
 
 
-def _given_up() -> StageError:
+def _too_many_attempts() -> StageError:
     return StageError(
         stage=SPEAKERS,
         code="needs_attention",
-        message=f"Speaker labels: hearing this recording out was begun {MAX_ATTEMPTS} times and never ended.",
-        remedy="Those heard live were kept. See the server's log; most likely memory ran out.",
+        message=f"Speaker labels: diarizing this recording was started {MAX_ATTEMPTS} times and never completed.",
+        remedy="The live labels were kept. See the server's log; most likely memory ran out.",
     )

@@ -120,7 +120,7 @@ class Uploads:
         """Queue the transcription of a stored upload, from where it was left."""
         channel = await self._channels.get(meeting.id)
         self._channels.pin(meeting.id)
-        channel.show(StatusChanged(status="Queued"))
+        channel.broadcast(StatusChanged(status="Queued"))
         await self._orchestrator.submit(InferenceJob(kind=JobKind.TRANSCRIBE_FILE, meeting_id=meeting.id))
 
     def remove_file(self, meeting_id: str) -> None:
@@ -173,7 +173,9 @@ class Uploads:
         await self._store.add_error(meeting.id, failure)
         await self._store.set_state(meeting.id, MeetingState.FAILED)
         channel = await self._channels.get(meeting.id)
-        channel.show(StatusChanged(status="Processing audio", detail=f"{failure.message} {failure.remedy}"))
+        channel.broadcast(
+            StatusChanged(status="Processing audio", detail=f"{failure.message} {failure.remedy}")
+        )
         self._channels.unpin(meeting.id)
 
     async def _transcribe(self, meeting: Meeting, channel: MeetingChannel) -> None:
@@ -186,7 +188,7 @@ class Uploads:
 
         def report(sample: int) -> None:
             progress = min(1.0, sample / total) if total else None
-            channel.show(StatusChanged(status="Processing audio", progress=progress))
+            channel.broadcast(StatusChanged(status="Processing audio", progress=progress))
 
         report(meeting.committed_sample)
         buffer = await self._new_buffer(meeting)

@@ -117,7 +117,7 @@ class MinutesEditor:
     async def _submit(self, meeting_id: str) -> None:
         channel = await self._channels.get(meeting_id)
         self._channels.pin(meeting_id)
-        channel.show(StatusChanged(status="Writing minutes"))
+        channel.broadcast(StatusChanged(status="Writing minutes"))
         await self._orchestrator.submit(InferenceJob(kind=JobKind.WRITE_MINUTES, meeting_id=meeting_id))
 
     async def handle(self, job: InferenceJob) -> None:
@@ -139,7 +139,7 @@ class MinutesEditor:
             await self._store.add_error(meeting_id, stage_error("minutes", error))
             await self._store.end_step(meeting_id, REWRITE)
         channel = await self._channels.get(meeting_id)
-        channel.show(StatusChanged(status="Done", progress=1.0))
+        channel.broadcast(StatusChanged(status="Done", progress=1.0))
         self._channels.unpin(meeting_id)
 
     async def _write(self, meeting: Meeting) -> None:

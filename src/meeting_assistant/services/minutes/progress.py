@@ -12,6 +12,6 @@ def report_progress(channel: MeetingChannel) -> Callable[[float], None]:
     """Return a callback that publishes the share of a long meeting that has been read (0 to 1)."""
 
     def report(share: float) -> None:
-        channel.show(StatusChanged(status="Writing minutes", progress=min(1.0, share)))
+        channel.broadcast(StatusChanged(status="Writing minutes", progress=min(1.0, share)))
 
     return report

@@ -21,7 +21,7 @@ from meeting_assistant.testing.harness.database import sqlite_url
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class MeetingFixture:
     """One finished meeting."""
 
     lines: Sequence[tuple[str, str]]
@@ -32,7 +32,7 @@ class Held:
     """Other fields of the record."""
 
 
-def seed(data_dir: Path, *meetings: Held) -> list[str]:
+def seed(data_dir: Path, *meetings: MeetingFixture) -> list[str]:
     """Store finished meetings where a server will find them; no server may run there. Returns their ids."""
     data_dir.mkdir(parents=True, exist_ok=True)
     # On a thread of its own: a browser test has an event loop running.
@@ -40,7 +40,7 @@ def seed(data_dir: Path, *meetings: Held) -> list[str]:
         return thread.submit(asyncio.run, _seed(data_dir, meetings)).result()
 
 
-async def _seed(data_dir: Path, meetings: Sequence[Held]) -> list[str]:
+async def _seed(data_dir: Path, meetings: Sequence[MeetingFixture]) -> list[str]:
     store = SqlMeetingStore(Database(sqlite_url(data_dir)))
     await store.open()
     try:
@@ -49,7 +49,7 @@ async def _seed(data_dir: Path, meetings: Sequence[Held]) -> list[str]:
         await store.close()
 
 
-async def put(store: MeetingStore, held: Held) -> str:
+async def put(store: MeetingStore, held: MeetingFixture) -> str:
     """Store one. Returns its id."""
     meeting = Meeting(
         id=str(uuid_utils.uuid7()),

@@ -17,7 +17,7 @@ from meeting_assistant.domain.workflows import Delivery
 from meeting_assistant.integrations import registry
 from meeting_assistant.integrations.dispatcher import Pacing
 from meeting_assistant.testing.harness.database import sqlite_url
-from meeting_assistant.testing.harness.meetings import Held, put
+from meeting_assistant.testing.harness.meetings import MeetingFixture, put
 from meeting_assistant.testing.harness.parts import settings_for
 
 LINES = (
@@ -106,9 +106,9 @@ class OutboxHarness:
         await self.workflows.close()
         await self._storage.close(5)
 
-    async def meeting(self, held: Held | None = None, **more: Any) -> str:
+    async def meeting(self, held: MeetingFixture | None = None, **more: Any) -> str:
         """Store one that is over, and plan what follows from it. Returns its id."""
-        held = held or Held(LINES, title="Weekly & <search>", minutes=MINUTES)
+        held = held or MeetingFixture(LINES, title="Weekly & <search>", minutes=MINUTES)
         meeting_id = await put(
             self.store, replace(held, more={"created_at_ms": BEGAN_MS, **held.more, **more})
         )
