@@ -5,7 +5,7 @@ VENV = .venv/bin
 SETUP = $(PYTHON) scripts/setup.py
 # Hundreds of processes are started here; each would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
-CODE = src tests scripts $(wildcard benchmarks)
+CODE = src tests scripts examples $(wildcard benchmarks)
 
 .PHONY: help setup run test test-llm-server test-diarization chaos check check-types check-rest fmt web demo lock docs clean
 

@@ -1,4 +1,4 @@
-"""Write the pages that are generated from the code: settings, live protocol, integrations.
+"""Write the pages that are generated from the code: everything in `docs/reference/` but the journal format.
 
 python scripts/write_docs.py            write what differs
 python scripts/write_docs.py --check    only say what differs; exit code 1 when something does
@@ -15,7 +15,11 @@ from meeting_assistant import config
 from meeting_assistant.web import protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.command_line_page import command_line_markdown
 from scripts.integrations_page import integrations_markdown
+from scripts.metrics_page import metrics_markdown
+from scripts.rest_page import rest_markdown
+from scripts.schema_tables import fields_table, part_name, parts_section, prose, ref_key
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVELOPE = ("type", "seq", "meeting_id")
@@ -42,20 +46,21 @@ def protocol_markdown() -> str:
     ]
     lines += [line for message in client for line in _message(message, ("type",))]
     lines += ["", "## Server to client", "", "Every message begins with `type` and these two fields:", ""]
-    lines += _table(server[0], only=ENVELOPE[1:])
+    lines += fields_table(server[0], only=ENVELOPE[1:])
     lines += [line for message in server for line in _message(message, ENVELOPE)]
     lines += ["", "## Parts of messages"]
-    for name, definition in sorted(shared.items()):
-        lines += ["", f"### Part: {name}", "", _prose(definition.get("description", "")), ""]
-        lines += _table(definition) if "properties" in definition else [f"One of: {_type(definition)}."]
+    lines += parts_section(shared)
     return "\n".join(lines).rstrip() + "\n"
 
 
 PAGES: dict[str, Callable[[], str]] = {
     ".env.example": config.env_example,
-    "docs/reference/settings.md": config.markdown,
-    "docs/reference/live-protocol.md": protocol_markdown,
+    "docs/reference/command-line.md": command_line_markdown,
     "docs/reference/integrations.md": integrations_markdown,
+    "docs/reference/live-protocol.md": protocol_markdown,
+    "docs/reference/metrics.md": metrics_markdown,
+    "docs/reference/rest.md": rest_markdown,
+    "docs/reference/settings.md": config.markdown,
 }
 """Path within the repository to what makes its text."""
 
@@ -85,87 +90,20 @@ def _present(path: Path) -> str | None:
 
 def _messages(direction: dict[str, Any]) -> list[dict[str, Any]]:
     """The schemas of the messages, in the order in which the union names them."""
-    return [direction["$defs"][_key(option)] for option in direction["oneOf"]]
+    return [direction["$defs"][ref_key(option)] for option in direction["oneOf"]]
 
 
 def _parts(direction: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The schemas that messages are made of, by name."""
-    messages = {_key(option) for option in direction["oneOf"]}
-    return {_name(key): part for key, part in direction["$defs"].items() if key not in messages}
-
-
-def _key(reference: dict[str, Any]) -> str:
-    return str(reference["$ref"]).rsplit("/", 1)[-1]
-
-
-def _name(key: str) -> str:
-    """The name of a model; pydantic puts its module in front where two models share it."""
-    return key.rsplit("__", 1)[-1]
+    messages = {ref_key(option) for option in direction["oneOf"]}
+    return {part_name(key): part for key, part in direction["$defs"].items() if key not in messages}
 
 
 def _message(definition: dict[str, Any], hidden: tuple[str, ...]) -> list[str]:
-    rows = _table(definition, hidden=hidden)
+    rows = fields_table(definition, hidden=hidden)
     heading = ["", f"### `{definition['properties']['type']['const']}`", ""]
-    heading.append(_prose(definition.get("description", "")))
+    heading.append(prose(definition.get("description", "")))
     return [*heading, "", *rows] if rows else heading
-
-
-def _table(
-    definition: dict[str, Any], hidden: tuple[str, ...] = (), only: tuple[str, ...] | None = None
-) -> list[str]:
-    rows = [
-        f"| `{name}` | {_type(field)} | {_default(name, field, definition)} | {_cell(field.get('description', ''))} |"
-        for name, field in definition["properties"].items()
-        if name not in hidden and (only is None or name in only)
-    ]
-    return ["| field | type | default | meaning |", "| --- | --- | --- | --- |", *rows] if rows else []
-
-
-def _type(field: dict[str, Any]) -> str:
-    """A JSON Schema type in few words, linked to the part it names."""
-    if "$ref" in field:
-        name = _name(_key(field))
-        return f"[{name}](#part-{name.lower()})"
-    if "anyOf" in field:
-        return " or ".join(_type(option) for option in field["anyOf"])
-    if "const" in field:
-        return f"`{field['const']}`"
-    if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
-    if field.get("type") == "array":
-        return f"list of {_type(field['items'])}{_limits(field)}"
-    if field.get("type") == "object":
-        return f"object of {_type(field['additionalProperties'])}"
-    return f"{field.get('type', 'any')}{_limits(field)}"
-
-
-def _limits(field: dict[str, Any]) -> str:
-    words = {
-        "minimum": "at least {}",
-        "maximum": "at most {}",
-        "minLength": "not empty",
-        "maxLength": "at most {} characters",
-        "maxItems": "at most {}",
-    }
-    found = [words[key].format(f"{field[key]:g}") for key in words if key in field]
-    return f", {', '.join(found)}" if found else ""
-
-
-def _default(name: str, field: dict[str, Any], definition: dict[str, Any]) -> str:
-    value = field.get("default", {})
-    if isinstance(value, dict):
-        return "required" if name in definition.get("required", ()) else "empty"
-    if value is None:
-        return "`null`"
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value != "" else '`""`'
-
-
-def _prose(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _cell(text: str) -> str:
-    return _prose(text).replace("|", "\\|")
 
 
 if __name__ == "__main__":

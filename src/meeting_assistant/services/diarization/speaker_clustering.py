@@ -24,7 +24,7 @@ def similarity_threshold(spoken_s: float) -> float:
     """The cosine from which two stretches of speech are taken for one voice, by the length of the shorter one.
 
     Measured on utterances of 25 voices, clean, in a noisy room and on the telephone: the same voice stays above it and
-    different ones below it (`docs/decisions/0018-who-said-it.md`).
+    different ones below it (`docs/decisions/0018-speakers.md`).
     """
     return float(np.interp(spoken_s, _SPOKEN_S, _WANTED))
 

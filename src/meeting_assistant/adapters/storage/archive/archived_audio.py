@@ -3,7 +3,7 @@
 A journal is written on this machine's disk, where it can be synced. It moves when it is sealed and nobody adds to it:
 intent in the catalogue, copy, verification, `stored` in the catalogue, and only then the file goes. Before that step
 the file is the recording, after it the object is, whatever else still lies around; so a crash between any two steps
-leaves one recording, and the same call again ends what was begun. See docs/decisions/0025-recordings-elsewhere.md.
+leaves one recording, and the same call again ends what was begun. See docs/decisions/0025-object-store.md.
 """
 
 from __future__ import annotations
