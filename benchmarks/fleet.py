@@ -25,8 +25,9 @@ from fleet_simulation import Costs, Scenario, Simulation, fitted, slots_that_kee
 from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.ports import FleetEvent
-from meeting_assistant.testing.harness.fleet import LEASE_S, Fleet, RedisProcess, check
+from meeting_assistant.services.fleet.messages import Hello, WorkerMessage, encode
+from meeting_assistant.testing.harness.fleet import LEASE_S, Fleet
+from meeting_assistant.testing.servers.redis import RedisProcess
 
 RESULTS = Path(__file__).parent / "results"
 DECODE_S = 0.4
@@ -36,61 +37,56 @@ SESSIONS = (10, 100, 1000, 10_000)
 
 async def throughput(folder: Path, workers: int) -> float:
     """Utterances per second of eight meetings that are sent as fast as they are taken."""
-    carrier, fleet = new_fleet(folder / f"t{workers}")
+    broker, fleet = new_fleet(folder / f"t{workers}")
     try:
         fleet.add_gateways(1)
         fleet.add_workers(workers, DECODE_S)
         began = time.monotonic()
-        meetings = [
-            (list(range(ITEMS)), asyncio.create_task(fleet.hold(0, list(range(ITEMS)), is_fast=True)))
-            for _ in range(8)
-        ]
-        for numbers, meeting in meetings:
-            check(numbers, await meeting)
+        meetings = [fleet.hold(0, list(range(ITEMS)), is_fast=True) for _ in range(8)]
+        for meeting in meetings:
+            await meeting.check()
         return 8 * ITEMS / (time.monotonic() - began)
     finally:
         fleet.close()
-        carrier.close()
+        broker.close()
 
 
 async def carrying(folder: Path, sessions: int) -> dict[str, float]:
     """Redis' processor time for a session, and the longest silence when a worker is killed in the middle."""
-    carrier, fleet = new_fleet(folder / f"c{sessions}")
+    broker, fleet = new_fleet(folder / f"c{sessions}")
     try:
         fleet.add_gateways(2)
         fleet.add_workers(3)
-        client = carrier.client()
+        client = broker.client()
         before, began = cpu_of(client.info("cpu")), time.monotonic()
-        meetings = await fleet.hold_many(sessions, ITEMS)
-        calm = [await meeting for _, meeting in meetings]
+        calm = fleet.hold_many(sessions, ITEMS)
+        for meeting in calm:
+            await meeting.check()
         cpu_share = (cpu_of(client.info("cpu")) - before) / (time.monotonic() - began)
-        meetings = await fleet.hold_many(sessions, ITEMS)
+        shaken = fleet.hold_many(sessions, ITEMS)
         await asyncio.sleep(5)
         fleet.busiest().signal(SIGKILL)
-        shaken = [await meeting for _, meeting in meetings]
-        for (numbers, _), final in zip(meetings, shaken, strict=True):
-            check(numbers, final)
+        for meeting in shaken:
+            await meeting.check()
         return {
             "sessions": sessions,
             "redis_core_percent_per_session": round(100 * cpu_share / sessions, 3),
-            "longest_silence_s": round(max(one["longest_silence_s"] for one in calm), 2),
-            "longest_silence_with_a_killed_worker_s": round(
-                max(one["longest_silence_s"] for one in shaken), 2
-            ),
+            "longest_silence_s": round(max(one.longest_silence_s for one in calm), 2),
+            "longest_silence_with_a_killed_worker_s": round(max(one.longest_silence_s for one in shaken), 2),
             "lease_s": LEASE_S,
         }
     finally:
         fleet.close()
-        carrier.close()
+        broker.close()
 
 
 def new_fleet(folder: Path) -> tuple[RedisProcess, Fleet]:
     folder.mkdir(parents=True)
     program = shutil.which("redis-server")
     assert program is not None, "redis-server is not installed"
-    carrier = RedisProcess(program, folder / "redis")
-    carrier.start()
-    return carrier, Fleet(folder, carrier)
+    broker = RedisProcess(program, folder / "redis")
+    broker.start()
+    return broker, Fleet(folder, broker)
 
 
 def cpu_of(info: Any) -> float:
@@ -99,9 +95,9 @@ def cpu_of(info: Any) -> float:
 
 async def taking(folder: Path, jobs: int = 200) -> float:
     """Seconds that a worker needs to take one job and to say hello, with Redis to itself."""
-    carrier, _ = new_fleet(folder / "taking")
-    gateway = RedisGatewayLink(carrier.url, "gateway")
-    worker = RedisWorkerLink(carrier.url, "worker", lease_s=LEASE_S, max_deliveries=3)
+    broker, _ = new_fleet(folder / "taking")
+    gateway = RedisGatewayLink(broker.url, "gateway")
+    worker = RedisWorkerLink(broker.url, "worker", lease_s=LEASE_S)
     try:
         offered = [
             InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id=f"m{n}", gateway="gateway")
@@ -114,14 +110,16 @@ async def taking(folder: Path, jobs: int = 200) -> float:
             began = time.perf_counter()
             held = await worker.take(1)
             assert held is not None
-            await worker.tell(held.job, FleetEvent(held.job.meeting_id, "attempt", 0, "hello", {}))
+            hello = Hello(worker="worker", job=held.job.kind, engines={})
+            message = WorkerMessage(meeting_id=held.job.meeting_id, attempt="attempt", body=hello)
+            await worker.send(held.job, encode(message))
             took.append(time.perf_counter() - began)
-            await held.done()
+            await held.ack()
         return statistics.median(took)
     finally:
         await worker.close()
         await gateway.close()
-        carrier.close()
+        broker.close()
 
 
 def simulated(found: dict[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _fleet_entrance(services: Services) -> FleetEntrance | None:
     remote = services.speech.remote
     if remote is None or services.settings.fleet.callback_url is None:
         return None
-    return FleetEntrance(callback_keys(services.settings), remote.hear)
+    return FleetEntrance(callback_keys(services.settings), remote.on_message)
 
 
 async def start(services: Services, context: WebContext) -> list[asyncio.Task[None]]:

@@ -1,4 +1,4 @@
-"""`meeting-assistant worker`: a machine of a fleet that recognises speech for gateways."""
+"""`meeting-assistant worker`: a machine of a fleet that transcribes for gateways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 async def run_worker(settings: Settings, *, metrics_port: int | None = None) -> None:
-    """Take work until SIGTERM or SIGINT, then hand on what runs. Raises ConfigurationError, EngineError, OSError."""
+    """Take jobs until SIGTERM or SIGINT, then release those that run.
+
+    Raises ConfigurationError, EngineError, OSError.
+    """
     parts = build_worker(settings)
     if metrics_port is not None:
         start_http_server(metrics_port, settings.http_host)

@@ -1,4 +1,4 @@
-"""A fleet that the tests of a file share: what one of them breaks it mends."""
+"""A fleet that the tests of a file share: each leaves it as it found it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from meeting_assistant.testing.harness.fleet import Fleet, RedisProcess
+from meeting_assistant.testing.harness.fleet import Fleet
+from meeting_assistant.testing.servers.redis import RedisProcess
 
 GATEWAYS, WORKERS = 2, 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With PostgreSQL those run that have to do with what is stored, and long ones not at all; all of them in
-    `make chaos`."""
+    """With PostgreSQL run the tests about what is stored, and leave out long ones; `make chaos` runs all of them."""
     if "CHAOS_CYCLES" not in os.environ:
         items[:] = [item for item in items if "distributed/" not in item.nodeid or _is_short(item)]
 
@@ -31,17 +31,17 @@ def shared_fleet(
 ) -> Iterator[Fleet]:
     """Gateways with a database each, or with one in PostgreSQL for both."""
     folder = tmp_path_factory.mktemp("fleet")
-    carrier = RedisProcess(redis_server, folder / "redis")
-    carrier.start()
+    broker = RedisProcess(redis_server, folder / "redis")
+    broker.start()
     env = {}
     if request.param == "postgresql":
         env["DATABASE_URL"] = request.getfixturevalue("postgres").create("fleet")
-    fleet = Fleet(folder, carrier, env)
+    fleet = Fleet(folder, broker, env)
     fleet.add_gateways(GATEWAYS)
     fleet.add_workers(WORKERS)
     yield fleet
     fleet.close()
-    carrier.close()
+    broker.close()
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
-"""Meetings over a fleet, and what may go wrong with it: nothing is lost and nothing is said twice.
+"""Meetings over a fleet, and its failures: nothing is lost and nothing is transcribed twice.
 
-A deterministic engine says which words belong to which sound, so that every transcript can be checked to the word. How
-long anybody waits is measured by `benchmarks/fleet.py`."""
+A deterministic engine decides which words belong to which audio, so that every transcript can be checked to the word.
+`benchmarks/fleet.py` measures how long captions pause.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import signal
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -15,44 +17,64 @@ from websockets.asyncio.client import connect
 
 from meeting_assistant.domain.errors import MeetingRefusedError
 from meeting_assistant.testing.doubles.fake_speech import DigitEngine, spoken
-from meeting_assistant.testing.harness.fleet import Fleet, check
+from meeting_assistant.testing.harness.fleet import Fleet, RunningMeeting, check, under_way, until
 from meeting_assistant.web.audio_range import wav_header
 
 ITEMS = 3
-MIDDLE_S = 3.0
-"""In the middle of a meeting of so many items."""
 JOBS = "meeting-assistant:jobs.live"
+LEASE_LOST = "Lost the lease of a job."
+
+
+async def check_all(meetings: Sequence[RunningMeeting]) -> None:
+    for meeting in meetings:
+        await meeting.check()
 
 
 async def test_twenty_meetings_over_two_gateways_and_three_workers(fleet: Fleet) -> None:
-    for numbers, meeting in await fleet.hold_many(20, ITEMS):
-        check(numbers, await meeting)
+    await check_all(fleet.hold_many(20, ITEMS))
 
 
 async def test_a_worker_that_is_killed_is_followed_by_another(fleet: Fleet) -> None:
-    meetings = await fleet.hold_many(6, ITEMS)
-    await asyncio.sleep(MIDDLE_S)
+    meetings = fleet.hold_many(6, ITEMS)
+    await under_way(meetings)
     fleet.busiest().signal(signal.SIGKILL)
-    for numbers, meeting in meetings:
-        check(numbers, await meeting)
+    await check_all(meetings)
     assert fleet.metric("fleet_takeovers_total") > 0
 
 
-async def test_a_worker_that_was_thought_dead_is_not_believed_any_more(fleet: Fleet) -> None:
-    meetings = await fleet.hold_many(6, ITEMS)
-    await asyncio.sleep(MIDDLE_S / 2)
+async def test_a_worker_that_stands_still_loses_its_leases_and_stops_when_it_wakes_up(fleet: Fleet) -> None:
+    before = fleet.metric("fleet_takeovers_total")
+    meetings = fleet.hold_many(6, ITEMS)
+    await under_way(meetings)
     paused = fleet.busiest()
     paused.signal(signal.SIGSTOP)
-    await asyncio.sleep(MIDDLE_S)
+    await until(lambda: fleet.metric("fleet_takeovers_total") > before)
     paused.signal(signal.SIGCONT)
-    for numbers, meeting in meetings:
-        check(numbers, await meeting)
+    await until(lambda: paused.has_logged(LEASE_LOST))
+    await check_all(meetings)
+    assert paused.is_running, "it goes on with other meetings"
 
 
-async def test_a_file_is_heard_by_the_fleet_too(fleet: Fleet) -> None:
-    sound = spoken([7, 8, 9]).tobytes()
+async def test_late_results_of_a_worker_that_was_thought_dead_are_fenced(fleet: Fleet) -> None:
+    """The network delivers them only after another worker has taken over."""
+    taken_over, fenced = fleet.metric("fleet_takeovers_total"), fleet.metric("fleet_fenced_total")
+    async with fleet.worker_behind_proxy() as (far, link):
+        meetings = fleet.hold_many(12, ITEMS)
+        await under_way(meetings)
+        link.stall_at(b"meeting-assistant:inbox:")  # with a result in it
+        async with asyncio.timeout(60):
+            await link.is_stalled.wait()
+        await until(lambda: fleet.metric("fleet_takeovers_total") > taken_over)
+        link.resume()
+        await until(lambda: fleet.metric("fleet_fenced_total") > fenced)
+        await until(lambda: far.has_logged(LEASE_LOST))
+        await check_all(meetings)
+
+
+async def test_a_file_is_transcribed_by_the_fleet_too(fleet: Fleet) -> None:
+    audio = spoken([7, 8, 9]).tobytes()
     async with httpx.AsyncClient(base_url=fleet.gateways[0].url, trust_env=False) as http:
-        sent = await http.post("/api/meetings", files={"file": ("talk.wav", wav_header(len(sound)) + sound)})
+        sent = await http.post("/api/meetings", files={"file": ("talk.wav", wav_header(len(audio)) + audio)})
         assert sent.status_code == 201, sent.text
     events = f"{fleet.gateways[0].ws_url}/ws/meetings/{sent.json()['id']}/events"
     async with connect(events, proxy=None, max_size=None) as socket:
@@ -62,83 +84,79 @@ async def test_a_file_is_heard_by_the_fleet_too(fleet: Fleet) -> None:
 
 
 async def test_redis_is_killed_and_started_again(fleet: Fleet) -> None:
-    meetings = await fleet.hold_many(6, ITEMS)
-    await asyncio.sleep(MIDDLE_S)
-    fleet.carrier.kill()
-    await asyncio.sleep(1)
-    fleet.carrier.start()
-    for numbers, meeting in meetings:
-        check(numbers, await meeting)
+    meetings = fleet.hold_many(6, ITEMS)
+    await under_way(meetings)
+    fleet.broker.kill()
+    await until(lambda: fleet.has_problem("Redis does not answer"))
+    fleet.broker.start()
+    await check_all(meetings)
 
 
-async def test_redis_forgets_everything(fleet: Fleet) -> None:
-    meetings = await fleet.hold_many(6, ITEMS)
-    await asyncio.sleep(MIDDLE_S)
-    fleet.carrier.client().flushall()
-    for numbers, meeting in meetings:
-        check(numbers, await meeting)
+async def test_redis_loses_everything(fleet: Fleet) -> None:
+    meetings = fleet.hold_many(6, ITEMS)
+    await under_way(meetings)
+    fleet.broker.client().flushall()
+    await check_all(meetings)
     assert fleet.metric("fleet_reoffered_total") > 0
 
 
-async def test_a_worker_that_cannot_reach_redis_gives_its_meetings_up(fleet: Fleet) -> None:
-    async with fleet.worker_behind_proxy() as proxy:
-        meetings = await fleet.hold_many(12, ITEMS)
-        await asyncio.sleep(MIDDLE_S / 2)
-        proxy.cut()
-        await asyncio.sleep(MIDDLE_S)
-        proxy.mend()
-        for numbers, meeting in meetings:
-            check(numbers, await meeting)
+async def test_a_worker_that_cannot_reach_redis_loses_its_meetings_to_others(fleet: Fleet) -> None:
+    async with fleet.worker_behind_proxy() as (far, link):
+        meetings = fleet.hold_many(12, ITEMS)
+        await under_way(meetings)
+        link.cut()
+        await until(lambda: far.has_logged(LEASE_LOST))
+        link.mend()
+        await check_all(meetings)
 
 
-async def test_jobs_that_come_twice_and_jobs_that_nobody_can_read(fleet: Fleet) -> None:
-    client = fleet.carrier.client()
+async def test_jobs_that_come_twice_and_jobs_that_cannot_be_read(fleet: Fleet) -> None:
+    client = fleet.broker.client()
     client.xadd(JOBS, {"__data__": b"no job"})
-    meetings = await fleet.hold_many(4, ITEMS)
-    await asyncio.sleep(MIDDLE_S / 2)
+    meetings = fleet.hold_many(4, ITEMS)
+    await until(lambda: client.xlen(JOBS) >= len(meetings))
     for _, fields in client.xrange(JOBS) or ():
         client.xadd(JOBS, fields)  # type: ignore[arg-type]
-    for numbers, meeting in meetings:
-        check(numbers, await meeting)
+    await check_all(meetings)
     assert client.xlen(f"{JOBS}.dead") >= 1
     client.delete(JOBS, f"{JOBS}.dead")
 
 
-async def test_a_meeting_that_kills_its_workers_is_put_aside_and_the_others_go_on(fleet: Fleet) -> None:
-    poisoned = asyncio.create_task(fleet.hold(0, [1, DigitEngine.POISON, 2]))
-    for _ in range(6):
-        await asyncio.sleep(1.5)
+async def test_a_meeting_that_kills_its_workers_is_given_up_and_the_others_go_on(fleet: Fleet) -> None:
+    poisoned = fleet.hold(0, [1, DigitEngine.POISON, 2])
+
+    def replace_the_dead() -> bool:
         fleet.mend(3)
+        return poisoned.final.done()
+
+    await until(replace_the_dead)
     with pytest.raises(MeetingRefusedError):
-        await poisoned
+        await poisoned.final
     failed = fleet.gateways[0].get("/api/meetings?limit=1")["meetings"][0]
     assert failed["state"] == "failed"
     assert [error["code"] for error in failed["errors"]] == ["needs_attention"]
     assert fleet.metric("fleet_given_up_total") == 1
-    numbers, meeting = (await fleet.hold_many(1, ITEMS))[0]
-    check(numbers, await meeting)
-    fleet.carrier.client().delete(f"{JOBS}.dead")
+    await check_all(fleet.hold_many(1, ITEMS))
+    fleet.broker.client().delete(f"{JOBS}.dead")
 
 
-async def test_a_worker_that_is_asked_to_stop_hands_its_meetings_on(fleet: Fleet) -> None:
-    meetings = await fleet.hold_many(6, ITEMS)
-    await asyncio.sleep(MIDDLE_S)
+async def test_a_worker_that_is_asked_to_stop_releases_its_meetings_to_others(fleet: Fleet) -> None:
+    meetings = fleet.hold_many(6, ITEMS)
+    await under_way(meetings)
     leaving = fleet.busiest()
     leaving.signal(signal.SIGTERM)
     assert await asyncio.to_thread(leaving.wait) == 0
-    for numbers, meeting in meetings:
-        check(numbers, await meeting)
+    await check_all(meetings)
 
 
 @pytest.mark.storage
-async def test_a_gateway_that_is_killed_goes_on_where_it_was(fleet: Fleet) -> None:
-    meetings = await fleet.hold_many(4, ITEMS)
-    await asyncio.sleep(MIDDLE_S)
+async def test_a_gateway_that_is_killed_resumes_its_meetings(fleet: Fleet) -> None:
+    meetings = fleet.hold_many(4, ITEMS)
+    await under_way(meetings)
     gateway = fleet.gateways[0]
     await asyncio.to_thread(gateway.kill)
     await asyncio.to_thread(gateway.start)
-    for numbers, meeting in meetings:
-        check(numbers, await meeting)
+    await check_all(meetings)
 
 
 async def test_without_a_free_worker_new_meetings_are_refused_with_the_time_to_try_again(

@@ -1,4 +1,4 @@
-"""A meeting that a worker hears: what the worker did is in the meeting's own trace, and its log names the meeting."""
+"""A meeting that a worker transcribes: its spans are in the meeting's trace, and its log names the meeting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from meeting_assistant.testing.harness.fleet import Fleet, RedisProcess, check
+from meeting_assistant.testing.harness.fleet import Fleet, check, under_way
+from meeting_assistant.testing.servers.redis import RedisProcess
 from meeting_assistant.testing.servers.traces import ReceivedSpan, TraceReceiver
 
 
@@ -22,21 +23,20 @@ def receiver() -> Iterator[TraceReceiver]:
 
 @pytest.fixture
 def traced_fleet(redis_server: str, tmp_path: Path, receiver: TraceReceiver) -> Iterator[Fleet]:
-    carrier = RedisProcess(redis_server, tmp_path / "redis")
-    carrier.start()
-    fleet = Fleet(tmp_path, carrier, {**receiver.env, "LOG_FORMAT": "json"})
+    broker = RedisProcess(redis_server, tmp_path / "redis")
+    broker.start()
+    fleet = Fleet(tmp_path, broker, {**receiver.env, "LOG_FORMAT": "json"})
     fleet.add_gateways(1)
-    with (tmp_path / "worker.log").open("wb") as log:
-        fleet.add_workers(1, log=log)
+    fleet.add_workers(1)
     yield fleet
     fleet.close()
-    carrier.close()
+    broker.close()
 
 
 async def test_what_a_worker_does_is_in_the_trace_of_the_meeting(
     traced_fleet: Fleet, receiver: TraceReceiver
 ) -> None:
-    final = await traced_fleet.hold(0, [3, 4], is_fast=True)
+    final = await traced_fleet.hold(0, [3, 4], is_fast=True).final
     check([3, 4], final)
     meeting_id = final["meeting"]["id"]
     spans = await asyncio.to_thread(receiver.wait_for, meeting_id, "meeting", "session.worker", "session")
@@ -44,9 +44,9 @@ async def test_what_a_worker_does_is_in_the_trace_of_the_meeting(
     (of_worker,) = [one for one in spans if one.name == "session.worker"]
     assert of_worker.service == "meeting-assistant-worker"
     above = {one.span_id: one for one in spans}
-    heard = [one for one in spans if one.name == "utterance"]
-    assert len(heard) == 2
-    for one in heard:
+    utterances = [one for one in spans if one.name == "utterance"]
+    assert len(utterances) == 2
+    for one in utterances:
         assert one.service == "meeting-assistant-worker"
         assert chain(one, above) == ["utterance", "session.worker", "session", "meeting"]
         assert one.attributes["meeting_assistant.engine"] == "numbers"
@@ -56,12 +56,12 @@ async def test_a_worker_that_takes_over_is_in_the_same_trace(
     traced_fleet: Fleet, receiver: TraceReceiver
 ) -> None:
     (first,) = traced_fleet.workers
-    meeting = asyncio.create_task(traced_fleet.hold(0, [5, 6, 7]))
-    await asyncio.sleep(4)
+    meeting = traced_fleet.hold(0, [5, 6, 7])
+    await under_way([meeting])
     first.signal(signal.SIGTERM)
     await asyncio.to_thread(first.wait)
     await asyncio.to_thread(traced_fleet.mend, 1)
-    final = await meeting
+    final = await meeting.final
     check([5, 6, 7], final)
     meeting_id = final["meeting"]["id"]
     names = ("meeting", "session", "session.worker", "session.worker")
@@ -81,13 +81,11 @@ def chain(span: ReceivedSpan, above: dict[str, ReceivedSpan]) -> list[str]:
     return names
 
 
-async def test_lines_of_a_workers_log_name_the_meeting_and_its_trace(
-    traced_fleet: Fleet, tmp_path: Path
-) -> None:
-    final = await traced_fleet.hold(0, [8], is_fast=True)
+async def test_lines_of_a_workers_log_name_the_meeting_and_its_trace(traced_fleet: Fleet) -> None:
+    final = await traced_fleet.hold(0, [8], is_fast=True).final
     meeting_id = final["meeting"]["id"]
-    written = (tmp_path / "worker.log").read_text().splitlines()
+    written = traced_fleet.workers[0].log.read_text().splitlines()
     lines = [json.loads(line) for line in written if line[:1] == "{"]
-    (taken,) = [line for line in lines if line["message"] == "A meeting was taken."]
+    (taken,) = [line for line in lines if line["message"] == "Took a job."]
     assert taken["meeting"] == meeting_id
     assert taken["trace_id"] == meeting_id.replace("-", "")

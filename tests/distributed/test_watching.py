@@ -13,8 +13,9 @@ from websockets.asyncio.client import connect
 
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.testing.doubles.fake_speech import spoken
-from meeting_assistant.testing.harness.fleet import Fleet, RedisProcess, check
+from meeting_assistant.testing.harness.fleet import Fleet, check, until
 from meeting_assistant.testing.servers.postgres import PostgresServer
+from meeting_assistant.testing.servers.redis import RedisProcess
 
 NUMBERS = [8, 15, 16, 23]
 
@@ -24,14 +25,14 @@ def fleet(
     redis_server: str, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("watching")
-    carrier = RedisProcess(redis_server, folder / "redis")
-    carrier.start()
-    fleet = Fleet(folder, carrier, {"DATABASE_URL": postgres.create("watching")})
+    broker = RedisProcess(redis_server, folder / "redis")
+    broker.start()
+    fleet = Fleet(folder, broker, {"DATABASE_URL": postgres.create("watching")})
     fleet.add_gateways(2)
     fleet.add_workers(1)
     yield fleet
     fleet.close()
-    carrier.close()
+    broker.close()
 
 
 class Meeting:
@@ -39,7 +40,7 @@ class Meeting:
 
     def __init__(self, fleet: Fleet, numbers: list[int]) -> None:
         self.id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.something_said = asyncio.Event()
+        self.has_words = asyncio.Event()
         client = LiveClient(fleet.gateways[0].ws_url, on_message=self._note)
         self.final = asyncio.create_task(client.stream(paced(spoken(numbers).tobytes())))
 
@@ -47,7 +48,7 @@ class Meeting:
         if message["type"] == "started" and not self.id.done():
             self.id.set_result(message["meeting_id"])
         if message["type"] == "transcript":
-            self.something_said.set()
+            self.has_words.set()
 
 
 async def watch(fleet: Fleet, gateway: int, meeting_id: str) -> list[dict[str, Any]]:
@@ -79,7 +80,7 @@ async def test_what_is_changed_over_one_gateway_is_seen_over_both(fleet: Fleet) 
     meeting = Meeting(fleet, NUMBERS)
     meeting_id = await meeting.id
     watching = [asyncio.create_task(watch(fleet, gateway, meeting_id)) for gateway in (0, 1)]
-    await meeting.something_said.wait()
+    await meeting.has_words.wait()
     async with httpx.AsyncClient(base_url=fleet.gateways[1].url, trust_env=False) as http:
         by = {"utterances": [1], "speaker": "new", "name": "Ana"}
         assert (await http.post(f"/api/meetings/{meeting_id}/speakers", json=by)).status_code == 200
@@ -92,10 +93,10 @@ async def test_what_is_changed_over_one_gateway_is_seen_over_both(fleet: Fleet) 
 async def test_redis_that_is_away_takes_captions_but_nothing_that_is_numbered(fleet: Fleet) -> None:
     meeting = Meeting(fleet, NUMBERS)
     watching = asyncio.create_task(watch(fleet, 1, await meeting.id))
-    await asyncio.sleep(3)  # in the middle of what is said
-    fleet.carrier.kill()
-    await asyncio.sleep(1)
-    fleet.carrier.start()
+    await meeting.has_words.wait()
+    fleet.broker.kill()
+    await until(lambda: fleet.has_problem("Redis does not answer"))
+    fleet.broker.start()
     check(NUMBERS, dict(await meeting.final))
     seen = durable(await watching)
     assert [seq for seq, _ in seen] == list(range(1, len(seen) + 1))

@@ -16,7 +16,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 from meeting_assistant import observability
-from meeting_assistant.adapters.jobs.redis_figures import counted_by_faststream
+from meeting_assistant.adapters.jobs.redis_metrics import faststream_metrics
 from meeting_assistant.cli import app
 from meeting_assistant.config import Settings
 from meeting_assistant.config.loading import load_settings
@@ -52,8 +52,8 @@ def services() -> dict[str, Any]:
 
 def known_metrics() -> set[str]:
     assert observability.queue_depth
-    assert counted_by_faststream()
-    assert counted_by_faststream()
+    assert faststream_metrics()
+    assert faststream_metrics()
     return {sample.name for family in REGISTRY.collect() for sample in family.samples} | {
         f"{family.name}{suffix}"
         for family in REGISTRY.collect()

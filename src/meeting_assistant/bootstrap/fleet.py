@@ -1,9 +1,10 @@
-"""The parts of a fleet: gateways that hold meetings, workers that hear them."""
+"""The parts of a fleet: gateways, which hold meetings, and workers, which transcribe them."""
 
 from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,17 +21,17 @@ from meeting_assistant.services.events.event_relay import EventRelay
 from meeting_assistant.services.events.meeting_channel import Channels
 from meeting_assistant.services.fleet.remote_diarization import FleetDiarizer
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
-from meeting_assistant.services.fleet.worker import Worker
+from meeting_assistant.services.fleet.worker import Worker, WorkerOptions
 from meeting_assistant.services.transcription.session_types import SpeechServices
 
 
 def machine_name(settings: Settings) -> str:
-    """In logs, metrics and the record of meetings."""
+    """Return the name of this machine in logs, metrics and the records of meetings."""
     return (settings.fleet.name or socket.gethostname())[:64]
 
 
 def redis_url(settings: Settings) -> str:
-    """Raises ConfigurationError."""
+    """Return the address of the broker. Raises ConfigurationError."""
     if settings.redis_url is None:
         raise ConfigurationError(
             "ORCHESTRATOR_BACKEND=redis needs REDIS_URL.", "Set it, for example to redis://127.0.0.1:6379/0."
@@ -39,7 +40,7 @@ def redis_url(settings: Settings) -> str:
 
 
 def build_remote_sessions(settings: Settings, info: EngineInfo) -> RemoteSessions:
-    """A gateway's side. Raises ConfigurationError."""
+    """Build a gateway's side. Raises ConfigurationError."""
     from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 
     name = machine_name(settings)
@@ -51,14 +52,16 @@ def build_remote_sessions(settings: Settings, info: EngineInfo) -> RemoteSession
     )
 
 
-def build_far_diarizer(settings: Settings, remote: RemoteSessions | None) -> FleetDiarizer | None:
-    """On a gateway: recordings are heard out where the GPUs are. None where nobody wishes for it."""
-    wished = max_speakers_of_recordings(settings)
-    return FleetDiarizer(remote, wished) if remote is not None and wished is not None else None
+def build_fleet_diarizer(settings: Settings, remote: RemoteSessions | None) -> FleetDiarizer | None:
+    """Build what diarizes recordings on the workers; None outside a fleet, and where the settings ask for no offline
+    diarization."""
+    requested = max_speakers_of_recordings(settings)
+    return FleetDiarizer(remote, requested) if remote is not None and requested is not None else None
 
 
 def build_relay(settings: Settings, channels: Channels) -> EventRelay | None:
-    """For servers that share a database; None for one that has its own: nobody else knows its meetings."""
+    """Build the relay between servers that share a database; None for a server with its own, whose meetings no other
+    server knows."""
     if settings.orchestrator_backend != "redis" or settings.database_url is None:
         return None
     from meeting_assistant.adapters.jobs.redis_relay import RedisRelayLink
@@ -67,12 +70,12 @@ def build_relay(settings: Settings, channels: Channels) -> EventRelay | None:
 
 
 def callback_keys(settings: Settings) -> list[bytes]:
-    """What results are signed with; the first signs, all are believed."""
+    """Return the keys for results: the first signs, all verify."""
     return [key_of(secret) for secret in split_keys(settings.fleet.callback_secret)]
 
 
 def build_callbacks(settings: Settings) -> ResultChannel | None:
-    """None without a secret: results then go to the gateways' inboxes."""
+    """Build the direct way to gateways; None without a secret: results then go to their inboxes."""
     from meeting_assistant.adapters.jobs.callbacks import Callbacks
 
     keys = callback_keys(settings)
@@ -81,7 +84,7 @@ def build_callbacks(settings: Settings) -> ResultChannel | None:
 
 @dataclass(slots=True)
 class WorkerParts:
-    """Everything of a worker, wired together and not yet started."""
+    """Everything that a worker needs, wired together and not started."""
 
     worker: Worker
     asr: AsrService
@@ -89,11 +92,11 @@ class WorkerParts:
     diarization: DiarizationService
     threads: ThreadPoolExecutor
     reason: str
-    """Why this engine recognises speech."""
+    """Why this speech engine was chosen."""
 
 
 def build_worker(settings: Settings) -> WorkerParts:
-    """Raises ConfigurationError."""
+    """Build a worker. Raises ConfigurationError."""
     from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
     from meeting_assistant.adapters.vad.silero import SileroVad
 
@@ -104,18 +107,25 @@ def build_worker(settings: Settings) -> WorkerParts:
     name = machine_name(settings)
     link = RedisWorkerLink(
         redis_url(settings),
-        # Two lives of one machine must not be taken for one another.
+        # Unique to this run of the process: a restarted machine must not be taken for its former self.
         f"{name}-{secrets.token_hex(4)}",
         lease_s=settings.fleet.lease_seconds,
-        max_deliveries=settings.fleet.max_deliveries,
         callbacks=build_callbacks(settings),
     )
     worker = Worker(
         link,
         SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization),
-        name=name,
-        slots=settings.fleet.slots,
-        lease_s=settings.fleet.lease_seconds,
-        engines={"asr": engine.info.model, "vad": vad.name},
+        worker_options(settings, {"asr": engine.info.model, "vad": vad.name}),
     )
     return WorkerParts(worker, asr, vad, diarization, threads, reason)
+
+
+def worker_options(settings: Settings, engines: Mapping[str, str]) -> WorkerOptions:
+    """Return how a worker with these engines takes jobs."""
+    return WorkerOptions(
+        name=machine_name(settings),
+        slots=settings.fleet.slots,
+        lease_s=settings.fleet.lease_seconds,
+        max_deliveries=settings.fleet.max_deliveries,
+        engines=engines,
+    )

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from meeting_assistant.bootstrap.engines import choose_engine
-from meeting_assistant.bootstrap.fleet import build_far_diarizer, build_remote_sessions
+from meeting_assistant.bootstrap.fleet import build_fleet_diarizer, build_remote_sessions
 from meeting_assistant.bootstrap.speakers import build_diarization, notes_on_speakers
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
@@ -85,7 +85,7 @@ def build_speech(settings: Settings) -> SpeechEngines:
     engine, reason = choose_engine(settings)
     is_fleet = settings.orchestrator_backend == "redis"
     remote = build_remote_sessions(settings, engine.info) if is_fleet else None
-    fleet_diarizer = build_far_diarizer(settings, remote)
+    fleet_diarizer = build_fleet_diarizer(settings, remote)
     diarization = build_diarization(settings, elsewhere=fleet_diarizer)
     vad = SileroVad()
     vad_threads = ThreadPoolExecutor(max_workers=VAD_THREADS, thread_name_prefix="vad")

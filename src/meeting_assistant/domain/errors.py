@@ -180,9 +180,12 @@ class BrokerError(MeetingAssistantError):
 
 
 class JobError(MeetingAssistantError):
-    """A job that this machine must not do: `job_foreign` (made by another version), `job_expired` (too late)."""
+    """A job or a message of the fleet that this machine must not act on.
 
-    code = "job_foreign"
+    Codes: `version_mismatch` (another version of the fleet protocol made it), `job_expired` (its offer is too old).
+    """
+
+    code = "version_mismatch"
 
 
 class LlmFault(StrEnum):

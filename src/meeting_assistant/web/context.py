@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from meeting_assistant.domain.ports import FleetEvent, WorkerState
 from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.admin.access_service import AccessService
+from meeting_assistant.services.fleet.messages import WorkerMessage, WorkerState
 from meeting_assistant.services.meetings.parts import MeetingParts
 from meeting_assistant.services.minutes.parts import MinutesParts
 
@@ -83,7 +83,7 @@ class FleetEntrance:
 
     keys: Sequence[bytes]
     """One of them signs each message."""
-    hear: Callable[[FleetEvent], None]
+    on_message: Callable[[WorkerMessage], None]
 
 
 @dataclass(slots=True)

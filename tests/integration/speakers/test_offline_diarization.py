@@ -16,7 +16,7 @@ import pytest
 
 from meeting_assistant.adapters.diarization.nemo import NemoDiarizer, turns_of
 from meeting_assistant.adapters.diarization.pyannote import PyannoteDiarizer
-from meeting_assistant.bootstrap.fleet import build_far_diarizer, build_remote_sessions, build_worker
+from meeting_assistant.bootstrap.fleet import build_fleet_diarizer, build_remote_sessions, build_worker
 from meeting_assistant.bootstrap.speakers import build_diarization, notes_on_speakers
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.audio import Samples
@@ -593,7 +593,7 @@ async def test_on_a_fleet_workers_load_what_hears_recordings_and_gateways_do_not
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     settings = load_settings()
     info = EngineInfo("x", "x", ("en",), max_window_s=30)
-    far = build_far_diarizer(settings, build_remote_sessions(settings, info))
+    far = build_fleet_diarizer(settings, build_remote_sessions(settings, info))
     gateway = build_diarization(settings, elsewhere=far)
     await gateway.start()
     assert (gateway.name, gateway.has_offline_diarizer, gateway.load_errors) == ("nemo", True, [])

@@ -1,4 +1,4 @@
-"""The envelope in which a job travels."""
+"""The envelope of a job on its way to a worker."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ JOB = InferenceJob(
 )
 
 
-def test_everything_that_a_worker_has_to_know_is_in_the_json() -> None:
+def test_the_json_holds_everything_that_a_worker_needs() -> None:
     assert json.loads(JOB.offered_at(1_000).model_dump_json()) == {
-        "schema_version": 1,
+        "schema_version": 2,
         "kind": "transcribe_file",
         "meeting_id": "m",
         "payload": {},
@@ -33,26 +33,26 @@ def test_everything_that_a_worker_has_to_know_is_in_the_json() -> None:
     }
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_job_is_read_as_it_was_written() -> None:
     assert read_envelope(json.loads(JOB.model_dump_json())) == JOB
 
 
 @pytest.mark.parametrize("wire", [b"no job", "no job", None, 7, [], {}, {"kind": "live_session"}])
-def test_what_is_no_job_is_none(wire: object) -> None:
+def test_anything_that_is_not_a_job_is_refused(wire: object) -> None:
     with pytest.raises(ValueError):
         read_envelope(wire)
 
 
 @pytest.mark.parametrize(
-    "changed", [{"schema_version": 2, "kind": "a kind that is not known here"}, {"sound": {"rate_hz": 8000}}]
+    "changed", [{"schema_version": 3, "kind": "a kind that is not known here"}, {"sound": {"rate_hz": 8000}}]
 )
-def test_what_another_version_made_is_for_others(changed: dict[str, object]) -> None:
+def test_a_job_of_another_version_is_left_to_other_workers(changed: dict[str, object]) -> None:
     with pytest.raises(JobError) as refused:
         read_envelope({**json.loads(JOB.model_dump_json()), **changed})
-    assert refused.value.code == "job_foreign"
+    assert refused.value.code == "version_mismatch"
 
 
-def test_the_offer_of_a_file_stands_for_an_hour_and_that_of_a_live_meeting_for_ever() -> None:
+def test_the_offer_of_a_file_expires_after_an_hour_and_that_of_a_live_meeting_never() -> None:
     file = JOB.offered_at(0)
     file.check_deadline(3_600_000)
     with pytest.raises(JobError) as late:

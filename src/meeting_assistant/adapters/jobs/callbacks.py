@@ -1,8 +1,9 @@
-"""Results straight to a gateway's own address, past Redis: a signed HTTP POST for each, or one WebSocket for all.
+"""Results directly to a gateway's own address, bypassing Redis: one signed HTTP POST per message, or one WebSocket for
+all. Implements `ResultChannel`.
 
-Implements `ResultChannel`. Which of the two the address says: `http(s)://` or `ws(s)://`. Every message is signed by
-itself, so that one that is sent again, or recorded by somebody else and sent again, is only one more of a number that
-the gateway knows already."""
+The scheme of the address decides: `http(s)://` or `ws(s)://`. Every message is signed by itself; one that is recorded
+and sent again has a number that the gateway already knows.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,6 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,7 +23,6 @@ from websockets.exceptions import WebSocketException
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import BrokerError
-from meeting_assistant.domain.ports import FleetEvent
 from meeting_assistant.domain.signatures import signature
 
 logger = logging.getLogger(__name__)
@@ -33,51 +32,50 @@ POST_PATH, SOCKET_PATH = "/api/fleet/events", "/ws/fleet"
 
 
 class Callbacks:
-    """All gateways that want their results at an address."""
+    """Connections to the gateways that want results at their own addresses."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         """`keys`: the first one signs."""
         self._keys = tuple(keys[:1])
         self._http: httpx.AsyncClient | None = None
         self._sockets: dict[str, ClientConnection] = {}
-        self._order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def tell(self, address: str, event: FleetEvent) -> None:
-        """Taken by the gateway when it returns. Raises BrokerError."""
+    async def send(self, address: str, message: str) -> None:
+        """Deliver a message; the gateway has it on return. Raises BrokerError."""
         is_socket = urlsplit(address).scheme in ("ws", "wss")
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 if is_socket:
-                    await self._send(address, event)
+                    await self._send(address, message)
                 else:
-                    await self._post(address, event)
+                    await self._post(address, message)
         except (httpx.HTTPError, WebSocketException, OSError) as error:
             raise BrokerError(
-                f"The gateway does not take results at its own address ({type(error).__name__}).",
+                f"The gateway cannot be reached at its own address ({type(error).__name__}).",
                 "Check FLEET__CALLBACK_URL and FLEET__CALLBACK_SECRET on all machines, and the network.",
             ) from error
         obs.fleet_results_total.labels("websocket" if is_socket else "http").inc()
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         for address in list(self._sockets):
             await self._hang_up(address)
         if self._http is not None:
             await self._http.aclose()
             self._http = None
 
-    async def _post(self, address: str, event: FleetEvent) -> None:
+    async def _post(self, address: str, message: str) -> None:
         if self._http is None:
             self._http = httpx.AsyncClient(timeout=ANSWER_SECONDS, follow_redirects=False, trust_env=False)
-        content = json.dumps(asdict(event)).encode()
+        content = message.encode()
         headers = {"content-type": "application/json", **self._signed(content)}
         answer = await self._http.post(address.rstrip("/") + POST_PATH, content=content, headers=headers)
         if answer.status_code != 204:
             raise httpx.HTTPStatusError("not taken", request=answer.request, response=answer)
 
-    async def _send(self, address: str, event: FleetEvent) -> None:
-        content = json.dumps(asdict(event))
-        async with self._order[address]:
+    async def _send(self, address: str, message: str) -> None:
+        async with self._locks[address]:
             try:
                 socket = self._sockets.get(address)
                 if socket is None:
@@ -85,10 +83,10 @@ class Callbacks:
                         address.rstrip("/") + SOCKET_PATH, proxy=None, open_timeout=ANSWER_SECONDS
                     )
                     self._sockets[address] = socket
-                await socket.send(json.dumps({**self._signed(content.encode()), "event": content}))
+                await socket.send(json.dumps({**self._signed(message.encode()), "message": message}))
                 await socket.recv()
             except BaseException:
-                # Half of an exchange is no use to the next one.
+                # A request without its answer must not be followed by another on the same socket.
                 await self._hang_up(address)
                 raise
 

@@ -1,25 +1,26 @@
-"""What gateways and workers of a fleet have in common when they meet in Redis: names, groups, time limits, errors.
+"""What gateways and workers share in Redis: names of keys, consumer groups, time limits and errors.
 
-FastStream carries the jobs (https://faststream.ag2.ai); `redis_lease.py` makes its deliveries leases. Sound and
-events, which are many and small, go over plain streams of their own: one for each attempt at a meeting, one inbox for
-each gateway.
+FastStream delivers the jobs (https://faststream.ag2.ai), and `redis_lease.py` adds leases. Audio and messages, which
+are many and small, go over plain streams: one per attempt for audio, one inbox per gateway for messages.
 
-Streams of jobs have no maximum length: Redis would delete what waits. Groups are made at their beginning, by whoever
-comes first: made at the end, as FastStream does, they would miss what was published before."""
+Job streams have no maximum length, because Redis would then delete jobs that wait. Consumer groups are created at the
+start of a stream by whichever process comes first; created at its end, as FastStream does, they would miss the jobs
+that were published before.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from faststream.redis import RedisBroker
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from meeting_assistant.adapters.jobs.redis_figures import counted_by_faststream
+from meeting_assistant.adapters.jobs.redis_metrics import faststream_metrics
 from meeting_assistant.domain.errors import BrokerError
 from meeting_assistant.domain.jobs import JobKind
 
@@ -30,22 +31,22 @@ STREAMS = {
     JobKind.IDENTIFY_SPEAKERS: f"{PREFIX}jobs.speakers",
     JobKind.TRANSCRIBE_FILE: f"{PREFIX}jobs.file",
 }
-"""In the order in which workers look: a live meeting does not wait behind files, nor do minutes that wait for
-speakers."""
+"""In the order in which workers take jobs: neither a live meeting nor minutes that wait for speakers wait behind
+files."""
 KEEP_SECONDS = 600
-"""What nobody touches for so long goes by itself."""
+"""Streams of audio and messages expire when they are not written for so long."""
 RETRY_SECONDS = 0.2
 BLOCK_MS = 500
 ANSWER_SECONDS = 10.0
-"""Longer nobody waits for Redis; more than anything blocks on purpose.
+"""Time limit of a command; longer than any that blocks on purpose.
 
-Ours, because redis-py keeps its own (`socket_timeout`) with `asyncio.wait_for`, which in Python 3.11 loses a
-cancellation that comes at the same moment as the answer: a worker that was asked to stop would go on."""
+It replaces redis-py's `socket_timeout`, which uses `asyncio.wait_for`: in Python 3.11 that loses a cancellation that
+comes together with the answer, and a worker that is asked to stop would go on."""
 
 
 @contextlib.asynccontextmanager
-async def carried() -> AsyncIterator[None]:
-    """Redis' errors in words that help; never with the address, which may hold a password."""
+async def broker_errors() -> AsyncIterator[None]:
+    """Translate Redis' errors to BrokerError, without the address, which may hold a password."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             yield
@@ -57,9 +58,9 @@ async def carried() -> AsyncIterator[None]:
 
 
 async def make_groups(client: Redis) -> None:
-    """Raises BrokerError."""
+    """Create the consumer groups that are missing. Raises BrokerError."""
     for stream in STREAMS.values():
-        async with carried():
+        async with broker_errors():
             try:
                 await client.xgroup_create(stream, GROUP, id="0", mkstream=True)
             except ResponseError as error:
@@ -68,7 +69,7 @@ async def make_groups(client: Redis) -> None:
 
 
 class RedisLink:
-    """What both sides have."""
+    """Connections to Redis, for either side."""
 
     def __init__(self, url: str) -> None:
         self.client: Redis = Redis.from_url(
@@ -79,35 +80,35 @@ class RedisLink:
             socket_timeout=None,
             logger=logging.getLogger("faststream"),
             log_level=logging.DEBUG,
-            middlewares=[counted_by_faststream()],
+            middlewares=[faststream_metrics()],
         )
         self._has_broker = False
 
     async def started(self) -> RedisBroker:
-        """Raises BrokerError."""
+        """Return FastStream's broker, connected. Raises BrokerError."""
         if not self._has_broker:
             await make_groups(self.client)
-            async with carried():
+            async with broker_errors():
                 await self.broker.start()
             self._has_broker = True
         return self.broker
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         with contextlib.suppress(BrokerError):
-            async with carried():
+            async with broker_errors():
                 await self.broker.stop()
         with contextlib.suppress(BrokerError):
-            async with carried():
+            async with broker_errors():
                 await self.client.aclose()
 
     async def now_ms(self) -> int:
-        """By Redis' clock, which is the same for everybody."""
+        """Return the time by Redis' clock, which all machines share (Unix, milliseconds)."""
         seconds, microseconds = await self.client.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def follow(self, stream: str) -> AsyncIterator[dict[bytes, bytes]]:
-        """Entries of a stream that has one reader, who removes what was read."""
+    async def follow(self, stream: str) -> AsyncGenerator[dict[bytes, bytes], None]:
+        """Yield the entries of a stream that has one reader; entries are deleted once read."""
         last = b"0"
         while True:
             try:
@@ -121,15 +122,15 @@ class RedisLink:
                     yield fields
                     last = entry
                 with contextlib.suppress(BrokerError):
-                    async with carried():
+                    async with broker_errors():
                         await self.client.xdel(stream, *(entry for entry, _ in entries))
 
 
-def sound_stream(attempt: str) -> str:
-    """What one attempt at a meeting is given to hear."""
-    return f"{PREFIX}sound:{attempt}"
+def audio_stream(attempt: str) -> str:
+    """Return the key of the audio for one attempt."""
+    return f"{PREFIX}audio:{attempt}"
 
 
 def inbox_stream(gateway: str) -> str:
-    """What workers tell one gateway."""
+    """Return the key of the messages to one gateway."""
     return f"{PREFIX}inbox:{gateway}"

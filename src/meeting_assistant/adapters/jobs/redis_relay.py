@@ -1,4 +1,4 @@
-"""Events of meetings between servers over Redis' publish and subscribe: implements `RelayLink`."""
+"""Events of meetings between servers over Redis' publish and subscribe. Implements `RelayLink`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from meeting_assistant.adapters.jobs.redis_link import PREFIX, RETRY_SECONDS, carried
+from meeting_assistant.adapters.jobs.redis_link import PREFIX, RETRY_SECONDS, broker_errors
 from meeting_assistant.domain.errors import BrokerError
 
 _CHANNEL = f"{PREFIX}watch:"
-_NOBODY = f"{_CHANNEL}-"
-"""A subscriber has to listen to something."""
+_PLACEHOLDER = f"{_CHANNEL}-"
+"""A subscriber has to subscribe to at least one channel."""
 WAIT_SECONDS = 0.5
 
 
 class RedisRelayLink:
-    """One server's side."""
+    """The connections of one server."""
 
     def __init__(self, url: str) -> None:
         self._client: Redis = Redis.from_url(url, health_check_interval=10, socket_timeout=None)
@@ -28,15 +28,15 @@ class RedisRelayLink:
         self._watched: set[str] = set()
 
     async def publish(self, meeting_id: str, message: str) -> None:
-        """Raises BrokerError."""
-        async with carried():
+        """Send a message to the servers that watch the meeting. Raises BrokerError."""
+        async with broker_errors():
             await self._client.publish(_CHANNEL + meeting_id, message)
 
     async def watch(self, meeting_ids: Collection[str]) -> None:
-        """Raises BrokerError."""
+        """Subscribe to these meetings and to no others. Raises BrokerError."""
         wanted = set(meeting_ids)
         more, fewer = wanted - self._watched, self._watched - wanted
-        async with carried():
+        async with broker_errors():
             if more:
                 await self._inbox.subscribe(*(_CHANNEL + one for one in more))
             if fewer:
@@ -44,21 +44,21 @@ class RedisRelayLink:
         self._watched = wanted
 
     async def watched_elsewhere(self, meeting_ids: Collection[str]) -> set[str]:
-        """Raises BrokerError."""
+        """Return which of these have another subscriber. Raises BrokerError."""
         if not meeting_ids:
             return set()
-        async with carried():
+        async with broker_errors():
             found: Any = await self._client.pubsub_numsub(*(_CHANNEL + one for one in meeting_ids))
         counts = {channel.decode().removeprefix(_CHANNEL): int(count) for channel, count in found}
         return {one for one, count in counts.items() if count > (one in self._watched)}
 
-    async def heard(self) -> AsyncIterator[tuple[str, str]]:
-        """What comes while Redis is away is lost."""
+    async def messages(self) -> AsyncIterator[tuple[str, str]]:
+        """Yield meeting and message until cancelled; messages that are sent while Redis is away are lost."""
         is_listening = False
         while True:
             try:
                 if not is_listening:
-                    await self._inbox.subscribe(_NOBODY)
+                    await self._inbox.subscribe(_PLACEHOLDER)
                     is_listening = True
                 message = await self._inbox.get_message(timeout=WAIT_SECONDS)
             except (RedisError, OSError):
@@ -68,8 +68,8 @@ class RedisRelayLink:
                 yield message["channel"].decode().removeprefix(_CHANNEL), message["data"].decode()
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         with contextlib.suppress(BrokerError):
-            async with carried():
+            async with broker_errors():
                 await self._inbox.aclose()  # type: ignore[no-untyped-call]
                 await self._client.aclose()

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from meeting_assistant.domain.ports.checks import CheckResult
 from meeting_assistant.domain.ports.fleet import (
-    AudioPiece,
-    EventKind,
-    FleetEvent,
+    AudioFrame,
     GatewayLink,
     HeldJob,
     RelayLink,
     ResultChannel,
     WorkerLink,
-    WorkerState,
 )
 from meeting_assistant.domain.ports.jobs import JobBackend, JobHandler
 from meeting_assistant.domain.ports.language import (
@@ -70,8 +67,8 @@ __all__ = [
     "AsrRequest",
     "AsrResult",
     "AudioArchive",
+    "AudioFrame",
     "AudioJournal",
-    "AudioPiece",
     "AudioStore",
     "CheckResult",
     "DecodeKind",
@@ -79,9 +76,7 @@ __all__ = [
     "DeliveryStore",
     "Diarizer",
     "EngineInfo",
-    "EventKind",
     "EventLog",
-    "FleetEvent",
     "GatewayLink",
     "HeldJob",
     "Integration",
@@ -118,5 +113,4 @@ __all__ = [
     "VoiceProfileStore",
     "VoiceVector",
     "WorkerLink",
-    "WorkerState",
 ]

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from meeting_assistant.domain.audio import Samples, Waveform
 from meeting_assistant.domain.transcript import Word
 
-VoiceVector = NDArray[np.float32]
-"""A voice: a vector of length 1; the more alike two voices, the greater their product."""
+
+def _read_vector(value: object) -> NDArray[np.float32]:
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float32, copy=False)
+    return np.frombuffer(base64.b64decode(str(value), validate=True), "<f4").astype(np.float32)
+
+
+def _write_vector(vector: NDArray[np.float32]) -> str:
+    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
+
+
+VoiceVector = Annotated[
+    NDArray[np.float32],
+    PlainValidator(_read_vector),
+    PlainSerializer(_write_vector, return_type=str),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "Little-endian float32."}),
+]
+"""A voice: a vector of length 1; the more alike two voices, the greater their product. In JSON it is base64 of
+little-endian float32."""
 DecodeKind = Literal["partial", "final"]
 
 

@@ -8,15 +8,16 @@ lost is replaced by the next.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import secrets
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import BrokerError, MeetingAssistantError
 from meeting_assistant.domain.events import TransientEvent, is_durable
+from meeting_assistant.domain.jobs import FLEET_PROTOCOL_VERSION
 from meeting_assistant.domain.ports import RelayLink
 from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel, SequencedEvent
 
@@ -28,7 +29,17 @@ LOOKS_BETWEEN_READINGS = 4
 MAX_WAITING = 1000
 """Messages that may wait for Redis; more are dropped."""
 
-_PASSING: TypeAdapter[TransientEvent] = TypeAdapter(TransientEvent)
+
+class RelayMessage(BaseModel):
+    """What servers that share a database send each other about a meeting that is watched over both."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    protocol: int = FLEET_PROTOCOL_VERSION
+    sender: str
+    """Identifies the process, which ignores its own messages."""
+    event: Annotated[TransientEvent, Field(discriminator="type")] | None = None
+    """A transient event; null: there is a new durable event, to be read from the database."""
 
 
 class EventRelay:
@@ -59,9 +70,9 @@ class EventRelay:
         await self._link.close()
 
     def _enqueue(self, meeting_id: str, event: SequencedEvent) -> None:
-        body = None if is_durable(event.body) else event.body.model_dump(mode="json")
+        message = RelayMessage(sender=self._self, event=None if is_durable(event.body) else event.body)
         if not self._waiting.full():
-            self._waiting.put_nowait((meeting_id, json.dumps({"from": self._self, "event": body})))
+            self._waiting.put_nowait((meeting_id, message.model_dump_json()))
 
     async def _send(self) -> None:
         while True:
@@ -72,20 +83,25 @@ class EventRelay:
                 continue  # the next one replaces it; what is durable is read from the database
 
     async def _receive(self) -> None:
-        async for meeting_id, message in self._link.heard():
+        async for meeting_id, text in self._link.messages():
             channel = self._channels.opened(meeting_id)
             if channel is None:
                 continue
             try:
-                received = json.loads(message)
-                if received["from"] == self._self:
-                    continue
-                if received["event"] is None:
-                    await self._catch_up(channel)
-                else:
-                    channel.broadcast(_PASSING.validate_python(received["event"]), is_relayed=True)
-            except (ValueError, KeyError, TypeError, ValidationError):
-                logger.warning("Received an event of an incompatible version from another server.")
+                message = RelayMessage.model_validate_json(text)
+            except ValidationError:
+                message = None
+            if message is None or message.protocol != FLEET_PROTOCOL_VERSION:
+                logger.warning(
+                    "Dropped a message of another server; run the same version on all machines.",
+                    extra=obs.log_fields(code="version_mismatch"),
+                )
+            elif message.sender == self._self:
+                continue
+            elif message.event is None:
+                await self._catch_up(channel)
+            else:
+                channel.broadcast(message.event, is_relayed=True)
 
     async def _look(self) -> None:
         looks = 0

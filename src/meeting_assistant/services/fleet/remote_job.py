@@ -1,143 +1,143 @@
-"""A job on a fleet: the gateway's side of whatever workers do with the sound of a meeting.
+"""A job on a fleet, as its gateway sees it: it sends audio to whichever worker has the job and stores the results.
 
-A worker that takes a job says hello with a fresh attempt id; from then on only that attempt counts. It is given the
-sound, and what it tells is taken in order. So a worker that dies, one that was thought dead, a carrier that was
-restarted or emptied: each is followed by another attempt, and nothing an earlier one still says is taken."""
+`job_state.decide` says what to do about each message; this is the shell that does it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from abc import ABC, abstractmethod
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import BrokerError, EngineError, MeetingAssistantError
 from meeting_assistant.domain.jobs import InferenceJob
-from meeting_assistant.domain.ports import AudioPiece, FleetEvent, GatewayLink
+from meeting_assistant.domain.ports import AudioFrame, GatewayLink
+from meeting_assistant.services.fleet import job_state
+from meeting_assistant.services.fleet.job_state import AudioFailed, JobState, decide
+from meeting_assistant.services.fleet.messages import (
+    Failed,
+    GatewayMessage,
+    NumberedBody,
+    TransientBody,
+    WorkerMessage,
+    encode,
+)
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.2
 
 
 class RemoteJob(ABC):
-    """One job, from its offer until a worker has done it."""
+    """One job, from its offer until a worker has completed it."""
 
     def __init__(self, job: InferenceJob, link: GatewayLink) -> None:
         self.job = job
         self.is_over = False
-        """The worker has said everything, or cannot."""
+        """The job is complete, or nobody can do it: it is not offered again."""
         self._link = link
-        self._attempt: str | None = None
-        """Whose word counts; None while nobody's does."""
-        self._fed: str | None = None
-        """Who is given the sound."""
-        self._number = 0
-        self._gets_on = False
-        """Something was taken since it was last offered."""
-        self._events: asyncio.Queue[FleetEvent] = asyncio.Queue()
-        self._feeding: asyncio.Task[None] | None = None
+        self._state = JobState(job.kind)
+        self._messages: asyncio.Queue[WorkerMessage | AudioFailed] = asyncio.Queue()
+        self._audio_attempt: str | None = None
+        """The attempt that audio was sent to last."""
+        self._sending: asyncio.Task[None] | None = None
 
     @property
     @abstractmethod
-    def what_is_left(self) -> str:
-        """What somebody can do when every worker died of it."""
+    def remedy(self) -> str:
+        """What a person can do when every worker died of the job."""
 
     @abstractmethod
-    async def send_audio(self, attempt: str) -> None:
-        """Everything that this attempt has to hear, by `hand`. May raise MeetingAssistantError."""
+    async def stream_audio(self, attempt: str) -> None:
+        """Send `begin`, all audio and `end` by `send_audio`. May raise MeetingAssistantError."""
 
     @abstractmethod
-    def show(self, event: FleetEvent) -> None:
-        """Something that may be lost."""
+    def show(self, body: TransientBody) -> None:
+        """Pass on something that may be lost."""
 
     @abstractmethod
-    async def apply(self, event: FleetEvent) -> None:
-        """Something that may not."""
+    async def apply(self, body: NumberedBody) -> None:
+        """Store a result."""
 
-    def hear(self, event: FleetEvent) -> None:
-        """In the order in which they came."""
-        self._events.put_nowait(event)
+    def on_message(self, message: WorkerMessage) -> None:
+        """Queue a message about the meeting, in the order of arrival."""
+        self._messages.put_nowait(message)
 
     def forget_attempt(self) -> None:
-        """Whoever does it now is not believed any more."""
-        self._attempt = None
+        """Fence the present attempt: the broker lost the job, and another worker will take it."""
+        self._state = self._state.without_attempt()
 
     async def follow(self) -> None:
-        """Take what the worker tells until it is done. Raises EngineError when nobody can do it."""
-        while True:
-            event = await self._events.get()
-            if event.kind in ("hello", "dead") and event.body.get("job") != self.job.kind:
-                continue  # about something else that is done with the same meeting
-            if event.kind == "hello":
-                await self._begin(event)
-            elif event.kind == "dead":
-                if self._gets_on:
-                    # Workers came and went for other reasons: what gets on is never given up.
-                    self._gets_on = False
-                    self._attempt = None
-                    continue  # the reconciler offers it again
-                self.is_over = True
-                obs.fleet_given_up_total.inc()
-                raise EngineError(
-                    "Every worker that took this meeting died of it.",
-                    f"See the logs of the workers. {self.what_is_left}",
-                    code="needs_attention",
-                )
-            elif event.attempt != self._attempt:
-                obs.fleet_fenced_total.inc()
-            elif event.number == 0:
-                self.show(event)
-            elif event.number <= self._number:
-                continue  # told once more by somebody who could not know that it had arrived
-            elif event.number != self._number + 1:
-                # Something is missing that the carrier lost: whoever does it now loses the job, and the reconciler
-                # offers it again.
-                self._attempt = None
-                with contextlib.suppress(BrokerError):
-                    await self._link.withdraw(self.job)
-            else:
-                self._number = event.number
-                self._gets_on = True
-                if event.kind in ("done", "failed"):
+        """Act on messages until the job is complete. Raises EngineError when no worker can do it."""
+        while not self.is_over:
+            self._state, action = decide(self._state, await self._messages.get())
+            match action:
+                case job_state.Fence():
+                    obs.fleet_fenced_total.inc()
+                case job_state.Start(attempt, is_takeover):
+                    obs.fleet_takeovers_total.inc(is_takeover)
+                    await self._start(attempt)
+                case job_state.Refuse(error):
+                    logger.error(
+                        "Refused a worker of another version.", extra=obs.log_fields(problem=str(error))
+                    )
+                    await self._withdraw()
+                case job_state.Show(body):
+                    self.show(body)
+                case job_state.Apply(body):
+                    await self.apply(body)
+                case job_state.Withdraw():
+                    await self._withdraw()
+                case job_state.Complete():
                     self.is_over = True
-                if event.kind == "failed":
-                    body = event.body
-                    raise EngineError(body["message"], body["remedy"], code=body["code"])
-                if event.kind == "done":
-                    return
-                await self.apply(event)
+                case job_state.Fail(failure):
+                    self.is_over = True
+                    raise EngineError(failure.message, failure.remedy, code=failure.code)
+                case job_state.GiveUp():
+                    self.is_over = True
+                    obs.fleet_given_up_total.inc()
+                    raise EngineError(
+                        "Every worker that took this meeting died of it.",
+                        f"See the logs of the workers. {self.remedy}",
+                        code="needs_attention",
+                    )
 
     async def stop(self) -> None:
-        """No more sound for the present attempt."""
-        if self._feeding is not None:
-            self._feeding.cancel()
-            await asyncio.gather(self._feeding, return_exceptions=True)
-            self._feeding = None
-        if self._fed is not None:
+        """Stop sending audio."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+            self._sending = None
+        if self._audio_attempt is not None:
             with contextlib.suppress(BrokerError):
-                await self._link.drop_feed(self._fed)
+                await self._link.discard_audio(self._audio_attempt)
+            self._audio_attempt = None
 
-    async def hand(self, attempt: str, piece: AudioPiece) -> None:
-        """Until the carrier takes it."""
+    async def send_audio(self, attempt: str, message: GatewayMessage, pcm: bytes = b"") -> None:
+        """Send one frame, waiting until the broker accepts it."""
+        frame = AudioFrame(encode(message), pcm)
         while True:
             try:
-                await self._link.feed(attempt, piece)
+                await self._link.send_audio(attempt, frame)
             except BrokerError:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return
 
-    async def _begin(self, event: FleetEvent) -> None:
-        """A worker took it: everything before is void."""
-        if self._attempt is not None:
-            obs.fleet_takeovers_total.inc()
+    async def _start(self, attempt: str) -> None:
         await self.stop()
-        self._attempt = self._fed = event.attempt
-        self._number = 0
-        self._feeding = asyncio.create_task(self._feed(event.attempt), name=f"feed-{self.job.meeting_id}")
+        self._audio_attempt = attempt
+        self._sending = asyncio.create_task(self._stream(attempt), name=f"audio-{self.job.meeting_id}")
 
-    async def _feed(self, attempt: str) -> None:
+    async def _stream(self, attempt: str) -> None:
         try:
-            await self.send_audio(attempt)
+            await self.stream_audio(attempt)
         except MeetingAssistantError as error:
-            told = {"code": error.code, "message": error.message, "remedy": error.remedy}
-            self.hear(FleetEvent(self.job.meeting_id, attempt, self._number + 1, "failed", told))
+            self._messages.put_nowait(AudioFailed(attempt, Failed.of(error)))
+
+    async def _withdraw(self) -> None:
+        """Take the job from the worker that has it; the reconciler offers it again."""
+        with contextlib.suppress(BrokerError):
+            await self._link.withdraw(self.job)

@@ -1,8 +1,9 @@
-"""Sessions on a fleet: the gateway's side. Implements `SessionRunner`.
+"""Sessions on a fleet, as their gateway sees them. Implements `SessionRunner`.
 
-The gateway keeps the sound and is the only one that commits words of its meetings. It answers a worker that says hello
-with where to begin, from the database, and with the sound from there on, from its journal: whichever attempt follows,
-it goes on from what is stored."""
+The gateway keeps the recording and is the only one that commits words of its meetings. It answers a worker's `hello`
+with where to begin, from the database, and with the audio from there on, from its journal. So every attempt, whichever
+worker makes it, continues from what is stored.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +15,31 @@ from collections.abc import Callable, Sequence
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
-from meeting_assistant.domain.errors import BrokerError
+from meeting_assistant.domain.errors import BrokerError, JobError
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.jobs import AudioReference, InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting
-from meeting_assistant.domain.ports import AudioPiece, EngineInfo, FleetEvent, GatewayLink, WorkerState
-from meeting_assistant.domain.transcript import Gap, Utterance
+from meeting_assistant.domain.ports import EngineInfo, GatewayLink
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import Level
+from meeting_assistant.services.fleet.messages import (
+    Audio,
+    Begin,
+    End,
+    Hello,
+    NameSpeaker,
+    NumberedBody,
+    Relabel,
+    Silence,
+    TransientBody,
+    Untranscribed,
+    Utterances,
+    WorkerMessage,
+    WorkerState,
+    decode_worker_message,
+    decode_worker_state,
+)
 from meeting_assistant.services.fleet.remote_job import RemoteJob
-from meeting_assistant.services.fleet.session_wire import commit_point_from_wire, spec_to_wire
 from meeting_assistant.services.live.session_runner import MakeSpec
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.recording.idle_timeout import with_idle_timeout
@@ -32,24 +48,17 @@ from meeting_assistant.services.transcription.session_types import SessionSink
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
-"""How often the reconciler looks whether every job is still offered."""
+"""Interval of the reconciler, which offers jobs again that the broker lost."""
 STATE_SECONDS = 0.5
-"""With no sound for so long, a worker is told whether anybody watches or sends."""
+"""After so long without audio a worker is sent the state of the meeting: viewers, client, newest sample."""
 
 
 class RemoteSessions:
-    """All meetings of this gateway that workers hear."""
+    """The jobs of this gateway that workers do."""
 
-    def __init__(
-        self,
-        link: GatewayLink,
-        gateway: str,
-        info: EngineInfo,
-        *,
-        reply: str = "",
-    ) -> None:
-        """`info`: of the recogniser that workers are expected to run;
-        `reply`: where they bring their results, if not to the inbox of this gateway."""
+    def __init__(self, link: GatewayLink, gateway: str, info: EngineInfo, *, reply: str = "") -> None:
+        """`info`: of the recogniser that workers are expected to run; `reply`: the address for their results, if not
+        the inbox of this gateway at the broker."""
         self.link = link
         self._reply = reply
         self._gateway = gateway
@@ -58,41 +67,45 @@ class RemoteSessions:
         """Called with the names of the engines that workers run; set before `start`."""
         self._running: dict[str, RemoteJob] = {}
         self._workers: Sequence[WorkerState] = ()
-        self._trouble: BrokerError | None = None
+        self._mismatches: set[str] = set()
+        """Errors about workers of another version."""
+        self._broker_error: BrokerError | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def info(self) -> EngineInfo:
-        """As it is configured here."""
+        """The recogniser, as it is configured here."""
         return self._info
 
     @property
     def level(self) -> Level:
-        """Workers step down by themselves."""
+        """Always normal: workers step down by themselves."""
         return Level.NORMAL
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
-        """Never told: see `level`."""
+        """Do nothing: see `level`."""
 
     @property
     def workers(self) -> Sequence[WorkerState]:
-        """Those that were alive a moment ago."""
+        """The workers of this version that were alive a moment ago."""
         return self._workers
 
     @property
     def problem(self) -> str | None:
-        """What an operator should mend; None when workers are there."""
-        if self._trouble is not None:
-            return f"{self._trouble} {self._trouble.remedy}"
+        """What an operator should mend; None while workers are there and all speak this version."""
+        if self._broker_error is not None:
+            return f"{self._broker_error} {self._broker_error.remedy}"
+        if self._mismatches:
+            return " ".join(sorted(self._mismatches))
         if not self._workers:
             return (
-                "No worker is there: what is said is recorded, and new meetings are refused. Start one with "
+                "No worker is there: meetings that run are recorded, and new ones are refused. Start one with "
                 "`meeting-assistant worker`, with the same REDIS_URL."
             )
         return None
 
     def capacity(self, *, live: int, partial_interval_s: float, max_meetings: int | None) -> Capacity:
-        """By the slots of the workers that are there. Meetings of other gateways have theirs taken."""
+        """Return how many meetings fit, by the slots of the workers; meetings of other gateways occupy theirs."""
         slots = sum(worker.slots for worker in self._workers)
         free = sum(max(0, worker.slots - worker.busy) for worker in self._workers)
         total = live + free if max_meetings is None else min(max_meetings, live + free)
@@ -109,16 +122,16 @@ class RemoteSessions:
     # --- life
 
     async def start(self) -> None:
-        """Listen to workers, and look after jobs."""
+        """Begin to receive messages and to reconcile jobs."""
         with contextlib.suppress(BrokerError):
-            self._workers = await self.link.workers()
+            await self._update_workers()
         self._tasks = [
-            asyncio.create_task(self._listen(), name="fleet-events"),
+            asyncio.create_task(self._receive(), name="fleet-messages"),
             asyncio.create_task(self._reconcile(), name="fleet-reconciler"),
         ]
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Stop; idempotent."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -133,12 +146,12 @@ class RemoteSessions:
         buffer: SecureAudioBuffer,
         sink: SessionSink,
     ) -> None:
-        """Until some worker has heard it out. Raises EngineError when none can."""
+        """Run a session until a worker has transcribed all of it. Raises EngineError when none can."""
         job = self.job(kind, meeting.id, channels=meeting.channels)
-        await self.run_to_completion(_Hearing(job, meeting, make_spec, buffer, sink, self.link))
+        await self.run_to_completion(_RemoteSession(job, meeting, make_spec, buffer, sink, self.link))
 
     def job(self, kind: JobKind, meeting_id: str, *, channels: int) -> InferenceJob:
-        """With sound of this gateway."""
+        """Return a job with audio of this gateway."""
         return InferenceJob(
             kind=kind,
             meeting_id=meeting_id,
@@ -149,13 +162,13 @@ class RemoteSessions:
         )
 
     async def run_to_completion(self, remote: RemoteJob) -> None:
-        """Offer a job, and take what comes of it. Raises EngineError when no worker can do it."""
+        """Offer a job and store its results until it is complete. Raises EngineError when no worker can do it."""
         job = remote.job
         self._running[job.key] = remote
         with contextlib.suppress(BrokerError):
-            await self.link.withdraw(job)  # of an earlier life of this gateway
+            await self.link.withdraw(job)  # an offer from before a restart of this gateway
         try:
-            with contextlib.suppress(BrokerError):  # the reconciler offers it as soon as the carrier is back
+            with contextlib.suppress(BrokerError):  # the reconciler offers it as soon as the broker is back
                 await self.link.submit(job)
             await remote.follow()
         finally:
@@ -166,39 +179,64 @@ class RemoteSessions:
 
     # --- what comes back
 
-    def hear(self, event: FleetEvent) -> None:
-        """Something a worker tells, whichever way it came; what is not about a meeting that runs here is dropped."""
-        remotes = [one for one in self._running.values() if one.job.meeting_id == event.meeting_id]
-        if remotes and event.kind == "hello":
-            self.on_engines(event.body.get("engines", {}))
+    def on_message(self, message: WorkerMessage) -> None:
+        """Pass a worker's message to the jobs of its meeting; one about a meeting that does not run here is dropped."""
+        remotes = [one for one in self._running.values() if one.job.meeting_id == message.meeting_id]
+        if remotes and isinstance(message.body, Hello):
+            self.on_engines(message.body.engines)
         for remote in remotes:
-            remote.hear(event)
+            remote.on_message(message)
 
-    async def _listen(self) -> None:
-        async for event in self.link.events():
-            self.hear(event)
+    async def _receive(self) -> None:
+        async for text in self.link.messages():
+            try:
+                message = decode_worker_message(text)
+            except JobError as error:
+                logger.warning("Dropped a fleet message.", extra=obs.log_fields(code=error.code))
+            else:
+                self.on_message(message)
 
     async def _reconcile(self) -> None:
-        """What the carrier forgot is offered again; the database and the journal know where to begin."""
+        """Offer again what the broker lost; the database and the journal know where to begin."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
-                self._workers = await self.link.workers()
-                self._trouble = None
+                await self._update_workers()
                 for remote in list(self._running.values()):
-                    if not remote.is_over and not await self.link.is_offered(remote.job):
-                        obs.fleet_reoffered_total.inc()
-                        remote.forget_attempt()
-                        await self.link.submit(remote.job)
-                        if self._running.get(remote.job.key) is not remote:
-                            await self.link.withdraw(remote.job)  # it ended while we asked
+                    await self._offer_again(remote)
             except BrokerError as error:
-                self._trouble = error
-                logger.warning("Redis cannot be reached.", extra=obs.log_fields(code=error.code))
+                self._broker_error = error
+                logger.warning("Failed to reach Redis.", extra=obs.log_fields(code=error.code))
+            else:
+                self._broker_error = None
+
+    async def _offer_again(self, remote: RemoteJob) -> None:
+        if remote.is_over or await self.link.is_offered(remote.job):
+            return
+        obs.fleet_reoffered_total.inc()
+        remote.forget_attempt()
+        await self.link.submit(remote.job)
+        if self._running.get(remote.job.key) is not remote:
+            await self.link.withdraw(remote.job)  # it ended meanwhile
+
+    async def _update_workers(self) -> None:
+        workers: list[WorkerState] = []
+        mismatches: set[str] = set()
+        for state in await self.link.workers():
+            try:
+                workers.append(decode_worker_state(state))
+            except JobError as error:
+                mismatches.add(f"{error} {error.remedy}")
+        for problem in mismatches - self._mismatches:
+            logger.error("A worker of another version is not used.", extra=obs.log_fields(problem=problem))
+        self._workers, self._mismatches = workers, mismatches
+        busy = sum(min(worker.busy, worker.slots) for worker in workers)
+        obs.fleet_slots.labels("taken").set(busy)
+        obs.fleet_slots.labels("free").set(sum(worker.slots for worker in workers) - busy)
 
 
-class _Hearing(RemoteJob):
-    """One meeting that a worker hears."""
+class _RemoteSession(RemoteJob):
+    """One meeting that a worker transcribes."""
 
     def __init__(
         self,
@@ -216,54 +254,47 @@ class _Hearing(RemoteJob):
         self._sink = sink
 
     @property
-    def what_is_left(self) -> str:
-        """Its sound."""
-        return "The sound is stored: try again from the meeting's page."
+    def remedy(self) -> str:
+        """The recording stands."""
+        return "The recording is stored: try again from the meeting's page."
 
-    async def send_audio(self, attempt: str) -> None:
-        """From where words are committed, as it comes."""
+    async def stream_audio(self, attempt: str) -> None:
+        """Send the audio from the commit point on, as it comes."""
         spec = await self._make_spec()
-        await self.hand(attempt, self._piece(b"", 0, spec=spec_to_wire(spec)))
+        await self.send_audio(attempt, Begin(session=spec))
         start = spec.resume.start_sample * self._meeting.frame_bytes
         offset = 0
-        async for pcm in with_idle_timeout(self._buffer.follow(start), STATE_SECONDS):
-            await self.hand(attempt, self._piece(pcm or b"", offset))
-            offset += len(pcm or b"")
-        await self.hand(attempt, self._piece(b"", offset, is_end=True))
+        async for chunk in with_idle_timeout(self._buffer.follow(start), STATE_SECONDS):
+            pcm = chunk or b""
+            await self.send_audio(attempt, self._audio(offset), pcm)
+            offset += len(pcm)
+        await self.send_audio(attempt, End(offset=offset))
 
-    def show(self, event: FleetEvent) -> None:
-        """Captions."""
-        self._sink.send_partial(PartialTranscript.model_validate(event.body))
+    def show(self, body: TransientBody) -> None:
+        """Show a partial."""
+        if isinstance(body, PartialTranscript):
+            self._sink.send_partial(body)
 
-    def _piece(
-        self, pcm: bytes, offset: int, *, spec: dict[str, object] | None = None, is_end: bool = False
-    ) -> AudioPiece:
-        return AudioPiece(
-            pcm,
-            offset,
+    async def apply(self, body: NumberedBody) -> None:
+        """Commit words, and how far they reach."""
+        match body:
+            case Utterances(utterances=utterances, commit_point=commit_point, takes_back=takes_back):
+                await self._sink.commit_utterances(utterances, commit_point, takes_back=takes_back)
+            case Silence(commit_point=commit_point):
+                await self._sink.commit_silence(commit_point)
+            case Untranscribed(gap=gap, commit_point=commit_point):
+                await self._sink.record_gap(gap, commit_point)
+            case Relabel(speakers=speakers):
+                await self._sink.relabel(speakers)
+            case NameSpeaker(label=label, name=name):
+                await self._sink.name_speaker(label, name)
+            case _:
+                logger.warning("Ignored a result that does not belong to a session.")
+
+    def _audio(self, offset: int) -> Audio:
+        return Audio(
+            offset=offset,
             has_viewers=self._sink.has_viewers,
             has_client=self._sink.has_client,
             received_sample=self._buffer.received_bytes // (BYTES_PER_SAMPLE * self._meeting.channels),
-            is_end=is_end,
-            spec=spec,
         )
-
-    async def apply(self, event: FleetEvent) -> None:
-        """Words, and how far they reach."""
-        body = event.body
-        match event.kind:
-            case "words":
-                said = [Utterance.model_validate(one) for one in body["utterances"]]
-                await self._sink.commit_utterances(
-                    said, commit_point_from_wire(body["reached"]), takes_back=body["takes_back"]
-                )
-            case "silence":
-                await self._sink.commit_silence(commit_point_from_wire(body["reached"]))
-            case "gap":
-                await self._sink.record_gap(
-                    Gap.model_validate(body["gap"]), commit_point_from_wire(body["reached"])
-                )
-            case "relabel":
-                await self._sink.relabel({int(number): label for number, label in body["speakers"].items()})
-            case "name":
-                await self._sink.name_speaker(body["label"], body["name"])

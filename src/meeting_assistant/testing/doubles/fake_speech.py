@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
-from meeting_assistant.bootstrap.fleet import build_callbacks, redis_url
+from meeting_assistant.bootstrap.fleet import build_callbacks, redis_url, worker_options
 from meeting_assistant.bootstrap.speakers import max_speakers_of_recordings
 from meeting_assistant.bootstrap.traces import traced
 from meeting_assistant.config import load_settings
@@ -160,26 +160,19 @@ class ParityDiarizer:
         """Nothing to give back."""
 
 
-async def main(decode_s: float, hearing_out_s: float = 0.0) -> None:
+async def main(decode_s: float, diarize_s: float = 0.0) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     asr, vad = AsrService(DigitEngine(decode_s)), LoudnessVad()
-    hears_out = max_speakers_of_recordings(settings) is not None
-    diarization = DiarizationService(NoVoices(), [ParityDiarizer(hearing_out_s)] if hears_out else [])
-    name = settings.fleet.name or "worker"
-    lease_s = settings.fleet.lease_seconds
+    has_diarizer = max_speakers_of_recordings(settings) is not None
+    diarization = DiarizationService(NoVoices(), [ParityDiarizer(diarize_s)] if has_diarizer else [])
+    options = worker_options(settings, {"asr": "numbers"})
     link = RedisWorkerLink(
-        redis_url(settings),
-        name,
-        lease_s=lease_s,
-        max_deliveries=settings.fleet.max_deliveries,
-        callbacks=build_callbacks(settings),
+        redis_url(settings), options.name, lease_s=options.lease_s, callbacks=build_callbacks(settings)
     )
     with ThreadPoolExecutor(2) as threads, traced(settings, "worker"):
         tools = SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
-        worker = Worker(
-            link, tools, name=name, slots=settings.fleet.slots, lease_s=lease_s, engines={"asr": "numbers"}
-        )
+        worker = Worker(link, tools, options)
         await asr.start()
         await diarization.start()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.drain)

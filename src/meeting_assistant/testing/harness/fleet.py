@@ -1,4 +1,4 @@
-"""A fleet on this machine for tests and benchmarks: a real Redis, gateways, workers that hear deterministically."""
+"""A fleet on this machine for tests and benchmarks: a real Redis, gateways, and workers with a deterministic engine."""
 
 from __future__ import annotations
 
@@ -9,93 +9,59 @@ import json
 import os
 import secrets
 import signal
-import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
-
-import redis
+from typing import Any
 
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.launcher import ServerProcess, free_port, inherited_environment
 from meeting_assistant.testing.doubles.fake_speech import spoken, words_of
 from meeting_assistant.testing.harness.fork_server import start_process
+from meeting_assistant.testing.servers.link_proxy import LinkProxy
+from meeting_assistant.testing.servers.redis import RedisProcess
 
 LEASE_S = 1.5
 
 
-class RedisProcess:
-    """A redis-server of one's own, with its file of what was written (AOF)."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self._program, self._folder = program, folder
-        self._folder.mkdir()
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--appendonly", "yes", "--save", "", "--loglevel", "warning"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline:
-            try:
-                self.client().ping()
-            except redis.ConnectionError:
-                time.sleep(0.02)
-            else:
-                return
-        raise AssertionError("redis-server did not come up")
-
-    def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port)
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-
 class WorkerProcess:
+    """A worker with a deterministic engine, in a process of its own."""
+
     def __init__(
         self,
         name: str,
         env: dict[str, str],
         decode_s: float,
-        log: IO[bytes] | None = None,
+        log: Path,
         *,
-        hearing_out_s: float = 0.0,
+        diarize_s: float = 0.0,
     ) -> None:
-        """`hearing_out_s`: for a whole recording, where `DIARIZATION_ENGINE` has workers hear it out."""
+        """`log`: receives standard error. `diarize_s`: for a whole recording, where `DIARIZATION_ENGINE` asks for
+        offline diarization."""
         self.name = name
+        self.log = log
         readable, writable = os.pipe()
-        self._told = os.fdopen(readable)
-        self._process = start_process(
-            "meeting_assistant.testing.doubles.fake_speech",
-            str(decode_s),
-            str(hearing_out_s),
-            env={**inherited_environment(), **env, "FLEET__NAME": name},
-            out=writable,
-            err=2 if log is None else log.fileno(),
-        )
+        self._ready = os.fdopen(readable)
+        with log.open("ab") as errors:
+            self._process = start_process(
+                "meeting_assistant.testing.doubles.fake_speech",
+                str(decode_s),
+                str(diarize_s),
+                env={**inherited_environment(), **env, "FLEET__NAME": name},
+                out=writable,
+                err=errors.fileno(),
+            )
         os.close(writable)
 
     def wait_until_ready(self) -> None:
-        assert self._told.readline().strip() == "ready"
+        assert self._ready.readline().strip() == "ready", self.log.read_text()
 
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    def has_logged(self, message: str) -> bool:
+        return message in self.log.read_text()
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -108,74 +74,59 @@ class WorkerProcess:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
         self._process.wait()
-        self._told.close()
+        self._ready.close()
 
 
-class CutProxy:
-    """A TCP link that can be cut: what is open breaks, and nothing new gets through until it is mended."""
+class RunningMeeting:
+    """A live meeting in which these numbers are spoken, at the pace of speech."""
 
-    def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-        self._links: set[asyncio.Task[None]] = set()
-        self._is_cut = False
-        self.port = 0
+    def __init__(self, gateway: ServerProcess, numbers: list[int], *, is_fast: bool = False) -> None:
+        self.numbers = numbers
+        self.has_words = asyncio.Event()
+        """Its first words were shown: it is in the middle of what is spoken."""
+        self._shown_at_s: list[float] = []
+        client = LiveClient(gateway.ws_url, on_message=self._note)
+        audio = spoken(numbers).tobytes()
+        self.final: asyncio.Task[Any] = asyncio.create_task(client.stream(paced(audio, is_fast=is_fast)))
 
-    async def __aenter__(self) -> CutProxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
+    def _note(self, message: Any) -> None:
+        if message["type"] in ("transcript", "partial_transcript"):
+            self._shown_at_s.append(time.monotonic())
+            self.has_words.set()
 
-    async def __aexit__(self, *_: object) -> None:
-        self.cut()
-        assert self._server is not None
-        self._server.close()
-        await asyncio.gather(*self._links, return_exceptions=True)
+    @property
+    def longest_silence_s(self) -> float:
+        """The longest time between two captions."""
+        return max((b - a for a, b in itertools.pairwise(self._shown_at_s)), default=0.0)
 
-    def cut(self) -> None:
-        """From now on."""
-        self._is_cut = True
-        for writer in list(self._open):
-            writer.transport.abort()
+    async def check(self) -> None:
+        """Wait for its end, and check that every number is there once, in order, and nothing else."""
+        check(self.numbers, dict(await self.final))
 
-    def mend(self) -> None:
-        """New connections get through again."""
-        self._is_cut = False
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = asyncio.current_task()
-        assert link is not None
-        self._links.add(link)
-        link.add_done_callback(self._links.discard)
-        if self._is_cut:
-            writer.transport.abort()
-            return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        both = (writer, far_writer)
-        self._open.update(both)
+async def under_way(meetings: Sequence[RunningMeeting]) -> None:
+    """Wait until words of every meeting were shown."""
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(meeting.has_words.wait() for meeting in meetings))
 
-        async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError):
-                while data := await source.read(1 << 16):
-                    sink.write(data)
-                    await sink.drain()
-            for one in both:
-                one.transport.abort()
 
-        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
-        self._open.difference_update(both)
+async def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    """Wait for a state of other processes, of which no event tells. `condition` runs on a thread."""
+    deadline = time.monotonic() + timeout_s
+    while not await asyncio.to_thread(condition):
+        assert time.monotonic() < deadline, "it did not come to that"
+        await asyncio.sleep(0.05)
 
 
 class Fleet:
     """Two gateways and as many workers as are asked for."""
 
-    def __init__(self, folder: Path, carrier: RedisProcess, env: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, broker: RedisProcess, env: dict[str, str] | None = None) -> None:
         self._folder = folder
-        self.carrier = carrier
+        self.broker = broker
         self.env = {
             "ORCHESTRATOR_BACKEND": "redis",
-            "REDIS_URL": carrier.url,
+            "REDIS_URL": broker.url,
             "FLEET__LEASE_SECONDS": str(LEASE_S),
             "FLEET__SLOTS": "12",
             "SESSION_GRACE_SECONDS": "60",
@@ -196,12 +147,16 @@ class Fleet:
             server.start()
             self.gateways.append(server)
 
-    def add_workers(
-        self, count: int, decode_s: float = 0.03, log: IO[bytes] | None = None
-    ) -> list[WorkerProcess]:
-        """`log`: for what they write to standard error, if it is not to be seen."""
+    def new_worker(
+        self, name: str, env: dict[str, str] | None = None, decode_s: float = 0.03, *, diarize_s: float = 0.0
+    ) -> WorkerProcess:
+        """A worker that is being started; what it logs is in a file of its own."""
+        log = self._folder / f"{name}.log"
+        return WorkerProcess(name, {**self.env, **(env or {})}, decode_s, log, diarize_s=diarize_s)
+
+    def add_workers(self, count: int, decode_s: float = 0.03) -> list[WorkerProcess]:
         added = [
-            WorkerProcess(f"worker{len(self.workers) + n}-{secrets.token_hex(2)}", self.env, decode_s, log)
+            self.new_worker(f"worker{len(self.workers) + n}-{secrets.token_hex(2)}", decode_s=decode_s)
             for n in range(count)
         ]
         for worker in added:
@@ -223,7 +178,7 @@ class Fleet:
 
     def busiest(self) -> WorkerProcess:
         """The worker with the most meetings."""
-        client = self.carrier.client()
+        client = self.broker.client()
         states = [
             json.loads(state) for state in client.mget(client.keys("meeting-assistant:worker:*")) if state
         ]
@@ -231,16 +186,16 @@ class Fleet:
         return next(worker for worker in self.workers if worker.name == name)
 
     @contextlib.asynccontextmanager
-    async def worker_behind_proxy(self) -> AsyncIterator[CutProxy]:
-        """One of the workers reaches Redis by a link that can be cut."""
-        async with CutProxy(self.carrier.port) as proxy:
+    async def worker_behind_proxy(self) -> AsyncIterator[tuple[WorkerProcess, LinkProxy]]:
+        """One of the workers reaches Redis over a link that can be cut or stalled."""
+        async with LinkProxy(self.broker.port) as proxy:
             away = self.workers.pop()
             away.close()
-            env = {**self.env, "REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
-            worker = WorkerProcess(f"far-{secrets.token_hex(2)}", env, 0.03)
+            env = {"REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0"}
+            worker = self.new_worker(f"far-{secrets.token_hex(2)}", env)
             await asyncio.to_thread(worker.wait_until_ready)
             self.workers.append(worker)
-            yield proxy
+            yield worker, proxy
             worker.close()
 
     def wait_until_full(self) -> None:
@@ -257,27 +212,20 @@ class Fleet:
             assert time.monotonic() < deadline, self.left()
             time.sleep(0.1)
 
-    async def hold(self, gateway: int, numbers: list[int], *, is_fast: bool = False) -> dict[str, Any]:
-        """A live meeting in which these numbers are said, at the pace of speech."""
-        arrivals: list[float] = []
+    def hold(self, gateway: int, numbers: list[int], *, is_fast: bool = False) -> RunningMeeting:
+        """Begin a meeting over a gateway."""
+        return RunningMeeting(self.gateways[gateway], numbers, is_fast=is_fast)
 
-        def note(message: Any) -> None:
-            if message["type"] in ("transcript", "partial_transcript"):
-                arrivals.append(time.monotonic())
+    def hold_many(self, count: int, items: int) -> list[RunningMeeting]:
+        """Begin many meetings at once, over all gateways; each has numbers of its own."""
+        return [
+            self.hold(meeting % len(self.gateways), [meeting * items % 400 + item for item in range(items)])
+            for meeting in range(count)
+        ]
 
-        client = LiveClient(self.gateways[gateway].ws_url, on_message=note)
-        final = dict(await client.stream(paced(spoken(numbers).tobytes(), is_fast=is_fast)))
-        final["longest_silence_s"] = max((b - a for a, b in itertools.pairwise(arrivals)), default=0.0)
-        return final
-
-    async def hold_many(self, count: int, items: int) -> list[tuple[list[int], asyncio.Task[dict[str, Any]]]]:
-        """So many meetings at once, over all gateways; each says numbers of its own."""
-        meetings = []
-        for meeting in range(count):
-            numbers = [meeting * items % 400 + item for item in range(items)]
-            task = asyncio.create_task(self.hold(meeting % len(self.gateways), numbers))
-            meetings.append((numbers, task))
-        return meetings
+    def has_problem(self, words: str) -> bool:
+        """Return True when every gateway reports such a problem."""
+        return all(words in str(gateway.get("/health")["problems"]) for gateway in self.gateways)
 
     def metric(self, name: str) -> float:
         """Summed over all gateways."""
@@ -289,12 +237,12 @@ class Fleet:
         return total
 
     def left(self) -> dict[str, int]:
-        """What is left of work in Redis: entries of job streams, of sound and of inboxes."""
-        client = self.carrier.client()
+        """Count what is left of work in Redis: entries of job streams, of audio and of inboxes."""
+        client = self.broker.client()
         keys = [key.decode() for key in client.scan_iter("meeting-assistant:*")]
         found = {}
         for key in keys:
-            if ":jobs." in key or ":sound:" in key or ":inbox:" in key:
+            if ":jobs." in key or ":audio:" in key or ":inbox:" in key:
                 length = int(client.xlen(key))
                 if length:
                     found[key] = length
@@ -308,9 +256,9 @@ class Fleet:
 
 
 def check(numbers: list[int], final: dict[str, Any]) -> None:
-    """Every number once, in order, nothing else; no gap, all of the sound."""
-    said = [utterance["text"].rstrip(".").casefold() for utterance in final["transcript"]["utterances"]]
-    assert said == [words_of(number) for number in numbers]
+    """Check that every number is there once, in order, and nothing else; no gap, all of the audio."""
+    texts = [utterance["text"].rstrip(".").casefold() for utterance in final["transcript"]["utterances"]]
+    assert texts == [words_of(number) for number in numbers]
     assert final["transcript"]["gaps"] == []
     coverage = final["coverage"]
     assert coverage["captured_s"] == coverage["transcribed_s"], coverage

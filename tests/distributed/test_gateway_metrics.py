@@ -1,15 +1,15 @@
-"""What a gateway tells an operator: its own figures, and who hears its meetings."""
+"""What a gateway shows an operator: its own metrics, and the workers that transcribe its meetings."""
 
 from __future__ import annotations
 
 import asyncio
 
-from meeting_assistant.testing.harness.fleet import Fleet, check
+from meeting_assistant.testing.harness.fleet import Fleet
 
 
-async def test_a_gateway_tells_its_own_figures_and_names_its_workers(fleet: Fleet) -> None:
-    for numbers, meeting in await fleet.hold_many(2, 2):
-        check(numbers, await meeting)
+async def test_a_gateway_shows_its_own_metrics_and_names_its_workers(fleet: Fleet) -> None:
+    for meeting in fleet.hold_many(2, 2):
+        await meeting.check()
     bodies = [await asyncio.to_thread(gateway.get, "/api/figures") for gateway in fleet.gateways]
     for body in bodies:
         assert len(body["workers"]) == len(fleet.workers)
@@ -23,7 +23,7 @@ async def test_a_gateway_tells_its_own_figures_and_names_its_workers(fleet: Flee
             "fenced",
             "given_up",
         }
-        assert "recognition" not in groups, "that is done by workers, whose figures are theirs"
+        assert "recognition" not in groups, "workers do that, and have metrics of their own"
     # Captions and words are counted where they are sent to people.
     counts = [
         {figure["key"]: figure["count"] for group in body["groups"] for figure in group["figures"]}

@@ -1,0 +1,139 @@
+"""What a gateway does with each message about a job: the rules that keep results in order and fence late ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meeting_assistant.domain.jobs import FLEET_PROTOCOL_VERSION, JobKind
+from meeting_assistant.services.fleet import job_state
+from meeting_assistant.services.fleet.job_state import Action, AudioFailed, JobState, decide
+from meeting_assistant.services.fleet.messages import (
+    DeadLettered,
+    Done,
+    Failed,
+    Hello,
+    NameSpeaker,
+    NumberedBody,
+    Progress,
+    TransientBody,
+    WorkerMessage,
+)
+
+NEW = JobState(JobKind.LIVE_SESSION)
+AT_WORK = JobState(JobKind.LIVE_SESSION, attempt="second", number=3, has_progress=True)
+RESULT = NameSpeaker(label="S1", name="Ana")
+FAILED = Failed(code="engine_failed", message="It failed.", remedy="Try again.")
+
+
+def message(body: TransientBody | NumberedBody, number: int = 0, attempt: str = "second") -> WorkerMessage:
+    return WorkerMessage(meeting_id="m", attempt=attempt, number=number, body=body)
+
+
+def hello(
+    attempt: str, job: JobKind = JobKind.LIVE_SESSION, protocol: int = FLEET_PROTOCOL_VERSION
+) -> WorkerMessage:
+    return message(Hello(worker="w", job=job, engines={}, protocol=protocol), attempt=attempt)
+
+
+def test_the_first_hello_starts_an_attempt() -> None:
+    state, action = decide(NEW, hello("first"))
+    assert state == replace(NEW, attempt="first")
+    assert action == job_state.Start("first", is_takeover=False)
+
+
+def test_a_later_hello_takes_over_and_numbers_begin_anew() -> None:
+    state, action = decide(AT_WORK, hello("third"))
+    assert (state.attempt, state.number) == ("third", 0)
+    assert action == job_state.Start("third", is_takeover=True)
+
+
+@pytest.mark.parametrize(
+    "about_another_job",
+    [hello("third", JobKind.IDENTIFY_SPEAKERS), message(DeadLettered(job=JobKind.IDENTIFY_SPEAKERS))],
+)
+def test_a_message_about_another_job_of_the_meeting_is_ignored(about_another_job: WorkerMessage) -> None:
+    assert decide(AT_WORK, about_another_job) == (AT_WORK, job_state.Ignore())
+
+
+def test_a_worker_of_another_version_is_refused_by_name_and_the_job_is_offered_again() -> None:
+    state, action = decide(AT_WORK, hello("third", protocol=FLEET_PROTOCOL_VERSION + 1))
+    assert state.attempt is None
+    assert isinstance(action, job_state.Refuse)
+    assert action.error.code == "version_mismatch"
+    assert "The worker w speaks version" in action.error.message
+
+
+def test_the_next_result_is_stored() -> None:
+    state, action = decide(AT_WORK, message(RESULT, 4))
+    assert state.number == 4
+    assert action == job_state.Apply(RESULT)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_result_that_comes_twice_is_dropped(number: int) -> None:
+    assert decide(AT_WORK, message(RESULT, number)) == (AT_WORK, job_state.Ignore())
+
+
+def test_a_missing_result_ends_the_attempt() -> None:
+    state, action = decide(AT_WORK, message(RESULT, 5))
+    assert action == job_state.Withdraw()
+    assert decide(state, message(RESULT, 4)) == (state, job_state.Fence())
+
+
+@pytest.mark.parametrize("late", [message(RESULT, 4, "first"), message(Progress(share=0.5), 0, "first")])
+def test_a_message_of_an_earlier_attempt_is_fenced(late: WorkerMessage) -> None:
+    assert decide(AT_WORK, late) == (AT_WORK, job_state.Fence())
+
+
+def test_what_may_be_lost_is_shown_and_needs_no_number() -> None:
+    assert decide(AT_WORK, message(Progress(share=0.5))) == (AT_WORK, job_state.Show(Progress(share=0.5)))
+
+
+def test_a_job_is_complete_when_the_worker_says_so_in_order() -> None:
+    assert decide(AT_WORK, message(Done(), 4))[1] == job_state.Complete()
+    assert decide(AT_WORK, message(Done(), 5))[1] == job_state.Withdraw()
+
+
+def test_a_job_that_a_worker_cannot_do_fails_with_its_reason() -> None:
+    assert decide(AT_WORK, message(FAILED, 4))[1] == job_state.Fail(FAILED)
+
+
+def test_audio_that_the_gateway_cannot_read_fails_the_job_for_the_attempt_that_needs_it() -> None:
+    assert decide(AT_WORK, AudioFailed("second", FAILED)) == (AT_WORK, job_state.Fail(FAILED))
+    assert decide(AT_WORK, AudioFailed("first", FAILED)) == (AT_WORK, job_state.Ignore())
+
+
+def test_a_job_that_gets_on_survives_a_dead_letter_and_one_that_does_not_is_given_up() -> None:
+    dead = message(DeadLettered(job=JobKind.LIVE_SESSION), attempt="")
+    state, action = decide(AT_WORK, dead)
+    assert action == job_state.Ignore(), "the reconciler offers it again"
+    assert (state.attempt, state.has_progress) == (None, False)
+    assert decide(state, dead)[1] == job_state.GiveUp()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["first", "second", "third"]), st.integers(0, 4), st.booleans())))
+def test_whatever_arrives_results_are_stored_in_order_and_each_once(
+    arrivals: list[tuple[str, int, bool]],
+) -> None:
+    state = NEW
+    stored: list[int] = []
+    for attempt, number, is_hello in arrivals:
+        before, action = state, _decide(state, attempt, number, is_hello=is_hello)
+        state = action[0]
+        match action[1]:
+            case job_state.Start():
+                stored = []
+            case job_state.Apply():
+                assert before.attempt == attempt
+                stored.append(number)
+    assert stored == list(range(1, len(stored) + 1))
+
+
+def _decide(state: JobState, attempt: str, number: int, *, is_hello: bool) -> tuple[JobState, Action]:
+    if is_hello:
+        return decide(state, hello(attempt))
+    return decide(state, message(RESULT, number, attempt))
