@@ -3,65 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from meeting_assistant.domain.errors import ConflictError, InputError, StorageError
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingState, OffRecord
-from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.live.live_connection import LiveConnection
 from meeting_assistant.services.live.live_meeting import LiveMeeting
 from meeting_assistant.services.live.session_plan import LiveOptions
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
+from meeting_assistant.testing.doubles.memory_store import MemoryMeetingStore
 
 MEETING = "01890a5d-ac96-774b-bcce-b302099a8057"
 SECOND = b"\1" * 32_000
 FULL = StorageError("The disk of the database is full.", "Free some space.", code="disk_full")
 
 
-class Records:
-    """The part of a `MeetingStore` that a live meeting writes to; refuses as often as it is told to."""
+class Records(MemoryMeetingStore):
+    """Meetings in memory; writes of spans and states can be refused."""
 
     def __init__(self) -> None:
-        self.epoch = 1
+        super().__init__()
         self.refusals = 0
-        self.state = MeetingState.RECORDING
-        self.received_bytes = 0
-        self.bookmarks: list[Bookmark] = []
-        self.spans: Sequence[OffRecord] = ()
-        self.events: list[StoredEvent] = []
 
     def _check(self) -> None:
         if self.refusals:
             self.refusals -= 1
             raise FULL
 
-    async def take_over(self, meeting_id: str) -> int:
-        self.epoch += 1
-        return self.epoch
-
-    async def add_bookmark(self, meeting_id: str, bookmark: Bookmark) -> None:
-        self.bookmarks.append(bookmark)
-
     async def set_off_record(self, meeting_id: str, spans: Sequence[OffRecord]) -> None:
         self._check()
-        self.spans = tuple(spans)
-
-    async def append_event(self, meeting_id: str, body: Any) -> list[StoredEvent]:
-        self.events.append(StoredEvent(len(self.events) + 1, body))
-        return self.events[-1:]
-
-    async def set_received(self, meeting_id: str, received_bytes: int) -> None:
-        self.received_bytes = received_bytes
+        await super().set_off_record(meeting_id, spans)
 
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:
         self._check()
-        self.state = state
+        await super().set_state(meeting_id, state)
 
 
 class Passthrough:
@@ -86,18 +67,16 @@ class Passthrough:
 class Fixture:
     """A meeting that records into memory."""
 
-    def __init__(self, threads: ThreadPoolExecutor, **options: Any) -> None:
+    def __init__(self, meeting: Meeting, threads: ThreadPoolExecutor, **options: Any) -> None:
         self.records = Records()
         self.ended = 0
-        store = cast("MeetingStore", self.records)
-        meeting = Meeting(
-            id=MEETING, title="", state=MeetingState.RECORDING, source="live", created_at_ms=0, epoch=1
-        )
         self.buffer = SecureAudioBuffer(MemoryAudioStore().create(MEETING), executor=threads)
-        channel = MeetingChannel(MEETING, 0, store)
-        self.live = LiveMeeting(meeting, self.buffer, channel, store, LiveOptions(**options), self._count)
+        channel = MeetingChannel(MEETING, 0, self.records)
+        self.live = LiveMeeting(
+            meeting, self.buffer, channel, self.records, LiveOptions(**options), self._count_end
+        )
 
-    def _count(self) -> None:
+    def _count_end(self) -> None:
         self.ended += 1
 
     def connect(self) -> LiveConnection:
@@ -107,26 +86,42 @@ class Fixture:
         await self.live.take_over()
         return self.connect()
 
+    async def stored(self) -> Meeting:
+        return await self.records.get(MEETING)
+
+
+NewFixture = Callable[..., Awaitable[Fixture]]
+
 
 @pytest.fixture
-async def threads() -> AsyncIterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as executor:
-        yield executor
+async def record() -> AsyncIterator[NewFixture]:
+    """Return a function that begins a meeting, with fields of `LiveOptions`."""
+    fixtures: list[Fixture] = []
+
+    async def begin(**options: Any) -> Fixture:
+        meeting = Meeting(
+            id=MEETING, title="", state=MeetingState.RECORDING, source="live", created_at_ms=0, epoch=1
+        )
+        fixtures.append(Fixture(meeting, threads, **options))
+        await fixtures[-1].records.create(meeting)
+        return fixtures[-1]
+
+    with ThreadPoolExecutor(1) as threads:
+        yield begin
+        for fixture in fixtures:
+            await fixture.live.abandon()
 
 
-async def test_audio_is_counted_in_canonical_bytes_and_half_a_sample_waits(
-    threads: ThreadPoolExecutor,
-) -> None:
-    fixture = Fixture(threads)
+async def test_audio_is_counted_in_canonical_bytes_and_half_a_sample_waits(record: NewFixture) -> None:
+    fixture = await record()
     connection = fixture.connect()
     assert connection.accept_audio(b"abc") == 2
     assert connection.accept_audio(b"d") == 2
     assert await fixture.buffer.read(0, 10) == b"abcd"
-    await fixture.live.abandon()
 
 
-async def test_only_the_newest_client_may_record(threads: ThreadPoolExecutor) -> None:
-    fixture = Fixture(threads)
+async def test_only_the_newest_client_may_record(record: NewFixture) -> None:
+    fixture = await record()
     first = fixture.connect()
     second = await fixture.reconnect()
     assert (first.taken_over.is_set(), second.taken_over.is_set()) == (True, False)
@@ -139,13 +134,10 @@ async def test_only_the_newest_client_may_record(threads: ThreadPoolExecutor) ->
     assert fixture.live.has_client, "the newest client is still there"
     second.accept_audio(SECOND)
     assert fixture.buffer.received_bytes == len(SECOND)
-    await fixture.live.abandon()
 
 
-async def test_audio_while_paused_is_refused_and_a_new_client_is_not_paused(
-    threads: ThreadPoolExecutor,
-) -> None:
-    fixture = Fixture(threads)
+async def test_audio_while_paused_is_refused_and_a_new_client_is_not_paused(record: NewFixture) -> None:
+    fixture = await record()
     first = fixture.connect()
     await first.pause(forget=False)
     with pytest.raises(ConflictError, match="paused"):
@@ -153,13 +145,10 @@ async def test_audio_while_paused_is_refused_and_a_new_client_is_not_paused(
     second = await fixture.reconnect()
     second.accept_audio(SECOND)
     assert fixture.buffer.received_bytes == len(SECOND)
-    await fixture.live.abandon()
 
 
-async def test_off_the_record_audio_becomes_silence_and_the_span_is_published(
-    threads: ThreadPoolExecutor,
-) -> None:
-    fixture = Fixture(threads)
+async def test_off_the_record_audio_becomes_silence_and_the_span_is_published(record: NewFixture) -> None:
+    fixture = await record()
     connection = fixture.connect()
     connection.accept_audio(SECOND)
     await connection.pause(forget=True)
@@ -167,14 +156,13 @@ async def test_off_the_record_audio_becomes_silence_and_the_span_is_published(
     await connection.resume()
     connection.accept_audio(SECOND)
     assert await fixture.buffer.read(0, 96_000) == SECOND + bytes(32_000) + SECOND
-    assert fixture.records.spans == (OffRecord(start_sample=16_000, end_sample=32_000),)
-    [event] = fixture.records.events
+    assert (await fixture.stored()).off_record == [OffRecord(start_sample=16_000, end_sample=32_000)]
+    [event] = await fixture.records.events_after(MEETING, 0)
     assert event.body.type == "gap"
-    await fixture.live.abandon()
 
 
-async def test_back_on_the_record_does_not_count_before_it_is_stored(threads: ThreadPoolExecutor) -> None:
-    fixture = Fixture(threads)
+async def test_back_on_the_record_does_not_count_before_it_is_stored(record: NewFixture) -> None:
+    fixture = await record()
     connection = fixture.connect()
     await connection.pause(forget=True)
     fixture.records.refusals = 1
@@ -182,35 +170,33 @@ async def test_back_on_the_record_does_not_count_before_it_is_stored(threads: Th
         await connection.resume()
     connection.accept_audio(SECOND)
     assert await fixture.buffer.read(0, 32_000) == bytes(32_000)
-    await fixture.live.abandon()
 
 
-async def test_a_bookmark_marks_the_newest_moment(threads: ThreadPoolExecutor) -> None:
-    fixture = Fixture(threads)
+async def test_a_bookmark_marks_the_newest_moment(record: NewFixture) -> None:
+    fixture = await record()
     connection = fixture.connect()
     connection.accept_audio(SECOND * 3)
     await connection.bookmark("budget")
-    assert fixture.records.bookmarks == [Bookmark(at_ms=3000, note="budget")]
-    await fixture.live.abandon()
+    assert (await fixture.stored()).bookmarks == [Bookmark(at_ms=3000, note="budget")]
 
 
-async def test_a_meeting_that_is_too_long_accepts_no_more(threads: ThreadPoolExecutor) -> None:
-    fixture = Fixture(threads, max_bytes=len(SECOND))
+async def test_a_meeting_that_is_too_long_accepts_no_more(record: NewFixture) -> None:
+    fixture = await record(max_bytes=len(SECOND))
     connection = fixture.connect()
     connection.accept_audio(SECOND)
     with pytest.raises(InputError) as caught:
         connection.accept_audio(b"ab")
     assert (caught.value.code, fixture.buffer.received_bytes) == ("too_long", len(SECOND))
-    await fixture.live.abandon()
 
 
-async def test_stop_stores_the_end_once_and_reports_half_a_sample(threads: ThreadPoolExecutor) -> None:
-    fixture = Fixture(threads)
+async def test_stop_stores_the_end_once_and_reports_half_a_sample(record: NewFixture) -> None:
+    fixture = await record()
     connection = fixture.connect()
     connection.accept_audio(SECOND + b"\1")
     assert await connection.stop()
     await connection.stop()
-    assert (fixture.records.state, fixture.records.received_bytes) == (MeetingState.PROCESSING, 32_000)
+    stored = await fixture.stored()
+    assert (stored.state, stored.received_bytes) == (MeetingState.PROCESSING, 32_000)
     assert (fixture.live.stopped.is_set(), fixture.ended) == (True, 1)
     with pytest.raises(ConflictError):
         connection.accept_audio(SECOND)
@@ -218,10 +204,10 @@ async def test_stop_stores_the_end_once_and_reports_half_a_sample(threads: Threa
     assert fixture.ended == 1
 
 
-async def test_once_the_audio_is_sealed_stop_succeeds_and_the_end_is_stored_when_the_disk_accepts_it(
-    threads: ThreadPoolExecutor,
+async def test_once_the_audio_is_sealed_the_end_is_stored_as_soon_as_the_disk_accepts_it(
+    record: NewFixture,
 ) -> None:
-    fixture = Fixture(threads)
+    fixture = await record()
     connection = fixture.connect()
     connection.accept_audio(SECOND)
     fixture.records.refusals = 1
@@ -229,41 +215,33 @@ async def test_once_the_audio_is_sealed_stop_succeeds_and_the_end_is_stored_when
     assert not fixture.live.stopped.is_set()
     async with asyncio.timeout(30):
         await fixture.live.stopped.wait()
-    assert (fixture.records.state, fixture.ended) == (MeetingState.PROCESSING, 1)
-    await fixture.live.abandon()
+    assert ((await fixture.stored()).state, fixture.ended) == (MeetingState.PROCESSING, 1)
 
 
-async def test_a_meeting_without_a_client_ends_when_the_grace_time_is_over(
-    threads: ThreadPoolExecutor,
-) -> None:
-    fixture = Fixture(threads, grace_s=0)
+async def test_a_meeting_without_a_client_ends_when_the_grace_time_is_over(record: NewFixture) -> None:
+    fixture = await record(grace_s=0)
     connection = fixture.connect()
     connection.accept_audio(SECOND)
     await connection.leave()
     async with asyncio.timeout(30):
         await fixture.live.stopped.wait()
-    assert fixture.records.state is MeetingState.PROCESSING
-    await fixture.live.abandon()
+    assert (await fixture.stored()).state is MeetingState.PROCESSING
 
 
-async def test_a_client_that_comes_back_in_time_keeps_the_meeting(threads: ThreadPoolExecutor) -> None:
-    fixture = Fixture(threads, grace_s=600)
+async def test_a_client_that_comes_back_in_time_keeps_the_meeting(record: NewFixture) -> None:
+    fixture = await record(grace_s=600)
     await fixture.connect().leave()
     await asyncio.sleep(0)  # the grace time begins
     second = await fixture.reconnect()
     second.accept_audio(SECOND)
     assert (fixture.live.has_client, fixture.live.stopped.is_set(), fixture.ended) == (True, False, 0)
-    await fixture.live.abandon()
 
 
-async def test_when_the_server_goes_down_the_meeting_waits_for_the_next_one(
-    threads: ThreadPoolExecutor,
-) -> None:
-    fixture = Fixture(threads, grace_s=0)
+async def test_when_the_server_goes_down_the_meeting_waits_for_the_next_one(record: NewFixture) -> None:
+    fixture = await record(grace_s=0)
     connection = fixture.connect()
     connection.accept_audio(SECOND)
     fixture.live.suspend()
     await connection.leave()
     await fixture.live.flush()
-    assert (fixture.records.state, fixture.ended) == (MeetingState.RECORDING, 0)
-    await fixture.buffer.close()
+    assert ((await fixture.stored()).state, fixture.ended) == (MeetingState.RECORDING, 0)
