@@ -1,20 +1,21 @@
-// The address names the page: `#/`, `#/live`, `#/figures`, `#/meetings/ID`, `#/meetings/ID/UTTERANCE`, `#/shared/ID/TOKEN` (what follows # is never sent).
+// The fragment of the address names the page: `#/`, `#/live`, `#/dashboard`, `#/meetings/ID`,
+// `#/meetings/ID/UTTERANCE` and `#/shared/ID/TOKEN`. Browsers do not send it to the server.
 
 export type Route =
   | { page: "home" }
   | { page: "live" }
-  | { page: "figures" }
+  | { page: "dashboard" }
   | { page: "meeting"; id: string; utterance?: number }
   | { page: "shared"; id: string; token: string };
 
 export function parseRoute(hash: string): Route {
-  const [, page, id, token] = hash.replace(/^#/, "").split("/");
-  if (page === "live" || page === "figures") return { page };
+  const [, page, id, last] = hash.replace(/^#/, "").split("/");
+  if (page === "live" || page === "dashboard") return { page };
   if (page === "meetings" && id) {
-    const said = /^\d+$/.test(token ?? "") ? { utterance: Number(token) } : {};
-    return { page: "meeting", id: decodeURIComponent(id), ...said };
+    const utterance = /^\d+$/.test(last ?? "") ? { utterance: Number(last) } : {};
+    return { page: "meeting", id: decodeURIComponent(id), ...utterance };
   }
-  if (page === "shared" && id && token) return { page: "shared", id: decodeURIComponent(id), token };
+  if (page === "shared" && id && last) return { page: "shared", id: decodeURIComponent(id), token: last };
   return { page: "home" };
 }
 
@@ -34,7 +35,7 @@ export function goTo(hash: string): void {
   location.hash = hash;
 }
 
-/** Like `goTo`, but Back does not lead here again. */
+/** Like `goTo`, but without an entry in the history. */
 export function replaceWith(hash: string): void {
   history.replaceState(null, "", hash);
   router.route = parseRoute(hash);

@@ -60,7 +60,7 @@ def join_call(context: BrowserContext, sound: Samples) -> Page:
 
 def record_call(page: Page, server: ServerProcess) -> None:
     page.goto(server.url)
-    page.get_by_test_id("computer-sound").check()
+    page.get_by_test_id("computer-audio").check()
     page.get_by_test_id("new-meeting").click()
 
 
@@ -92,7 +92,7 @@ def test_you_and_the_others_of_a_call_are_told_apart_by_channel(
     call = join_call(context, said_by(is_you=False))
     page = context.new_page()
     record_call(page, page_server)
-    expect(page.get_by_role("meter", name="Loudness of this computer")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("meter", name="Computer audio level")).to_be_visible(timeout=20_000)
     names = page.get_by_test_id("speaker-name")
     expect(names.filter(has_text="You").first).to_be_visible(timeout=60_000)
     expect(names.filter(has_text="Speaker").first).to_be_visible(timeout=60_000)
@@ -129,13 +129,13 @@ def test_after_a_reload_a_call_goes_on_with_nothing_lost_and_no_channel_in_the_p
         record_call(page, server)
         expect(page.get_by_test_id("utterance").first).to_be_visible(timeout=60_000)
         server.kill()
-        expect(page.get_by_test_id("status")).to_contain_text("The connection is lost", timeout=30_000)
+        expect(page.get_by_test_id("status")).to_contain_text("Connection lost", timeout=30_000)
         kept = page.evaluate(SIX_KEPT)  # three seconds that nobody else has
         assert all(at % 4 == 0 and length % 4 == 0 for at, length in kept), "whole samples of both channels"
         end = max(at + length for at, length in kept)
         server.start()
         page.reload()
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Resume recording").click()
         heard = page.get_by_test_id("utterance")
         expect(heard.first).to_be_visible(timeout=60_000)
         before = heard.count()
@@ -180,7 +180,7 @@ SIX_KEPT = """async () => {
     ("refusal", "words"),
     [
         ("throw new DOMException('No.', 'NotAllowedError')", "was not shared"),
-        ("return new MediaStream()", "without its sound"),
+        ("return new MediaStream()", "without its audio"),
     ],
 )
 def test_where_nothing_is_shared_the_page_says_so_and_offers_the_microphone_alone(
@@ -190,7 +190,7 @@ def test_where_nothing_is_shared_the_page_says_so_and_offers_the_microphone_alon
     page.add_init_script(f"navigator.mediaDevices.getDisplayMedia = async () => {{ {refusal}; }}")
     record_call(page, page_server)
     expect(page.get_by_test_id("error-banner")).to_contain_text(words)
-    page.get_by_test_id("record-alone").click()
+    page.get_by_test_id("microphone-only").click()
     expect(page.get_by_test_id("status")).to_contain_text("Listening", timeout=20_000)
     expect(page.get_by_test_id("error-banner")).to_have_count(0)
     expect(page.get_by_role("meter")).to_have_count(1)
@@ -213,4 +213,4 @@ def test_a_browser_that_cannot_share_sound_does_not_offer_it(
     page.add_init_script(lack)
     page.goto(page_server.url)
     expect(page.get_by_test_id("new-meeting")).to_be_visible()
-    expect(page.get_by_test_id("computer-sound")).to_have_count(0)
+    expect(page.get_by_test_id("computer-audio")).to_have_count(0)

@@ -170,14 +170,14 @@ def test_a_reload_while_the_server_is_gone_loses_nothing_that_was_said(
         page.get_by_test_id("new-meeting").click()
         expect(page.get_by_test_id("utterance").first).to_be_visible(timeout=30_000)
         server.kill()
-        expect(page.get_by_test_id("status")).to_contain_text("The connection is lost", timeout=30_000)
+        expect(page.get_by_test_id("status")).to_contain_text("Connection lost", timeout=30_000)
         page.wait_for_function(
             f"() => {KEPT}.then((all) => all.length >= 6)"
         )  # three seconds that nobody else has
         kept = page.evaluate(KEPT_BYTES)
         server.start()
         page.reload()
-        page.get_by_role("button", name="End it").click()
+        page.get_by_role("button", name="End meeting").click()
         expect(page).to_have_url(re.compile(r"#/meetings/[0-9a-f-]{36}"), timeout=60_000)
         meeting = page.url.rsplit("/", 1)[1]
         record = server.get(f"/api/meetings/{meeting}")["meeting"]
@@ -219,7 +219,7 @@ def test_signing_in_sharing_and_taking_something_off_the_record(
         words = said.first.locator("p").inner_text()
         before = said.count()
         said.first.hover()
-        said.first.get_by_test_id("forget").click()
+        said.first.get_by_test_id("redact").click()
         page.get_by_test_id("confirm-delete").click()
         expect(said).to_have_count(before - 1, timeout=20_000)
         expect(page.get_by_text("off the record")).to_be_visible()
@@ -233,7 +233,7 @@ def test_signing_in_sharing_and_taking_something_off_the_record(
         guest.goto(link)
         expect(guest.get_by_test_id("minutes")).to_be_visible(timeout=20_000)
         assert "shared" not in guest.url, "the token leaves the address bar"
-        for forbidden in ("delete-meeting", "share", "forget", "speaker-name"):
+        for forbidden in ("delete-meeting", "share", "redact", "speaker-name"):
             expect(guest.get_by_test_id(forbidden)).to_have_count(0)
         page.reload()
         page.get_by_test_id("sign-out").click()

@@ -1,15 +1,15 @@
-// Who this page is to its server: anybody, somebody with a token, or a reader of a shared meeting.
+// The identity of this page's user to the server: anyone, the holder of a token, or a reader of a shared meeting.
 
-import { getSession, onUnauthenticated, signIn, signOut } from "../api/rest";
+import { getSession, signIn, signOut, unauthenticated } from "../api/rest";
 import type { Session } from "../api/types";
 
 class Access {
   private session = $state.raw<Session | null>(null);
-  /** Counts questions: an answer that was overtaken by a sign-in or a later question says nothing any more. */
-  private asked = 0;
+  /** Number of the latest request; an answer to an earlier one is outdated and ignored. */
+  private latest = 0;
 
   constructor() {
-    onUnauthenticated.listener = () => void this.refresh();
+    unauthenticated.listener = () => void this.refresh();
     void this.refresh();
   }
 
@@ -18,7 +18,7 @@ class Access {
     return this.session !== null;
   }
 
-  /** Nothing can be shown before somebody signs in. */
+  /** The user has to sign in before anything can be shown. */
   get isLocked(): boolean {
     return this.session !== null && !this.session.is_signed_in;
   }
@@ -31,39 +31,39 @@ class Access {
     return this.session?.owner ?? "";
   }
 
-  /** Open meetings and change one's own. */
-  get mayRecord(): boolean {
+  /** The user may record meetings and change their own. */
+  get canRecord(): boolean {
     return this.has("record");
   }
 
-  /** Search in one's own meetings, and ask about them. */
-  get mayRead(): boolean {
+  /** The user may search their own meetings and ask about them. */
+  get canRead(): boolean {
     return this.has("read");
   }
 
-  /** See the server's figures. */
-  get mayAdminister(): boolean {
+  /** The user may see the server's metrics. */
+  get canAdminister(): boolean {
     return this.has("admin");
   }
 
-  async enter(token: string): Promise<void> {
+  async signIn(token: string): Promise<void> {
     const session = await signIn(token);
-    this.asked += 1;
+    this.latest += 1;
     this.session = session;
   }
 
-  async leave(): Promise<void> {
+  async signOut(): Promise<void> {
     await signOut();
     await this.refresh();
   }
 
   async refresh(): Promise<void> {
-    const mine = ++this.asked;
+    const number = ++this.latest;
     try {
       const session = await getSession();
-      if (mine === this.asked) this.session = session;
+      if (number === this.latest) this.session = session;
     } catch {
-      // Without an answer the pages say for themselves that the server is gone.
+      // Without an answer, each page shows that the server cannot be reached.
       this.session ??= { access: "open", is_signed_in: true, owner: "", scopes: ["record", "read"], shared: [] };
     }
   }

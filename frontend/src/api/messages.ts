@@ -23,8 +23,8 @@ export interface Start extends Partial<MeetingOptions> {
   utc_offset_minutes: number;
 }
 
-/** What a client says while it records, apart from sound. */
-export type Saying =
+/** A message sent while recording, beside the audio. */
+export type ClientMessage =
   | { type: "pause" }
   | { type: "resume" }
   | { type: "bookmark"; note: string }

@@ -1,11 +1,12 @@
-// The server's REST interface. Every failure is a `RequestError` with words for people.
+// The server's REST interface. Every failure is a `RequestError` with a message for the user.
 
+import { EventSourceParserStream } from "eventsource-parser/stream";
 import type {
   KnownVoice,
   AnswerEnd,
   AnswerSentence,
   Delivery,
-  FiguresAnswer,
+  MetricsReport,
   Integration,
   Meeting,
   MeetingDocument,
@@ -20,10 +21,11 @@ import type {
   Session,
   ShareLink,
   Transcript,
-  WritingOptions,
+  MinutesOptions,
 } from "./types";
+import { meetingPath } from "./urls";
 
-/** A request that did not succeed; `problem` can be shown as it is. */
+/** A failed request; `problem` can be shown as it is. */
 export class RequestError extends Error {
   constructor(
     readonly problem: Problem,
@@ -39,43 +41,44 @@ const UNREACHABLE: Problem = {
   remedy: "Check that it is still running, then try again.",
 };
 
-/** What to show for anything that was thrown. */
+/** Return the problem to show for anything that was thrown. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof RequestError) return error.problem;
   return { code: "unexpected", message: "Something unexpected happened in this page.", remedy: "Reload it." };
 }
 
-/** Told of every answer 401: the token is gone, or was never there. */
-export const onUnauthenticated: { listener: () => void } = { listener: () => undefined };
+/** `listener` is called for every answer 401: the token is missing, wrong or expired. */
+export const unauthenticated: { listener: () => void } = { listener: () => undefined };
 
 export const getSession = (): Promise<Session> => json("/api/session");
 
-/** A token of the server's operator, or that of a share link; kept in a cookie that this page cannot read. */
+/** Sign in with an operator's token or that of a share link; the server stores it in an HTTP-only cookie. */
 export const signIn = (token: string): Promise<Session> => json("/api/session", jsonBody("POST", { token }));
 
 export async function signOut(): Promise<void> {
   await request("/api/session", { method: "DELETE" });
 }
 
-export const shareMeeting = (id: string, hours: number): Promise<ShareLink> =>
+/** Create a link that opens a meeting for reading. */
+export const createShare = (id: string, hours: number): Promise<ShareLink> =>
   json(`${meetingPath(id)}/shares`, jsonBody("POST", { hours }));
 
 export const listShares = (id: string): Promise<ShareLink[]> => json(`${meetingPath(id)}/shares`);
 
-export async function withdrawShare(id: string, share: string): Promise<void> {
+export async function revokeShare(id: string, share: string): Promise<void> {
   await request(`${meetingPath(id)}/shares/${encodeURIComponent(share)}`, { method: "DELETE" });
 }
 
-/** Take a stretch off the record, for good. */
-export const forgetStretch = (id: string, start_ms: number, end_ms: number): Promise<MeetingDocument> =>
+/** Take a range off the record, for good. */
+export const redactRange = (id: string, start_ms: number, end_ms: number): Promise<MeetingDocument> =>
   json(`${meetingPath(id)}/forget`, jsonBody("POST", { start_ms, end_ms }));
 
 export const retryMeeting = (id: string): Promise<Meeting> => json(`${meetingPath(id)}/retry`, { method: "POST" });
 
 export const getInfo = (): Promise<ServerInfo> => json("/api/info");
 
-/** What the server's operator watches; for administrators. */
-export const getFigures = (): Promise<FiguresAnswer> => json("/api/figures");
+/** Return the server's metrics; for administrators. */
+export const getMetrics = (): Promise<MetricsReport> => json("/api/figures");
 
 export function listMeetings(before: string | null, limit = 25): Promise<MeetingPage> {
   const query = new URLSearchParams({ limit: String(limit) });
@@ -88,14 +91,14 @@ export const readMeeting = (id: string): Promise<MeetingDocument> => json(meetin
 export const renameMeeting = (id: string, title: string): Promise<Meeting> =>
   json(meetingPath(id), jsonBody("PATCH", { title }));
 
-/** An empty name takes the name away. */
+/** Name a speaker; an empty name removes the name. */
 export const renameSpeaker = (id: string, label: string, name: string): Promise<Transcript> =>
   json(`${meetingPath(id)}/speakers/${encodeURIComponent(label)}`, jsonBody("PATCH", { name: name || null }));
 
 export const mergeSpeakers = (id: string, label: string, into: string): Promise<Transcript> =>
   json(`${meetingPath(id)}/speakers/${encodeURIComponent(label)}/merge`, jsonBody("POST", { into }));
 
-/** `speaker` is a label, `new` for somebody else (with a name, if there is one), or null for unknown. */
+/** Assign utterances to a speaker: a label, `new` for a further person (with a name, if known), or null for unknown. */
 export const assignUtterances = (
   id: string,
   utterances: readonly number[],
@@ -104,7 +107,7 @@ export const assignUtterances = (
 ): Promise<Transcript> =>
   json(`${meetingPath(id)}/speakers`, jsonBody("POST", { utterances, speaker, name: name.trim() || null }));
 
-/** Cut it before that word, counted from 0. */
+/** Split an utterance before a word, counted from 0. */
 export const splitUtterance = (id: string, utterance: number, word: number): Promise<Transcript> =>
   json(`${meetingPath(id)}/utterances/${utterance}/split`, jsonBody("POST", { word }));
 
@@ -117,7 +120,7 @@ export async function forgetVoice(id: string): Promise<void> {
   await request(`/api/voices/${encodeURIComponent(id)}`, { method: "DELETE" });
 }
 
-/** For good: no language model outside the operator's machines sees it any more. */
+/** Keep a meeting from language models outside the operator's machines, for good. */
 export const keepLocal = (id: string): Promise<Meeting> =>
   json(`${meetingPath(id)}/local-only`, jsonBody("POST", { local_only: true }));
 
@@ -125,17 +128,20 @@ export const listModelCalls = (id: string): Promise<ModelCall[]> => json(`${meet
 
 export const getPreferences = (): Promise<Preferences> => json("/api/preferences");
 
-export const setPreferences = (chosen: Preferences): Promise<Preferences> =>
-  json("/api/preferences", jsonBody("PUT", chosen));
+export const setPreferences = (preferences: Preferences): Promise<Preferences> =>
+  json("/api/preferences", jsonBody("PUT", preferences));
 
-export const getWritingOptions = (): Promise<WritingOptions> => json("/api/minutes-options");
+export const getMinutesOptions = (): Promise<MinutesOptions> => json("/api/minutes-options");
 
-/** Begins it; who watches the meeting is told when it is done. */
-export async function writeMinutesAgain(
-  id: string,
-  how: { template?: string; language?: string; llm_provider?: string },
-): Promise<void> {
-  await request(`${meetingPath(id)}/minutes`, jsonBody("POST", how));
+export interface RewriteOptions {
+  template: string;
+  language: string;
+  llm_provider: string;
+}
+
+/** Start to rewrite the minutes; the meeting's events announce the result. */
+export async function rewriteMinutes(id: string, options: RewriteOptions): Promise<void> {
+  await request(`${meetingPath(id)}/minutes`, jsonBody("POST", options));
 }
 
 export const listIntegrations = (): Promise<Integration[]> => json("/api/integrations");
@@ -145,18 +151,20 @@ export const testIntegration = (name: string): Promise<{ message: string }> =>
 
 export const listDeliveries = (id: string): Promise<Delivery[]> => json(`${meetingPath(id)}/deliveries`);
 
-/** What is new since it was planned last is proposed or delivered. */
+/** Plan deliveries for what is new since the last plan; they are proposed or sent. */
 export const planDeliveries = (id: string): Promise<Delivery[]> =>
   json(`${meetingPath(id)}/deliveries`, { method: "POST" });
 
-export const decideDelivery = (id: string, delivery: string, verb: "approve" | "dismiss" | "retry"): Promise<Delivery> =>
-  json(`${meetingPath(id)}/deliveries/${encodeURIComponent(delivery)}/${verb}`, { method: "POST" });
+export const decideDelivery = (
+  id: string,
+  delivery: string,
+  decision: "approve" | "dismiss" | "retry",
+): Promise<Delivery> =>
+  json(`${meetingPath(id)}/deliveries/${encodeURIComponent(delivery)}/${decision}`, { method: "POST" });
 
-export const calendarUrl = (id: string): string => `${meetingPath(id)}/calendar.ics`;
+export const listMinutesVersions = (id: string): Promise<MinutesVersion[]> => json(`${meetingPath(id)}/minutes`);
 
-export const listVersions = (id: string): Promise<MinutesVersion[]> => json(`${meetingPath(id)}/minutes`);
-
-/** An earlier version becomes the newest. */
+/** Make an earlier version of the minutes the newest. */
 export const restoreMinutes = (id: string, version: number): Promise<Minutes> =>
   json(`${meetingPath(id)}/minutes/${version}/restore`, { method: "POST" });
 
@@ -169,7 +177,7 @@ export const removeItem = (id: string, version: number, item: string): Promise<M
 const itemPath = (id: string, version: number, item: string): string =>
   `${meetingPath(id)}/minutes/items/${encodeURIComponent(item)}?version=${version}`;
 
-/** Ask about one meeting, or about all (`null`); sentences are given as they come. */
+/** Ask about one meeting, or about all (`null`). Calls `onSentence` for each sentence as it arrives; returns the end. */
 export async function ask(
   id: string | null,
   question: string,
@@ -183,21 +191,13 @@ export async function ask(
     signal,
   });
   if (response.body === null) throw new RequestError(UNREACHABLE, 0);
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let waiting = "";
-  for (;;) {
+  const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
+  for (const reader = events.getReader(); ; ) {
     const { done, value } = await reader.read();
     if (done) throw new RequestError(UNREACHABLE, 0);
-    waiting += value;
-    const events = waiting.split("\n\n");
-    waiting = events.pop() ?? "";
-    for (const event of events) {
-      const data = event.split("\n").find((line) => line.startsWith("data: "));
-      if (data === undefined) continue;
-      const piece = JSON.parse(data.slice(6)) as AnswerSentence | AnswerEnd;
-      if (piece.type === "end") return piece;
-      onSentence(piece);
-    }
+    const part = JSON.parse(value.data) as AnswerSentence | AnswerEnd;
+    if (part.type === "end") return part;
+    onSentence(part);
   }
 }
 
@@ -205,13 +205,10 @@ export async function deleteMeeting(id: string): Promise<void> {
   await request(meetingPath(id), { method: "DELETE" });
 }
 
-export const exportUrl = (id: string, format: string): string => `${meetingPath(id)}/export?format=${format}`;
-export const audioUrl = (id: string): string => `${meetingPath(id)}/audio.wav`;
-
-/** The sample meeting as a compressed file. */
+/** Return the sample meeting as a FLAC file. */
 export const fetchSample = async (): Promise<ArrayBuffer> => (await request("/api/demo/audio.flac")).arrayBuffer();
 
-/** Send a file; `onProgress` is told the share sent, 0..1. `XMLHttpRequest`, because `fetch` tells no progress. */
+/** Upload a file; `onProgress` receives the share sent, 0..1. `XMLHttpRequest`, as `fetch` reports no progress. */
 export function uploadRecording(
   file: File,
   options: MeetingOptions,
@@ -226,33 +223,23 @@ export function uploadRecording(
   if (options.attendees.length > 0) form.set("attendees", options.attendees.join(", "));
   form.set("utc_offset_minutes", String(utcOffsetMinutes()));
   return new Promise((resolve, reject) => {
-    const sending = new XMLHttpRequest();
-    sending.open("POST", "/api/meetings");
-    sending.responseType = "text";
-    sending.upload.onprogress = (event) => onProgress(event.lengthComputable ? event.loaded / event.total : 0);
-    sending.onload = () => {
-      if (sending.status === 201) resolve(JSON.parse(sending.responseText) as Meeting);
-      else reject(new RequestError(problemIn(sending.responseText, sending.status), sending.status));
+    const xhr = new XMLHttpRequest();
+    xhr.open("POST", "/api/meetings");
+    xhr.responseType = "text";
+    xhr.upload.onprogress = (event) => onProgress(event.lengthComputable ? event.loaded / event.total : 0);
+    xhr.onload = () => {
+      if (xhr.status === 201) resolve(JSON.parse(xhr.responseText) as Meeting);
+      else reject(new RequestError(problemIn(xhr.responseText, xhr.status), xhr.status));
     };
-    sending.onerror = () => reject(new RequestError(UNREACHABLE, 0));
-    sending.onabort = () => reject(new DOMException("Cancelled", "AbortError"));
-    signal.addEventListener("abort", () => sending.abort(), { once: true });
-    sending.send(form);
+    xhr.onerror = () => reject(new RequestError(UNREACHABLE, 0));
+    xhr.onabort = () => reject(new DOMException("Cancelled", "AbortError"));
+    signal.addEventListener("abort", () => xhr.abort(), { once: true });
+    xhr.send(form);
   });
 }
 
-/** Minutes east of UTC at this place, now. */
+/** Return the present offset of the local time zone, in minutes east of UTC. */
 export const utcOffsetMinutes = (): number => -new Date().getTimezoneOffset();
-
-/** The address of a socket on this server. */
-export function socketUrl(path: string): string {
-  const url = new URL(path, location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.hash = "";
-  return url.href;
-}
-
-const meetingPath = (id: string): string => `/api/meetings/${encodeURIComponent(id)}`;
 
 const jsonBody = (method: string, body: unknown): RequestInit => ({
   method,
@@ -270,7 +257,7 @@ async function request(path: string, init?: RequestInit): Promise<Response> {
   } catch {
     throw new RequestError(UNREACHABLE, 0);
   }
-  if (response.status === 401 && path !== "/api/session") onUnauthenticated.listener();
+  if (response.status === 401 && path !== "/api/session") unauthenticated.listener();
   if (!response.ok) throw new RequestError(problemIn(await response.text(), response.status), response.status);
   return response;
 }
@@ -280,7 +267,7 @@ function problemIn(body: string, status: number): Problem {
     const { error } = JSON.parse(body) as { error: Problem };
     if (typeof error.message === "string") return error;
   } catch {
-    // Not ours: a proxy, or a server that is starting.
+    // Not the server's own answer: that of a proxy, or of a server that is starting.
   }
   return { code: `http_${status}`, message: `The server answered with an error (${status}).`, remedy: "Try again." };
 }

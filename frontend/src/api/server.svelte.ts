@@ -1,4 +1,4 @@
-// What this page knows about its server, asked once.
+// Facts about the server, requested once.
 
 import { getInfo } from "./rest";
 import type { ServerInfo } from "./types";
@@ -7,7 +7,7 @@ class Server {
   info = $state.raw<ServerInfo | null>(null);
 
   constructor() {
-    // Without an answer the page works all the same: it only cannot say which engines there are.
+    // The page works without them; it only cannot name the engines.
     getInfo().then(
       (info) => (this.info = info),
       () => undefined,

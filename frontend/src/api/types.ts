@@ -222,7 +222,7 @@ export interface MeetingOptions {
 }
 
 /** What can be chosen for minutes. */
-export interface WritingOptions {
+export interface MinutesOptions {
   templates: { name: string; title: string; sections: string[] }[];
   providers: string[];
 }
@@ -279,7 +279,7 @@ export interface AnswerEnd {
 }
 
 /** From where on somebody has to act: a rule of deploy/prometheus/alerts.yml. */
-export interface FigureAlert {
+export interface MetricAlert {
   name: string;
   measure: "value" | "increase" | "p95" | "p99";
   above: number;
@@ -288,7 +288,7 @@ export interface FigureAlert {
 }
 
 /** One number or distribution, since the server's process started. */
-export interface Figure {
+export interface Metric {
   key: string;
   label: string;
   hint: string;
@@ -304,19 +304,19 @@ export interface Figure {
   /** Upper bounds, and how many were at most that. */
   buckets: [bound: number, count: number][];
   parts: Record<string, number>;
-  alert: FigureAlert | null;
+  alert: MetricAlert | null;
 }
 
-export interface FigureGroup {
+export interface MetricGroup {
   key: string;
   title: string;
-  figures: Figure[];
+  figures: Metric[];
 }
 
-export interface FiguresAnswer {
+export interface MetricsReport {
   at_ms: number;
   started_at_ms: number | null;
-  groups: FigureGroup[];
+  groups: MetricGroup[];
   room: { live: number; total: number; more: number };
   /** Null where the server recognises speech itself. */
   workers: { name: string; slots: number; busy: number }[] | null;

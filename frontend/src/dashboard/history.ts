@@ -1,44 +1,44 @@
-// What the server's figures were in the last minutes: the server keeps no history, this page does. Pure.
+// The history of the server's metrics over the last minutes. The server keeps none, so this page does.
 
-import type { Figure, FiguresAnswer } from "../api/types";
+import type { Metric, MetricsReport } from "../api/types";
 
 /** The longest window of an alert. */
 export const HISTORY_MS = 15 * 60_000;
-/** What a figure and its line show. */
+/** The span of a tile and its line. */
 export const SHOWN_MS = 5 * 60_000;
 
-export type History = readonly FiguresAnswer[];
+export type History = readonly MetricsReport[];
 
-/** What happened between two answers. */
-export interface Recent {
+/** The change of a metric between two reports. */
+export interface Change {
   spanMs: number;
-  /** Of a counter, or the observations of a histogram. */
+  /** Increase of a counter, or number of observations of a histogram. */
   increase: number;
-  /** Of the observations of a histogram. */
+  /** Mean of the observations of a histogram. */
   mean: number | null;
   p50: number | null;
   p95: number | null;
   p99: number | null;
 }
 
-/** Add an answer; forget what is too old, and everything before a restart of the server. */
-export function remember(history: History, answer: FiguresAnswer): History {
+/** Add a report; drop reports that are too old, and all from before a restart of the server. */
+export function append(history: History, report: MetricsReport): History {
   const last = history.at(-1);
-  const goesOn = last !== undefined && last.started_at_ms === answer.started_at_ms && last.at_ms < answer.at_ms;
-  const kept = goesOn ? history.filter((one) => answer.at_ms - one.at_ms <= HISTORY_MS) : [];
-  return [...kept, answer];
+  const isSameProcess = last !== undefined && last.started_at_ms === report.started_at_ms && last.at_ms < report.at_ms;
+  const kept = isSameProcess ? history.filter((one) => report.at_ms - one.at_ms <= HISTORY_MS) : [];
+  return [...kept, report];
 }
 
-export function figureIn(answer: FiguresAnswer, key: string): Figure | undefined {
-  for (const group of answer.groups) {
-    const found = group.figures.find((figure) => figure.key === key);
+export function findMetric(report: MetricsReport, key: string): Metric | undefined {
+  for (const group of report.groups) {
+    const found = group.figures.find((metric) => metric.key === key);
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
-/** Between the newest answer and the oldest one that is at most `windowMs` older; null with a single answer. */
-export function recent(history: History, key: string, windowMs = SHOWN_MS): Recent | null {
+/** Return the change from the oldest report of the window to the newest; null with a single report. */
+export function recentChange(history: History, key: string, windowMs = SHOWN_MS): Change | null {
   const newest = history.at(-1);
   if (newest === undefined) return null;
   const oldest = history.find((one) => newest.at_ms - one.at_ms <= windowMs);
@@ -46,10 +46,10 @@ export function recent(history: History, key: string, windowMs = SHOWN_MS): Rece
   return between(oldest, newest, key);
 }
 
-function between(oldest: FiguresAnswer, newest: FiguresAnswer, key: string): Recent | null {
-  const now = figureIn(newest, key);
+function between(oldest: MetricsReport, newest: MetricsReport, key: string): Change | null {
+  const now = findMetric(newest, key);
   if (now === undefined) return null;
-  const before = figureIn(oldest, key);
+  const before = findMetric(oldest, key);
   const count = (now.count ?? 0) - (before?.count ?? 0);
   const buckets = now.buckets.map(([bound, at], index): [number, number] => [
     bound,
@@ -66,7 +66,7 @@ function between(oldest: FiguresAnswer, newest: FiguresAnswer, key: string): Rec
   };
 }
 
-/** As Prometheus has it: evenly spread within a bucket; above the last bound, that bound. */
+/** Estimate a quantile as Prometheus does: linear within a bucket, and the last bound above it. */
 export function quantile(buckets: readonly [number, number][], count: number, share: number): number | null {
   if (count <= 0 || buckets.length === 0) return null;
   const rank = share * count;
@@ -81,45 +81,45 @@ export function quantile(buckets: readonly [number, number][], count: number, sh
   return lower;
 }
 
-/** True when somebody should act: the threshold of the alert is passed within its window. */
-export function isAlarming(history: History, figure: Figure): boolean {
-  const alert = figure.alert;
+/** Return whether the metric is over the threshold of its alert within the alert's window. */
+export function isAlerting(history: History, metric: Metric): boolean {
+  const alert = metric.alert;
   if (alert === null) return false;
-  if (alert.measure === "value") return (figure.value ?? 0) > alert.above;
-  const what = recent(history, figure.key, alert.window_s * 1000);
-  if (alert.measure === "increase") return (what?.increase ?? 0) > alert.above;
-  return (what?.[alert.measure] ?? 0) > alert.above;
+  if (alert.measure === "value") return (metric.value ?? 0) > alert.above;
+  const change = recentChange(history, metric.key, alert.window_s * 1000);
+  if (alert.measure === "increase") return (change?.increase ?? 0) > alert.above;
+  return (change?.[alert.measure] ?? 0) > alert.above;
 }
 
-/** How fast it grows, per second, between the last two answers; null with a single one. */
-export function growth(history: History, key: string): number | null {
+/** Return the increase per second between the last two reports; null with a single one. */
+export function ratePerSecond(history: History, key: string): number | null {
   const [before, now] = [history.at(-2), history.at(-1)];
   const step = before && now ? between(before, now, key) : null;
   return step === null ? null : perSecond(step);
 }
 
-/** What a line spans: the last five minutes, or as long as this page has been looking. */
+/** Return the span of the lines: the last five minutes, or the time since the dashboard was opened. */
 export function shownSpan(history: History): number {
   const watched = (history.at(-1)?.at_ms ?? 0) - (history[0]?.at_ms ?? 0);
   return Math.min(SHOWN_MS, Math.max(60_000, watched));
 }
 
-/** A point for each answer of the last minutes: the value of a gauge, and what a counter or a histogram did since the
- * answer before. Null where there is nothing to show. */
-export function line(history: History, key: string): { at_ms: number; value: number | null }[] {
+/** Return a point per report of the last minutes: the value of a gauge, or the change of a counter or histogram since
+ * the previous report; null where there is nothing to show. */
+export function series(history: History, key: string): { at_ms: number; value: number | null }[] {
   const newest = history.at(-1);
   if (newest === undefined) return [];
   const shown = history.filter((one) => newest.at_ms - one.at_ms <= SHOWN_MS);
-  return shown.map((answer, index) => {
-    const figure = figureIn(answer, key);
-    if (figure === undefined) return { at_ms: answer.at_ms, value: null };
-    if (figure.kind === "gauge") return { at_ms: answer.at_ms, value: figure.value };
+  return shown.map((report, index) => {
+    const metric = findMetric(report, key);
+    if (metric === undefined) return { at_ms: report.at_ms, value: null };
+    if (metric.kind === "gauge") return { at_ms: report.at_ms, value: metric.value };
     const before = shown[index - 1];
-    const step = before === undefined ? null : between(before, answer, key);
-    if (step === null) return { at_ms: answer.at_ms, value: null };
-    if (figure.kind === "histogram") return { at_ms: answer.at_ms, value: step.p95 };
-    return { at_ms: answer.at_ms, value: figure.kind === "rate" ? perSecond(step) : step.increase };
+    const step = before === undefined ? null : between(before, report, key);
+    if (step === null) return { at_ms: report.at_ms, value: null };
+    if (metric.kind === "histogram") return { at_ms: report.at_ms, value: step.p95 };
+    return { at_ms: report.at_ms, value: metric.kind === "rate" ? perSecond(step) : step.increase };
   });
 }
 
-const perSecond = (step: Recent): number => Math.max(0, step.increase) / (step.spanMs / 1000);
+const perSecond = (step: Change): number => Math.max(0, step.increase) / (step.spanMs / 1000);

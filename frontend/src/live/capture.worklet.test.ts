@@ -28,16 +28,16 @@ beforeAll(async () => {
 const capture = (decimation: number, channels: number): Processor =>
   new Capture({ processorOptions: { decimation, channels } });
 
-it("interleaves channels in pieces of a tenth of a second", () => {
+it("interleaves channels in chunks of a tenth of a second", () => {
   const processor = capture(1, 2);
   const [left, right] = [new Float32Array(1600).fill(0.5), new Float32Array(1600).fill(-1)];
   processor.process([[left, right]]);
-  const [piece] = processor.port.posted as [Int16Array];
-  expect(piece).toHaveLength(3200);
-  expect([...piece.slice(0, 4)]).toEqual([16384, -32767, 16384, -32767]);
+  const [chunk] = processor.port.posted as [Int16Array];
+  expect(chunk).toHaveLength(3200);
+  expect([...chunk.slice(0, 4)]).toEqual([16384, -32767, 16384, -32767]);
 });
 
-it("fills a channel that is missing with silence", () => {
+it("fills a missing channel with silence", () => {
   const processor = capture(1, 2);
   processor.process([[new Float32Array(2).fill(1)]]);
   processor.port.onmessage?.({ data: "flush" });
@@ -45,7 +45,7 @@ it("fills a channel that is missing with silence", () => {
   expect(processor.port.posted[1]).toBe("flushed");
 });
 
-it("averages sound cards beyond 48 kHz down, each channel by itself", () => {
+it("averages rates above 48 kHz down, each channel separately", () => {
   const processor = capture(2, 2);
   processor.process([[new Float32Array([1, 0]), new Float32Array([0, 0])]]);
   processor.port.onmessage?.({ data: "flush" });

@@ -1,117 +1,119 @@
-// One recording in this page: a source of sound, the outbox, the socket, and what the server says.
-// It outlives the page that shows it, so that looking at another meeting does not end this one.
+// One recording in this page: an audio source, the uplink to the server, and the state that the page shows.
+// It outlives the component that shows it, so that opening another meeting does not end this one.
 
-import type { Saying, ServerMessage, Start } from "../api/messages";
-import { socketUrl, utcOffsetMinutes } from "../api/rest";
+import type { ClientMessage, ServerMessage, Start } from "../api/messages";
+import { utcOffsetMinutes } from "../api/rest";
 import type { Bookmark, MeetingOptions, Problem } from "../api/types";
-import { keepAwake } from "./wake-lock";
-import { Clip } from "./clip";
-import { SoundKeeper } from "./unacked-audio";
+import { defaultNames, emptyMeeting, reduce } from "../meeting/meeting-view";
+import { SourceError, type AudioSource, type Channels } from "./audio-source";
+import type { Connection } from "./live-socket";
 import { Microphone } from "./microphone";
-import { Outbox } from "./outbox";
 import { frameBytes, wavFile } from "./pcm";
-import { SourceError, type Channels, type SoundSource } from "./source";
-import { LiveSocket, type Connection } from "./live-socket";
-import { emptyMeeting, namesOf, reduce } from "../meeting/meeting-view";
-import { forget, remember, type Remembered } from "./tab-session";
+import { SampleClip } from "./sample-clip";
+import { clearTabSession, saveTabSession, type TabSession } from "./tab-session";
+import { Uplink } from "./uplink";
+import { acquireWakeLock } from "./wake-lock";
 
 /** `failed`: the source or the server refused; `problem` says why. */
 export type Phase = "opening" | "recording" | "paused" | "stopping" | "done" | "failed";
+
+/** Bytes per second of the audio that the server counts: 16 kHz s16le, per channel. */
+const CANONICAL_BYTES_PER_S = 32_000;
 
 export class LiveSession {
   view = $state.raw(emptyMeeting);
   phase = $state<Phase>("opening");
   connection = $state<Connection>("connecting");
   problem = $state.raw<Problem | null>(null);
-  /** Why the computer's sound is missing from a meeting that is to have it. */
+  /** Why the computer's audio is missing from a meeting that should have it. */
   sharingProblem = $state.raw<Problem | null>(null);
-  /** Loudness of each channel, 0..1. */
+  /** Level of each channel, 0..1. */
   levels = $state.raw<readonly number[]>([0]);
-  /** Sound of the meeting so far. */
+  /** Length of the recording so far. */
   recordedMs = $state(0);
-  /** Sound that only this page holds. */
-  unsafeMs = $state(0);
+  /** Audio that only this page holds. */
+  unackedMs = $state(0);
   bookmarks = $state.raw<Bookmark[]>([]);
-  /** For the sample meeting: false where the browser does not let it be heard. */
-  canPlay = $state(true);
+  /** For the sample meeting: false where the browser does not allow it to be heard. */
+  isPlayable = $state(true);
   isMuted = $state(false);
 
   readonly title: string;
-  readonly kind: SoundSource["kind"];
-  /** With 2, the second is the sound of this computer. */
+  readonly kind: AudioSource["kind"];
+  /** With 2, channel 1 is the computer's audio. */
   readonly channels: Channels;
-  private readonly source: SoundSource;
-  private readonly outbox: Outbox;
-  private readonly socket: LiveSocket;
-  private letSleep: (() => void) | undefined;
+  private readonly source: AudioSource;
+  private readonly uplink: Uplink;
+  private releaseWakeLock: (() => void) | undefined;
   private isSourceOpen = false;
-  /** Nothing more is recorded: all there is, is what was kept. */
-  private isEnding = false;
-  private keeper: SoundKeeper | null = null;
-  private readonly onOnline = (): void => this.socket.hurry();
+  /** The source stays closed: the meeting ends with what was stored. */
+  private isEndingInterrupted = false;
 
   constructor(
-    kind: SoundSource["kind"],
+    kind: AudioSource["kind"],
     readonly options: MeetingOptions,
-    private readonly takenUp: Remembered | null = null,
+    private readonly interrupted: TabSession | null = null,
     channels: Channels = 1,
   ) {
     this.kind = kind;
-    this.channels = takenUp?.channels ?? channels;
-    this.view = { ...emptyMeeting, names: namesOf(this.channels) };
-    this.outbox = new Outbox(takenUp === null);
-    this.title = takenUp?.title ?? options.title;
-    this.source = kind === "sample" ? new Clip() : new Microphone(this.channels, takenUp !== null);
-    if (this.source instanceof Clip) this.source.onCanPlay = (canPlay) => (this.canPlay = canPlay);
-    this.socket = new LiveSocket({
-      url: socketUrl("/ws/meetings"),
-      outbox: this.outbox,
+    this.channels = interrupted?.channels ?? channels;
+    this.view = { ...emptyMeeting, names: defaultNames(this.channels) };
+    this.title = interrupted?.title ?? options.title;
+    this.source = kind === "sample" ? new SampleClip() : new Microphone(this.channels, interrupted !== null);
+    if (this.source instanceof SampleClip) this.source.onPlayable = (isPlayable) => (this.isPlayable = isPlayable);
+    this.uplink = new Uplink({
+      isResumed: interrupted !== null,
       start: () => this.startMessage(),
-      onMessage: (message) => this.hear(message),
+      onMessage: (message) => this.handleMessage(message),
       onConnection: (connection) => (this.connection = connection),
       onRefused: (problem) => void this.fail(problem),
-      onTrouble: (problem) => (this.problem = problem),
+      onRetry: (problem) => (this.problem = problem),
     });
   }
 
-  /** Ask for the sound first: a meeting is opened only when there is something to record. */
+  /** Participants' names, offered as names of speakers. */
+  get attendees(): readonly string[] {
+    return this.options.attendees;
+  }
+
+  /** Open the source, then the meeting: no meeting is created without something to record. */
   async begin(): Promise<void> {
     this.phase = "opening";
     this.problem = null;
     try {
       await this.source.open();
     } catch (error) {
-      await this.fail(error instanceof SourceError ? error.problem : UNEXPECTED);
+      await this.fail(sourceProblem(error));
       return;
     }
-    await this.restore();
+    await this.restoreAudio();
     if (this.phase !== "opening") {
       await this.source.close();
       return;
     }
     this.isSourceOpen = true;
-    this.letSleep = keepAwake();
-    addEventListener("online", this.onOnline);
-    // A clip has to know where to go on; a microphone must not lose what is said until the socket is there.
-    if (this.takenUp === null || this.kind === "microphone") this.startSource(0);
-    this.socket.open();
+    this.releaseWakeLock = acquireWakeLock();
+    // A clip has to know where to continue. A microphone starts at once, so that nothing said before the connection
+    // is up is lost.
+    if (this.interrupted === null || this.kind === "microphone") this.startSource(0);
+    this.uplink.open();
   }
 
-  /** After a reload: end the meeting with what the server has. */
-  async endTakenUp(): Promise<void> {
+  /** End a meeting that a reload interrupted, with the audio that the server and this browser have. */
+  async endInterrupted(): Promise<void> {
     this.phase = "stopping";
-    this.isEnding = true;
-    await this.restore();
-    this.say({ type: "stop" });
-    this.socket.open();
+    this.isEndingInterrupted = true;
+    await this.restoreAudio();
+    this.send({ type: "stop" });
+    this.uplink.open();
   }
 
   async pause(): Promise<void> {
     if (this.phase !== "recording") return;
     this.phase = "paused";
     await this.source.pause();
-    this.say({ type: "pause" });
-    this.measure();
+    this.send({ type: "pause" });
+    this.updateLengths();
   }
 
   async resume(): Promise<void> {
@@ -119,108 +121,92 @@ export class LiveSession {
     try {
       await this.source.resume();
     } catch (error) {
-      this.problem = error instanceof SourceError ? error.problem : UNEXPECTED;
+      this.problem = sourceProblem(error);
       return;
     }
-    // The promise above may have taken a while.
+    // The phase may have changed while the source was opened.
     if ((this.phase as Phase) !== "paused") return;
     this.phase = "recording";
     this.problem = null;
-    this.say({ type: "resume" });
+    this.send({ type: "resume" });
   }
 
   async stop(): Promise<void> {
-    if (this.phase === "opening") return this.giveUp();
+    if (this.phase === "opening") return this.abandon();
     if (this.phase !== "recording" && this.phase !== "paused") return;
     this.phase = "stopping";
     await this.closeSource();
-    this.say({ type: "stop" });
-    this.measure();
+    this.send({ type: "stop" });
+    this.updateLengths();
   }
 
   bookmark(note: string): void {
     this.bookmarks = [...this.bookmarks, { at_ms: this.recordedMs, note }];
-    this.say({ type: "bookmark", note });
-  }
-
-  /** Names to offer for speakers. */
-  get attendees(): readonly string[] {
-    return this.options.attendees;
+    this.send({ type: "bookmark", note });
   }
 
   renameSpeaker(speaker: string, name: string): void {
-    this.say({ type: "rename_speaker", speaker, name });
+    this.send({ type: "rename_speaker", speaker, name });
   }
 
   mute(isMuted: boolean): void {
     this.isMuted = isMuted;
-    if (this.source instanceof Clip) this.source.isMuted = isMuted;
+    if (this.source instanceof SampleClip) this.source.isMuted = isMuted;
   }
 
-  /** From a click, where the browser blocked the sound of the sample. */
+  /** Play the sample where the browser blocked it. Call it from a click. */
   async unblock(): Promise<void> {
-    if (this.source instanceof Clip) await this.source.unblock();
+    if (this.source instanceof SampleClip) await this.source.unblock();
   }
 
-  /** Leave without waiting for the server; what is not safe is gone. */
-  async giveUp(): Promise<void> {
-    this.phase = "done";
-    this.socket.close();
-    forget();
-    await this.closeSource();
-  }
-
-  /** What the server does not have, as a file. */
-  unsafeSound(): Blob {
-    return wavFile(this.outbox.unsafeSound(), this.sampleRate, this.channels);
-  }
-
-  /** From a click: where the computer's sound is not shared any more. */
+  /** Ask for the computer's audio again. Call it from a click. */
   async shareAgain(): Promise<void> {
     if (!(this.source instanceof Microphone)) return;
     try {
       await this.source.shareAgain();
     } catch (error) {
-      this.sharingProblem = error instanceof SourceError ? error.problem : UNEXPECTED;
+      this.sharingProblem = sourceProblem(error);
     }
   }
 
+  /** Return the audio that the server does not have, as a WAV file. */
+  unackedAudio(): Blob {
+    return wavFile(this.uplink.unackedAudio(), this.sampleRate, this.channels);
+  }
+
+  /** Leave before the meeting was opened, without waiting for the server. */
+  private async abandon(): Promise<void> {
+    this.phase = "done";
+    this.uplink.close();
+    clearTabSession();
+    await this.closeSource();
+  }
+
   private get sampleRate(): number {
-    return this.isEnding && this.takenUp !== null ? this.takenUp.sampleRate : this.source.sampleRate;
+    const stored = this.isEndingInterrupted ? this.interrupted?.sampleRate : undefined;
+    return stored ?? this.source.sampleRate;
   }
 
-  /** After a reload: what only the page before this one held. */
-  private async restore(): Promise<void> {
-    if (this.takenUp === null || this.kind !== "microphone") return;
-    const keeper = await SoundKeeper.open(this.takenUp.meetingId);
-    this.keeper = keeper;
-    if (keeper === null || this.takenUp.sampleRate !== this.sampleRate) return; // cannot be joined
-    this.outbox.restore(await keeper.restore().catch(() => []));
-    this.measure();
-  }
-
-  /** From now on a reload loses nothing either. */
-  private async keepFrom(meetingId: string): Promise<void> {
-    if (this.keeper !== null || this.kind !== "microphone") return;
-    const keeper = await SoundKeeper.open(meetingId);
-    this.keeper = keeper;
-    for (const { at, bytes } of this.outbox.unsafeItems()) keeper?.keep(at, bytes);
+  /** Restore the audio that only the page before the reload held. */
+  private async restoreAudio(): Promise<void> {
+    if (this.interrupted === null || this.kind !== "microphone") return;
+    // Audio at two sample rates cannot be joined.
+    await this.uplink.restore(this.interrupted.meetingId, this.interrupted.sampleRate === this.sampleRate);
+    this.updateLengths();
   }
 
   private startSource(seconds: number): void {
     this.phase = "recording";
     this.source.start(
       {
-        sound: (bytes) => {
-          this.keeper?.keep(this.outbox.endOffset, bytes);
-          this.outbox.push(bytes);
-          this.socket.pump();
-          this.measure();
+        onAudio: (bytes) => {
+          this.uplink.sendAudio(bytes);
+          this.updateLengths();
         },
-        level: (levels) => (this.levels = levels),
-        shared: (problem) => (this.sharingProblem = problem),
-        ended: () => void this.stop(),
-        lost: (problem) => {
+        onLevels: (levels) => (this.levels = levels),
+        onSharingChange: (problem) => (this.sharingProblem = problem),
+        onEnded: () => void this.stop(),
+        onLost: (problem) => {
           if (this.phase !== "recording") return;
           this.problem = problem;
           void this.pause();
@@ -230,13 +216,12 @@ export class LiveSession {
     );
   }
 
-  private say(saying: Saying): void {
-    this.outbox.say(saying);
-    this.socket.pump();
+  private send(message: ClientMessage): void {
+    this.uplink.send(message);
   }
 
   private startMessage(): Start {
-    const meetingId = this.view.meetingId ?? this.takenUp?.meetingId ?? null;
+    const meetingId = this.view.meetingId ?? this.interrupted?.meetingId ?? null;
     const start: Start = {
       type: "start",
       sample_rate: this.sampleRate,
@@ -248,44 +233,39 @@ export class LiveSession {
     return meetingId === null ? { ...start, ...this.options } : start;
   }
 
-  private hear(message: ServerMessage): void {
+  private handleMessage(message: ServerMessage): void {
     this.view = reduce(this.view, message);
     if (message.type === "error") this.problem = message;
-    if (message.type === "started") this.started(message.meeting_id, message.received_bytes);
-    if (message.type === "ack") {
-      this.keeper?.forgetBelow(this.outbox.startOffset);
-      this.measure();
-    }
+    if (message.type === "started") this.handleStarted(message.meeting_id, message.received_bytes);
+    if (message.type === "ack") this.updateLengths();
     if (message.type === "final") {
       this.phase = "done";
-      forget();
-      this.keeper?.forgetAll();
+      clearTabSession();
       void this.closeSource();
     }
   }
 
-  private started(meetingId: string | null, receivedBytes: number): void {
+  private handleStarted(meetingId: string | null, receivedBytes: number): void {
     if (this.phase !== "stopping" && this.phase !== "paused") this.problem = null;
     if (meetingId !== null) {
       const { kind, title, sampleRate, channels } = this;
-      remember({ meetingId, kind, title, sampleRate, channels });
-      void this.keepFrom(meetingId);
+      saveTabSession({ meetingId, kind, title, sampleRate, channels });
+      if (kind === "microphone") void this.uplink.persist(meetingId);
     }
-    if (this.phase === "opening") this.startSource(receivedBytes / 32_000);
-    this.measure();
+    if (this.phase === "opening") this.startSource(receivedBytes / CANONICAL_BYTES_PER_S);
+    this.updateLengths();
   }
 
   private async fail(problem: Problem): Promise<void> {
     this.problem = problem;
     this.phase = "failed";
-    if (this.view.meetingId !== null || this.takenUp !== null) forget();
+    if (this.view.meetingId !== null || this.interrupted !== null) clearTabSession();
     await this.closeSource();
   }
 
   private async closeSource(): Promise<void> {
-    removeEventListener("online", this.onOnline);
-    this.letSleep?.();
-    this.letSleep = undefined;
+    this.releaseWakeLock?.();
+    this.releaseWakeLock = undefined;
     this.levels = [0];
     this.sharingProblem = null;
     if (!this.isSourceOpen) return;
@@ -293,15 +273,17 @@ export class LiveSession {
     await this.source.close();
   }
 
-  private measure(): void {
+  private updateLengths(): void {
     const bytesPerMs = (this.sampleRate * frameBytes(this.channels)) / 1000;
-    this.recordedMs = Math.round(this.outbox.endOffset / bytesPerMs);
-    this.unsafeMs = Math.round(this.outbox.unsafeBytes / bytesPerMs);
+    this.recordedMs = Math.round(this.uplink.recordedBytes / bytesPerMs);
+    this.unackedMs = Math.round(this.uplink.unackedBytes / bytesPerMs);
   }
 }
 
 const UNEXPECTED: Problem = {
   code: "unexpected",
-  message: "The sound could not be opened.",
+  message: "The audio source could not be opened.",
   remedy: "Reload the page and try again.",
 };
+
+const sourceProblem = (error: unknown): Problem => (error instanceof SourceError ? error.problem : UNEXPECTED);

@@ -1,20 +1,20 @@
-// The socket that records a meeting: keeps one open, sends what the outbox holds, and comes back for ever.
+// The socket over which a meeting is recorded: sends what the outbox holds and reconnects for as long as it takes.
 
 import type { ServerMessage, Start } from "../api/messages";
+import { backoffMs, FINAL_CLOSE_CODES } from "../api/retry";
 import type { Problem } from "../api/types";
 import type { Outbox } from "./outbox";
 import { frameBytes } from "./pcm";
-import { backoffMs, FINAL_CLOSE_CODES } from "../api/retry";
 
 export type Connection = "connecting" | "open" | "lost" | "closed";
 
 const CANONICAL_RATE_HZ = 16_000;
 const MAX_BUFFERED_BYTES = 1 << 20;
 const HEARTBEAT_MS = 5_000;
-/** A server that says nothing for so long is gone, whatever the network says. */
+/** A server that has been silent for this long is taken for dead, even if the connection looks open. */
 const SILENCE_MS = 15_000;
 
-/** The part of `WebSocket` that is used. */
+/** The subset of `WebSocket` that is used here. */
 export interface SocketLike {
   binaryType: string;
   readonly bufferedAmount: number;
@@ -28,14 +28,14 @@ export interface SocketLike {
 export interface LiveSocketOptions {
   url: string;
   outbox: Outbox;
-  /** The `start` message of the next connection. */
+  /** Build the `start` message of the next connection. */
   start: () => Start;
   onMessage: (message: ServerMessage) => void;
   onConnection: (connection: Connection) => void;
-  /** The server will not take this meeting from here; nothing more is tried. */
+  /** The server refused the meeting for good; the socket does not reconnect. */
   onRefused: (problem: Problem) => void;
-  /** The server says not now; it is tried again. */
-  onTrouble: (problem: Problem) => void;
+  /** The server refused for now; the socket reconnects. */
+  onRetry: (problem: Problem) => void;
   createSocket?: (url: string) => SocketLike;
 }
 
@@ -43,58 +43,58 @@ export class LiveSocket {
   private socket: SocketLike | null = null;
   private isStarted = false;
   private attempt = 0;
-  private lastHeardAt = 0;
+  private lastMessageAt = 0;
   private lastProblem: Problem | null = null;
   private sampleRate = CANONICAL_RATE_HZ;
   private channels = 1;
-  private retry: ReturnType<typeof setTimeout> | undefined;
-  private drain: ReturnType<typeof setTimeout> | undefined;
-  private heartbeat: ReturnType<typeof setInterval> | undefined;
+  private reconnectTimer: ReturnType<typeof setTimeout> | undefined;
+  private flushTimer: ReturnType<typeof setTimeout> | undefined;
+  private heartbeatTimer: ReturnType<typeof setInterval> | undefined;
 
   constructor(private readonly options: LiveSocketOptions) {}
 
   open(): void {
     this.options.onConnection("connecting");
-    this.heartbeat = setInterval(() => this.beat(), HEARTBEAT_MS);
+    this.heartbeatTimer = setInterval(() => this.sendHeartbeat(), HEARTBEAT_MS);
     this.connect();
   }
 
-  /** Try at once instead of waiting: the network is said to be back. */
-  hurry(): void {
-    if (this.retry === undefined) return;
-    clearTimeout(this.retry);
+  /** Reconnect at once instead of waiting for the backoff, for example when the network is back. */
+  retryNow(): void {
+    if (this.reconnectTimer === undefined) return;
+    clearTimeout(this.reconnectTimer);
     this.connect();
   }
 
   close(): void {
-    clearTimeout(this.retry);
-    clearTimeout(this.drain);
-    clearInterval(this.heartbeat);
-    this.retry = this.drain = this.heartbeat = undefined;
-    this.letGo();
+    clearTimeout(this.reconnectTimer);
+    clearTimeout(this.flushTimer);
+    clearInterval(this.heartbeatTimer);
+    this.reconnectTimer = this.flushTimer = this.heartbeatTimer = undefined;
+    this.detach();
     this.options.onConnection("closed");
   }
 
-  /** Send what the outbox holds, as far as the network takes it. */
-  pump(): void {
-    clearTimeout(this.drain);
-    this.drain = undefined;
+  /** Send what the outbox holds, as far as the network accepts it. */
+  flush(): void {
+    clearTimeout(this.flushTimer);
+    this.flushTimer = undefined;
     const { socket } = this;
     if (socket === null || !this.isStarted) return;
     while (socket.bufferedAmount < MAX_BUFFERED_BYTES) {
-      const item = this.options.outbox.take();
+      const item = this.options.outbox.next();
       if (item === undefined) return;
-      socket.send(item.kind === "sound" ? item.bytes : item.text);
+      socket.send(item.kind === "audio" ? item.bytes : item.text);
     }
-    this.drain = setTimeout(() => this.pump(), 50);
+    this.flushTimer = setTimeout(() => this.flush(), 50);
   }
 
   private connect(): void {
-    this.retry = undefined;
+    this.reconnectTimer = undefined;
     this.isStarted = false;
-    this.lastHeardAt = Date.now();
-    const create = this.options.createSocket ?? ((url: string) => new WebSocket(url) as unknown as SocketLike);
-    const socket = create(this.options.url);
+    this.lastMessageAt = Date.now();
+    const createSocket = this.options.createSocket ?? ((url: string) => new WebSocket(url) as unknown as SocketLike);
+    const socket = createSocket(this.options.url);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -103,18 +103,18 @@ export class LiveSocket {
       this.channels = start.channels;
       socket.send(JSON.stringify(start));
     };
-    socket.onmessage = (event) => this.hear(JSON.parse(String(event.data)) as ServerMessage);
-    socket.onclose = (event) => this.lost(event.code);
+    socket.onmessage = (event) => this.handleMessage(JSON.parse(String(event.data)) as ServerMessage);
+    socket.onclose = (event) => this.handleClose(event.code);
   }
 
-  private hear(message: ServerMessage): void {
-    this.lastHeardAt = Date.now();
+  private handleMessage(message: ServerMessage): void {
+    this.lastMessageAt = Date.now();
     if (message.type === "error" && message.fatal) {
-      // What follows from it is decided by the close code.
+      // The close code that follows decides whether to reconnect.
       this.lastProblem = { code: message.code, message: message.message, remedy: message.remedy };
       return;
     }
-    if (message.type === "ack") this.options.outbox.confirm(this.toClientBytes(message.received_bytes));
+    if (message.type === "ack") this.options.outbox.acknowledge(this.toClientBytes(message.received_bytes));
     if (message.type === "started") {
       this.options.outbox.rewind(this.toClientBytes(message.received_bytes));
       this.isStarted = true;
@@ -124,11 +124,11 @@ export class LiveSocket {
     }
     this.options.onMessage(message);
     if (message.type === "final") this.close();
-    else if (message.type === "started") this.pump();
+    else if (message.type === "started") this.flush();
   }
 
-  private lost(code: number): void {
-    this.letGo();
+  private handleClose(code: number): void {
+    this.detach();
     const problem = this.lastProblem;
     this.lastProblem = null;
     if (FINAL_CLOSE_CODES.has(code)) {
@@ -136,20 +136,20 @@ export class LiveSocket {
       this.options.onRefused(problem ?? refusal(code));
       return;
     }
-    if (problem !== null) this.options.onTrouble(problem);
+    if (problem !== null) this.options.onRetry(problem);
     this.options.onConnection("lost");
-    this.retry = setTimeout(() => this.connect(), backoffMs(this.attempt));
+    this.reconnectTimer = setTimeout(() => this.connect(), backoffMs(this.attempt));
     this.attempt += 1;
   }
 
-  private beat(): void {
+  private sendHeartbeat(): void {
     if (this.socket === null) return;
-    if (Date.now() - this.lastHeardAt > SILENCE_MS) this.lost(1006);
+    if (Date.now() - this.lastMessageAt > SILENCE_MS) this.handleClose(1006);
     else if (this.isStarted) this.socket.send(JSON.stringify({ type: "ping" }));
   }
 
-  /** Detach first: a socket over a dead network tells its end much later. */
-  private letGo(): void {
+  /** Drop the socket without waiting for its `close` event, which comes much later over a dead network. */
+  private detach(): void {
     const { socket } = this;
     this.socket = null;
     this.isStarted = false;
@@ -158,7 +158,7 @@ export class LiveSocket {
     socket.close();
   }
 
-  /** Always the border of a whole frame: the channels must not change places. */
+  /** Convert an offset at 16 kHz to the client's rate, at a frame boundary: the channels must not be swapped. */
   private toClientBytes(canonicalBytes: number): number {
     const size = frameBytes(this.channels);
     return Math.round((canonicalBytes / size) * (this.sampleRate / CANONICAL_RATE_HZ)) * size;
@@ -169,8 +169,8 @@ function refusal(code: number): Problem {
   if (code === 4409) {
     return {
       code: "taken_over",
-      message: "This meeting is recorded somewhere else now.",
-      remedy: "Go on in the other window, or open the meeting to read along.",
+      message: "This meeting is now recorded in another window.",
+      remedy: "Continue there, or open the meeting to follow it.",
     };
   }
   return { code: "refused", message: `The server closed the meeting (${code}).`, remedy: "Start a new one." };

@@ -1,26 +1,26 @@
-// The microphone as a source of sound, and beside it, where somebody asks for it, the sound of this computer.
+// The microphone as an audio source and, on a second channel when requested, the audio of this computer.
 
 import type { Problem } from "../api/types";
+import { SourceError, type AudioSource, type AudioSourceEvents, type Channels } from "./audio-source";
 import captureUrl from "./capture.worklet.ts?worker&url";
-import { SHARING_ENDED, shareSound } from "./computer-sound";
-import { loudness } from "./pcm";
-import { SourceError, type Channels, type SoundEvents, type SoundSource } from "./source";
+import { SHARING_ENDED, shareAudio } from "./computer-audio";
+import { level } from "./pcm";
 
 const SPEECH_RATE_HZ = 16_000;
 const MAX_RATE_HZ = 48_000;
 
-// People on a loudspeaker belong to the meeting, and echo cancellation would remove them; noise suppression
-// costs far voices more than it gives. The recogniser is made for the plain sound.
+// People on a loudspeaker take part in the meeting, and echo cancellation would remove them; noise suppression harms
+// distant voices more than it helps. The recogniser expects unprocessed audio.
 const CONSTRAINTS: MediaTrackConstraints = {
   channelCount: 1,
   echoCancellation: false,
   noiseSuppression: false,
   autoGainControl: true,
 };
-// With the computer's sound on a channel of its own, the loudspeaker has nothing to say on this one.
-const BESIDE_COMPUTER: MediaTrackConstraints = { ...CONSTRAINTS, echoCancellation: true };
+// The computer's audio has a channel of its own, so its echo is removed from this one.
+const WITH_COMPUTER_AUDIO: MediaTrackConstraints = { ...CONSTRAINTS, echoCancellation: true };
 
-export class Microphone implements SoundSource {
+export class Microphone implements AudioSource {
   readonly kind = "microphone";
   sampleRate = SPEECH_RATE_HZ;
   private stream: MediaStream | null = null;
@@ -28,26 +28,26 @@ export class Microphone implements SoundSource {
   private input: MediaStreamAudioSourceNode | null = null;
   private capture: AudioWorkletNode | null = null;
   private merger: ChannelMergerNode | null = null;
-  /** The computer's sound. */
+  /** The computer's audio. */
   private shared: MediaStream | null = null;
   private sharingProblem: Problem | null = null;
-  private events: SoundEvents | null = null;
-  private isPassingOn = false;
+  private events: AudioSourceEvents | null = null;
+  private isDelivering = false;
 
-  /** `mayLackComputer`: a meeting that has begun goes on, though the computer's sound is not shared this time. */
+  /** `isComputerOptional`: a resumed meeting continues even if the computer's audio is not shared this time. */
   constructor(
     readonly channels: Channels = 1,
-    private readonly mayLackComputer = false,
+    private readonly isComputerOptional = false,
   ) {}
 
   async open(): Promise<void> {
-    // First: a browser asks what to share only right after a click.
-    const shared = this.channels === 2 ? await this.askForComputer() : null;
+    // First, because browsers ask what to share only right after a click.
+    const shared = this.channels === 2 ? await this.requestComputerAudio() : null;
     try {
       this.stream = await this.getStream();
       this.input = this.connect(this.stream, SPEECH_RATE_HZ) ?? this.connect(this.stream, undefined);
       await this.startCapture();
-      if (shared !== null) this.listenTo(shared);
+      if (shared !== null) this.addComputerAudio(shared);
     } catch (error) {
       stop(shared);
       await this.close();
@@ -55,57 +55,57 @@ export class Microphone implements SoundSource {
     }
   }
 
-  start(events: SoundEvents): void {
+  start(events: AudioSourceEvents): void {
     this.events = events;
-    this.isPassingOn = true;
-    if (this.sharingProblem !== null) events.shared(this.sharingProblem);
+    this.isDelivering = true;
+    if (this.sharingProblem !== null) events.onSharingChange(this.sharingProblem);
   }
 
-  /** Where sharing ended, or was refused. From a click. Throws `SourceError`. */
+  /** Ask for the computer's audio again. Call it from a click. Throws `SourceError`. */
   async shareAgain(): Promise<void> {
-    const shared = await shareSound();
+    const shared = await shareAudio();
     if (this.context === null || this.channels === 1) return stop(shared);
     stop(this.shared);
-    this.listenTo(shared);
-    this.mute(!this.isPassingOn);
-    this.events?.shared(null);
+    this.addComputerAudio(shared);
+    this.mute(!this.isDelivering);
+    this.events?.onSharingChange(null);
   }
 
   async pause(): Promise<void> {
     await this.flush();
-    this.isPassingOn = false;
+    this.isDelivering = false;
     this.mute(true);
-    this.events?.level(this.silence());
+    this.events?.onLevels(this.silence());
   }
 
   async resume(): Promise<void> {
     if (this.stream?.getAudioTracks()[0]?.readyState !== "live") await this.reopen();
     this.mute(false);
     await this.context?.resume();
-    this.isPassingOn = true;
+    this.isDelivering = true;
   }
 
   async close(): Promise<void> {
     await this.flush();
-    this.isPassingOn = false;
+    this.isDelivering = false;
     stop(this.stream);
     stop(this.shared);
     if (this.context !== null && this.context.state !== "closed") await this.context.close();
     this.stream = this.shared = this.context = this.capture = this.merger = this.input = null;
   }
 
-  private async askForComputer(): Promise<MediaStream | null> {
+  private async requestComputerAudio(): Promise<MediaStream | null> {
     try {
-      return await shareSound();
+      return await shareAudio();
     } catch (error) {
-      if (!this.mayLackComputer || !(error instanceof SourceError)) throw error;
+      if (!this.isComputerOptional || !(error instanceof SourceError)) throw error;
       this.sharingProblem = error.problem;
       return null;
     }
   }
 
-  /** Its end is the end of the second channel only, which is silent from then on. */
-  private listenTo(shared: MediaStream): void {
+  /** Feed the shared audio to the second channel, which is silent once sharing ends. */
+  private addComputerAudio(shared: MediaStream): void {
     const { context, merger } = this;
     if (context === null || merger === null) return;
     const input = context.createMediaStreamSource(shared);
@@ -117,11 +117,11 @@ export class Microphone implements SoundSource {
       if (this.shared !== shared) return;
       this.shared = null;
       this.sharingProblem = SHARING_ENDED;
-      this.events?.shared(SHARING_ENDED);
+      this.events?.onSharingChange(SHARING_ENDED);
     });
   }
 
-  /** Null when the browser cannot bring this microphone to that rate (Firefox). */
+  /** Return null when the browser cannot convert this microphone to that rate (Firefox). */
   private connect(stream: MediaStream, rate: number | undefined): MediaStreamAudioSourceNode | null {
     const context = new AudioContext(rate === undefined ? {} : { sampleRate: rate });
     try {
@@ -147,25 +147,25 @@ export class Microphone implements SoundSource {
       channelInterpretation: this.channels === 1 ? "speakers" : "discrete",
       processorOptions: { decimation, channels: this.channels },
     });
-    this.capture.port.addEventListener("message", (event: MessageEvent<unknown>) => this.hear(event.data));
+    this.capture.port.addEventListener("message", (event: MessageEvent<unknown>) => this.deliver(event.data));
     this.capture.port.start();
     if (this.channels === 2) {
-      // Each of its inputs is one channel: what has more is mixed down.
+      // Each input becomes one channel; stereo inputs are mixed down.
       this.merger = new ChannelMergerNode(context, { numberOfInputs: 2 });
       this.merger.connect(this.capture);
     }
     this.input.connect(this.merger ?? this.capture);
-    // Its output is silence; without a destination some browsers do not run it.
+    // The worklet outputs silence; without a destination some browsers do not run it.
     this.capture.connect(context.destination);
     await context.resume();
     this.watchForLoss();
   }
 
-  private hear(data: unknown): void {
-    if (!(data instanceof Int16Array) || !this.isPassingOn) return;
+  private deliver(data: unknown): void {
+    if (!(data instanceof Int16Array) || !this.isDelivering) return;
     const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
-    this.events?.sound(bytes);
-    this.events?.level(this.silence().map((_, channel) => loudness(bytes, this.channels, channel)));
+    this.events?.onAudio(bytes);
+    this.events?.onLevels(this.silence().map((_, channel) => level(bytes, this.channels, channel)));
   }
 
   private silence(): number[] {
@@ -181,16 +181,16 @@ export class Microphone implements SoundSource {
       };
       const finish = (): void => {
         port.removeEventListener("message", done);
-        clearTimeout(patience);
+        clearTimeout(deadline);
         resolve();
       };
-      const patience = setTimeout(finish, 500);
+      const deadline = setTimeout(finish, 500);
       port.addEventListener("message", done);
       port.postMessage("flush");
     });
   }
 
-  /** A microphone that was unplugged and came back, or another one. The rate stays: the meeting has begun. */
+  /** Open the microphone again after it was unplugged, or another one. The rate stays, as the meeting has begun. */
   private async reopen(): Promise<void> {
     this.stream = await this.getStream();
     this.input?.disconnect();
@@ -207,10 +207,10 @@ export class Microphone implements SoundSource {
   private watchForLoss(): void {
     const track = this.stream?.getAudioTracks()[0];
     track?.addEventListener("ended", () => {
-      this.events?.lost({
+      this.events?.onLost({
         code: "microphone_lost",
-        message: "The microphone is gone.",
-        remedy: "Plug it in again, or choose another one in the browser, then press Resume. What was said is kept.",
+        message: "The microphone was disconnected.",
+        remedy: "Reconnect it, or choose another one in the browser, then press Resume. What was recorded is kept.",
       });
     });
   }
@@ -222,7 +222,7 @@ export class Microphone implements SoundSource {
   }
 
   private getStream(): Promise<MediaStream> {
-    return getStream(this.channels === 1 ? CONSTRAINTS : BESIDE_COMPUTER);
+    return getStream(this.channels === 1 ? CONSTRAINTS : WITH_COMPUTER_AUDIO);
   }
 }
 
@@ -231,12 +231,12 @@ function stop(stream: MediaStream | null): void {
 }
 
 async function getStream(constraints: MediaTrackConstraints): Promise<MediaStream> {
-  // Absent on pages that are neither https nor localhost.
+  // Undefined on pages that are neither https nor localhost.
   const devices = navigator.mediaDevices as MediaDevices | undefined;
   if (devices === undefined) {
     throw new SourceError({
       code: "microphone_insecure",
-      message: "The browser gives no microphone to a page that is not secure.",
+      message: "Browsers give the microphone only to secure pages.",
       remedy: "Open this page over https, or as http://localhost on the machine that runs the server.",
     });
   }

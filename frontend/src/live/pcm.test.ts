@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { loudness, toPcm, wavFile } from "./pcm";
+import { level, toPcm, wavFile } from "./pcm";
 
 describe("PCM", () => {
   it("is little-endian and clipped to full scale", () => {
@@ -7,8 +7,8 @@ describe("PCM", () => {
   });
 
   it("is silent at 0 and full at 1", () => {
-    expect(loudness(new Uint8Array(3200))).toBe(0);
-    expect(loudness(toPcm(new Float32Array(1600).fill(1)))).toBeCloseTo(1, 3);
+    expect(level(new Uint8Array(3200))).toBe(0);
+    expect(level(toPcm(new Float32Array(1600).fill(1)))).toBeCloseTo(1, 3);
   });
 
   it("becomes a WAV file of the right length", async () => {
@@ -19,13 +19,13 @@ describe("PCM", () => {
     expect(bytes.getUint32(24, true)).toBe(16_000);
   });
 
-  it("of two channels says so in its file, and each has its own loudness", async () => {
+  it("of two channels says so in its file, and each has its own level", async () => {
     const pcm = toPcm(new Float32Array([0, 1, 0, 1]));
     const bytes = new DataView(await wavFile([pcm], 48_000, 2).arrayBuffer());
     expect(bytes.getUint16(22, true)).toBe(2);
     expect(bytes.getUint32(28, true)).toBe(48_000 * 4);
     expect(bytes.getUint16(32, true)).toBe(4);
-    expect(loudness(pcm, 2, 0)).toBe(0);
-    expect(loudness(pcm, 2, 1)).toBeCloseTo(1, 3);
+    expect(level(pcm, 2, 0)).toBe(0);
+    expect(level(pcm, 2, 1)).toBeCloseTo(1, 3);
   });
 });

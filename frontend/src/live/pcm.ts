@@ -1,6 +1,6 @@
-// Samples to bytes and back to something the eye can read.
+// Conversions of PCM audio: bytes, levels and WAV files.
 
-/** Float samples in [-1, 1] as s16le. */
+/** Convert float samples in [-1, 1] to s16le. */
 export function toPcm(samples: Float32Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(samples.length * 2);
   const view = new DataView(bytes.buffer);
@@ -14,8 +14,8 @@ export function toPcm(samples: Float32Array): Uint8Array<ArrayBuffer> {
 /** Bytes of one sample of every channel. */
 export const frameBytes = (channels: number): number => 2 * channels;
 
-/** Loudness of one channel of s16le as 0..1 on a scale of decibels: -60 dB and below is 0, full scale is 1. */
-export function loudness(pcm: Uint8Array<ArrayBuffer>, channels = 1, channel = 0): number {
+/** Return the level of one channel of s16le, 0..1 on a decibel scale: -60 dB and below is 0, full scale is 1. */
+export function level(pcm: Uint8Array<ArrayBuffer>, channels = 1, channel = 0): number {
   const samples = new Int16Array(pcm.buffer, pcm.byteOffset, pcm.byteLength >> 1);
   let sum = 0;
   for (let i = channel; i < samples.length; i += channels) sum += (samples[i] ?? 0) ** 2;
@@ -23,9 +23,9 @@ export function loudness(pcm: Uint8Array<ArrayBuffer>, channels = 1, channel = 0
   return rms <= 0.001 ? 0 : Math.min(1, 1 + (20 * Math.log10(rms)) / 60);
 }
 
-/** A WAV file of s16le pieces. */
-export function wavFile(pieces: Uint8Array<ArrayBuffer>[], sampleRate: number, channels = 1): Blob {
-  const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
+/** Build a WAV file of s16le chunks. */
+export function wavFile(chunks: Uint8Array<ArrayBuffer>[], sampleRate: number, channels = 1): Blob {
+  const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
   const header = new DataView(new ArrayBuffer(44));
   const text = (at: number, word: string): void => {
     for (let i = 0; i < word.length; i += 1) header.setUint8(at + i, word.charCodeAt(i));
@@ -42,5 +42,5 @@ export function wavFile(pieces: Uint8Array<ArrayBuffer>[], sampleRate: number, c
   header.setUint16(34, 16, true);
   text(36, "data");
   header.setUint32(40, size, true);
-  return new Blob([header.buffer, ...pieces], { type: "audio/wav" });
+  return new Blob([header.buffer, ...chunks], { type: "audio/wav" });
 }

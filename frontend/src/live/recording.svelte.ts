@@ -1,14 +1,14 @@
 // The one recording that this page may hold.
 
 import type { MeetingOptions } from "../api/types";
-import type { Channels } from "./source";
 import { goTo } from "../routing.svelte";
+import type { Channels } from "./audio-source";
 import { LiveSession } from "./live-session.svelte";
-import { recall } from "./tab-session";
+import { loadTabSession, type TabSession } from "./tab-session";
 
-/** It is nobody's meeting: nobody is told of it. */
-const SAMPLE = { title: "Sample meeting", workflows: [] };
 const NO_OPTIONS: MeetingOptions = { title: "", attendees: [], vocabulary: [], local_only: false };
+/** No integration receives the sample meeting. */
+const SAMPLE_OPTIONS: MeetingOptions = { ...NO_OPTIONS, title: "Sample meeting", workflows: [] };
 
 class Recording {
   session = $state.raw<LiveSession | null>(null);
@@ -18,38 +18,50 @@ class Recording {
     return this.session !== null && ["recording", "paused", "stopping"].includes(this.session.phase);
   }
 
-  start(kind: "microphone" | "sample", options: MeetingOptions, channels: Channels = 1): void {
-    if (!this.isRunning) {
-      const wishes = kind === "sample" ? { ...NO_OPTIONS, ...SAMPLE } : options;
-      this.session = new LiveSession(kind, wishes, null, channels);
-      void this.session.begin();
-    }
+  /** The meeting that this tab recorded before it was reloaded; null while one is recorded. */
+  get interrupted(): TabSession | null {
+    return this.isRunning ? null : loadTabSession();
+  }
+
+  startMicrophone(options: MeetingOptions, channels: Channels): void {
+    if (!this.isRunning) void this.open(new LiveSession("microphone", options, null, channels)).begin();
     goTo("#/live");
   }
 
-  /** The computer's sound could not be had: the same meeting without it. */
-  startAlone(): void {
-    if (this.session !== null) this.start("microphone", this.session.options);
+  startSample(): void {
+    if (!this.isRunning) void this.open(new LiveSession("sample", SAMPLE_OPTIONS)).begin();
+    goTo("#/live");
   }
 
-  /** Go on with the meeting that this tab recorded before it was reloaded. */
-  takeUp(): void {
-    const before = recall();
-    if (before === null) return;
-    this.session = new LiveSession(before.kind, NO_OPTIONS, before);
-    void this.session.begin();
+  /** Start the same meeting without the computer's audio, which could not be shared. */
+  startMicrophoneOnly(): void {
+    if (this.session !== null) this.startMicrophone(this.session.options, 1);
   }
 
-  /** End that meeting instead. */
-  endTakenUp(): void {
-    const before = recall();
-    if (before === null) return;
-    this.session = new LiveSession(before.kind, NO_OPTIONS, before);
-    void this.session.endTakenUp();
+  /** Continue the interrupted meeting. */
+  resumeInterrupted(): void {
+    void this.openInterrupted()?.begin();
+  }
+
+  /** End the interrupted meeting. */
+  endInterrupted(): void {
+    void this.openInterrupted()?.endInterrupted();
   }
 
   dismiss(): void {
     this.session = null;
+  }
+
+  private open(session: LiveSession): LiveSession {
+    this.session = session;
+    return session;
+  }
+
+  private openInterrupted(): LiveSession | null {
+    const { interrupted } = this;
+    if (interrupted === null) return null;
+    goTo("#/live");
+    return this.open(new LiveSession(interrupted.kind, NO_OPTIONS, interrupted));
   }
 }
 

@@ -1,37 +1,37 @@
-// What a reload must not forget: which meeting this tab records. Nothing that was said is kept here.
+// Which meeting this tab records, so that a reload can resume it. Nothing that was said is stored here.
 
-import type { Channels } from "./source";
+import type { Channels } from "./audio-source";
 
 const KEY = "meeting-assistant.recording";
 
-export interface Remembered {
+export interface TabSession {
   meetingId: string;
   kind: "microphone" | "sample";
   title: string;
-  /** Of the sound that is kept for it. */
+  /** Hz of the audio that this browser stores for the meeting. */
   sampleRate: number;
   channels: Channels;
 }
 
-export function remember(recording: Remembered): void {
+export function saveTabSession(session: TabSession): void {
   try {
-    sessionStorage.setItem(KEY, JSON.stringify(recording));
+    sessionStorage.setItem(KEY, JSON.stringify(session));
   } catch {
-    // Storage is off; a reload then opens the list instead.
+    // Storage is disabled; a reload then opens the list of meetings instead.
   }
 }
 
-export function recall(): Remembered | null {
+export function loadTabSession(): TabSession | null {
   try {
-    const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "null") as Partial<Remembered> | null;
-    // A page from before there were two channels knew one.
-    return kept === null ? null : ({ channels: 1, ...kept } as Remembered);
+    const stored = JSON.parse(sessionStorage.getItem(KEY) ?? "null") as Partial<TabSession> | null;
+    // Versions without a second channel did not store the number of channels.
+    return stored === null ? null : ({ channels: 1, ...stored } as TabSession);
   } catch {
     return null;
   }
 }
 
-export function forget(): void {
+export function clearTabSession(): void {
   try {
     sessionStorage.removeItem(KEY);
   } catch {

@@ -1,15 +1,12 @@
-// Sound that is not safe at the server yet, kept in this browser as well, so that a reload does not lose it.
+// Audio that the server has not acknowledged, stored in this browser too, so that a reload does not lose it.
 //
-// Encrypted with a key that scripts cannot export. What the server acknowledges is deleted at once; what another
+// It is encrypted with a key that scripts cannot export. Acknowledged audio is deleted at once; audio that an earlier
 // meeting left behind is deleted when the next one begins.
 
-export interface KeptSound {
-  /** Offset in the meeting, in bytes at the client's rate, of all channels. */
-  at: number;
-  bytes: Uint8Array<ArrayBuffer>;
-}
+import { openDB, type DBSchema, type IDBPDatabase } from "idb";
+import type { AudioChunk } from "./outbox";
 
-interface Piece {
+interface EncryptedChunk {
   meeting: string;
   at: number;
   length: number;
@@ -17,132 +14,130 @@ interface Piece {
   sealed: ArrayBuffer;
 }
 
+// The names are those on disk: renaming them would orphan what an earlier version of this page stored.
 const DATABASE = "meeting-assistant";
-const PIECES = "unsafe-sound";
+const CHUNKS = "unsafe-sound";
 const KEYS = "keys";
 const KEY_NAME = "unsafe-sound";
-/** Pieces are gathered: a write for each tenth of a second would cost more than it saves. */
-const PIECE_MS = 500;
 
-export class SoundKeeper {
-  private gathered: Uint8Array<ArrayBuffer>[] = [];
-  private gatheredAt = 0;
-  private gatheredLength = 0;
+interface Schema extends DBSchema {
+  [CHUNKS]: { key: [meeting: string, at: number]; value: EncryptedChunk };
+  [KEYS]: { key: string; value: CryptoKey };
+}
+
+/** Audio is collected this long before it is written: a write per 100 ms chunk would cost more than it saves. */
+const WRITE_INTERVAL_MS = 500;
+
+export class UnackedAudioStore {
+  private pending: Uint8Array<ArrayBuffer>[] = [];
+  private pendingOffset = 0;
+  private pendingBytes = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private work: Promise<void> = Promise.resolve();
 
   private constructor(
-    private readonly database: IDBDatabase,
+    private readonly database: IDBPDatabase<Schema>,
     private readonly key: CryptoKey,
     private readonly meeting: string,
   ) {}
 
-  /** Null where the browser offers no such storage: sound is then kept in the page alone. */
-  static async open(meeting: string): Promise<SoundKeeper | null> {
+  /** Open the store of a meeting and delete what other meetings left. Null where the browser has no such storage. */
+  static async open(meeting: string): Promise<UnackedAudioStore | null> {
     try {
-      const database = await openDatabase();
-      const keeper = new SoundKeeper(database, await keyOf(database), meeting);
-      await keeper.forgetOthers();
-      return keeper;
+      const database = await openDB<Schema>(DATABASE, 1, {
+        upgrade(fresh) {
+          fresh.createObjectStore(CHUNKS, { keyPath: ["meeting", "at"] });
+          fresh.createObjectStore(KEYS);
+        },
+      });
+      const store = new UnackedAudioStore(database, await loadKey(database), meeting);
+      await store.deleteOtherMeetings();
+      return store;
     } catch {
       return null;
     }
   }
 
-  keep(at: number, bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.gatheredLength === 0) this.gatheredAt = at;
-    this.gathered.push(bytes);
-    this.gatheredLength += bytes.length;
-    this.timer ??= setTimeout(() => this.flush(), PIECE_MS);
+  add({ offset, bytes }: AudioChunk): void {
+    if (this.pendingBytes === 0) this.pendingOffset = offset;
+    this.pending.push(bytes);
+    this.pendingBytes += bytes.length;
+    this.timer ??= setTimeout(() => this.write(), WRITE_INTERVAL_MS);
   }
 
-  /** Everything below is safe. */
-  forgetBelow(offset: number): void {
-    this.queue(async () => {
-      const store = this.database.transaction(PIECES, "readwrite").objectStore(PIECES);
+  /** Delete chunks that end at or below `offset`, which the server has stored. */
+  deleteBelow(offset: number): void {
+    this.enqueue(async () => {
       const range = IDBKeyRange.bound([this.meeting, 0], [this.meeting, offset], false, true);
-      for (const piece of await result<Piece[]>(store.getAll(range))) {
-        if (piece.at + piece.length <= offset) store.delete([piece.meeting, piece.at]);
-      }
+      const transaction = this.database.transaction(CHUNKS, "readwrite");
+      const stored = await transaction.store.getAll(range);
+      const acked = stored.filter((chunk) => chunk.at + chunk.length <= offset);
+      const deletions = acked.map((chunk) => transaction.store.delete([chunk.meeting, chunk.at]));
+      await Promise.all([...deletions, transaction.done]);
     });
   }
 
-  /** The meeting is over. */
-  forgetAll(): void {
+  /** Delete all audio of the meeting, which is over. */
+  clear(): void {
     clearTimeout(this.timer);
-    this.gathered = [];
-    this.gatheredLength = 0;
-    this.queue(async () => {
-      const range = IDBKeyRange.bound([this.meeting, 0], [this.meeting, Infinity]);
-      await result(this.database.transaction(PIECES, "readwrite").objectStore(PIECES).delete(range));
-    });
-  }
-
-  /** What a page that was reloaded had kept, in order. */
-  async restore(): Promise<KeptSound[]> {
-    await this.work;
-    const range = IDBKeyRange.bound([this.meeting, 0], [this.meeting, Infinity]);
-    const pieces = await result<Piece[]>(this.database.transaction(PIECES).objectStore(PIECES).getAll(range));
-    const kept: KeptSound[] = [];
-    for (const piece of pieces) {
-      const clear = await crypto.subtle.decrypt({ name: "AES-GCM", iv: piece.iv }, this.key, piece.sealed);
-      kept.push({ at: piece.at, bytes: new Uint8Array(clear) });
-    }
-    return kept;
-  }
-
-  private flush(): void {
     this.timer = undefined;
-    const bytes = new Uint8Array(this.gatheredLength);
-    let position = 0;
-    for (const piece of this.gathered) {
-      bytes.set(piece, position);
-      position += piece.length;
+    this.pending = [];
+    this.pendingBytes = 0;
+    this.enqueue(() => this.database.delete(CHUNKS, this.everything()));
+  }
+
+  /** Return what an earlier page stored, decrypted and in order. */
+  async read(): Promise<AudioChunk[]> {
+    await this.work;
+    const chunks: AudioChunk[] = [];
+    for (const chunk of await this.database.getAll(CHUNKS, this.everything())) {
+      const clear = await crypto.subtle.decrypt({ name: "AES-GCM", iv: chunk.iv }, this.key, chunk.sealed);
+      chunks.push({ offset: chunk.at, bytes: new Uint8Array(clear) });
     }
-    const at = this.gatheredAt;
-    this.gathered = [];
-    this.gatheredLength = 0;
-    this.queue(async () => {
+    return chunks;
+  }
+
+  private write(): void {
+    this.timer = undefined;
+    const bytes = new Uint8Array(this.pendingBytes);
+    let position = 0;
+    for (const chunk of this.pending) {
+      bytes.set(chunk, position);
+      position += chunk.length;
+    }
+    const at = this.pendingOffset;
+    this.pending = [];
+    this.pendingBytes = 0;
+    this.enqueue(async () => {
       const iv = crypto.getRandomValues(new Uint8Array(12));
       const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv }, this.key, bytes);
-      const piece: Piece = { meeting: this.meeting, at, length: bytes.length, iv, sealed };
-      await result(this.database.transaction(PIECES, "readwrite").objectStore(PIECES).put(piece));
+      await this.database.put(CHUNKS, { meeting: this.meeting, at, length: bytes.length, iv, sealed });
     });
   }
 
-  private async forgetOthers(): Promise<void> {
-    const store = this.database.transaction(PIECES, "readwrite").objectStore(PIECES);
-    for (const key of (await result<IDBValidKey[]>(store.getAllKeys())) as [string, number][]) {
-      if (key[0] !== this.meeting) store.delete(key);
-    }
+  private everything(): IDBKeyRange {
+    return IDBKeyRange.bound([this.meeting, 0], [this.meeting, Infinity]);
   }
 
-  /** In order; a failure (a full disk, a private window) leaves the sound in the page, where it is anyway. */
-  private queue(step: () => Promise<void>): void {
-    this.work = this.work.then(step).catch(() => undefined);
+  private async deleteOtherMeetings(): Promise<void> {
+    const transaction = this.database.transaction(CHUNKS, "readwrite");
+    const others = (await transaction.store.getAllKeys()).filter(([meeting]) => meeting !== this.meeting);
+    await Promise.all([...others.map((key) => transaction.store.delete(key)), transaction.done]);
+  }
+
+  /** Run steps one after another. After a failure (full disk, private window) the page still holds the audio. */
+  private enqueue(step: () => Promise<unknown>): void {
+    this.work = this.work.then(step).then(
+      () => undefined,
+      () => undefined,
+    );
   }
 }
 
-async function openDatabase(): Promise<IDBDatabase> {
-  const opening = indexedDB.open(DATABASE, 1);
-  opening.onupgradeneeded = () => {
-    opening.result.createObjectStore(PIECES, { keyPath: ["meeting", "at"] });
-    opening.result.createObjectStore(KEYS);
-  };
-  return result(opening);
-}
-
-async function keyOf(database: IDBDatabase): Promise<CryptoKey> {
-  const known = await result<CryptoKey | undefined>(database.transaction(KEYS).objectStore(KEYS).get(KEY_NAME));
-  if (known !== undefined) return known;
+async function loadKey(database: IDBPDatabase<Schema>): Promise<CryptoKey> {
+  const stored = await database.get(KEYS, KEY_NAME);
+  if (stored !== undefined) return stored;
   const fresh = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
-  await result(database.transaction(KEYS, "readwrite").objectStore(KEYS).put(fresh, KEY_NAME));
+  await database.put(KEYS, fresh, KEY_NAME);
   return fresh;
-}
-
-function result<T>(request: IDBRequest): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result as T);
-    request.onerror = () => reject(request.error ?? new Error("storage"));
-  });
 }

@@ -1,25 +1,25 @@
-/** Ask that the screen stays on while a meeting is recorded; returns how to take it back. */
-export function keepAwake(): () => void {
+/** Keep the screen on while a meeting is recorded. Returns a function that releases the lock. */
+export function acquireWakeLock(): () => void {
   const wakeLock = (navigator as { wakeLock?: WakeLock }).wakeLock;
   if (wakeLock === undefined) return () => undefined;
-  let held: WakeLockSentinel | null = null;
-  let isOver = false;
-  const ask = (): void => {
-    if (isOver || document.visibilityState !== "visible") return;
-    // Refused on low battery, for example: then the screen goes dark as usual.
+  let sentinel: WakeLockSentinel | null = null;
+  let isReleased = false;
+  const request = (): void => {
+    if (isReleased || document.visibilityState !== "visible") return;
+    // The browser refuses on a low battery, for example; the screen then turns off as usual.
     wakeLock.request("screen").then(
-      (lock) => {
-        if (isOver) void lock.release();
-        else held = lock;
+      (granted) => {
+        if (isReleased) void granted.release();
+        else sentinel = granted;
       },
       () => undefined,
     );
   };
-  document.addEventListener("visibilitychange", ask);
-  ask();
+  document.addEventListener("visibilitychange", request);
+  request();
   return () => {
-    isOver = true;
-    document.removeEventListener("visibilitychange", ask);
-    void held?.release();
+    isReleased = true;
+    document.removeEventListener("visibilitychange", request);
+    void sentinel?.release();
   };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Final, Finished, Notes, PartialTranscript, ServerMessage } from "../api/messages";
 import type { Item } from "../api/types";
-import { emptyMeeting, namesOf, reduce, type MeetingView } from "./meeting-view";
+import { emptyMeeting, defaultNames, reduce, type MeetingView } from "./meeting-view";
 
 const ID = "018f0000-0000-7000-8000-000000000001";
 
@@ -52,7 +52,7 @@ describe("notes", () => {
     ...rest,
   });
 
-  it("gather: an item that comes again replaces the one with its id, one that is taken back goes", () => {
+  it("accumulate: an item replaces the one with its id, and a withdrawn item goes", () => {
     const view = play(
       notes(1, { decisions: [item("d1", "Ship."), item("d2", "Wait.")] }),
       notes(2, { decisions: [item("d1", "Ship on Monday."), item("d3", "Hire.")], withdrawn: ["d2"] }),
@@ -73,7 +73,7 @@ describe("captions", () => {
     expect(done.speakers).toEqual([{ label: "S1", name: null }]);
   });
 
-  it("keep the next open utterance when an earlier one is finished late", () => {
+  it("keep the current utterance when an earlier one is finished late", () => {
     const view = play(partial(0, 2, "And then"), finished(1, 1, "First."));
     expect(view.partial?.stable).toBe("And then");
   });
@@ -93,19 +93,19 @@ describe("a finished utterance", () => {
     expect(texts(play(finished(1, 1, "One.", { rev: 2 }), finished(2, 1, "Won", { rev: 1 })))).toEqual(["One."]);
   });
 
-  it("stands in order of time, not of arrival", () => {
+  it("is placed by time, not by arrival", () => {
     expect(texts(play(finished(1, 2, "Two."), finished(2, 1, "One.")))).toEqual(["One.", "Two."]);
   });
 });
 
-describe("a replay after a lost socket", () => {
-  it("changes nothing that was seen", () => {
+describe("a replay after a lost connection", () => {
+  it("changes nothing that was seen before", () => {
     const seen = play(finished(1, 1, "One."), finished(2, 2, "Two."));
     expect(reduce(seen, finished(1, 1, "One again."))).toBe(seen);
     expect(texts(reduce(seen, finished(3, 3, "Three.")))).toEqual(["One.", "Two.", "Three."]);
   });
 
-  it("asks for what comes after the highest number seen, passing messages included", () => {
+  it("continues after the highest number seen, transient messages included", () => {
     const started: ServerMessage = {
       type: "started",
       seq: 0,
@@ -147,10 +147,10 @@ describe("speakers", () => {
       names: {},
     });
     expect(view.utterances[0]).toMatchObject({ speaker: "S2", rev: 2 });
-    expect(view.speakers.map((speaker) => speaker.label), "nobody is S1 any more").toEqual(["S2"]);
+    expect(view.speakers.map((speaker) => speaker.label), "no utterance is by S1 any more").toEqual(["S2"]);
   });
 
-  it("who turned out to be somebody else is offered no more, and keeps a name for when he speaks again", () => {
+  it("without an utterance are no longer offered, and keep their name in case they speak again", () => {
     const moved: ServerMessage = {
       type: "speakers",
       seq: 4,
@@ -172,21 +172,21 @@ describe("speakers", () => {
     ]);
   });
 
-  it("of two channels are you and the others, until somebody says another name", () => {
-    const start: MeetingView = { ...emptyMeeting, names: namesOf(2) };
+  it("of two channels are you and the others, until they are renamed", () => {
+    const start: MeetingView = { ...emptyMeeting, names: defaultNames(2) };
     const view = [finished(1, 1, "Hello."), finished(2, 2, "Hi.", { speaker: "S2" })].reduce(reduce, start);
     expect(view.speakers.map((speaker) => speaker.name)).toEqual(["You", null]);
     expect(reduce(view, renamed(3, { S1: "Ana" })).speakers[0]?.name).toBe("Ana");
   });
 
-  it("come in the order of their numbers, those that people added last", () => {
+  it("are ordered by number, with speakers added by hand last", () => {
     const view = play(...["P1", "S10", "S2"].map((speaker, n) => finished(n + 1, n + 1, "Hm.", { speaker })));
     expect(view.speakers.map((speaker) => speaker.label)).toEqual(["S2", "S10", "P1"]);
   });
 });
 
-describe("what the server says about itself", () => {
-  it("shows a step down and forgets it when all is well again", () => {
+describe("the state of the server", () => {
+  it("shows a degradation until it is over", () => {
     const degraded = (level: number): ServerMessage => ({
       type: "degraded",
       seq: 0,
@@ -198,7 +198,7 @@ describe("what the server says about itself", () => {
     expect(play(degraded(2), degraded(0)).degraded).toBeNull();
   });
 
-  it("names sound that was not transcribed", () => {
+  it("lists audio that was not transcribed", () => {
     const gap: ServerMessage = { type: "gap", seq: 1, meeting_id: ID, start_ms: 0, end_ms: 900, reason: "engine" };
     expect(play(gap, gap).gaps).toEqual([{ start_ms: 0, end_ms: 900, reason: "engine" }]);
   });

@@ -1,10 +1,11 @@
-// A meeting as its events tell it: one pure function, events in, state out. Used live and when reading along.
+// The state of a meeting, built from its events by one pure function. Used while recording and while following.
 
 import type { Degraded, Final, Notes, PartialTranscript, ServerMessage, Speakers, Status } from "../api/messages";
 import type { ActionItem, Gap, Item, Speaker, Transcript, Utterance } from "../api/types";
+import { identifiedLabel } from "../text/speaker";
 
-/** What was noted while people talk. */
-export interface NotedItems {
+/** Notes taken during the meeting. */
+export interface LiveNoteItems {
   decisions: readonly Item[];
   action_items: readonly ActionItem[];
   open_questions: readonly Item[];
@@ -12,22 +13,22 @@ export interface NotedItems {
 
 export interface MeetingView {
   meetingId: string | null;
-  /** Highest `seq` seen: what to come back with. */
+  /** Highest `seq` seen; the point from which to reconnect. */
   lastSeq: number;
   /** In order of time. */
   utterances: readonly Utterance[];
-  /** The utterance that is still open. */
+  /** The utterance being spoken. */
   partial: PartialTranscript | null;
-  /** Those who say something: who turned out to be somebody else is not among them. */
+  /** Speakers of at least one utterance. */
   speakers: readonly Speaker[];
-  /** That were given, by label. */
+  /** Names by label, including labels without an utterance at the moment. */
   names: Readonly<Record<string, string | null>>;
   gaps: readonly Gap[];
-  notes: NotedItems | null;
+  notes: LiveNoteItems | null;
   status: Status | null;
-  /** Null while the service runs at its best. */
+  /** Null while the server runs at full quality. */
   degraded: Degraded | null;
-  /** The disk refuses sound; captions go on. */
+  /** Whether the server can store audio; captions continue in any case. */
   storage: "ok" | "full" | "failing";
   lagMs: number;
   engines: Readonly<Record<string, string>>;
@@ -51,12 +52,12 @@ export const emptyMeeting: MeetingView = {
   final: null,
 };
 
-/** Names that nobody has to give: with two channels, the first voice is that of who records. */
-export const namesOf = (channels: number): Readonly<Record<string, string>> => (channels === 2 ? { S1: "You" } : {});
+/** Names known in advance: with two channels, channel 0 is the person who records. */
+export const defaultNames = (channels: number): Readonly<Record<string, string>> => (channels === 2 ? { S1: "You" } : {});
 
 const DURABLE: ReadonlySet<string> = new Set(["transcript", "speakers", "notes", "gap", "final"]);
 
-/** The state after a message. Durable events that were seen before change nothing. */
+/** Return the state after a message. A durable event that was seen before changes nothing. */
 export function reduce(state: MeetingView, message: ServerMessage): MeetingView {
   if (DURABLE.has(message.type) && message.seq <= state.lastSeq) return state;
   const next = {
@@ -101,13 +102,13 @@ export function reduce(state: MeetingView, message: ServerMessage): MeetingView 
   }
 }
 
-/** With a transcript that was read as a whole. */
+/** Return the state with a transcript that was read as a whole. */
 export function withTranscript(state: MeetingView, { utterances, speakers, gaps }: Transcript): MeetingView {
   const names = Object.fromEntries(speakers.map(({ label, name }) => [label, name]));
   return { ...state, utterances, speakers, gaps, names: { ...state.names, ...names } };
 }
 
-function withNotes(known: NotedItems | null, change: Notes): NotedItems {
+function withNotes(known: LiveNoteItems | null, change: Notes): LiveNoteItems {
   const gone = new Set(change.withdrawn);
   const merged = <T extends Item>(before: readonly T[], now: readonly T[]): T[] => {
     const changed = new Map(now.map((item) => [item.id, item]));
@@ -122,7 +123,7 @@ function withNotes(known: NotedItems | null, change: Notes): NotedItems {
 }
 
 function withPartial(state: MeetingView, partial: PartialTranscript): MeetingView {
-  // A hypothesis that was on its way while its utterance was finished.
+  // A hypothesis may arrive after its utterance was finished.
   const isLate = state.utterances.some((known) => known.utterance === partial.utterance);
   return isLate ? state : { ...state, partial, lagMs: partial.lag_ms };
 }
@@ -148,14 +149,14 @@ function withSpeakers(state: MeetingView, change: Speakers): MeetingView {
   return withUtterances({ ...state, names: { ...state.names, ...change.names } }, utterances);
 }
 
-/** Speakers follow from who says something. */
+/** Return the state with these utterances and the speakers they name. */
 function withUtterances(state: MeetingView, utterances: readonly Utterance[]): MeetingView {
-  const labels = new Set(utterances.flatMap(({ speaker }) => (speaker === null || speaker === "S?" ? [] : [speaker])));
+  const labels = new Set(utterances.flatMap(({ speaker }) => identifiedLabel(speaker) ?? []));
   const speakers = [...labels].sort(byLabel).map((label) => ({ label, name: state.names[label] ?? null }));
   return { ...state, utterances, speakers };
 }
 
-/** `S2` before `S10`, those that people added last. */
+/** Order `S2` before `S10`, and speakers that were added by hand last. */
 function byLabel(a: string, b: string): number {
   const rank = (label: string): number => (label.startsWith("P") ? 1e6 : 0) + (Number(label.slice(1)) || 0);
   return rank(a) - rank(b);

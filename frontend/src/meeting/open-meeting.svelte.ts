@@ -1,68 +1,71 @@
-// One meeting that is read: its record, transcript and minutes, kept up to date by its events, and what people change.
+// One meeting that is open for reading: its record, transcript and minutes, kept current by events, and changes to them.
 
 import type { ServerMessage } from "../api/messages";
+import { RequestState } from "../api/request-state.svelte";
 import {
   changeItem,
   deleteMeeting,
-  forgetStretch,
-  problemOf,
   readMeeting,
+  redactRange,
   removeItem,
   renameMeeting,
   renameSpeaker,
   retryMeeting,
+  rewriteMinutes,
   splitUtterance,
-  writeMinutesAgain,
+  type RewriteOptions,
 } from "../api/rest";
-import type { Meeting, MeetingDocument, Minutes, Problem, Transcript, Utterance } from "../api/types";
-import { watchMeeting } from "./watch";
+import type { Meeting, MeetingDocument, Minutes, Transcript, Utterance } from "../api/types";
 import { goTo } from "../routing.svelte";
-import { emptyMeeting, namesOf, reduce, withTranscript } from "./meeting-view";
+import { watchMeeting } from "./event-stream";
+import { defaultNames, emptyMeeting, reduce, withTranscript } from "./meeting-view";
 
-/** Several events that come together are read about once. */
-const FRESHEN_MS = 200;
+/** Events that arrive together cause one refresh. */
+const REFRESH_DELAY_MS = 200;
 
-export class OpenMeeting {
+export class OpenMeeting extends RequestState {
   meeting = $state.raw<Meeting | null>(null);
   minutes = $state.raw<Minutes | null>(null);
   view = $state.raw(emptyMeeting);
-  problem = $state.raw<Problem | null>(null);
-  /** The minutes are being written again. */
-  isWriting = $state(false);
+  /** The minutes are being rewritten. */
+  isRewriting = $state(false);
   private stopWatching: (() => void) | null = null;
-  private freshening: ReturnType<typeof setTimeout> | undefined;
+  private refreshTimer: ReturnType<typeof setTimeout> | undefined;
   private isClosed = false;
 
-  constructor(readonly id: string) {}
+  constructor(readonly id: string) {
+    super();
+  }
 
   get isOver(): boolean {
     return this.meeting?.state === "done" || this.meeting?.state === "failed";
   }
 
-  get hasSound(): boolean {
+  get hasAudio(): boolean {
     return this.meeting !== null && this.meeting.sound_deleted_at_ms === null;
   }
 
-  /** Seconds that were not transcribed; what was taken off the record is not missing. */
-  get missingS(): number {
+  /** Seconds of audio without a transcript, apart from what was taken off the record. */
+  get untranscribedS(): number {
     if (this.meeting === null) return 0;
-    const dropped = this.view.gaps.filter((gap) => gap.reason === "off_the_record");
-    const droppedMs = dropped.reduce((sum, gap) => sum + gap.end_ms - gap.start_ms, 0);
-    return this.meeting.coverage.captured_s - this.meeting.coverage.transcribed_s - droppedMs / 1000;
+    const redacted = this.view.gaps.filter((gap) => gap.reason === "off_the_record");
+    const redactedMs = redacted.reduce((sum, gap) => sum + gap.end_ms - gap.start_ms, 0);
+    return this.meeting.coverage.captured_s - this.meeting.coverage.transcribed_s - redactedMs / 1000;
   }
 
+  /** Load the meeting and follow its events until `close`. */
   async open(): Promise<void> {
     await this.attempt(readMeeting(this.id), (document) => {
-      this.take(document);
+      this.applyDocument(document);
       if (this.isClosed) return;
       this.stopWatching ??= watchMeeting(
         this.id,
         () => this.view.lastSeq,
-        (message) => this.hear(message),
+        (message) => this.handleMessage(message),
         () => {
-          // What is going on is told anew, what passed is not.
-          this.isWriting = false;
-          void this.freshen();
+          // The server repeats the present status after a reconnect, but not what passed meanwhile.
+          this.isRewriting = false;
+          void this.refresh();
         },
       );
     });
@@ -70,106 +73,98 @@ export class OpenMeeting {
 
   close(): void {
     this.isClosed = true;
-    clearTimeout(this.freshening);
+    clearTimeout(this.refreshTimer);
     this.stopWatching?.();
   }
 
-  // What people change
+  // Changes
 
-  rename = (title: string): Promise<void> =>
+  rename = (title: string): Promise<boolean> =>
     this.attempt(renameMeeting(this.id, title), (renamed) => (this.meeting = renamed));
 
-  nameSpeaker = (label: string, name: string): Promise<void> =>
-    this.attempt(renameSpeaker(this.id, label, name), (changed) => this.takeSpeakers(changed));
+  renameSpeaker = (label: string, name: string): Promise<boolean> =>
+    this.attempt(renameSpeaker(this.id, label, name), (changed) => this.applyTranscript(changed));
 
-  /** Cut it before that word. Gives the second part. */
-  async split(said: Utterance, word: number): Promise<Utterance | null> {
+  /** Split an utterance before a word, counted from 0. Returns the second part, or null when that failed. */
+  async split(utterance: Utterance, word: number): Promise<Utterance | null> {
     const known = new Set(this.view.utterances.map((one) => one.utterance));
     let part: Utterance | null = null;
-    await this.attempt(splitUtterance(this.id, said.utterance, word), (changed) => {
-      this.takeSpeakers(changed);
+    await this.attempt(splitUtterance(this.id, utterance.utterance, word), (changed) => {
+      this.applyTranscript(changed);
       part = changed.utterances.find((one) => !known.has(one.utterance)) ?? null;
     });
     return part;
   }
 
-  changeItem = (item: string, text: string): Promise<void> =>
+  changeItem = (item: string, text: string): Promise<boolean> =>
     this.attempt(changeItem(this.id, this.minutes?.version ?? 0, item, text), (changed) => (this.minutes = changed));
 
-  removeItem = (item: string): Promise<void> =>
+  removeItem = (item: string): Promise<boolean> =>
     this.attempt(removeItem(this.id, this.minutes?.version ?? 0, item), (changed) => (this.minutes = changed));
 
-  forget = (said: Utterance): Promise<void> =>
-    this.attempt(forgetStretch(this.id, said.start_ms, said.end_ms), (document) => this.take(document));
+  /** Take an utterance off the record, for good. */
+  redact = (utterance: Utterance): Promise<boolean> =>
+    this.attempt(redactRange(this.id, utterance.start_ms, utterance.end_ms), (document) => this.applyDocument(document));
 
-  retry = (): Promise<void> => this.attempt(retryMeeting(this.id), () => this.freshen());
+  retry = (): Promise<boolean> => this.attempt(retryMeeting(this.id), () => this.refresh());
 
-  remove = (): Promise<void> => this.attempt(deleteMeeting(this.id), () => goTo("#/"));
+  delete = (): Promise<boolean> => this.attempt(deleteMeeting(this.id), () => goTo("#/"));
 
-  /** Throws; when it is done, an event says so. */
-  async writeAgain(how: { template: string; language: string; llm_provider?: string }): Promise<void> {
-    this.isWriting = true;
+  /** Start to rewrite the minutes; an event announces the result. Throws when the server refuses. */
+  async rewrite(options: RewriteOptions): Promise<void> {
+    this.isRewriting = true;
     this.view = { ...this.view, status: null };
     try {
-      await writeMinutesAgain(this.id, how);
+      await rewriteMinutes(this.id, options);
     } catch (error) {
-      this.isWriting = false;
+      this.isRewriting = false;
       throw error;
     }
   }
 
-  /** What a change of speakers answered. While a meeting runs, its events tell it. */
-  takeSpeakers(transcript: Transcript): void {
+  /** Apply the transcript that a change of speakers returned. While the meeting runs, its events do that. */
+  applyTranscript(transcript: Transcript): void {
     if (this.isOver) this.view = withTranscript(this.view, transcript);
-    // The minutes call the speaker by the new name too, and cite the part that says it.
-    void this.freshen();
+    // The minutes use the new name too, and cite the part that contains the quote.
+    void this.refresh();
   }
 
-  // What happens to it
+  // Events
 
-  private hear(message: ServerMessage): void {
+  private handleMessage(message: ServerMessage): void {
     const wasOver = this.isOver;
     this.view = reduce(this.view, message);
     if (message.type === "final") {
       this.meeting = message.meeting;
       this.minutes = message.minutes;
     } else if (message.type === "status" && wasOver) {
-      if (message.status === "Writing minutes") this.isWriting = true;
-      else if (message.status === "Done" && this.isWriting) this.readSoon();
+      if (message.status === "Writing minutes") this.isRewriting = true;
+      else if (message.status === "Done" && this.isRewriting) this.refreshSoon();
     } else if (wasOver && (message.type === "transcript" || message.type === "speakers" || message.type === "gap")) {
-      // The minutes name people and quote what was said.
-      this.readSoon();
+      // The minutes name speakers and quote utterances.
+      this.refreshSoon();
     }
   }
 
-  private readSoon(): void {
-    clearTimeout(this.freshening);
-    this.freshening = setTimeout(() => void this.freshen(), FRESHEN_MS);
+  private refreshSoon(): void {
+    clearTimeout(this.refreshTimer);
+    this.refreshTimer = setTimeout(() => void this.refresh(), REFRESH_DELAY_MS);
   }
 
-  private async freshen(): Promise<void> {
+  private async refresh(): Promise<void> {
     await this.attempt(readMeeting(this.id), (document) => {
-      // Events that came while it was on its way are newer.
-      if (document.last_seq < this.view.lastSeq) this.readSoon();
-      else this.take(document);
+      // Events that arrived during the request are newer than its answer.
+      if (document.last_seq < this.view.lastSeq) this.refreshSoon();
+      else this.applyDocument(document);
     });
-    if (this.view.status?.status === "Done") this.isWriting = false;
+    if (this.view.status?.status === "Done") this.isRewriting = false;
   }
 
-  private take(document: MeetingDocument): void {
+  private applyDocument(document: MeetingDocument): void {
     this.meeting = document.meeting;
     this.minutes = document.minutes;
-    const names = { ...namesOf(document.meeting.channels), ...this.view.names };
+    const names = { ...defaultNames(document.meeting.channels), ...this.view.names };
     const present = { ...this.view, meetingId: document.meeting.id, lastSeq: document.last_seq, names };
     this.view = { ...withTranscript(present, document.transcript), ...(this.isOver ? { partial: null } : {}) };
-  }
-
-  private async attempt<T>(doing: Promise<T>, done: (result: T) => unknown): Promise<void> {
-    try {
-      done(await doing);
-      this.problem = null;
-    } catch (error) {
-      this.problem = problemOf(error);
-    }
   }
 }

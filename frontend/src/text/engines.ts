@@ -1,4 +1,4 @@
-// Which engines work, in words, and whether anything leaves the machine.
+// Names of the engines in use, and whether any data leaves the machine.
 
 const TITLES: Record<string, string> = {
   asr: "Speech",
@@ -7,22 +7,22 @@ const TITLES: Record<string, string> = {
   minutes: "Minutes",
 };
 
-// Only what is known to compute inside the server itself; anything else gets no promise.
+// Engines known to run inside the server process; any other name gets no promise.
 const LOCAL = /^(moonshine|faster-whisper|whisper-|silero|energy|embedded|pyannote|nemo|off$|none$|unknown$)/i;
 
-/** One line per engine. */
+/** Return one line per engine. */
 export function engineLines(engines: Record<string, string>): { title: string; name: string }[] {
   return Object.entries(engines).map(([part, name]) => ({ title: TITLES[part] ?? part, name }));
 }
 
-/** The promise that holds for these engines, seen from a page at `hostname`; null when none does. */
+/** Return the privacy promise that these engines allow on a page at `hostname`, or null. */
 export function privacyPromise(
   engines: Record<string, string>,
   hostname: string,
-  tellsOthers = false,
+  hasRemoteIntegrations = false,
 ): string | null {
   const names = Object.values(engines);
-  if (tellsOthers || names.length === 0 || !names.every((name) => LOCAL.test(name))) return null;
+  if (hasRemoteIntegrations || names.length === 0 || !names.every((name) => LOCAL.test(name))) return null;
   const isHere = ["localhost", "127.0.0.1", "[::1]", "::1"].includes(hostname);
   return isHere ? "Everything stays on this machine." : `Everything stays on ${hostname}.`;
 }

@@ -1,8 +1,6 @@
-// Times, dates and names as people read them.
+// Times, dates, sizes and lists as people read and write them.
 
-import type { Speaker } from "../api/types";
-
-/** `1:23`, `1:02:03`. */
+/** Format a position in a recording: `1:23`, `1:02:03`. */
 export function clock(ms: number): string {
   const total = Math.max(0, Math.floor(ms / 1000));
   const [h, m, s] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
@@ -10,7 +8,7 @@ export function clock(ms: number): string {
   return h > 0 ? `${h}:${String(m).padStart(2, "0")}:${seconds}` : `${m}:${seconds}`;
 }
 
-/** `48 s`, `12 min`, `1 h 5 min`. */
+/** Format a length: `48 s`, `12 min`, `1 h 5 min`. */
 export function duration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
@@ -19,7 +17,7 @@ export function duration(ms: number): string {
   return minutes % 60 === 0 ? `${minutes / 60} h` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** The moment a meeting began, in the reader's own time. */
+/** Format the time at which a meeting began, in the reader's time zone. */
 export function moment(unixMs: number, now = new Date()): string {
   const date = new Date(unixMs);
   const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }).format(date);
@@ -32,28 +30,21 @@ export function moment(unixMs: number, now = new Date()): string {
   return `${new Intl.DateTimeFormat(undefined, style).format(date)}, ${time}`;
 }
 
-/** An ISO date without a time: `Fri 12 Dec`. */
+/** Format an ISO date without its time: `Fri 12 Dec`. */
 export function day(isoDate: string): string {
   const [y = 1970, m = 1, d = 1] = isoDate.split("-").map(Number);
   const style: Intl.DateTimeFormatOptions = { weekday: "short", day: "numeric", month: "short" };
   return new Intl.DateTimeFormat(undefined, style).format(new Date(y, m - 1, d));
 }
 
-/** `4.2 MB` */
+/** Format a file size: `4.2 MB`. */
 export function fileSize(bytes: number): string {
   if (bytes < 1_000_000) return `${Math.max(1, Math.round(bytes / 1000))} kB`;
   if (bytes < 1_000_000_000) return `${(bytes / 1_000_000).toFixed(1)} MB`;
   return `${(bytes / 1_000_000_000).toFixed(1)} GB`;
 }
 
-/** What to show for a speaker label: the given name, else `Speaker 2`; a label is never shown raw. */
-export function speakerName(label: string | null, speakers: readonly Speaker[]): string {
-  if (label === null || label === "S?") return "Unknown speaker";
-  const given = speakers.find((speaker) => speaker.label === label)?.name;
-  return given || label.replace(/^S(\d+)$/, "Speaker $1").replace(/^P(\d+)$/, "Person $1");
-}
-
-/** `Ana, Ben ; Cleo` and line breaks into a list. */
+/** Split `Ana, Ben; Cleo` and separate lines into a list. */
 export function splitList(text: string): string[] {
   return text
     .split(/[,;\n]/)

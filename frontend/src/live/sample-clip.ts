@@ -1,36 +1,36 @@
-// The sample meeting as a source of sound: passed on at its own pace, and played aloud.
+// The sample meeting as an audio source: delivered in real time, and played aloud.
 //
-// The pace comes from the clock of the page, not from the sound card: where a browser does not let a page play
-// sound, the meeting goes on all the same.
+// The page's clock sets the pace, not the sound card, so that the meeting continues where the browser does not allow
+// the page to play audio.
 
 import { fetchSample, problemOf } from "../api/rest";
-import { loudness, toPcm } from "./pcm";
-import { SourceError, type SoundEvents, type SoundSource } from "./source";
+import { SourceError, type AudioSource, type AudioSourceEvents } from "./audio-source";
+import { level, toPcm } from "./pcm";
 
 const RATE_HZ = 16_000;
-const PIECE_SAMPLES = RATE_HZ / 10;
+const CHUNK_SAMPLES = RATE_HZ / 10;
 
-export class Clip implements SoundSource {
+export class SampleClip implements AudioSource {
   readonly kind = "sample";
   readonly sampleRate = RATE_HZ;
   readonly channels = 1;
   private buffer: AudioBuffer | null = null;
   private pcm: Uint8Array<ArrayBuffer> = new Uint8Array();
-  private events: SoundEvents | null = null;
+  private events: AudioSourceEvents | null = null;
   private timer: ReturnType<typeof setInterval> | undefined;
-  /** Samples passed on. */
+  /** Samples delivered so far. */
   private position = 0;
   /** `performance.now()` at which sample 0 was, or would have been, due. */
   private zeroAt = 0;
-  private readonly speaker = new Loudspeaker((canPlay) => this.onCanPlay?.(canPlay));
+  private readonly speaker = new Loudspeaker((isPlayable) => this.onPlayable?.(isPlayable));
 
-  /** Told whether the browser lets this page be heard. */
-  onCanPlay: ((canPlay: boolean) => void) | undefined;
+  /** Called with whether the browser allows the page to play audio. */
+  onPlayable: ((isPlayable: boolean) => void) | undefined;
 
   async open(): Promise<void> {
     try {
       const file = await fetchSample();
-      // An offline context decodes and resamples without the permission to play.
+      // An offline context decodes and resamples without permission to play.
       this.buffer = await new OfflineAudioContext(1, 1, RATE_HZ).decodeAudioData(file);
     } catch (error) {
       if (error instanceof DOMException) {
@@ -45,24 +45,24 @@ export class Clip implements SoundSource {
     this.pcm = toPcm(this.buffer.getChannelData(0));
   }
 
-  start(events: SoundEvents, seconds: number): void {
+  start(events: AudioSourceEvents, seconds: number): void {
     this.events = events;
     this.position = Math.min(Math.round(seconds * RATE_HZ), this.pcm.length / 2);
-    this.run();
+    this.startTimer();
   }
 
   async pause(): Promise<void> {
-    this.passOnWhatIsDue();
-    this.halt();
-    this.events?.level([0]);
+    this.deliverDue();
+    this.stopTimer();
+    this.events?.onLevels([0]);
   }
 
   async resume(): Promise<void> {
-    this.run();
+    this.startTimer();
   }
 
   async close(): Promise<void> {
-    this.halt();
+    this.stopTimer();
     await this.speaker.close();
   }
 
@@ -70,39 +70,39 @@ export class Clip implements SoundSource {
     this.speaker.isMuted = isMuted;
   }
 
-  /** Call it from a click where the browser blocked the sound. */
+  /** Start playback where the browser blocked it. Call it from a click. */
   async unblock(): Promise<void> {
     await this.speaker.unblock();
   }
 
-  private run(): void {
+  private startTimer(): void {
     this.zeroAt = performance.now() - (this.position / RATE_HZ) * 1000;
-    this.timer = setInterval(() => this.passOnWhatIsDue(), 100);
+    this.timer = setInterval(() => this.deliverDue(), 100);
     if (this.buffer !== null) {
       void this.speaker.play(this.buffer, () => (performance.now() - this.zeroAt) / 1000);
     }
   }
 
-  private halt(): void {
+  private stopTimer(): void {
     clearInterval(this.timer);
     this.speaker.stop();
   }
 
-  private passOnWhatIsDue(): void {
+  private deliverDue(): void {
     const total = this.pcm.length / 2;
     const due = Math.min(((performance.now() - this.zeroAt) / 1000) * RATE_HZ, total);
-    while (this.position + PIECE_SAMPLES <= due || (due === total && this.position < total)) {
-      const end = Math.min(this.position + PIECE_SAMPLES, total);
-      // A copy: the outbox keeps it.
-      const piece = this.pcm.slice(this.position * 2, end * 2);
+    while (this.position + CHUNK_SAMPLES <= due || (due === total && this.position < total)) {
+      const end = Math.min(this.position + CHUNK_SAMPLES, total);
+      // A copy, which the receiver owns.
+      const chunk = this.pcm.slice(this.position * 2, end * 2);
       this.position = end;
-      this.events?.sound(piece);
-      this.events?.level([loudness(piece)]);
+      this.events?.onAudio(chunk);
+      this.events?.onLevels([level(chunk)]);
     }
     if (this.position >= total) {
-      this.halt();
-      this.events?.level([0]);
-      this.events?.ended();
+      this.stopTimer();
+      this.events?.onLevels([0]);
+      this.events?.onEnded();
     }
   }
 }
@@ -112,23 +112,23 @@ class Loudspeaker {
   private gain: GainNode | null = null;
   private playing: AudioBufferSourceNode | null = null;
   private volume = 1;
-  private again: (() => void) | null = null;
+  private restart: (() => void) | null = null;
 
-  constructor(private readonly tellCanPlay: (canPlay: boolean) => void) {}
+  constructor(private readonly notifyPlayable: (isPlayable: boolean) => void) {}
 
   set isMuted(isMuted: boolean) {
     this.volume = isMuted ? 0 : 1;
     if (this.gain !== null) this.gain.gain.value = this.volume;
   }
 
-  /** `position` says where the clip is now, in seconds. */
+  /** Play from `position()`, the current position of the clip in seconds. */
   async play(buffer: AudioBuffer, position: () => number): Promise<void> {
-    this.again = () => this.begin(buffer, position());
+    this.restart = () => this.startAt(buffer, position());
     if (this.context === null) {
       this.context = new AudioContext();
       this.gain = new GainNode(this.context, { gain: this.volume });
       this.gain.connect(this.context.destination);
-      this.context.addEventListener("statechange", () => this.beginIfPossible());
+      this.context.addEventListener("statechange", () => this.startIfPlayable());
     }
     await this.unblock();
   }
@@ -136,13 +136,13 @@ class Loudspeaker {
   async unblock(): Promise<void> {
     const { context } = this;
     if (context === null) return;
-    // Where sound is blocked, `resume` stays pending until somebody clicks.
+    // Where playback is blocked, `resume` stays pending until the user clicks.
     await Promise.race([context.resume(), new Promise((resolve) => setTimeout(resolve, 300))]);
-    this.beginIfPossible();
+    this.startIfPlayable();
   }
 
   stop(): void {
-    this.again = null;
+    this.restart = null;
     this.playing?.stop();
     this.playing = null;
   }
@@ -153,13 +153,13 @@ class Loudspeaker {
     this.context = null;
   }
 
-  private beginIfPossible(): void {
-    const canPlay = this.context?.state === "running";
-    this.tellCanPlay(canPlay);
-    if (canPlay && this.playing === null) this.again?.();
+  private startIfPlayable(): void {
+    const isPlayable = this.context?.state === "running";
+    this.notifyPlayable(isPlayable);
+    if (isPlayable && this.playing === null) this.restart?.();
   }
 
-  private begin(buffer: AudioBuffer, seconds: number): void {
+  private startAt(buffer: AudioBuffer, seconds: number): void {
     if (this.context === null || this.gain === null || seconds >= buffer.duration) return;
     this.playing = new AudioBufferSourceNode(this.context, { buffer });
     this.playing.connect(this.gain);

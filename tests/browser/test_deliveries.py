@@ -107,7 +107,7 @@ def test_an_item_that_was_added_by_hand_is_proposed_when_somebody_looks_again(
     httpx.post(url, params={"version": version}, json=added).raise_for_status()
     page.get_by_test_id("look-again").click()
     expect(rows).to_have_count(4)
-    expect(rows.filter(has=page.locator(".what", has_text="Book a room."))).to_contain_text("waits for you")
+    expect(rows.filter(has=page.locator(".what", has_text="Book a room."))).to_contain_text("awaiting approval")
 
 
 def test_an_integration_is_tested_and_a_meeting_may_do_without_it(
@@ -115,7 +115,7 @@ def test_an_integration_is_tested_and_a_meeting_may_do_without_it(
 ) -> None:
     page = open_browser().new_page()
     page.goto(told.server.url)
-    page.get_by_text("Title, names and special words").click()
+    page.get_by_text("Title, participants and vocabulary").click()
     page.get_by_test_id("integrations").click()
     expect(page.get_by_test_id("integration")).to_have_count(2)
     page.get_by_test_id("test-github").click()
@@ -123,7 +123,7 @@ def test_an_integration_is_tested_and_a_meeting_may_do_without_it(
     page.get_by_test_id("test-slack").click()
     expect(page.get_by_text("A line was posted to the channel.")).to_be_visible()
     page.get_by_role("button", name="Close").click()
-    page.get_by_test_id("wants-slack").uncheck()
+    page.get_by_test_id("include-slack").uncheck()
     sound = io.BytesIO()
     with wave.open(sound, "wb") as file:
         file.setnchannels(1)

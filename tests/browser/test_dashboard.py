@@ -15,7 +15,7 @@ OpenBrowser = Callable[..., BrowserContext]
 
 
 def tile(page: Page, key: str) -> Any:
-    return page.locator(f"[data-figure={key}]")
+    return page.locator(f"[data-metric={key}]")
 
 
 def answer_with(page: Page, change: Callable[[dict[str, Any], int], None]) -> None:
@@ -50,10 +50,10 @@ def test_an_operator_sees_a_meeting_in_the_figures(
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
     page.goto(page_server.url)
-    page.get_by_test_id("figures-link").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("How the server is doing")
+    page.get_by_test_id("dashboard-link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
     expect(tile(page, "live")).to_contain_text("0")
-    expect(page.get_by_test_id("figures-verdict")).to_have_text("Nothing needs your attention.")
+    expect(page.get_by_test_id("verdict")).to_have_text("Nothing needs your attention.")
     expect(tile(page, "memory")).to_contain_text("MB")
 
     talking = page.context.new_page()
@@ -80,8 +80,8 @@ def test_what_needs_attention_is_said_in_words_and_not_by_colour_alone(
         figure(body, "gaps").update(value=1 + seen, parts={"engine failed": 1 + seen})
 
     answer_with(page, go_wrong)
-    page.goto(f"{page_server.url}/#/figures")
-    verdict = page.get_by_test_id("figures-verdict")
+    page.goto(f"{page_server.url}/#/dashboard")
+    verdict = page.get_by_test_id("verdict")
     expect(verdict).to_contain_text("Deliveries given up: meeting-assistant workflows deliveries says why")
     expect(tile(page, "parked")).to_contain_text("needs attention")
     # What happened before the page was opened is no news; what happens now is.
@@ -98,10 +98,10 @@ def test_over_a_fleet_its_workers_are_named(page_server: ServerProcess, open_bro
         body["workers"] = workers if seen else []
 
     answer_with(page, be_a_gateway)
-    page.goto(f"{page_server.url}/#/figures")
+    page.goto(f"{page_server.url}/#/dashboard")
     section = page.get_by_test_id("workers")
-    expect(section).to_contain_text("the figures of this gateway alone")
-    expect(section).to_contain_text("No worker is there.")
+    expect(section).to_contain_text("those of this gateway only")
+    expect(section).to_contain_text("No worker is connected.")
     expect(page.get_by_test_id("worker").first).to_contain_text("3 of 8 slots", timeout=15_000)
     expect(page.get_by_test_id("worker")).to_have_count(2)
 
@@ -110,11 +110,11 @@ def test_who_is_no_administrator_has_no_such_page(tmp_path: Any, open_browser: O
     token = "a-token-that-is-long-enough"
     with ServerProcess(tmp_path / "data", {"API_TOKENS": f"ana:record+read:{token}"}) as server:
         page = open_browser().new_page()
-        page.goto(f"{server.url}/#/figures")
+        page.goto(f"{server.url}/#/dashboard")
         page.get_by_test_id("token").fill(token)
         page.get_by_test_id("sign-in").click()
         expect(page.get_by_test_id("error-banner")).to_contain_text("admin")
-        expect(page.get_by_test_id("figures-link")).to_have_count(0)
+        expect(page.get_by_test_id("dashboard-link")).to_have_count(0)
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -123,7 +123,7 @@ def test_the_page_fits_its_window_and_can_be_read(
     page_server: ServerProcess, open_browser: OpenBrowser, width: int, scheme: str
 ) -> None:
     page = open_browser(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
-    page.goto(f"{page_server.url}/#/figures")
+    page.goto(f"{page_server.url}/#/dashboard")
     expect(tile(page, "memory")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     # Every section has a heading, every list holds items only, no id is there twice.

@@ -1,49 +1,51 @@
-// Reading along: a meeting's events, from wherever it is recorded or worked on.
+// Following a meeting: its events, from whichever page or worker they come.
 
 import type { ServerMessage } from "../api/messages";
-import { socketUrl } from "../api/rest";
 import { backoffMs, FINAL_CLOSE_CODES } from "../api/retry";
+import { socketUrl } from "../api/urls";
 
-/** Watch a meeting until the returned function is called. Its end is not the end: who said it may be found out later,
- * and minutes are written anew. `onReturn` is called when a lost socket is back: what passed meanwhile is not told. */
+/** Follow a meeting until the returned function is called.
+ *
+ * Events continue after the end of a meeting: speakers may be identified later, and minutes are rewritten. `onReconnect`
+ * is called when a lost connection is back; transient events that passed meanwhile are not repeated. */
 export function watchMeeting(
   meetingId: string,
   lastSeq: () => number,
   onMessage: (message: ServerMessage) => void,
-  onReturn: () => void,
+  onReconnect: () => void,
 ): () => void {
   let socket: WebSocket | null = null;
-  let retry: ReturnType<typeof setTimeout> | undefined;
+  let reconnectTimer: ReturnType<typeof setTimeout> | undefined;
   let attempt = 0;
-  let isOver = false;
+  let isClosed = false;
   let isLost = false;
 
   const connect = (): void => {
     const path = `/ws/meetings/${encodeURIComponent(meetingId)}/events?last_seq=${lastSeq()}`;
     socket = new WebSocket(socketUrl(path));
     socket.onopen = () => {
-      if (isLost) onReturn();
+      if (isLost) onReconnect();
       isLost = false;
     };
     socket.onmessage = (event) => {
-      if (isOver) return;
+      if (isClosed) return;
       const message = JSON.parse(String(event.data)) as ServerMessage;
       if (message.type !== "error") attempt = 0;
       onMessage(message);
     };
     socket.onclose = (event) => {
-      if (isOver || FINAL_CLOSE_CODES.has(event.code)) return;
-      // After `final` the server closes; watched on from there, it tells what still comes.
+      if (isClosed || FINAL_CLOSE_CODES.has(event.code)) return;
+      // The server closes normally after `final`; the next connection delivers what follows it.
       isLost = event.code !== 1000;
-      retry = setTimeout(connect, backoffMs(attempt));
+      reconnectTimer = setTimeout(connect, backoffMs(attempt));
       attempt += 1;
     };
   };
 
   connect();
   return () => {
-    isOver = true;
-    clearTimeout(retry);
+    isClosed = true;
+    clearTimeout(reconnectTimer);
     socket?.close();
   };
 }

@@ -53,16 +53,16 @@ def test_an_utterance_is_cut_with_the_keyboard_and_the_rest_given_to_somebody_el
 ) -> None:
     server, meeting_id = held
     said = page.get_by_test_id("utterance")
-    said.nth(1).get_by_test_id("cut").focus()
+    said.nth(1).get_by_test_id("split").focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_test_id("cut-word").first).to_be_focused()
+    expect(page.get_by_test_id("split-word").first).to_be_focused()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("button", name="Cut before “I”")).to_be_focused()
+    expect(page.get_by_role("button", name="Split before “I”")).to_be_focused()
     page.keyboard.press("Enter")
     # Who said the rest is asked at once.
-    page.get_by_test_id("who-name").fill("Ben")
-    page.get_by_test_id("who-save").click()
+    page.get_by_test_id("speaker-new-name").fill("Ben")
+    page.get_by_test_id("speaker-save").click()
 
     expect(said).to_have_count(5)
     expect(said.nth(1).locator("p")).to_have_text("Who takes the brochures?")
@@ -82,26 +82,26 @@ def test_an_utterance_is_cut_with_the_keyboard_and_the_rest_given_to_somebody_el
 def test_cutting_can_be_given_up(page: Page) -> None:
     said = page.get_by_test_id("utterance")
     said.nth(1).hover()
-    said.nth(1).get_by_test_id("cut").click()
+    said.nth(1).get_by_test_id("split").click()
     page.keyboard.press("Escape")
-    expect(page.get_by_test_id("cut-word")).to_have_count(0)
+    expect(page.get_by_test_id("split-word")).to_have_count(0)
     expect(said).to_have_count(4)
 
 
 def test_several_lines_are_given_to_one_person_at_once(page: Page) -> None:
     said = page.get_by_test_id("utterance")
-    page.get_by_test_id("choose-several").click()
-    page.get_by_test_id("choose").nth(1).check()
-    page.get_by_test_id("choose").nth(3).click(modifiers=["Shift"])
+    page.get_by_test_id("select-several").click()
+    page.get_by_test_id("select").nth(1).check()
+    page.get_by_test_id("select").nth(3).click(modifiers=["Shift"])
     expect(page.get_by_role("checkbox", checked=True)).to_have_count(3)
-    page.get_by_test_id("choose").nth(2).uncheck()
-    page.get_by_test_id("who-chosen").click()
-    page.get_by_test_id("who-name").fill("Cleo")
-    page.get_by_test_id("who-save").click()
+    page.get_by_test_id("select").nth(2).uncheck()
+    page.get_by_test_id("correct-selected").click()
+    page.get_by_test_id("speaker-new-name").fill("Cleo")
+    page.get_by_test_id("speaker-save").click()
     expect(said.nth(1)).to_contain_text("Cleo")
     expect(said.nth(3)).to_contain_text("Cleo")
     expect(said.nth(2)).to_contain_text("Speaker 2")
-    expect(page.get_by_test_id("choose")).to_have_count(0)
+    expect(page.get_by_test_id("select")).to_have_count(0)
 
 
 def test_what_is_found_out_after_the_end_appears_without_a_reload(
@@ -155,17 +155,17 @@ def test_a_voice_is_remembered_and_forgotten_on_the_page(
     def ask_who() -> None:
         first = page.get_by_test_id("utterance").first
         first.hover()
-        first.get_by_test_id("who").click()
+        first.get_by_test_id("correct-speaker").click()
 
     ask_who()
-    page.get_by_test_id("who-voice").check()
+    page.get_by_test_id("remember-voice").check()
     page.get_by_test_id("voice-name").fill("Maya")
-    page.get_by_test_id("who-save").click()
-    expect(page.get_by_test_id("who-save")).to_have_count(0, timeout=20_000)
+    page.get_by_test_id("speaker-save").click()
+    expect(page.get_by_test_id("speaker-save")).to_have_count(0, timeout=20_000)
     assert [voice["name"] for voice in page_server.get("/api/voices")["voices"]] == ["Maya"]
 
     ask_who()
-    page.get_by_text("Voices that are known again").click()
+    page.get_by_text("Remembered voices").click()
     page.get_by_test_id("forget-voice").click()
     expect(page.get_by_test_id("forget-voice")).to_have_count(0)
     assert page_server.get("/api/voices")["voices"] == []
