@@ -57,6 +57,7 @@ check-rest:
 	$(VENV)/ruff format --check $(CODE)
 	$(VENV)/lint-imports
 	$(VENV)/python scripts/write_docs.py --check
+	$(VENV)/python scripts/write_types.py --check
 	@$(SETUP) npm run check
 	@$(SETUP) npm test
 
@@ -68,9 +69,10 @@ fmt: ## Format the code and mend what can be mended
 web: ## Build the web app when its sources changed
 	@$(SETUP) web
 
-docs: ## Write the pages that are made from the code
+docs: ## Write the documentation and the web app's types that are generated from the code
 	@$(SETUP) dev
 	$(VENV)/python scripts/write_docs.py
+	$(VENV)/python scripts/write_types.py
 
 lock: ## Resolve requirements*.txt anew (OPTIONS=--upgrade for newest versions)
 	@$(SETUP) lock $(OPTIONS)

@@ -42,6 +42,8 @@ from meeting_assistant.web.sockets import fleet, live
 logger = logging.getLogger(__name__)
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+ROUTES = (health, dashboard, session, workflows, speakers, meetings, minutes, ask, sample, live, fleet)
+"""Modules with a router, in the order in which the application tries them."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -82,19 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
         is_open=services.access.is_open,
     )
     errors.install(app)
-    for module in (
-        health,
-        dashboard,
-        session,
-        workflows,
-        speakers,
-        meetings,
-        minutes,
-        ask,
-        sample,
-        live,
-        fleet,
-    ):
+    for module in ROUTES:
         app.include_router(module.router)
     _mount_page(app, Path(str(files("meeting_assistant") / "static")))
     return app

@@ -107,7 +107,9 @@ def test_an_item_that_was_added_by_hand_is_proposed_when_somebody_looks_again(
     httpx.post(url, params={"version": version}, json=added).raise_for_status()
     page.get_by_test_id("look-again").click()
     expect(rows).to_have_count(4)
-    expect(rows.filter(has=page.locator(".what", has_text="Book a room."))).to_contain_text("awaiting approval")
+    expect(rows.filter(has=page.locator(".what", has_text="Book a room."))).to_contain_text(
+        "awaiting approval"
+    )
 
 
 def test_an_integration_is_tested_and_a_meeting_may_do_without_it(

@@ -68,7 +68,7 @@ class Access {
     }
   }
 
-  private has(scope: string): boolean {
+  private has(scope: Session["scopes"][number]): boolean {
     const scopes = this.session?.scopes ?? [];
     return scopes.includes(scope) || scopes.includes("admin");
   }

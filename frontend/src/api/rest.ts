@@ -2,26 +2,27 @@
 
 import { EventSourceParserStream } from "eventsource-parser/stream";
 import type {
-  KnownVoice,
   AnswerEnd,
   AnswerSentence,
   Delivery,
-  MetricsReport,
   Integration,
+  KnownVoice,
   Meeting,
   MeetingDocument,
   MeetingOptions,
   MeetingPage,
+  MetricsReport,
   Minutes,
+  MinutesOptions,
   MinutesVersion,
   ModelCall,
   Preferences,
   Problem,
+  RewriteOptions,
   ServerInfo,
   Session,
   ShareLink,
   Transcript,
-  MinutesOptions,
 } from "./types";
 import { meetingPath } from "./urls";
 
@@ -132,12 +133,6 @@ export const setPreferences = (preferences: Preferences): Promise<Preferences> =
   json("/api/preferences", jsonBody("PUT", preferences));
 
 export const getMinutesOptions = (): Promise<MinutesOptions> => json("/api/minutes-options");
-
-export interface RewriteOptions {
-  template: string;
-  language: string;
-  llm_provider: string;
-}
 
 /** Start to rewrite the minutes; the meeting's events announce the result. */
 export async function rewriteMinutes(id: string, options: RewriteOptions): Promise<void> {

@@ -23,7 +23,7 @@ const metric = (rest: Partial<Metric>): Metric => ({
 const report = (second: number, rest: Partial<Metric>, started = 0): MetricsReport => ({
   at_ms: second * 1000,
   started_at_ms: started,
-  groups: [{ key: "group", title: "Group", figures: [metric(rest)] }],
+  groups: [{ key: "meetings", title: "Meetings", figures: [metric(rest)] }],
   room: { live: 0, total: 4, more: 4 },
   workers: null,
 });

@@ -1,9 +1,8 @@
 // One recording in this page: an audio source, the uplink to the server, and the state that the page shows.
 // It outlives the component that shows it, so that opening another meeting does not end this one.
 
-import type { ClientMessage, ServerMessage, Start } from "../api/messages";
 import { utcOffsetMinutes } from "../api/rest";
-import type { Bookmark, MeetingOptions, Problem } from "../api/types";
+import type { Bookmark, ClientMessage, MeetingOptions, Problem, ServerMessage, StartMessage } from "../api/types";
 import { defaultNames, emptyMeeting, reduce } from "../meeting/meeting-view";
 import { SourceError, type AudioSource, type Channels } from "./audio-source";
 import type { Connection } from "./live-socket";
@@ -220,9 +219,9 @@ export class LiveSession {
     this.uplink.send(message);
   }
 
-  private startMessage(): Start {
+  private startMessage(): StartMessage {
     const meetingId = this.view.meetingId ?? this.interrupted?.meetingId ?? null;
-    const start: Start = {
+    const start: StartMessage = {
       type: "start",
       sample_rate: this.sampleRate,
       channels: this.channels,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Start } from "../api/messages";
+import type { StartMessage } from "../api/types";
 import { LiveSocket, type SocketLike } from "./live-socket";
 import { Outbox } from "./outbox";
 
@@ -32,7 +32,7 @@ function setUp(sampleRate = 16_000, channels: 1 | 2 = 1) {
   const sockets: FakeSocket[] = [];
   const outbox = new Outbox();
   const seen = { connection: [] as string[], refused: [] as string[], retried: [] as string[] };
-  const start: Start = {
+  const start: StartMessage = {
     type: "start",
     sample_rate: sampleRate,
     channels,

@@ -1,8 +1,7 @@
 // The socket over which a meeting is recorded: sends what the outbox holds and reconnects for as long as it takes.
 
-import type { ServerMessage, Start } from "../api/messages";
 import { backoffMs, FINAL_CLOSE_CODES } from "../api/retry";
-import type { Problem } from "../api/types";
+import type { Problem, ServerMessage, StartMessage } from "../api/types";
 import type { Outbox } from "./outbox";
 import { frameBytes } from "./pcm";
 
@@ -29,7 +28,7 @@ export interface LiveSocketOptions {
   url: string;
   outbox: Outbox;
   /** Build the `start` message of the next connection. */
-  start: () => Start;
+  start: () => StartMessage;
   onMessage: (message: ServerMessage) => void;
   onConnection: (connection: Connection) => void;
   /** The server refused the meeting for good; the socket does not reconnect. */

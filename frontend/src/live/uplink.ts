@@ -1,8 +1,7 @@
 // What travels from this page to the server: the outbox, the socket that empties it, and the browser's own copy of the
 // audio that is not acknowledged yet.
 
-import type { ClientMessage, ServerMessage, Start } from "../api/messages";
-import type { Problem } from "../api/types";
+import type { ClientMessage, Problem, ServerMessage, StartMessage } from "../api/types";
 import { socketUrl } from "../api/urls";
 import { LiveSocket, type Connection } from "./live-socket";
 import { Outbox } from "./outbox";
@@ -12,7 +11,7 @@ export interface UplinkOptions {
   /** The meeting was begun by an earlier page: the server says where its audio ends. */
   isResumed: boolean;
   /** Build the `start` message of the next connection. */
-  start: () => Start;
+  start: () => StartMessage;
   onMessage: (message: ServerMessage) => void;
   onConnection: (connection: Connection) => void;
   onRefused: (problem: Problem) => void;

@@ -1,6 +1,6 @@
 // Following a meeting: its events, from whichever page or worker they come.
 
-import type { ServerMessage } from "../api/messages";
+import type { ServerMessage } from "../api/types";
 import { backoffMs, FINAL_CLOSE_CODES } from "../api/retry";
 import { socketUrl } from "../api/urls";
 

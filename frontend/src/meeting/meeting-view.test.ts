@@ -1,13 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { Final, Finished, Notes, PartialTranscript, ServerMessage } from "../api/messages";
-import type { Item } from "../api/types";
+import type { FinalMessage, Item, NotesMessage, PartialMessage, ServerMessage, UtteranceMessage } from "../api/types";
 import { emptyMeeting, defaultNames, reduce, type MeetingView } from "./meeting-view";
 
 const ID = "018f0000-0000-7000-8000-000000000001";
 
 const play = (...messages: ServerMessage[]): MeetingView => messages.reduce(reduce, emptyMeeting);
 
-const partial = (seq: number, utterance: number, stable: string, unstable = ""): PartialTranscript => ({
+const partial = (seq: number, utterance: number, stable: string, unstable = ""): PartialMessage => ({
   type: "partial_transcript",
   seq,
   meeting_id: ID,
@@ -20,7 +19,7 @@ const partial = (seq: number, utterance: number, stable: string, unstable = ""):
   lag_ms: 400,
 });
 
-const finished = (seq: number, utterance: number, text: string, rest: Partial<Finished> = {}): Finished => ({
+const finished = (seq: number, utterance: number, text: string, rest: Partial<UtteranceMessage> = {}): UtteranceMessage => ({
   type: "transcript",
   seq,
   meeting_id: ID,
@@ -32,6 +31,8 @@ const finished = (seq: number, utterance: number, text: string, rest: Partial<Fi
   is_assigned: false,
   overlap: false,
   echo: null,
+  takes_back: false,
+  timing: "engine",
   text,
   words: [],
   ...rest,
@@ -40,8 +41,15 @@ const finished = (seq: number, utterance: number, text: string, rest: Partial<Fi
 const texts = (view: MeetingView): string[] => view.utterances.map((utterance) => utterance.text);
 
 describe("notes", () => {
-  const item = (id: string, text: string): Item => ({ id, text, evidence: [], support: "verified", is_edited: false });
-  const notes = (seq: number, rest: Partial<Notes>): Notes => ({
+  const item = (id: string, text: string): Item => ({
+    id,
+    text,
+    evidence: [],
+    support: "verified",
+    is_edited: false,
+    original_text: null,
+  });
+  const notes = (seq: number, rest: Partial<NotesMessage>): NotesMessage => ({
     type: "notes",
     seq,
     meeting_id: ID,
@@ -112,6 +120,7 @@ describe("a replay after a lost connection", () => {
       meeting_id: ID,
       received_bytes: 0,
       resumed: true,
+      protocol: 1,
       epoch: 2,
       storage: "journal",
       engines: { asr: "moonshine-tiny-en" },
@@ -210,7 +219,7 @@ describe("the state of the server", () => {
       seq: 2,
       meeting_id: ID,
       transcript: { utterances: [utterance], speakers: [{ label: "S1", name: "Ana" }], gaps: [] },
-    } as unknown as Final;
+    } as unknown as FinalMessage;
     const view = play(finished(1, 1, "All"), partial(1, 2, "more"), final);
     expect(texts(view)).toEqual(["All of it."]);
     expect(view.partial).toBeNull();

@@ -1,10 +1,9 @@
 // The state of a meeting, built from its events by one pure function. Used while recording and while following.
 
-import type { Degraded, Final, Notes, PartialTranscript, ServerMessage, Speakers, Status } from "../api/messages";
-import type { ActionItem, Gap, Item, Speaker, Transcript, Utterance } from "../api/types";
+import type { ActionItem, DegradedMessage, FinalMessage, Gap, Item, NotesMessage, PartialMessage, ServerMessage, Speaker, SpeakersMessage, StatusMessage, Transcript, Utterance } from "../api/types";
 import { identifiedLabel } from "../text/speaker";
 
-/** Notes taken during the meeting. */
+/** NotesMessage taken during the meeting. */
 export interface LiveNoteItems {
   decisions: readonly Item[];
   action_items: readonly ActionItem[];
@@ -18,21 +17,21 @@ export interface MeetingView {
   /** In order of time. */
   utterances: readonly Utterance[];
   /** The utterance being spoken. */
-  partial: PartialTranscript | null;
-  /** Speakers of at least one utterance. */
+  partial: PartialMessage | null;
+  /** SpeakersMessage of at least one utterance. */
   speakers: readonly Speaker[];
   /** Names by label, including labels without an utterance at the moment. */
   names: Readonly<Record<string, string | null>>;
   gaps: readonly Gap[];
   notes: LiveNoteItems | null;
-  status: Status | null;
+  status: StatusMessage | null;
   /** Null while the server runs at full quality. */
-  degraded: Degraded | null;
+  degraded: DegradedMessage | null;
   /** Whether the server can store audio; captions continue in any case. */
   storage: "ok" | "full" | "failing";
   lagMs: number;
   engines: Readonly<Record<string, string>>;
-  final: Final | null;
+  final: FinalMessage | null;
 }
 
 export const emptyMeeting: MeetingView = {
@@ -108,7 +107,7 @@ export function withTranscript(state: MeetingView, { utterances, speakers, gaps 
   return { ...state, utterances, speakers, gaps, names: { ...state.names, ...names } };
 }
 
-function withNotes(known: LiveNoteItems | null, change: Notes): LiveNoteItems {
+function withNotes(known: LiveNoteItems | null, change: NotesMessage): LiveNoteItems {
   const gone = new Set(change.withdrawn);
   const merged = <T extends Item>(before: readonly T[], now: readonly T[]): T[] => {
     const changed = new Map(now.map((item) => [item.id, item]));
@@ -122,7 +121,7 @@ function withNotes(known: LiveNoteItems | null, change: Notes): LiveNoteItems {
   };
 }
 
-function withPartial(state: MeetingView, partial: PartialTranscript): MeetingView {
+function withPartial(state: MeetingView, partial: PartialMessage): MeetingView {
   // A hypothesis may arrive after its utterance was finished.
   const isLate = state.utterances.some((known) => known.utterance === partial.utterance);
   return isLate ? state : { ...state, partial, lagMs: partial.lag_ms };
@@ -140,7 +139,7 @@ function withUtterance(state: MeetingView, utterance: Utterance): MeetingView {
   };
 }
 
-function withSpeakers(state: MeetingView, change: Speakers): MeetingView {
+function withSpeakers(state: MeetingView, change: SpeakersMessage): MeetingView {
   const moved = new Map(change.utterances.map((line) => [line.utterance, line]));
   const utterances = state.utterances.map((one) => {
     const line = moved.get(one.utterance);

@@ -1,6 +1,6 @@
 import { RequestState } from "../api/request-state.svelte";
-import { getMinutesOptions, listMinutesVersions, restoreMinutes, type RewriteOptions } from "../api/rest";
-import type { MinutesOptions, MinutesVersion } from "../api/types";
+import { getMinutesOptions, listMinutesVersions, restoreMinutes } from "../api/rest";
+import type { MinutesOptions, MinutesVersion, RewriteOptions } from "../api/types";
 import type { OpenMeeting } from "./open-meeting.svelte";
 
 /** The versions of a meeting's minutes, and the choices for the next one. */

@@ -1,6 +1,5 @@
 // One meeting that is open for reading: its record, transcript and minutes, kept current by events, and changes to them.
 
-import type { ServerMessage } from "../api/messages";
 import { RequestState } from "../api/request-state.svelte";
 import {
   changeItem,
@@ -13,9 +12,8 @@ import {
   retryMeeting,
   rewriteMinutes,
   splitUtterance,
-  type RewriteOptions,
 } from "../api/rest";
-import type { Meeting, MeetingDocument, Minutes, Transcript, Utterance } from "../api/types";
+import type { Meeting, MeetingDocument, Minutes, RewriteOptions, ServerMessage, Transcript, Utterance } from "../api/types";
 import { goTo } from "../routing.svelte";
 import { watchMeeting } from "./event-stream";
 import { defaultNames, emptyMeeting, reduce, withTranscript } from "./meeting-view";

@@ -2,13 +2,11 @@ import { expect, test } from "vitest";
 import type { ModelCall } from "../api/types";
 import { summarizeCalls } from "./provider-calls";
 
-const call = (provider: string, isLocal: boolean, purpose: string, at_ms: number): ModelCall => ({
-  id: `${at_ms}`,
+const call = (provider: string, isLocal: boolean, purpose: ModelCall["purpose"], at_ms: number) => ({
   provider,
   is_local: isLocal,
   purpose,
   at_ms,
-  outcome: "ok",
 });
 
 test("each provider is listed once, remote ones first", () => {

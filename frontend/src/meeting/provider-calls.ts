@@ -10,14 +10,21 @@ export interface ProviderCalls {
   lastMs: number;
 }
 
-const PURPOSES: Record<string, string> = { minutes: "minutes", notes: "live notes", ask: "a question" };
+const PURPOSES: Record<ModelCall["purpose"], string> = {
+  minutes: "minutes",
+  notes: "live notes",
+  ask: "a question",
+  probe: "a connection test",
+};
+
+type Call = Pick<ModelCall, "provider" | "is_local" | "purpose" | "at_ms">;
 
 /** Group calls by provider: remote providers first, each group in order of the first call. */
-export function summarizeCalls(calls: readonly ModelCall[]): ProviderCalls[] {
+export function summarizeCalls(calls: readonly Call[]): ProviderCalls[] {
   const found = new Map<string, ProviderCalls>();
   for (const call of calls) {
     const before = found.get(call.provider);
-    const purpose = PURPOSES[call.purpose] ?? call.purpose;
+    const purpose = PURPOSES[call.purpose];
     found.set(call.provider, {
       provider: call.provider,
       // A provider's address may change between two calls; one remote call makes it remote.

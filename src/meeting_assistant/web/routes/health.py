@@ -1,13 +1,14 @@
-"""Is it alive, is it ready, what is it, how is it doing."""
+"""Health checks, and what the server says about itself."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict
 
 from meeting_assistant.services.asr.degradation import REASONS
 from meeting_assistant.web.context import context_of
@@ -17,8 +18,70 @@ from meeting_assistant.web.protocol import PROTOCOL_VERSION, json_schema
 router = APIRouter()
 
 
+class Health(BaseModel):
+    """Whether the process works, and what an operator should mend."""
+
+    status: Literal["ok", "degraded"]
+    problems: list[str]
+    version: str
+    engines: dict[str, str]
+    engine_reason: str
+    notes: list[str]
+
+
+class ReadyState(BaseModel):
+    """Whether meetings can begin, and what is still loading or failed to load."""
+
+    ready: bool
+    waiting_for: list[str]
+
+
+class CapacityReport(BaseModel):
+    """How many meetings this server holds, judged by the measured cost of decoding."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    live: int
+    """Meetings that are recorded now."""
+    comfortable: int
+    """Meetings that fit with captions at full pace."""
+    total: int
+    """Meetings that fit with slower captions; more are refused."""
+    more: int
+    """Meetings that may still begin."""
+    level: int
+    """The present degradation level; 0 is full quality."""
+    predicted_wait_s: float
+    """The wait of a caption requested now."""
+    load_per_meeting: float
+    """Seconds of one engine thread per second of a meeting with captions at full pace."""
+    reason: str
+    """Why captions are slower, in words for people."""
+
+
+class ServerLimits(BaseModel):
+    """What the server accepts."""
+
+    upload_bytes: int
+    max_meeting_hours: float
+
+
+class ServerDescription(BaseModel):
+    """What the web app needs to know about the server."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    tells_others: bool
+    """An integration outside the operator's machines receives meetings."""
+    version: str
+    protocol: int
+    engines: dict[str, str]
+    engine_reason: str
+    storage: str
+    limits: ServerLimits
+    notes: list[str]
+
+
 @router.get("/health", tags=["health"])
-async def health(request: Request) -> dict[str, Any]:
+async def health(request: Request) -> Health:
     """Liveness: answers as long as the process works; `degraded` when something has to be mended."""
     context = context_of(request)
     info = context.info
@@ -27,31 +90,34 @@ async def health(request: Request) -> dict[str, Any]:
         *info.current_problems(),
         *context.readiness.problems,
     ]
-    return {
-        "status": "degraded" if problems else "ok",
-        "problems": problems,
-        "version": info.version,
-        "engines": dict(info.engines),
-        "engine_reason": info.engine_reason,
-        "notes": list(info.notes),
-    }
+    return Health(
+        status="degraded" if problems else "ok",
+        problems=problems,
+        version=info.version,
+        engines=dict(info.engines),
+        engine_reason=info.engine_reason,
+        notes=list(info.notes),
+    )
 
 
-@router.get("/ready", tags=["health"])
+@router.get("/ready", tags=["health"], response_model=ReadyState)
 async def ready(request: Request) -> JSONResponse:
-    """Readiness: 200 when the engines are loaded and meetings are welcome, else 503."""
+    """Readiness: 200 when the engines are loaded and meetings can begin, else 503."""
     context = context_of(request)
     readiness = context.readiness
-    is_ready = readiness.is_ready and not context.is_closing
-    content = {"ready": is_ready, "waiting_for": readiness.waiting_for}
-    return JSONResponse(content, 200 if is_ready else 503)
+    state = ReadyState(
+        ready=readiness.is_ready and not context.is_closing, waiting_for=list(readiness.waiting_for)
+    )
+    return JSONResponse(state.model_dump(), 200 if state.ready else 503)
 
 
 @router.get("/api/capacity", tags=["health"])
-async def capacity(request: Request, caller: Caller) -> dict[str, Any]:
+async def capacity(request: Request, caller: Caller) -> CapacityReport:
     """How many meetings record, and how many more fit, by what decoding was measured to take on this machine."""
     planned = context_of(request).meetings.live.capacity()
-    return {**asdict(planned), "level": int(planned.level), "reason": REASONS[planned.level]}
+    return CapacityReport(
+        **{**asdict(planned), "level": int(planned.level), "reason": REASONS[planned.level]}
+    )
 
 
 @router.get("/metrics", tags=["health"], response_class=Response)
@@ -61,23 +127,20 @@ async def metrics(caller: Admin) -> Response:
 
 
 @router.get("/api/info", tags=["health"])
-async def info(request: Request) -> dict[str, Any]:
+async def info(request: Request) -> ServerDescription:
     """What the web app needs to know about the server."""
     server = context_of(request).info
     told = context_of(request).workflows.configured()
-    return {
-        "tells_others": any(not one.description.is_local for one in told),
-        "version": server.version,
-        "protocol": PROTOCOL_VERSION,
-        "engines": dict(server.engines),
-        "engine_reason": server.engine_reason,
-        "storage": server.storage,
-        "limits": {
-            "upload_bytes": server.max_upload_bytes,
-            "max_meeting_hours": server.max_meeting_hours,
-        },
-        "notes": list(server.notes),
-    }
+    return ServerDescription(
+        tells_others=any(not one.description.is_local for one in told),
+        version=server.version,
+        protocol=PROTOCOL_VERSION,
+        engines=dict(server.engines),
+        engine_reason=server.engine_reason,
+        storage=server.storage,
+        limits=ServerLimits(upload_bytes=server.max_upload_bytes, max_meeting_hours=server.max_meeting_hours),
+        notes=list(server.notes),
+    )
 
 
 @router.get("/api/protocol.json", tags=["health"])
