@@ -1,4 +1,4 @@
-"""Metrics and logs. Nothing that was said, typed or configured as a secret goes through here."""
+"""Metrics and logs. They never contain transcripts, typed text or secrets."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ STALL_PROBE_SECONDS = 0.1
 
 
 async def watch_event_loop() -> None:
-    """Measure how late the loop wakes up, until cancelled."""
+    """Measure how late the event loop wakes up, until cancelled."""
     while True:
         asked = time.monotonic()
         await asyncio.sleep(STALL_PROBE_SECONDS)
@@ -171,13 +171,13 @@ _QUERY = re.compile(r"\?[^\s\"]*")
 
 
 def log_fields(**fields: str | float | bool | None) -> Mapping[str, object]:
-    """`logger.info("static message", extra=log_fields(meeting=id, seconds=2.5))`."""
+    """Return the fields of a log line: `logger.info("static message", extra=log_fields(meeting=id, seconds=2.5))`."""
     return {_FIELDS: fields}
 
 
 @contextlib.contextmanager
 def about(meeting_id: str) -> Iterator[None]:
-    """Every line that is logged within it, also by tasks that are made within it, names the meeting."""
+    """Add the meeting to every log line within the context, also to those of tasks that are created in it."""
     token = _about.set(meeting_id)
     try:
         yield
@@ -186,7 +186,7 @@ def about(meeting_id: str) -> Iterator[None]:
 
 
 def configure_logging(level: str, style: LogFormat) -> None:
-    """Send all logs to standard error in one shape, queries of URLs taken out."""
+    """Send all logs to standard error in one format, with the queries of URLs removed."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if style == "json" else _ConsoleFormatter())
     handler.addFilter(_without_queries)
@@ -209,7 +209,7 @@ def configure_logging(level: str, style: LogFormat) -> None:
 
 
 def _without_queries(record: logging.LogRecord) -> bool:
-    """Tickets and tokens may stand in the query of a URL; a log never needs one."""
+    """Removes the queries of URLs, which may hold tickets and tokens."""
     if record.name.startswith("uvicorn"):
         record.msg = _QUERY.sub("?…", record.getMessage())
         record.args = None

@@ -48,7 +48,7 @@ def test_the_integration_of_the_page_is_installed_found_proved_and_delivers(tmp_
     proved = run_cli("workflows", "test", "diary", cwd=tmp_path, **env)
     assert proved.stdout == f"{diary} is where lines will go.\n", proved.stderr
     missing = run_cli("workflows", "test", "diary", cwd=tmp_path, **{**env, "PYTHONPATH": ""})
-    assert "diary, which is no integration" in missing.stderr
+    assert "diary, which is not an integration" in missing.stderr
 
     held = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
     (meeting_id,) = seed(tmp_path / "data", held)

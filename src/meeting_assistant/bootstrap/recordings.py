@@ -1,4 +1,4 @@
-"""Where recordings are: on this machine's disk, and, with `AUDIO_STORE_URL`, finished ones in an object store."""
+"""The store of recordings: the local disk and, with `AUDIO_STORE_URL`, an object store for finished meetings."""
 
 from __future__ import annotations
 
@@ -31,31 +31,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CACHE_BYTES = 2 << 30
-"""Of fetched recordings: 18 hours of sound."""
+"""Size of the cache of fetched recordings: 18 hours of audio."""
 FETCH_THREADS = 4
 
 
 @dataclass(slots=True)
 class Recordings:
-    """Everything that has to do with stored sound."""
+    """Everything that stores recordings."""
 
     settings: Settings
     audio: AudioStore | None
     catalogue: SqlRecordings
     keyring: KeyRing | None
     threads: ThreadPoolExecutor
-    """For what may have to wait for an object store: reading, erasing, deleting. Not for what records."""
+    """Run calls that may wait for an object store: reading, erasing, deleting. Recording uses other threads."""
     objects: ObjectStore | None = None
     moves: RecordingArchiver | None = None
     moving_thread: ThreadPoolExecutor | None = None
     notes: list[str] = field(default_factory=list)
     """For the operator: a key was generated, say."""
     problems: list[str] = field(default_factory=list)
-    """For the operator to mend: recordings on this disk that no configured key decrypts."""
+    """For the operator to fix: recordings on this disk that no configured key decrypts."""
 
     async def problem(self) -> str | None:
-        """What is wrong with those in the object store, by what the database says. Raises ConfigurationError with
-        `STRICT_KEYS`, StorageError."""
+        """Return what is wrong with recordings in the object store, from the records in the database.
+
+        Raises StorageError, and ConfigurationError with `STRICT_KEYS`.
+        """
         needed = await self.catalogue.needed_keys()
         if needed and self.objects is None:
             return (
@@ -68,12 +70,12 @@ class Recordings:
         return missing_keys(self.settings, needed, ring)
 
     async def close(self) -> None:
-        """What is being fetched or copied stops; nothing of it is lost."""
+        """Stop fetching and copying; nothing is lost."""
         if self.moves is not None:
             await self.moves.close()
 
     async def end_threads(self, timeout_s: float) -> None:
-        """A store that does not answer is not waited for longer."""
+        """Stop the threads, waiting at most so long for a store that does not answer."""
         for threads in (self.threads, self.moving_thread):
             if threads is not None:
                 with contextlib.suppress(TimeoutError):
@@ -91,8 +93,8 @@ def build_recordings(settings: Settings, database: Database, store: MeetingStore
     if settings.audio_storage == "memory":
         if settings.audio_store_url is not None:
             raise ConfigurationError(
-                "AUDIO_STORE_URL and AUDIO_STORAGE=memory contradict each other: no sound is kept.",
-                "Take one of them away.",
+                "AUDIO_STORE_URL and AUDIO_STORAGE=memory contradict each other: no audio is stored.",
+                "Remove one of them.",
             )
         return Recordings(settings, None, catalogue, None, threads)
     local, keyring = _local_store(settings)
@@ -136,26 +138,26 @@ def _add_archive(
 
 
 def store_address(settings: Settings) -> StoreAddress | None:
-    """Where finished recordings go; None for nowhere."""
+    """Return the address of the object store, or None."""
     if settings.audio_store_url is None:
         return None
     return parse_store_address(settings.audio_store_url.get_secret_value())
 
 
 def audio_directory(data_dir: Path) -> Path:
-    """Where recordings lie."""
+    """Return the folder of recordings."""
     return data_dir / "audio"
 
 
 def check_free_space(path: Path, needed_bytes: int) -> None:
-    """Raises StorageError: what runs needs the rest."""
+    """Raise StorageError when fewer bytes are free: meetings that are recording need the rest."""
     try:
         free = shutil.disk_usage(path).free
     except OSError:
-        return  # what cannot be asked will be found out by writing
+        return  # writing will show it
     if free < needed_bytes:
         raise StorageError(
-            f"Only {free // 1_000_000} MB are free on the disk of the recordings; nothing new is taken in.",
+            f"Only {free // 1_000_000} MB are free on the disk of the recordings; no new meeting is accepted.",
             "Free some space on the disk of DATA_DIR, or lower MIN_FREE_DISK_BYTES.",
             code="disk_full",
         )
@@ -192,7 +194,7 @@ def _key_problems(settings: Settings, keyring: KeyRing) -> list[str]:
 
 
 def missing_keys(settings: Settings, needed: Mapping[str, int], keyring: KeyRing) -> str | None:
-    """Say which recordings no key opens; start all the same, unless STRICT_KEYS. Raises ConfigurationError."""
+    """Return a problem that names the recordings which no key decrypts. With STRICT_KEYS, raises ConfigurationError."""
     missing = {name: count for name, count in needed.items() if name not in keyring.fingerprints}
     if not missing:
         return None

@@ -1,4 +1,4 @@
-"""Whether this process tells an OpenTelemetry receiver what it does."""
+"""Traces: sent to an OpenTelemetry receiver when the settings name one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meeting_assistant.domain.errors import ConfigurationError
 
 @contextlib.contextmanager
 def traced(settings: Settings, part: str) -> Iterator[None]:
-    """For as long as the process runs; `part`: what it is in a fleet. Raises ConfigurationError."""
+    """Send traces while the context is open; `part` names the process in a fleet. Raises ConfigurationError."""
     if settings.otel_exporter_otlp_endpoint is not None:
         try:
             tracing.start(

@@ -23,7 +23,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point. Errors made on purpose are one sentence and exit code 1; nobody reads a traceback for them."""
+    """Run the command line. An expected error prints one sentence without a traceback, and exits with 1."""
     try:
         app()
     except MeetingAssistantError as error:

@@ -1,4 +1,4 @@
-"""`backup` and `restore`."""
+"""The commands `backup` and `restore`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from meeting_assistant.domain.errors import InputError, StorageError
 
 
 def run_backup(target: Path) -> None:
-    """Make it, then prove it. Raises InputError, StorageError."""
+    """Make a backup, then verify it. Raises InputError, StorageError."""
     settings = load_settings()
     _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)
@@ -40,7 +40,7 @@ def _check_sqlite(settings: Settings) -> None:
 
 
 def run_restore(source: Path, *, is_verify: bool) -> None:
-    """Check everything first; copy only what is whole. Raises InputError, ConflictError, StorageError."""
+    """Verify a backup, then copy it. Raises InputError, ConflictError, StorageError."""
     settings = load_settings()
     _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)

@@ -1,4 +1,4 @@
-"""`bench`: how fast captions are on this machine, and how many meetings it holds."""
+"""The command `bench`: measures captions and the capacity of this machine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from meeting_assistant.bench.load import figures, run_sessions
 from meeting_assistant.launcher import ServerProcess
 
 GOOD_COMMIT_S = 2.0
-"""95 of 100 words have to be stable within this after they were spoken, for a meeting to count as held."""
+"""A meeting is kept up with when 95 of 100 words are stable within this time after they were spoken."""
 STEPS = (0.5, 0.75, 1.0, 1.25)
-"""Shares of the planned number of meetings that are tried."""
+"""Tried shares of the planned number of meetings."""
 
 
 def run_bench(*, seconds: float, is_json: bool) -> None:
-    """One meeting, then as many as the server believes it holds; on a server of its own."""
+    """Measure one meeting, then as many as the server plans for, on a server of its own."""
     console = Console(stderr=is_json, highlight=False)
     with (
         tempfile.TemporaryDirectory(prefix="meeting-assistant-bench-") as folder,

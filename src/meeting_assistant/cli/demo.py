@@ -1,4 +1,4 @@
-"""`demo`: the sample meeting over the real WebSocket, captions and minutes on the terminal."""
+"""The command `demo`: streams the sample meeting over the WebSocket, and shows captions and minutes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from meeting_assistant.services.meetings.exports import clock
 
 
 def run_demo(*, is_fast: bool, is_json: bool, url: str | None, token: str | None = None) -> None:
-    """Print captions while they come and the minutes at the end; with `--json`, one document instead."""
+    """Print captions as they arrive and the minutes at the end; with `--json`, one document instead."""
     demo = load_demo()
     console = Console(stderr=is_json, highlight=False)
     with _server(url, console) as address:
@@ -40,7 +40,7 @@ def run_demo(*, is_fast: bool, is_json: bool, url: str | None, token: str | None
 
 @contextlib.contextmanager
 def _server(url: str | None, console: Console) -> Iterator[str]:
-    """The server named, the one that runs, or one of our own with a data directory that goes with it."""
+    """Yield the named server, the running one, or a new one with a temporary data directory."""
     settings = load_settings()
     wanted = (url or f"http://{settings.http_host}:{settings.http_port}").rstrip("/")
     if url is not None or is_ready(wanted):
@@ -71,14 +71,14 @@ async def _stream(
 
 
 def read_demo_pcm() -> bytes:
-    """Canonical PCM of the sample meeting."""
+    """Return canonical PCM of the sample meeting."""
     from meeting_assistant.adapters.audio.trusted import read_pcm
 
     return read_pcm(demo_audio_path())
 
 
 class _Captions:
-    """Finished utterances scroll; the open one is redrawn beneath them, its unstable tail dim."""
+    """Shows captions: finished utterances scroll, the open one is redrawn below, its unstable tail dim."""
 
     def __init__(self, console: Console, *, is_quiet: bool) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""`doctor`: every part tried for real, with what to do about what fails."""
+"""The command `doctor`: tries every part, and says how to fix what fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIN_SHARE_OF_WORDS = 0.8
 
 
 def run_doctor(*, is_json: bool) -> int:
-    """0 when everything that is needed works. Raises ConfigurationError when the settings are wrong."""
+    """Check everything. Returns 0 when all that is needed works. Raises ConfigurationError."""
     settings = load_settings()
     configure_logging("error", "console")
     checks = asyncio.run(_check_all(build(settings)))
@@ -148,7 +148,7 @@ def _try_journal(services: Services) -> str:
 
 
 async def _object_store(services: Services) -> list[CheckResult]:
-    """Only where there is one."""
+    """Check the object store, if one is configured."""
     objects = services.storage.recordings.objects
     if objects is None:
         return []

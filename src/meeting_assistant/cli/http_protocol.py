@@ -1,4 +1,4 @@
-"""A connection that takes its time to ask for something is closed: hundreds of such cost an attacker nothing."""
+"""HTTP with a deadline for headers: hundreds of idle connections cost an attacker nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 15.0
-"""From the first byte, or from being connected, to the end of the headers."""
+"""Time from the connection, or from the first byte of a later request, to the end of the headers."""
 
 
 class DeadlineHttp(H11Protocol):
@@ -19,7 +19,7 @@ class DeadlineHttp(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a request soon."""
+        """Start the deadline of the first request."""
         super().connection_made(transport)
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_late)
 
@@ -33,7 +33,7 @@ class DeadlineHttp(H11Protocol):
             self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more is expected."""
+        """Cancel the deadline."""
         self._disarm()
         super().connection_lost(exc)
 

@@ -1,4 +1,4 @@
-"""`keygen`, `token`, `keys status`, `keys rotate`."""
+"""The commands `keygen`, `token`, `keys status` and `keys rotate`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from meeting_assistant.domain.errors import AudioDecryptionError, InputError
 
 
 def print_new_key() -> None:
-    """On standard output, and nothing else there, so that it can be piped."""
+    """Print a new key, and nothing else, so that it can be piped."""
     sys.stdout.write(new_key() + "\n")
 
 
 def print_new_token(name: str, scopes: str) -> None:
-    """The token for its user, the entry for the operator. Raises InputError."""
+    """Print a token for its user and the entry for the operator. Raises InputError."""
     token = secrets.token_urlsafe(32)
     entry = f"{name}:{scopes}:sha256={hashlib.sha256(token.encode()).hexdigest()}"
     try:
@@ -50,7 +50,7 @@ def print_new_token(name: str, scopes: str) -> None:
 
 
 def show_key_status(*, is_json: bool) -> int:
-    """0 when every recording and every voice can be opened."""
+    """Print which keys are needed. Returns 0 when every recording and every voice can be decrypted."""
     settings = load_settings()
     ring = load_keyring(settings.audio_encryption_keys(), settings.data_dir)
     elsewhere, voices = asyncio.run(_needed_in_database(settings, ring))
@@ -78,7 +78,7 @@ def _print_uses(uses: list[KeyUse]) -> None:
 
 
 def rotate_keys() -> int:
-    """0 when every recording is under the first key afterwards."""
+    """Rewrap every recording with the first key. Returns 0 when all of them are."""
     settings = load_settings()
     ring = _configured(settings)
     console = Console(stderr=True, highlight=False)
@@ -119,7 +119,7 @@ async def _rotate_in_database(
 
 
 async def _needed_in_database(settings: Settings, ring: KeyRing | None) -> tuple[Counter[str], Counter[str]]:
-    """Keys of recordings in the object store, and of voices."""
+    """Return the keys of recordings in the object store, and of voices."""
     async with _database(settings) as database:
         if database is None:
             return Counter(), Counter()
@@ -129,7 +129,7 @@ async def _needed_in_database(settings: Settings, ring: KeyRing | None) -> tuple
 
 @contextlib.asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[Database | None]:
-    """None where there is none yet: looking makes none."""
+    """Return the database, or None when it does not exist; it is not created."""
     if settings.database_url is None and not database_path(settings.data_dir).exists():
         yield None
         return

@@ -1,4 +1,4 @@
-"""`serve`: uvicorn with flags that suit sound over WebSockets."""
+"""The commands `serve` and `worker`: uvicorn with flags that suit audio over WebSockets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run_server() -> int:
 
 
 def run_fleet_worker(*, metrics_port: int | None) -> int:
-    """0 when it was drained. Raises ConfigurationError, EngineError."""
+    """Run a worker until SIGTERM; returns 0 when it was drained. Raises ConfigurationError, EngineError."""
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     _leave_no_core_dump()
@@ -54,7 +54,7 @@ def run_fleet_worker(*, metrics_port: int | None) -> int:
 
 
 def check_access(settings: Settings) -> None:
-    """Raises ConfigurationError when strangers could reach the server."""
+    """Raise ConfigurationError when other machines could reach a server without tokens."""
     if settings.http_host in LOOPBACK or settings.token_grants() or settings.allow_open_access:
         return
     raise ConfigurationError(
@@ -66,7 +66,7 @@ def check_access(settings: Settings) -> None:
 
 
 def _leave_no_core_dump() -> None:
-    """A dump would hold keys and speech."""
+    """Disable core dumps, which would contain keys and speech."""
     if sys.platform != "win32":
         import resource
 
@@ -74,7 +74,7 @@ def _leave_no_core_dump() -> None:
 
 
 def server_config(app: object, settings: Settings) -> uvicorn.Config:
-    """The one place that knows uvicorn's flags."""
+    """Return the configuration of uvicorn."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_config=None,
@@ -94,7 +94,7 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
 
 @contextlib.contextmanager
 def _bound(settings: Settings) -> Iterator[socket.socket]:
-    """Take the port before anything is loaded, so that a port in use is said at once."""
+    """Bind the port before anything is loaded, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,7 +112,7 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 
 def announce(settings: Settings, info: ServerInfo, port: int) -> None:
-    """Say where it is, what it uses and why; once, on standard error."""
+    """Print the address, the engines and why they were chosen, on standard error."""
     console = Console(stderr=True, highlight=False)
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     console.print(f"[bold]Meeting Assistant {__version__}[/bold]  [cyan]http://{host}:{port}[/cyan]")

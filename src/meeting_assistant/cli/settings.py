@@ -1,4 +1,4 @@
-"""`settings`: every variable, its effective value, where it comes from."""
+"""The command `settings`: every variable, its effective value and its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`transcribe`: a file in, a transcript with minutes out, through the same pipeline as the server's."""
+"""The command `transcribe`: a transcript with minutes of a file, by the pipeline of the server."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from meeting_assistant.services.meetings.exports import ExportedFile, ExportForm
 
 
 def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) -> None:
-    """Raises InputError, AudioFormatError; nothing is kept but what is printed or written."""
+    """Transcribe a file; nothing is stored but the output. Raises InputError, AudioFormatError."""
     if fmt not in get_args(ExportFormat):
         raise InputError(
             f"The format {fmt!r} is unknown.", f"Use one of: {', '.join(get_args(ExportFormat))}."
         )
     if not file.is_file():
-        raise InputError(f"There is no file {file}.", "Check the path.")
+        raise InputError(f"The file {file} does not exist.", "Check the path.")
     settings = load_settings()
     configure_logging("warning", "console")
     with tempfile.TemporaryDirectory(prefix="meeting-assistant-") as folder:
@@ -57,7 +57,7 @@ async def _transcribe(file: Path, settings: Settings, *, fmt: str, title: str) -
         showing = asyncio.create_task(_show_progress(await channel.join(services.storage.store, 0)))
         while not (await asyncio.wait({showing}, timeout=1.0))[0]:
             meeting = await services.storage.store.get(meeting.id)
-            if meeting.state is MeetingState.FAILED:  # of which no event tells
+            if meeting.state is MeetingState.FAILED:  # which no event announces
                 showing.cancel()
                 await asyncio.gather(showing, return_exceptions=True)
                 break
@@ -69,7 +69,7 @@ async def _transcribe(file: Path, settings: Settings, *, fmt: str, title: str) -
 
 
 async def _show_progress(watcher: Watcher) -> MeetingFinished:
-    """A bar on standard error, until `final`."""
+    """Show a progress bar on standard error until `final`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -83,4 +83,4 @@ async def _show_progress(watcher: Watcher) -> MeetingFinished:
                 return event.body
             if isinstance(event.body, StatusChanged):
                 bar.update(task, description=event.body.status, completed=event.body.progress or 0.0)
-    raise MeetingAssistantError("The transcription was cut short.", "Try again.")
+    raise MeetingAssistantError("The transcription was interrupted.", "Try again.")

@@ -1,4 +1,4 @@
-"""`workflows list | test | deliveries | preview | retry`."""
+"""The commands `workflows list`, `test`, `deliveries`, `preview` and `retry`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 def list_integrations() -> None:
-    """Those that are configured."""
+    """Print the integrations that are configured."""
     settings = load_settings()
     table = Table("Name", "Delivers to", "How", title="Integrations", title_justify="left")
     for name, integration in build_integrations(settings).items():
@@ -36,7 +36,7 @@ def list_integrations() -> None:
 
 
 def test_integration(name: str) -> None:
-    """Raises ConfigurationError, InputError, DeliveryError."""
+    """Test one integration. Raises ConfigurationError, InputError, DeliveryError."""
 
     async def run() -> str:
         integrations = build_integrations(load_settings())
@@ -54,7 +54,7 @@ def test_integration(name: str) -> None:
 
 
 def show_deliveries(states: list[DeliveryState], *, is_json: bool) -> None:
-    """The newest in these states; all when none is named."""
+    """Print the newest deliveries in these states, or in all."""
     found = _with_workflows(lambda workflows: workflows.recent(states or list(DeliveryState)))
     if is_json:
         json.dump([delivery.model_dump(mode="json") for delivery in found], sys.stdout, indent=2)
@@ -64,7 +64,7 @@ def show_deliveries(states: list[DeliveryState], *, is_json: bool) -> None:
 
 
 def show_preview(meeting_id: str) -> None:
-    """Exactly what would be sent now, as JSON: nothing is sent."""
+    """Print as JSON exactly what would be sent now; nothing is sent."""
     planned = _with_workflows(lambda workflows: workflows.preview(meeting_id))
     shown = [
         {
@@ -80,7 +80,7 @@ def show_preview(meeting_id: str) -> None:
 
 
 def retry_delivery(delivery_id: str) -> None:
-    """A running server takes it up within half a minute, else the next start does. Raises NotFoundError."""
+    """Retry a delivery: a running server does so within half a minute, else the next start. Raises NotFoundError."""
     _with_workflows(lambda workflows: workflows.retry(delivery_id))
     sys.stdout.write("It is tried again by the server, within half a minute when one is running.\n")
 

@@ -1,4 +1,4 @@
-"""Reads the settings, and says in plain words what is wrong with them."""
+"""Loading of the settings, with error messages for operators."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _OWN_PREFIXES = (
     "VAD_",
     "WORKFLOW",
 )
-"""Nobody else's variables begin like this: one that is not a setting is a mistake."""
+"""Prefixes of this program alone: a variable with one of them that is not a setting is a mistake."""
 _SHARED_PREFIXES = ("ANTHROPIC_", "DATA_", "HF_", "HTTP_", "LOG_", "OPENAI_", "REDIS_", "VLLM_", "XAI_")
-"""Other programs' variables begin like this too: only a near miss of ours is a mistake."""
+"""Prefixes that other programs use, too: only a near miss of a setting is a mistake."""
 _MOVED = {"MAX_SESSIONS_PER_OWNER": "CLIENT_LIMITS__SESSIONS_PER_OWNER"}
-"""Names that settings had before."""
+"""Former names of settings."""
 _NESTED = "__"
 _NEAR_MISS = 0.85
 _NAMESAKE = 0.75
@@ -77,7 +77,7 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
 def unknown_variables(
     environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env"
 ) -> list[str]:
-    """A sentence for each variable that looks like a setting and is none, most likely a typing error.
+    """Return a sentence for each variable that looks like a setting but is none, most likely a typing error.
 
     Looks into the environment and `env_file`; with `environ` given, into that alone.
     """
@@ -90,7 +90,7 @@ def unknown_variables(
 
 
 def _suspicion(name: str, known: list[str]) -> str | None:
-    """The hint to give about a variable, or None when it is one of ours or none of our business."""
+    """Return a hint about a variable, or None when it is a setting or belongs to another program."""
     if name.partition(_NESTED)[0] in known:
         return None  # what stands behind the two underscores is checked by reading it
     if name in _MOVED:

@@ -1,4 +1,4 @@
-"""The settings written out for people: `meeting-assistant settings`, `docs/reference/settings.md`, `.env.example`."""
+"""Documentation of the settings: `meeting-assistant settings`, `docs/reference/settings.md`, `.env.example`."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class EffectiveSetting(NamedTuple):
 
     variable: str
     value: str
-    """As it would be written in the environment; a secret is masked."""
+    """The value as it would be written in the environment; a secret is masked."""
     source: Literal["default", "set"]
     description: str
 
 
 def effective(settings: Settings) -> list[EffectiveSetting]:
-    """Every setting with the value that counts, in the order of the documentation."""
+    """Return every setting with its effective value, in the order of the documentation."""
     return [
         EffectiveSetting(
             name.upper(),
@@ -56,7 +56,7 @@ def effective(settings: Settings) -> list[EffectiveSetting]:
 
 
 def markdown() -> str:
-    """The page `docs/reference/settings.md`."""
+    """Return the page `docs/reference/settings.md`."""
     lines = [_INTRODUCTION]
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:
@@ -67,7 +67,7 @@ def markdown() -> str:
 
 
 def env_example() -> str:
-    """The file `.env.example`: every variable, commented out, with its default."""
+    """Return the file `.env.example`: every variable, commented out, with its default."""
     lines = ["# Copy to .env and take away the # in front of what you want to change.", f"# {_GENERATED}"]
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:
@@ -80,7 +80,7 @@ def env_example() -> str:
 
 
 def allowed_words(name: str) -> str:
-    """What a setting may be, without a full stop."""
+    """Return the allowed values of a setting in words, without a full stop."""
     annotation, extras = _unwrapped(Settings.model_fields[name])
     words = [extra.words for extra in extras if isinstance(extra, Allowed)]
     if words:
@@ -96,7 +96,7 @@ def allowed_words(name: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """The text without the user and password that an address in it may carry."""
+    """Return the text without the user and password of an address in it."""
     return _USER_IN_URL.sub("//***@", text)
 
 
@@ -107,7 +107,7 @@ def is_secret(name: str) -> bool:
 
 
 def _unwrapped(field: FieldInfo) -> tuple[Any, list[Any]]:
-    """The type beneath `Optional` and `Annotated`, and everything that was said about it."""
+    """Return the type inside `Optional` and `Annotated`, and its metadata."""
     annotation: Any = field.annotation
     extras = list(field.metadata)
     for member in get_args(annotation):
@@ -157,7 +157,7 @@ def _masked(name: str, value: object) -> str:
 
 
 def _options(options: object) -> str:
-    """Those of one part, their secrets masked."""
+    """Return the values of one group, with secrets masked."""
     named = options.model_dump(exclude_none=True) if isinstance(options, BaseModel) else options
     assert isinstance(named, dict)
     return " ".join(
@@ -166,7 +166,7 @@ def _options(options: object) -> str:
 
 
 def _written(value: object) -> str:
-    """A value as it would stand in the environment."""
+    """Return a value as it is written in the environment."""
     if value is None or value == {} or isinstance(value, BaseModel):
         return ""  # what can only be set by its options
     if isinstance(value, bool):

@@ -1,10 +1,10 @@
 """Traces of meetings, one for each, from the socket to the minutes and what follows from them.
 
-Until `start` was called nothing here does anything, and OpenTelemetry (the extra `otel`) is not needed. Attributes hold
-ids, kinds, engines and numbers; never content, names or secrets.
+Until `start` is called, every function here does nothing, and OpenTelemetry (the extra `otel`) is not needed.
+Attributes hold ids, kinds, engines and numbers; never content, names or secrets.
 
-The id of a meeting's trace is the meeting's id, and that of the span on top follows from it. So whoever does something
-for a meeting, on whichever machine and after whichever restart, finds its trace without anything that is stored.
+The id of a meeting's trace is the meeting's id, and the id of its root span is derived from it. So every machine,
+before and after a restart, adds its spans to the same trace, and nothing has to be stored.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ from typing import Protocol
 from meeting_assistant.domain.errors import MeetingAssistantError
 
 Value = str | int | float | bool | None
-"""Of an attribute; None leaves it out."""
+"""Value of an attribute; None leaves the attribute out."""
 
 
 class Span(Protocol):
-    """Something that takes its time."""
+    """A timed operation."""
 
     @property
     def traceparent(self) -> str | None:
-        """For those that it causes, as W3C Trace Context writes it; None when nothing is traced, or when it is over."""
+        """Context for child spans, as W3C Trace Context writes it; None when the span is over or nothing is traced."""
         ...
 
     def set(self, **attributes: Value) -> None:
-        """Name what is known of it by now."""
+        """Set attributes."""
         ...
 
     def end(self, *, failed: str | None = None) -> None:
-        """It is over; `failed`: the code of an error, never its words. Idempotent."""
+        """End the span; `failed` is the code of an error, never its text. Idempotent."""
         ...
 
 
 class Tracer(Protocol):
-    """What `start` puts behind this module."""
+    """The backend that `start` installs."""
 
     def begin(self, name: str, parent: str, attributes: dict[str, Value]) -> Span:
-        """A span below another one."""
+        """Begin a child of another span."""
         ...
 
     def traceparent_of(self, meeting_id: str) -> str:
-        """Of the span on top of a meeting's trace."""
+        """Return the context of the root span of a meeting."""
         ...
 
     def record_meeting(
         self, meeting_id: str, began_ms: int, failed: str | None, attributes: dict[str, Value]
     ) -> None:
-        """The span on top, once it is over."""
+        """Record the root span, once the meeting is over."""
         ...
 
     def stop(self) -> None:
-        """Send what is left."""
+        """Send the spans that are left."""
         ...
 
 
 class _Nothing:
-    """Implements `Span` where nothing is traced."""
+    """A span that records nothing. Implements `Span`."""
 
     traceparent: str | None = None
 
     def set(self, **attributes: Value) -> None:
-        """Nobody asks."""
+        """Do nothing."""
 
     def end(self, *, failed: str | None = None) -> None:
-        """Nobody asks."""
+        """Do nothing."""
 
 
 _NOTHING = _Nothing()
@@ -89,7 +89,7 @@ def start(endpoint: str, *, service: str, instance: str) -> None:
 
 
 def stop() -> None:
-    """Send what is left, for a few seconds at most; idempotent."""
+    """Send the spans that are left, for a few seconds at most. Idempotent."""
     global _tracer
     tracer, _tracer = _tracer, None
     if tracer is not None:
@@ -111,7 +111,7 @@ def begin(name: str, *, parent: str | None = None, meeting: str | None = None, *
 def span(
     name: str, *, parent: str | None = None, meeting: str | None = None, **attributes: Value
 ) -> Iterator[Span]:
-    """As `begin`; what is begun within it, also in tasks that are made within it, lies below it."""
+    """Begin a span like `begin`; spans that begin inside the context, also in its tasks, are children of it."""
     one = begin(name, parent=parent, meeting=meeting, **attributes)
     token = _current.set(one)
     try:
@@ -128,17 +128,17 @@ def span(
 
 
 def traceparent() -> str | None:
-    """Of the present span."""
+    """Return the context of the current span."""
     return _current.get().traceparent
 
 
 def traceparent_of(meeting_id: str) -> str | None:
-    """Of a meeting's trace."""
+    """Return the context of a meeting's root span."""
     return _tracer.traceparent_of(meeting_id) if _tracer is not None else None
 
 
 def record_meeting(meeting_id: str, *, began_ms: int, failed: str | None = None, **attributes: Value) -> None:
-    """The meeting is over, or given up: the span on top, which began when it did (Unix, milliseconds)."""
+    """Record the root span of a meeting that is over or failed; `began_ms` is Unix time in milliseconds."""
     if _tracer is not None:
         _tracer.record_meeting(meeting_id, began_ms, failed, {"meeting.id": meeting_id, **attributes})
 

@@ -1,4 +1,4 @@
-"""The sound of a meeting as a WAV file, whole or a byte range of it, made while it is sent. Pure."""
+"""The audio of a meeting as a WAV file, or a byte range of it, made while it is sent. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ HEADER_BYTES = 44
 
 @dataclass(frozen=True, slots=True)
 class WavRange:
-    """What to send: a piece of the header, then a span of PCM."""
+    """A response: part of the header, then a span of PCM."""
 
     status: int
-    """200 for all of it, 206 for a part."""
+    """200 for the whole file, 206 for a part."""
     header: bytes
     pcm_start: int
     pcm_end: int
@@ -25,7 +25,7 @@ class WavRange:
 
 
 def wav_header(pcm_bytes: int, channels: int = 1) -> bytes:
-    """RIFF header of canonical PCM; a length beyond 4 GiB is cut, as players expect."""
+    """Return the RIFF header of canonical PCM; a length beyond 4 GiB is truncated, as players expect."""
     length = min(pcm_bytes, 0xFFFF_FFFF - HEADER_BYTES)
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
@@ -37,9 +37,9 @@ def wav_header(pcm_bytes: int, channels: int = 1) -> bytes:
 
 
 def wav_range(pcm_bytes: int, range_header: str | None, *, channels: int = 1) -> WavRange:
-    """What a request for these bytes gets (RFC 9110, section 14; one range). Raises RangeNotSatisfiableError.
+    """Return the response to a range request (RFC 9110, section 14; one range). Raises RangeNotSatisfiableError.
 
-    A header that is not understood is ignored, as the RFC asks: all of the file is sent.
+    A header that is not understood is ignored, as the RFC asks: the whole file is sent.
     """
     size = HEADER_BYTES + pcm_bytes
     start, end = _span(range_header, size) or (0, size)

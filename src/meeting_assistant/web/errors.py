@@ -1,4 +1,4 @@
-"""The only table from our errors to HTTP statuses and WebSocket close codes; one JSON shape for all of them."""
+"""HTTP statuses, WebSocket close codes and the JSON body of errors."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ _OF_CODE = {
 
 
 def status_of(error: e.MeetingAssistantError) -> int:
-    """HTTP status."""
+    """Return the HTTP status of an error."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
 def close_code_of(error: e.MeetingAssistantError) -> int:
-    """WebSocket close code."""
+    """Return the WebSocket close code of an error."""
     if isinstance(error, e.NotFoundError):
         return CLOSE_NOT_FOUND
     if isinstance(error, e.UnauthenticatedError):
@@ -79,14 +79,14 @@ def close_code_of(error: e.MeetingAssistantError) -> int:
 
 
 def error_body(code: str, message: str, remedy: str) -> dict[str, Any]:
-    """`{"error": {"code", "message", "remedy"}}`."""
+    """Return `{"error": {"code", "message", "remedy"}}`."""
     return {"error": {"code": code, "message": message, "remedy": remedy}}
 
 
 async def refuse(
     send: Send, status: int, body: dict[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Answer before any route is reached."""
+    """Send an error before any route is reached."""
     content = json.dumps(body).encode()
     length = (b"content-length", str(len(content)).encode())
     sent = [(b"content-type", b"application/json"), length, *headers]
@@ -95,7 +95,7 @@ async def refuse(
 
 
 def describe_validation(error: ValidationError | RequestValidationError) -> str:
-    """Which fields are wrong and how, without repeating what was sent."""
+    """Return which fields are wrong and why, without repeating the input."""
     parts = []
     for problem in error.errors()[:3]:
         place = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))
@@ -104,7 +104,7 @@ def describe_validation(error: ValidationError | RequestValidationError) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers."""
+    """Register the error handlers."""
 
     @app.exception_handler(e.MeetingAssistantError)
     async def ours(request: Request, error: e.MeetingAssistantError) -> JSONResponse:
@@ -116,13 +116,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> JSONResponse:
-        body = error_body("bad_input", describe_validation(error), "See /docs for what this address takes.")
+        body = error_body("bad_input", describe_validation(error), "See /docs for what this address accepts.")
         return JSONResponse(body, 422)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        message = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
-        body = error_body(f"http_{error.status_code}", message, "See /docs for the addresses there are.")
+        message = "This address does not exist." if error.status_code == 404 else str(error.detail)
+        body = error_body(f"http_{error.status_code}", message, "See /docs for all addresses.")
         return JSONResponse(body, error.status_code, error.headers)
 
     @app.exception_handler(Exception)
@@ -132,13 +132,17 @@ def install(app: FastAPI) -> None:
             extra=log_fields(error=type(error).__name__, **_place(request)),
         )
         return JSONResponse(
-            error_body("internal_error", "The server made a mistake.", "See its log, and please report it."),
+            error_body(
+                "internal_error",
+                "The server failed unexpectedly.",
+                "See the server's log, and please report it.",
+            ),
             500,
         )
 
 
 def _place(request: Request) -> dict[str, str]:
-    """The pattern of the route, and the meeting in it if it can be one: a client may send anything."""
+    """Return the pattern of the route, and the meeting id in it if it is a valid one."""
     route = request.scope.get("route")
     place = {"route": str(getattr(route, "path", "unknown"))}
     with contextlib.suppress(KeyError, ValueError):

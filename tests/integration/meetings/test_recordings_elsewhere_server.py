@@ -98,7 +98,7 @@ def test_a_store_that_is_away_is_said_and_caught_up_with(
             assert sound_of(server, meeting) == hello
             assert 'audio_store_pending{work="move"} 0.0' in server.get_text("/metrics")
         log = server.log_path.read_text()
-        assert "Recordings cannot be moved" in log
+        assert "Failed to move recordings" in log
         assert SECRET not in log
         assert "Signature" not in log
     finally:

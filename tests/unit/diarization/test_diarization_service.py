@@ -44,7 +44,7 @@ async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_ar
 async def test_where_nobody_is_told_apart_no_voice_can_be_known_again() -> None:
     speakers = SpeakerEdits(*cast(Any, (None, None, None, DiarizationService(None), None)))
     with pytest.raises(ConflictError, match="no engine tells them apart") as refused:
-        await speakers.remember("meeting", "S1", "Ana", "")
+        await speakers.enrol("meeting", "S1", "Ana", "")
     assert "DIARIZATION_ENGINE" in refused.value.remedy
 
 

@@ -1,4 +1,4 @@
-"""From a token to a caller: configured tokens, share links, one-use tickets for sockets."""
+"""Access control: configured tokens, share links, and one-use tickets for sockets."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from meeting_assistant.domain.errors import ForbiddenError, NotFoundError, Unaut
 from meeting_assistant.domain.ports import MeetingStore, ShareStore
 
 SHARE_PREFIX = "share_"
-"""Tells a share link's token from a configured one."""
+"""Prefix that distinguishes the token of a share link from a configured token."""
 TICKET_SECONDS = 30.0
 MAX_TICKETS = 1000
 
 
 class AccessService:
-    """Who is calling, and may they?"""
+    """Identifies callers and checks what they may do."""
 
     def __init__(
         self,
@@ -41,13 +41,13 @@ class AccessService:
 
     @property
     def is_open(self) -> bool:
-        """True without configured tokens: everybody who reaches the server may do everything."""
+        """True without configured tokens: every client that reaches the server may do everything."""
         return not self._grants
 
-    # --- who
+    # --- identity
 
     async def identify(self, tokens: Sequence[str]) -> Principal:
-        """The caller that holds these tokens (a configured one, share links, or both).
+        """Return the caller that holds these tokens (a configured one, share links, or both).
 
         Raises UnauthenticatedError when none of them is known, or all have expired.
         """
@@ -60,7 +60,7 @@ class AccessService:
                 principal = await self._add(principal, token)
                 is_known = True
             except UnauthenticatedError as error:
-                # A link that has expired must not lock out who also has a token of their own.
+                # An expired link must not lock out a caller that has a valid token, too.
                 refusal = error
         if not is_known:
             raise refusal
@@ -73,7 +73,7 @@ class AccessService:
         return replace(principal, owner=grant.owner, scopes=grant.scopes)
 
     def _grant_of(self, token: str) -> TokenGrant:
-        # All are compared, so that the time does not tell which one was near.
+        # All are compared, so that the time does not reveal which one was close.
         fitting = [grant for grant in self._grants if grant.fits(token)]
         if not fitting:
             raise _unauthenticated()
@@ -85,11 +85,11 @@ class AccessService:
             raise UnauthenticatedError("This link has expired or was withdrawn.", "Ask for a new one.")
         return share.meeting_id
 
-    # --- may they
+    # --- permission
 
     @staticmethod
     def require(principal: Principal, scope: Scope) -> None:
-        """Raises ForbiddenError."""
+        """Raise ForbiddenError when the caller lacks this scope."""
         if not principal.may(scope):
             raise ForbiddenError(
                 f"This token does not allow that; it needs the scope `{scope}`.",
@@ -97,13 +97,13 @@ class AccessService:
             )
 
     async def require_read(self, principal: Principal, meeting_id: str) -> None:
-        """Raises NotFoundError for a meeting that is not theirs to see: a foreign id and no id look the same."""
+        """Raise NotFoundError for a meeting that the caller may not read, as for an unknown id."""
         meeting = await self._meetings.get(meeting_id)
         if not principal.may_read(meeting.id, meeting.owner):
             raise _no_such_meeting()
 
     async def require_own(self, principal: Principal, meeting_id: str) -> None:
-        """As `require_read`, for what changes a meeting; a shared one cannot be changed (ForbiddenError)."""
+        """Check like `require_read` that the caller may change a meeting; raise ForbiddenError for a shared one."""
         await self.require_read(principal, meeting_id)
         self.require(principal, Scope.RECORD)
         meeting = await self._meetings.get(meeting_id)
@@ -113,7 +113,7 @@ class AccessService:
     # --- tickets
 
     def issue_ticket(self, principal: Principal) -> str:
-        """For one socket, within `TICKET_SECONDS`: what stands in a URL must be worth nothing afterwards."""
+        """Return a ticket for one socket, valid for `TICKET_SECONDS`: a URL must not hold a lasting secret."""
         now = self._monotonic()
         self._tickets = {key: value for key, value in self._tickets.items() if value[0] > now}
         while len(self._tickets) >= MAX_TICKETS:
@@ -123,7 +123,7 @@ class AccessService:
         return ticket
 
     def redeem_ticket(self, ticket: str) -> Principal:
-        """Raises UnauthenticatedError when it is unknown, used or too old."""
+        """Return the caller of a ticket. Raises UnauthenticatedError when it is unknown, used or expired."""
         expires, principal = self._tickets.pop(ticket, (0.0, Principal()))
         if expires <= self._monotonic():
             raise UnauthenticatedError(
@@ -135,7 +135,7 @@ class AccessService:
     # --- share links
 
     async def share(self, meeting_id: str, hours: float) -> tuple[Share, str]:
-        """A new link, and its token, which is not stored and cannot be shown again."""
+        """Return a new link and its token, which is not stored and cannot be shown again."""
         token = SHARE_PREFIX + secrets.token_urlsafe(24)
         now = self._now_ms()
         share = Share(
@@ -149,12 +149,12 @@ class AccessService:
         return share, token
 
     async def shares(self, meeting_id: str) -> list[Share]:
-        """Those that still open something, newest first."""
+        """Return the links that are still valid, newest first."""
         now = self._now_ms()
         return [share for share in await self._shares.of_meeting(meeting_id) if share.expires_at_ms > now]
 
     async def withdraw(self, meeting_id: str, share_id: str) -> None:
-        """Raises NotFoundError."""
+        """Invalidate a link at once. Raises NotFoundError."""
         await self._shares.remove(meeting_id, share_id)
 
 

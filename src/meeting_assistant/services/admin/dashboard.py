@@ -21,7 +21,7 @@ from meeting_assistant.services.admin.metrics_catalogue import (
 )
 
 MAX_PARTS = 12
-"""Values of one label that are told; the rest is in `/metrics`."""
+"""Values of one label that are shown; the rest is in `/metrics`."""
 
 Labels = Mapping[str, str]
 Samples = Mapping[str, Sequence[tuple[Labels, float]]]
@@ -33,7 +33,7 @@ class Figure:
 
     key: str
     label: str
-    """In words."""
+    """Text on the page."""
     hint: str
     metric: str
     """Its name in `/metrics`; empty where the number is not from there."""
@@ -55,7 +55,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class FigureGroup:
-    """What belongs together."""
+    """Figures that are shown together."""
 
     key: GroupKey
     title: str
@@ -102,7 +102,7 @@ def _samples_by_name(families: Iterable[Metric]) -> Samples:
 
 
 def _figures(definition: Definition, samples: Samples) -> list[Figure]:
-    """One; or one for each value of the label it is split by."""
+    """Return one figure, or one for each value of the label that it is split by."""
     name = f"{definition.metric}_bucket" if definition.kind == "histogram" else definition.metric
     there = [one for one in samples.get(name, ()) if definition.takes(one[0])]
     if definition.split_by is None:
@@ -150,7 +150,7 @@ def _distribution(definition: Definition, there: Sequence[tuple[Labels, float]],
 
 
 def _parts(definition: Definition, there: Sequence[tuple[Labels, float]]) -> dict[str, float]:
-    """The largest first."""
+    """Return the values by label, the largest first."""
     if definition.parts_by is None:
         return {}
     parts: dict[str, float] = {}

@@ -1,7 +1,7 @@
-"""Recordings of meetings that are over move to the object store, however long it is away meanwhile.
+"""Archiving: recordings of finished meetings move to the object store, however long it is unreachable meanwhile.
 
-Which ones have to is read from the disk and the database each time, so there is nothing to lose: a start, a restart
-and a store that comes back all do the same. No meeting waits for it, and it has threads of its own.
+The work is found on the disk and in the database each time, so no queue can be lost: a start, a restart and a store
+that comes back all do the same. Meetings do not wait for it, and it has its own threads.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 300.0
-"""Looks for work that nobody told of: meetings that failed, what other machines deleted."""
+SCAN_INTERVAL_S = 300.0
+"""How often work is looked for that no call announced: failed meetings, deletions by other servers."""
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 300.0
 
 
 class RecordingArchiver:
-    """One per server."""
+    """Moves recordings of finished meetings to the archive, one at a time."""
 
     def __init__(
         self,
@@ -41,62 +41,62 @@ class RecordingArchiver:
         self._threads = threads
         self._first_retry_s = first_retry_s
         self._failures = 0
-        """Passes in a row in which the store could not be used."""
+        """Consecutive passes in which the object store could not be used."""
         self._pending = 0
-        self._trouble: MeetingAssistantError | None = None
+        self._error: MeetingAssistantError | None = None
         self._incomplete: set[str] = set()
-        """Not sealed when they were looked at: their meetings failed, and may be tried again."""
+        """Recordings that were not sealed when they were looked at: their meetings failed, and may be retried."""
         self._has_work = asyncio.Event()
 
     @property
     def problem(self) -> str | None:
-        """What an operator should mend, while recordings cannot be moved."""
-        if self._trouble is None:
+        """What an operator has to fix while recordings cannot be moved, or None."""
+        if self._error is None:
             return None
-        return f"Finished recordings cannot be moved ({self._pending} wait on this disk): {self._trouble}"
+        return f"Finished recordings cannot be moved ({self._pending} wait on this disk): {self._error}"
 
     def wake(self, meeting_id: str) -> None:
-        """This meeting is over."""
+        """Look for work now, because this meeting is over."""
         self._incomplete.discard(meeting_id)
         self._has_work.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Move recordings until cancelled."""
         await self._on_threads(self._mover.begin)
         self._failures = 1  # so that a wrong address is said at the start and not after the first meeting
         while True:
             self._has_work.clear()
             await self.run_once()
-            await self._rest()
+            await self._wait()
 
     async def run_once(self) -> None:
-        """One pass. Raises nothing: what resists is a problem in `/health`, and is tried again."""
-        trouble: MeetingAssistantError | None = None
+        """Make one pass. Never raises: a failure is a problem in `/health`, and is tried again."""
+        failure: MeetingAssistantError | None = None
         try:
             waiting = await self._waiting()
             self._show(len(waiting))
             if self._failures:
                 await self._on_threads(self._mover.check)
-            trouble = await self._move_all(waiting)
-            if not _is_of_store(trouble):
+            failure = await self._move_all(waiting)
+            if not _is_of_store(failure):
                 await self._on_threads(self._mover.clean_up)
         except MeetingAssistantError as error:
-            trouble = error
+            failure = error
         except Exception:
-            logger.exception("Moving recordings failed in an unexpected way; it is tried again.")
-            trouble = MeetingAssistantError(
+            logger.exception("Moving recordings failed unexpectedly; trying again.")
+            failure = MeetingAssistantError(
                 "This failed unexpectedly.", "See the server's log.", code="store_failed"
             )
-        if trouble is None or trouble.code != "closing":
-            self._note(trouble)
+        if failure is None or failure.code != "closing":
+            self._note(failure)
         await self._count_removals()
 
     async def close(self) -> None:
-        """What is being copied stops at the next piece; the next start goes on."""
+        """Stop the copy that runs at its next chunk; the next start resumes it."""
         await asyncio.to_thread(self._mover.close)
 
     async def _waiting(self) -> list[str]:
-        """Meetings whose recording is here and to which nothing is added by itself."""
+        """Return the finished meetings whose recording is on this disk."""
         found = []
         for meeting_id in await self._on_threads(self._mover.local_ids):
             try:
@@ -108,20 +108,20 @@ class RecordingArchiver:
         return found
 
     async def _move_all(self, waiting: list[str]) -> MeetingAssistantError | None:
-        """What resisted; one recording does not hold up the others, a store that refuses does."""
-        trouble: MeetingAssistantError | None = None
+        """Move all of them. Returns the last error; a store that refuses ends the pass, another error does not."""
+        failure: MeetingAssistantError | None = None
         resisting = 0
         for done, meeting_id in enumerate(waiting, start=1):
             error = await self._move(meeting_id)
             resisting += error is not None
             self._show(len(waiting) - done + resisting)
-            trouble = error or trouble
+            failure = error or failure
             if _is_of_store(error) or (error is not None and error.code == "closing"):
                 break
-        return trouble
+        return failure
 
     async def _move(self, meeting_id: str) -> MeetingAssistantError | None:
-        """What went wrong, if anything did."""
+        """Move one recording. Returns what went wrong, if anything did."""
         try:
             is_moved = await self._on_threads(self._mover.move, meeting_id)
         except NotFoundError:
@@ -129,15 +129,13 @@ class RecordingArchiver:
         except MeetingAssistantError as error:
             obs.audio_store_moves_total.labels("failed").inc()
             logger.warning(
-                "A recording could not be moved to the object store.",
+                "Failed to move a recording to the object store.",
                 extra=obs.log_fields(meeting=meeting_id, code=error.code),
             )
             return error
         if is_moved:
             obs.audio_store_moves_total.labels("moved").inc()
-            logger.info(
-                "A recording was moved to the object store.", extra=obs.log_fields(meeting=meeting_id)
-            )
+            logger.info("Moved a recording to the object store.", extra=obs.log_fields(meeting=meeting_id))
         else:
             self._incomplete.add(meeting_id)
         return None
@@ -152,24 +150,24 @@ class RecordingArchiver:
         self._pending = pending
         obs.audio_store_pending.labels("move").set(pending)
 
-    def _note(self, trouble: MeetingAssistantError | None) -> None:
-        before, self._trouble = self._trouble, trouble
-        self._failures = min(self._failures + 1, 16) if _is_of_store(trouble) else 0
-        if trouble is None and before is not None:
-            logger.info("Recordings are moved again.")
-        elif trouble is not None and (before is None or before.code != trouble.code):
+    def _note(self, failure: MeetingAssistantError | None) -> None:
+        before, self._error = self._error, failure
+        self._failures = min(self._failures + 1, 16) if _is_of_store(failure) else 0
+        if failure is None and before is not None:
+            logger.info("The object store works again; recordings are moved.")
+        elif failure is not None and (before is None or before.code != failure.code):
             logger.warning(
-                "Recordings cannot be moved to the object store; they stay on this disk.",
-                extra=obs.log_fields(code=trouble.code),
+                "Failed to move recordings to the object store; they stay on this disk.",
+                extra=obs.log_fields(code=failure.code),
             )
 
-    async def _rest(self) -> None:
-        """While the store refuses, meetings that end do not make it be asked more often."""
+    async def _wait(self) -> None:
+        """Wait for work. While the store refuses, finished meetings do not shorten the pause."""
         if self._failures:
             await asyncio.sleep(min(LONGEST_RETRY_S, self._first_retry_s * 2 ** (self._failures - 1)))
             return
         try:
-            async with asyncio.timeout(SWEEP_SECONDS):
+            async with asyncio.timeout(SCAN_INTERVAL_S):
                 await self._has_work.wait()
         except TimeoutError:
             return

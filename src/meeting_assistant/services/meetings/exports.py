@@ -1,4 +1,4 @@
-"""A meeting as a file to take away. Pure."""
+"""Export of a meeting as Markdown, JSON, text or subtitles. Pure."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _UNSAFE_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """Ready to be written or sent."""
+    """A file that is ready to be written or sent."""
 
     name: str
-    """Safe on all systems; may hold letters beyond ASCII."""
+    """A file name that is safe on all systems; it may contain letters beyond ASCII."""
     media_type: str
     text: str
 
 
 class _Document(BaseModel):
-    """The JSON export; `schema_` grows when a reader would have to change."""
+    """The JSON export; `version` grows when readers have to change."""
 
     model_config = {"serialize_by_alias": True}
 
@@ -45,7 +45,7 @@ class _Document(BaseModel):
 
 
 def export(meeting: Meeting, transcript: Transcript, minutes: Minutes | None, fmt: str) -> ExportedFile:
-    """Raises InputError for a format that does not exist."""
+    """Return the meeting in this format. Raises InputError for an unknown format."""
     writer = _WRITERS.get(fmt)
     if writer is None:
         raise InputError(f"The format {fmt!r} does not exist.", f"Use one of: {', '.join(_WRITERS)}.")
@@ -54,7 +54,7 @@ def export(meeting: Meeting, transcript: Transcript, minutes: Minutes | None, fm
 
 
 def clock(ms: int) -> str:
-    """`1:02:03`, or `02:03` within the first hour."""
+    """Return `1:02:03`, or `02:03` within the first hour."""
     seconds = ms // 1000
     hours, rest = divmod(seconds, 3600)
     minutes, seconds = divmod(rest, 60)
@@ -163,7 +163,7 @@ def _vtt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> s
 
 
 def _named_cues(transcript: Transcript, *, only_changes: bool) -> Iterator[tuple[Cue, str | None]]:
-    """Cues that never overlap, with the speaker's name (only on the first of a run, if so wished)."""
+    """Yield cues that never overlap, with the speaker's name (with `only_changes`, on the first of a run)."""
     last: object = ()
     for cue in cues_of(transcript.utterances):
         is_named = not only_changes or cue.speaker != last

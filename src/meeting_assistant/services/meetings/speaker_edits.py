@@ -1,4 +1,4 @@
-"""What people say of the speakers of a meeting: names, who said what, that two are one, whose voice to know again."""
+"""Edits of speakers by users: names, assignments, merges, splits, and enrolled voices."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from meeting_assistant.services.events.meeting_channel import Channels
 logger = logging.getLogger(__name__)
 
 MIN_PROFILE_MS = 5000
-"""A voice of which less was heard is not known again reliably."""
+"""With less speech, a voice is not recognised reliably."""
 MAX_PROFILE_UTTERANCES = 20
 NEW = "new"
-"""In the place of a label: somebody whom the engine did not tell apart."""
+"""Stands for a label: a speaker whom the engine did not tell apart."""
 
 
 class SpeakerEdits:
-    """Everybody who watches a meeting learns of every change."""
+    """Applies edits, and publishes each to the watchers of the meeting."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class SpeakerEdits:
         diarization: DiarizationService,
         open_recording: Callable[[str], Awaitable[AudioJournal]],
     ) -> None:
-        """`open_recording` raises NotFoundError, ConflictError where there is none to read."""
+        """`open_recording` raises NotFoundError or ConflictError when there is no recording to read."""
         self._store = store
         self._channels = channels
         self._profiles = profiles
@@ -54,16 +54,16 @@ class SpeakerEdits:
         self._open_sound = open_recording
 
     async def rename(self, meeting_id: str, label: str, name: str | None) -> None:
-        """Name a speaker, or take the name away. Raises NotFoundError."""
+        """Name a speaker, or remove the name. Raises NotFoundError."""
         cleaned = " ".join((name or "").split()) or None
         await self._publish(meeting_id, partial(self._store.rename_speaker, meeting_id, label, cleaned))
 
     async def merge(self, meeting_id: str, label: str, into: str) -> None:
-        """Two labels are one person. Raises NotFoundError, ConflictError."""
+        """Replace one label by another, of the same person. Raises NotFoundError, ConflictError."""
         await self._publish(meeting_id, partial(self._store.merge_speakers, meeting_id, label, into))
 
     async def split(self, meeting_id: str, utterance: int, word: int) -> None:
-        """Two people are in one utterance: cut it before that word, counted from 0.
+        """Split an utterance of two speakers before this word, counted from 0.
 
         Raises NotFoundError, InputError; ConflictError while the meeting is not over or its minutes are being written.
         """
@@ -75,9 +75,9 @@ class SpeakerEdits:
     async def assign(
         self, meeting_id: str, utterances: Sequence[int], speaker: str | None, *, name: str | None = None
     ) -> None:
-        """Say who said these utterances; engines leave them alone from then on.
+        """Assign these utterances to a speaker; engines do not relabel them from then on.
 
-        `speaker` is a label of the meeting, `new` for somebody else (who may be given a `name`), None for unknown.
+        `speaker` is a label of the meeting, `new` for another speaker (who may get a `name`), or None for unknown.
         Raises NotFoundError, InputError.
         """
         said = await self._store.transcript(meeting_id)
@@ -106,21 +106,21 @@ class SpeakerEdits:
         finally:
             self._channels.release(meeting_id)
 
-    # --- voices that are known again
+    # --- enrolled voices
 
     async def voices(self, owner: str) -> list[VoiceProfile]:
-        """Oldest first."""
+        """Return the enrolled voices of an owner, oldest first."""
         return await self._profiles.voices(owner)
 
-    async def remember(self, meeting_id: str, label: str, name: str, owner: str) -> VoiceProfile:
-        """Know this voice again in the owner's later meetings. Raises NotFoundError, ConflictError, InputError."""
+    async def enrol(self, meeting_id: str, label: str, name: str, owner: str) -> VoiceProfile:
+        """Enrol a voice, to recognise it in later meetings. Raises NotFoundError, ConflictError, InputError."""
         cleaned = " ".join(name.split())
         if not cleaned:
             raise InputError("A voice needs a name.", "Say whose voice it is.")
         if not self._diarization.has_voices:
             raise ConflictError(
-                "Voices cannot be known again: no engine tells them apart here.",
-                "Set DIARIZATION_ENGINE to something else than `off`; /health says what else is missing.",
+                "Voices cannot be enrolled: this server has no engine for them.",
+                "Set DIARIZATION_ENGINE to a value other than `off`; /health names what else is missing.",
                 code="no_voices",
             )
         meeting = await self._store.get(meeting_id)
@@ -129,11 +129,11 @@ class SpeakerEdits:
             raise NotFoundError(
                 f"Nobody in this meeting is called {label}.", "Use a label of the transcript."
             )
-        total, spoken_ms = await self._hear(meeting, spoken, channel=0 if label == YOU else 1)
+        total, spoken_ms = await self._embed(meeting, spoken, channel=0 if label == YOU else 1)
         if spoken_ms < MIN_PROFILE_MS:
             raise ConflictError(
-                "Too little of this voice was recorded to know it again.",
-                f"At least {MIN_PROFILE_MS // 1000} seconds are needed; remember it from another meeting.",
+                "Too little of this voice was recorded to recognise it again.",
+                f"At least {MIN_PROFILE_MS // 1000} seconds are needed; enrol it from another meeting.",
             )
         profile = VoiceProfile(
             id=str(uuid_utils.uuid7()),
@@ -144,10 +144,10 @@ class SpeakerEdits:
             created_at_ms=int(time.time() * 1000),
         )
         await self._profiles.keep_voice(profile)
-        logger.info("A voice will be known again.", extra=obs.log_fields(meeting=meeting_id))
+        logger.info("Voice enrolled.", extra=obs.log_fields(meeting=meeting_id))
         return profile
 
-    async def _hear(
+    async def _embed(
         self, meeting: Meeting, spoken: Sequence[Utterance], *, channel: int
     ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float32]], int]:
         journal = await self._open_sound(meeting.id)
@@ -168,8 +168,8 @@ class SpeakerEdits:
             journal.close()
         return total, spoken_ms
 
-    async def forget_voice(self, owner: str, profile_id: str) -> None:
-        """For good; names that were given stay. Raises NotFoundError."""
+    async def delete_voice(self, owner: str, profile_id: str) -> None:
+        """Delete an enrolled voice for good; names in meetings stay. Raises NotFoundError."""
         await self._profiles.forget_voice(owner, profile_id)
 
 

@@ -1,4 +1,4 @@
-"""Recordings that come as a file: the same pipeline as live sound, in the background, with progress."""
+"""Uploaded recordings: transcribed in the background by the pipeline of live meetings, with progress."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 logger = logging.getLogger(__name__)
 
 WAIT_EVERY_BYTES = 1 << 20
-"""The decoder is faster than any disk and any recogniser: this often it waits for them."""
+"""How often the decoder, which is faster than the disk and the recogniser, waits for them."""
 
 
 class Uploads:
-    """Takes files in and transcribes them."""
+    """Accepts files and transcribes them."""
 
     def __init__(
         self,
@@ -68,20 +68,20 @@ class Uploads:
 
     @property
     def incoming(self) -> Path:
-        """Where the web layer may put a file that is still arriving; the same disk as the final place."""
+        """Folder for files that are still arriving, on the same disk as their final place."""
         return self._files.incoming
 
     async def remove_orphans(self) -> None:
-        """Before anything arrives: remove what a server that ran before this one left behind. Never raises."""
+        """Remove files that an earlier run left behind; call it before any upload arrives. Never raises."""
         try:
             kept = await asyncio.to_thread(self._files.meeting_ids)
             wanted = {meeting_id for meeting_id in kept if await self._needs_file(meeting_id)}
             removed = await asyncio.to_thread(self._files.remove_orphans, wanted)
         except StorageError as error:
-            logger.warning("Left-over uploads could not be removed.", extra=obs.log_fields(code=error.code))
+            logger.warning("Failed to remove orphaned uploads.", extra=obs.log_fields(code=error.code))
             return
         if removed:
-            logger.info("Left-over uploads were removed.", extra=obs.log_fields(files=removed))
+            logger.info("Removed orphaned uploads.", extra=obs.log_fields(files=removed))
 
     async def _needs_file(self, meeting_id: str) -> bool:
         try:
@@ -90,13 +90,13 @@ class Uploads:
             return False
 
     def check_space(self) -> None:
-        """Raises StorageError when there is too little room for another file."""
+        """Raise StorageError when the disk has too little room for another file."""
         self._options.check_space()
 
     async def take(
         self, file: Path, options: MeetingOptions, *, utc_offset_minutes: int = 0, owner: str = ""
     ) -> Meeting:
-        """Make a meeting of a complete file; the file is moved away. Raises AudioFormatError, InputError.
+        """Make a meeting of a complete file, which is moved to its place. Raises AudioFormatError, InputError.
 
         When it raises, nothing is stored; the file is then the caller's to remove.
         """
@@ -117,18 +117,18 @@ class Uploads:
         return meeting
 
     async def resume(self, meeting: Meeting) -> None:
-        """Queue the transcription of a stored upload, from where it was left."""
+        """Queue the transcription of a stored upload, from where it was interrupted."""
         channel = await self._channels.get(meeting.id)
         self._channels.pin(meeting.id)
         channel.broadcast(StatusChanged(status="Queued"))
         await self._orchestrator.submit(InferenceJob(kind=JobKind.TRANSCRIBE_FILE, meeting_id=meeting.id))
 
     def remove_file(self, meeting_id: str) -> None:
-        """Remove the file that was sent, if it is still there."""
+        """Remove the uploaded file, if it exists."""
         self._files.remove(meeting_id)
 
     async def transcribe(self, job: InferenceJob) -> None:
-        """The handler of `transcribe_file` jobs."""
+        """Handle a `transcribe_file` job."""
         try:
             meeting = await self._store.get(job.meeting_id)
         except NotFoundError:
@@ -136,19 +136,22 @@ class Uploads:
         channel = await self._channels.get(meeting.id)
         try:
             await self._transcribe(meeting, channel)
-        except NotFoundError:  # deleted meanwhile: also what came into being after that
+        except NotFoundError:  # deleted meanwhile: remove what was created after that
             await asyncio.to_thread(self.remove_file, meeting.id)
             if self._audio is not None:
                 await self._io.on_disk(self._audio.delete, meeting.id)
             self._channels.unpin(meeting.id)
             return
         except InputError as error:
-            # The file's own fault: what could be read of it was, and another try would find the same.
-            logger.warning("An upload failed.", extra=obs.log_fields(meeting=meeting.id, code=error.code))
+            # The file is damaged: what precedes the damage was read, and another attempt would end there, too.
+            logger.warning(
+                "An uploaded file cannot be transcribed.",
+                extra=obs.log_fields(meeting=meeting.id, code=error.code),
+            )
             await self._store.add_error(meeting.id, stage_error("transcription", error))
         except MeetingAssistantError as error:
             logger.warning(
-                "An upload could not be transcribed.",
+                "Failed to transcribe an upload.",
                 extra=obs.log_fields(meeting=meeting.id, code=error.code),
             )
             if not is_transient(error):  # else it is tried again within the minute
@@ -156,7 +159,7 @@ class Uploads:
             return
         except Exception as error:
             logger.exception(
-                "Transcribing an upload failed in an unexpected way.",
+                "Transcribing an upload failed unexpectedly.",
                 extra=obs.log_fields(meeting=meeting.id),
             )
             await self._fail(meeting, error)
@@ -168,7 +171,7 @@ class Uploads:
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
 
     async def _fail(self, meeting: Meeting, error: Exception) -> None:
-        """The file stays, for whoever tries again; who watches is told why nothing more comes."""
+        """Mark the meeting as failed, and show watchers why. The file is kept for another attempt."""
         failure = stage_error("transcription", error)
         await self._store.add_error(meeting.id, failure)
         await self._store.set_state(meeting.id, MeetingState.FAILED)
@@ -206,7 +209,7 @@ class Uploads:
             await self._store.set_received(meeting.id, buffer.received_bytes)
 
     async def _read(self, file: Path, buffer: SecureAudioBuffer) -> None:
-        """Decode into the buffer; a file that ends badly leaves what was read."""
+        """Decode the file into the buffer; what precedes a damaged end is kept."""
         waited = 0
         try:
             async for pcm in self._decoder.decode(file, self._limits):
@@ -218,7 +221,7 @@ class Uploads:
             await buffer.seal()
 
     async def _new_buffer(self, meeting: Meeting) -> SecureAudioBuffer:
-        """The file is the source of truth, so after a restart it is simply read again."""
+        """Return a new buffer: the file is the source of truth, so after a restart it is read again."""
         journal = None
         if self._audio is not None:
             await self._io.on_disk(self._audio.delete, meeting.id)
@@ -226,13 +229,13 @@ class Uploads:
         return SecureAudioBuffer(journal, executor=self._io.disk_threads)
 
     async def _check_that_it_was_read(self, meeting: Meeting) -> None:
-        """The file is gone, as it should be when all its words are stored. Raises StorageError when they are not."""
+        """Raise StorageError when the file is gone before all of it was transcribed."""
         is_read = await self._store.begin_step(meeting.id, READ_FILE) == 0
         # Earlier versions did not count the step.
         is_all_committed = 0 < meeting.received_bytes <= meeting.committed_sample * meeting.frame_bytes
         if not is_read and not is_all_committed:
             raise StorageError(
-                "The file that was sent is not there any more.",
-                "Send it again, or restore a backup; what was transcribed of it is kept.",
+                "The uploaded file no longer exists.",
+                "Upload it again, or restore a backup; the transcript so far is kept.",
                 code="file_gone",
             )

@@ -1,4 +1,4 @@
-"""Nobody reaches the interface without a token, where tokens are configured.
+"""Authentication: where tokens are configured, the interface is closed to callers without one.
 
 The gate stands before all routes and is closed by default: a route that is added later is behind it. Tokens come
 as a bearer header (programs) or in cookies that scripts cannot read (the page); a socket may also bring a one-use
@@ -41,20 +41,20 @@ _OPEN = frozenset(
         "/ws/fleet",
     }
 )
-"""What the page needs before anybody has signed in, nothing of any meeting; and where workers sign each message."""
+"""Paths without a check: what the page needs before the sign-in, and where workers sign each message."""
 _TOKEN_MAY_FOLLOW = "/ws/meetings"  # noqa: S105 - a path
 _STATE = "principal"
 
 
 class AccessGate:
-    """ASGI middleware: finds out who is calling, and refuses strangers."""
+    """ASGI middleware that identifies callers and refuses unknown ones."""
 
     def __init__(self, app: ASGIApp, *, access: AccessService) -> None:
         self._app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on with the caller's principal, or answer 401."""
+        """Pass the request on with the caller's principal, or answer 401."""
         if scope["type"] not in ("http", "websocket") or not _is_guarded(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -78,7 +78,7 @@ class AccessGate:
 
 
 def tokens_of(headers: Headers) -> list[str]:
-    """From the header if there is one, else from the cookies."""
+    """Return the tokens of the header, else those of the cookies."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token.strip():
         return [token.strip()]
@@ -92,7 +92,7 @@ def tokens_of(headers: Headers) -> list[str]:
 
 
 def _password(credentials: str) -> list[str]:
-    """Calendar programs know no bearer tokens: with them a token is the password of any user."""
+    """Return the password of basic authentication: calendar programs cannot send bearer tokens."""
     try:
         decoded = base64.b64decode(credentials.strip(), validate=True).decode()
     except ValueError:
@@ -101,7 +101,7 @@ def _password(credentials: str) -> list[str]:
 
 
 def principal_of(connection: HTTPConnection) -> Principal | None:
-    """Who is calling; None for a socket whose token comes in its first message."""
+    """Return the caller; None for a socket whose token comes in its first message."""
     principal: Principal | None = connection.scope["state"][_STATE]
     return principal
 
@@ -131,7 +131,7 @@ Context = Annotated[WebContext, Depends(_context)]
 
 
 def caller_of(connection: HTTPConnection) -> Principal:
-    """Who is calling, where the gate has asked already."""
+    """Return the caller that the gate has identified."""
     principal = principal_of(connection)
     assert principal is not None, "only /ws/meetings may bring its token later"
     return principal
@@ -165,9 +165,9 @@ Admin = Annotated[Principal, Depends(_admin)]
 
 
 def _meeting_id(meeting_id: Annotated[str, PathParam(description="UUID of the meeting")]) -> str:
-    """Anything that is not a meeting id is answered like an id that does not exist."""
+    """Return the id; anything that is not one is answered like an unknown id."""
     if not re.fullmatch(MEETING_ID, meeting_id):
-        raise NotFoundError("There is no such meeting.", "See /api/meetings for those there are.")
+        raise NotFoundError("There is no such meeting.", "See /api/meetings for the list.")
     return meeting_id
 
 
@@ -186,4 +186,4 @@ async def _own(context: Context, caller: Caller, meeting_id: Annotated[str, Depe
 ReadableMeeting = Annotated[str, Depends(_readable)]
 """Id of a meeting that the caller may read; 404 for any other."""
 OwnMeeting = Annotated[str, Depends(_own)]
-"""Id of a meeting that the caller may change; 404 for a foreign one."""
+"""Id of a meeting that the caller may change; 404 for another owner's."""

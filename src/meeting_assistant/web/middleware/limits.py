@@ -1,4 +1,4 @@
-"""How much a request may bring, and how long it may take: counted while it arrives, refused before it is kept."""
+"""Limits of the size and the duration of request bodies, enforced while they arrive."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meeting_assistant.web.errors import error_body, refuse
 
 MAX_JSON_BYTES = 256 * 1024
-"""Of any request that is not an upload."""
+"""Largest body of a request that is not an upload."""
 FORM_BYTES = 64 * 1024
-"""What a form adds to the file in it."""
+"""Overhead that a form adds to its file."""
 UPLOAD_PATH = "/api/meetings"
 IDLE_SECONDS = 15.0
-"""Between two pieces of a body."""
+"""Longest pause between two chunks of a body."""
 HEAD_START_SECONDS = 20.0
 LEAST_BYTES_PER_S = 4096
-"""After the head start a body has to have come at least so fast on the whole: 32 kbit/s."""
+"""Least average speed of a body after the head start: 32 kbit/s."""
 
 
 class BodyLimit:
@@ -31,7 +31,7 @@ class BodyLimit:
         self._max_upload = max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, counting."""
+        """Pass the request on, and count the bytes of its body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -34,13 +34,13 @@ _HEADERS = {
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".test")
-"""Names that nobody can register on the internet."""
+"""Names that cannot be registered on the internet."""
 # FastAPI's own pages load scripts from elsewhere; they get no policy that would break them, and no data.
 _DOCS = ("/docs", "/redoc")
 
 
 class BrowserGuard:
-    """ASGI middleware; refuses before anything else is read."""
+    """ASGI middleware that refuses a request before its body is read."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class BrowserGuard:
         is_loopback: bool = True,
         is_open: bool = False,
     ) -> None:
-        """`is_open`: nobody is asked for a token."""
+        """`is_open`: the server works without tokens."""
         self._app = app
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
         self._is_loopback = is_loopback
@@ -58,7 +58,7 @@ class BrowserGuard:
         self._own_names = frozenset(_hostname(urlsplit(origin).netloc) for origin in self._allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or answer 403."""
+        """Pass the request on, or answer 403."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -88,7 +88,7 @@ class BrowserGuard:
         return None
 
     def _is_known(self, name: str) -> bool:
-        """A name with a dot may be anybody's, who may let it resolve to this server and read it from a page."""
+        """Return whether a host name is safe: any owner of a name with a dot can let it resolve to this server."""
         if "." not in name or name in self._own_names or name.endswith(_PRIVATE_SUFFIXES):
             return True
         try:

@@ -115,9 +115,7 @@ async def remember_voice(
     context: Context, caller: Recorder, meeting_id: OwnMeeting, voice: VoiceToEnrol
 ) -> KnownVoice:
     """Know a voice of this meeting again in your later ones. Nothing of it is kept unless you ask here."""
-    return _known(
-        await context.meetings.speakers.remember(meeting_id, voice.speaker, voice.name, caller.owner)
-    )
+    return _known(await context.meetings.speakers.enrol(meeting_id, voice.speaker, voice.name, caller.owner))
 
 
 @router.get("/voices")
@@ -131,7 +129,7 @@ async def list_voices(context: Context, caller: Reader) -> KnownVoices:
 @router.delete("/voices/{voice_id}", status_code=204)
 async def forget_voice(context: Context, caller: Recorder, voice_id: str) -> None:
     """Forget one of them for good."""
-    await context.meetings.speakers.forget_voice(caller.owner, voice_id)
+    await context.meetings.speakers.delete_voice(caller.owner, voice_id)
 
 
 def _known(profile: VoiceProfile) -> KnownVoice:
