@@ -31,8 +31,8 @@ def type_text(field: dict[str, Any]) -> str:
     if "$ref" in field:
         name = part_name(ref_key(field))
         return f"[{name}](#part-{name.lower()})"
-    if "anyOf" in field:
-        return " or ".join(type_text(option) for option in field["anyOf"])
+    if options := field.get("anyOf") or field.get("oneOf"):
+        return " or ".join(type_text(option) for option in options)
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:

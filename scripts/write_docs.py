@@ -16,6 +16,7 @@ from meeting_assistant.web import protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts.command_line_page import command_line_markdown
+from scripts.fleet_page import fleet_markdown
 from scripts.integrations_page import integrations_markdown
 from scripts.metrics_page import metrics_markdown
 from scripts.rest_page import rest_markdown
@@ -56,6 +57,7 @@ def protocol_markdown() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     ".env.example": config.env_example,
     "docs/reference/command-line.md": command_line_markdown,
+    "docs/reference/fleet-protocol.md": fleet_markdown,
     "docs/reference/integrations.md": integrations_markdown,
     "docs/reference/live-protocol.md": protocol_markdown,
     "docs/reference/metrics.md": metrics_markdown,

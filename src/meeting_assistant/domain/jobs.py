@@ -16,7 +16,7 @@ that knows only the version before would do the wrong thing."""
 
 
 class JobKind(StrEnum):
-    """One handler each; a failure in one never redoes another."""
+    """Kinds of work, with a handler each; a failure of one does not repeat another."""
 
     LIVE_SESSION = "live_session"
     """Transcribe the audio of a live meeting until its recording is sealed."""

@@ -36,6 +36,7 @@ class RelayMessage(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     protocol: int = FLEET_PROTOCOL_VERSION
+    """Version of the fleet protocol."""
     sender: str
     """Identifies the process, which ignores its own messages."""
     event: Annotated[TransientEvent, Field(discriminator="type")] | None = None

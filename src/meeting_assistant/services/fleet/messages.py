@@ -38,6 +38,7 @@ class Hello(Message):
 
     type: Literal["hello"] = "hello"
     protocol: int = FLEET_PROTOCOL_VERSION
+    """Version of the fleet protocol."""
     worker: str
     """Its name, for log lines."""
     job: JobKind
@@ -51,6 +52,7 @@ class Progress(Message):
 
     type: Literal["progress"] = "progress"
     share: float = Field(ge=0.0, le=1.0)
+    """Done so far, of 1."""
 
 
 class Utterances(Message):
@@ -59,6 +61,7 @@ class Utterances(Message):
     type: Literal["utterances"] = "utterances"
     utterances: list[Utterance]
     commit_point: CommitPoint
+    """Everything before it is decided."""
     takes_back: bool
     """True when words that were shown as stable read otherwise now."""
 
@@ -128,10 +131,11 @@ class DeadLettered(Message):
 
     type: Literal["dead_lettered"] = "dead_lettered"
     job: JobKind
+    """The kind of the job."""
 
 
 TransientBody = Hello | PartialTranscript | Progress | DeadLettered
-"""Messages that a later one replaces, or that begin or end an attempt; their number is 0."""
+"""Messages with the number 0: a later one replaces them, or they begin or end an attempt."""
 NumberedBody = Utterances | Silence | Untranscribed | Relabel | NameSpeaker | Turns | Done | Failed
 """Results that must not be lost, numbered within the attempt."""
 
@@ -156,6 +160,7 @@ class Begin(Message):
 
     type: Literal["begin"] = "begin"
     protocol: int = FLEET_PROTOCOL_VERSION
+    """Version of the fleet protocol."""
     session: SessionSpec | None = None
     """How to run the session, and where it begins; null when a whole recording is to be diarized."""
 
@@ -192,6 +197,7 @@ class WorkerState(Message):
     """What a worker publishes about itself every second."""
 
     protocol: int = FLEET_PROTOCOL_VERSION
+    """Version of the fleet protocol."""
     name: str
     slots: int
     """Jobs that it takes at once."""
