@@ -140,7 +140,8 @@ fleet_slots = Gauge(
 )
 worker_slots = Gauge("meeting_assistant_worker_slots", "Places for meetings on this worker.", ["state"])
 fleet_dead_total = Counter(
-    "meeting_assistant_fleet_dead_total", "Jobs that were put aside because nobody could do them."
+    "meeting_assistant_fleet_dead_total",
+    "Jobs in dead letters: started too often, or of a version that no worker understands.",
 )
 fleet_given_up_total = Counter(
     "meeting_assistant_fleet_given_up_total", "Meetings of this gateway that workers died of."
@@ -201,7 +202,7 @@ def configure_logging(level: str, style: LogFormat) -> None:
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("alembic").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("httpx").setLevel(max(logging.WARNING, root.level))
-    # A receiver of traces that is not there is told once for each batch, and not for each attempt.
+    # A receiver of traces that is unreachable is logged once for each batch, and not for each attempt.
     logging.getLogger("opentelemetry").setLevel(max(logging.ERROR, root.level))
     # At `debug` these write requests with their signatures down.
     for name in ("botocore", "aiobotocore", "s3fs", "fsspec"):

@@ -51,7 +51,7 @@ SECTIONS = {
     "audio_storage": "Recordings",
     "asr_engine": "Speech recognition",
     "diarization_engine": "Speakers",
-    "orchestrator_backend": "Work off the hot path",
+    "orchestrator_backend": "Jobs and fleet",
     "llm_provider_order": "Language models",
     "vllm_base_url": "vLLM or another OpenAI-compatible server",
     "xai_api_key": "xAI",
@@ -65,7 +65,7 @@ SECTIONS = {
 
 
 class Settings(BaseSettings):
-    """What can be set, read once at start from the environment and from `.env`."""
+    """All settings, read once at start from the environment and from `.env`."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -85,14 +85,14 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 lets the system choose one."""
     api_tokens: ApiTokens | None = None
-    """Who may use the server: `name:token` for each person or program, comma separated; `name:scopes:token` limits or
-    widens what it allows (`record`, `read`, `admin`; `record+read` when left out). Meetings belong to the name that
-    recorded them; `admin` sees all. `meeting-assistant token NAME` makes an entry, with the token's digest in place of
-    the token. Without any, everybody who reaches the server may do everything."""
+    """Tokens of users and programs: `name:token`, comma separated; `name:scopes:token` limits or widens what a token
+    allows (`record`, `read`, `admin`; `record+read` when left out). Meetings belong to the name that recorded them;
+    `admin` sees all. `meeting-assistant token NAME` makes an entry, with the token's digest in place of the token.
+    Without tokens, every client that reaches the server may do everything."""
     allow_open_access: bool = False
-    """Lets the server listen beyond this machine without `API_TOKENS`: everybody on that network can read and record
-    meetings. Only behind a proxy that asks who is calling. The server then answers to addresses, to names of the local
-    network and to the names in `ALLOWED_ORIGINS` only."""
+    """Lets the server listen beyond this machine without `API_TOKENS`: every client on that network can read and record
+    meetings. Use it only behind a proxy that authenticates its clients. The server then answers to addresses, to names
+    of the local network and to the names in `ALLOWED_ORIGINS` only."""
     allowed_origins: Origins = ()
     """Other web sites whose pages may use this server. The server's own page always may. Behind a proxy: its address
     first, since links in messages lead there."""
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     """PostgreSQL for several machines: `postgresql://user:password@host/name` (may hold a password and is treated as a
     secret). Unset: SQLite in `DATA_DIR`, which needs nothing."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe log message that is written. Logs go to standard error and never hold what was said."""
+    """Least severe log message that is written. Logs go to standard error and never contain transcripts."""
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for log collectors (one object a line)."""
     otel_exporter_otlp_endpoint: Url | None = None
@@ -136,9 +136,9 @@ class Settings(BaseSettings):
     # --- Recordings ---------------------------------------------------------------------------------------
 
     audio_storage: Literal["journal", "memory"] = "journal"
-    """`journal`: sound is encrypted and written to the disk before it is acknowledged, so that a crash loses
-    nothing. `memory`: no live sound ever touches the disk; a file that is uploaded lies in `DATA_DIR`, as it was sent,
-    until all of it is transcribed."""
+    """`journal`: audio is encrypted and written to the disk before it is acknowledged, so that a crash loses nothing.
+    `memory`: live audio is never written to the disk; an uploaded file is stored in `DATA_DIR`, unencrypted, until all
+    of it is transcribed."""
     audio_encryption_key: FernetKeys | None = None
     """Keys that protect recordings: the first encrypts, all decrypt, which is how keys are changed. Without
     any, one is generated into `DATA_DIR`; keep a copy of it elsewhere. `meeting-assistant keygen` makes one,
@@ -153,12 +153,12 @@ class Settings(BaseSettings):
     """Refuse to start when a stored recording needs a key that is not configured. By default the server starts, new
     meetings work, and old ones answer `Audio decryption failed`."""
     audio_retention: Retention = "keep"
-    """What happens to the sound of a finished meeting. `keep` leaves it until the meeting is deleted, `days:N` destroys
-    it after N days, `delete-after-minutes` as soon as minutes are written. Words and minutes stay."""
+    """How long the audio of a finished meeting is kept. `keep`: until the meeting is deleted. `days:N`: for N days.
+    `delete-after-minutes`: until the minutes are written. Transcript and minutes stay."""
     min_free_disk_bytes: Annotated[ByteSize, Allowed("bytes, or a size such as 500MB or 2GiB")] = Field(
         default=ByteSize(256 * 1024**2), ge=0
     )
-    """With less free space in `DATA_DIR` no new meeting and no upload is taken in; those that run go on."""
+    """With less free space in `DATA_DIR`, new meetings and uploads are refused; running ones continue."""
 
     # --- Speech recognition -------------------------------------------------------------------------------
 
@@ -192,48 +192,49 @@ class Settings(BaseSettings):
     partial_interval_seconds: float = Field(default=0.5, ge=0.1, le=10)
     """How often the caption of an open utterance is renewed. Shorter costs more processor time."""
     endpointing: EndpointingOptions = Field(default_factory=Endpointing)
-    """Where utterances begin and end. `ENDPOINTING__THRESHOLD=0.5`: probability from which sound counts as speech;
-    higher hears less noise and less of soft voices. `ENDPOINTING__SILENCE_MS=500`: a pause this long ends an
+    """Where utterances begin and end. `ENDPOINTING__THRESHOLD=0.5`: probability from which audio counts as speech;
+    a higher one detects less noise and fewer soft voices. `ENDPOINTING__SILENCE_MS=500`: a pause this long ends an
     utterance. `ENDPOINTING__MAX_SECONDS=15`: longer speech without a pause is cut at its quietest moment."""
 
     # --- Speakers -----------------------------------------------------------------------------------------
 
     diarization_engine: Literal["embedded", "pyannote", "nemo", "off"] = "embedded"
-    """Who tells voices apart. While people talk the embedded engine always does; with `pyannote` or `nemo` that one
-    hears the whole recording after the meeting and has the last word. Both are extras to install; what is missing is
-    named in `/health` and in every meeting's errors, and the next best one stands in (`nemo`, `pyannote`, `embedded`).
-    Only these two mark where people speak at once in one channel. `off` leaves all utterances without a speaker. On a
-    fleet it is set on gateways and on workers: workers hear the recordings."""
+    """The engine that tells speakers apart. Live labels always come from the embedded engine; `pyannote` or `nemo`
+    diarizes the whole recording after the meeting, and its labels replace the live ones. Both are extras to install; a
+    missing one is named in `/health` and in every meeting's errors, and the next one is used (`nemo`, `pyannote`,
+    `embedded`). Only these two mark simultaneous speech in one channel. `off` leaves all utterances without a speaker.
+    In a fleet, set it on gateways and on workers: workers diarize the recordings."""
     diarization_model_id: str = Field(
         default="pyannote/speaker-diarization-community-1", min_length=1, max_length=400
     )
     """Pyannote's pipeline: an id on the model hub, or a folder that holds it, which needs no token and no network."""
     diarization_timeout_seconds: float = Field(default=120, ge=0, le=86_400)
-    """Minutes wait for speakers no longer than this; labels that come later are told then, also after a restart."""
+    """How long minutes wait for the diarization of the recording; later labels are published when they arrive, also
+    after a restart."""
     hf_token: SecretStr | None = None
     """Hugging Face token for pyannote's model, whose terms have to be accepted on its page once. By itself it changes
     nothing: set `DIARIZATION_ENGINE=pyannote`."""
     nemo_diarization_enabled: bool = False
-    """Asks for NVIDIA NeMo (streaming Sortformer, up to four speakers), as `DIARIZATION_ENGINE=nemo` does. Where more
-    were heard while people talked, the labels of the embedded engine stay."""
+    """Asks for NVIDIA NeMo (streaming Sortformer, up to four speakers), as `DIARIZATION_ENGINE=nemo` does. When the
+    live labels name more, they stay."""
 
-    # --- Work off the hot path ----------------------------------------------------------------------------
+    # --- Jobs and fleet -----------------------------------------------------------------------------------
 
     orchestrator_backend: Literal["local", "redis"] = "local"
-    """Where speech is recognised and minutes are written: `local`, in the server itself; `redis`, on a fleet of
+    """Where speech is transcribed: `local`, in the server itself; `redis`, on a fleet of
     machines that run `meeting-assistant worker` (see docs/how-to/fleet.md)."""
     inference_workers: int = Field(default=2, ge=1, le=64)
     """Jobs (transcribing a file, finishing a meeting) that run at the same time."""
     inference_batch_size: int = Field(default=8, ge=1, le=64)
-    """Most pieces of sound, of different meetings, that the recogniser is given at once."""
+    """Largest batch: windows of audio, of different meetings, that are decoded together."""
     fleet: FleetOptions = Field(default_factory=Fleet)
-    """How a fleet works together. `FLEET__LEASE_SECONDS=3`: a worker that is silent for so long has lost its jobs to
-    another one. `FLEET__MAX_DELIVERIES=3`: a job that was begun so often and never ended is put aside.
-    `FLEET__SLOTS=8`: live meetings that one worker holds at the same time. `FLEET__NAME`: what this machine is called
-    in logs and metrics (unset: its host name). `FLEET__CALLBACK_URL`: this gateway's address as workers reach it,
-    such as `http://gateway-1:8000` or `ws://gateway-1:8000`: results come there by signed POST or WebSocket instead of
-    through Redis. `FLEET__CALLBACK_SECRET`: signs them, the same on all machines (`whsec_` and base64; several, comma
-    separated, while it is changed: the first signs)."""
+    """How a fleet works together. `FLEET__LEASE_SECONDS=3`: a worker that is silent for this long loses its jobs to
+    another one. `FLEET__MAX_DELIVERIES=3`: a job that was started so often and never completed is moved to dead
+    letters. `FLEET__SLOTS=8`: live meetings that one worker holds at the same time. `FLEET__NAME`: the name of this
+    machine in logs and metrics (unset: its host name). `FLEET__CALLBACK_URL`: this gateway's address as workers
+    reach it, such as `http://gateway-1:8000` or `ws://gateway-1:8000`: results come there by signed POST or
+    WebSocket instead of through Redis. `FLEET__CALLBACK_SECRET`: signs them, the same on all machines (`whsec_` and
+    base64; several, comma separated, while it is changed: the first signs)."""
     redis_url: RedisUrl | None = None
     """Redis for `ORCHESTRATOR_BACKEND=redis`: `redis://:password@host:6379/0` (treated as a secret). It only carries
     work; what has to be kept is in the database and in the recordings."""
@@ -242,9 +243,9 @@ class Settings(BaseSettings):
     # Model names are defaults of November 2026; providers retire names within months.
 
     llm_provider_order: ProviderOrder = PROVIDERS
-    """Who writes the minutes, in the order they are tried; one that is not configured is skipped, and the embedded
-    writer always answers in the end. A vLLM that nobody configured is asked only if one listens at its usual address on
-    this machine. What was said leaves the machine only to providers that you configure."""
+    """Providers that write the minutes, in the order in which they are tried; one that is not configured is skipped,
+    and the embedded writer is the last resort. A vLLM that is not configured is used only if one listens at its usual
+    address on this machine. Transcripts leave the machine only to providers that you configure."""
     llm_max_retries: int = Field(default=2, ge=0, le=10)
     """Further attempts at one provider after a failure that may pass."""
     llm_backoff_seconds: float = Field(default=0.5, ge=0, le=60)
@@ -256,14 +257,14 @@ class Settings(BaseSettings):
     may take (unset: `LLM_TIMEOUT_SECONDS`); `LLM_OPTIONS__VLLM__CONTEXT_TOKENS=8192` is how much its model reads and
     writes in all (unset: what the server says, else 8192); `LLM_OPTIONS__OPENAI__EFFORT=low` is how long a model that
     thinks may think, in the words of OpenAI, Azure, xAI, Gemini or of a vLLM whose model thinks always (unset: vLLM is
-    told not to think, the others decide); `LLM_OPTIONS__VLLM__IS_LOCAL=true` says that a vLLM runs on your own machines
-    although its address is not one of this machine or of a private network."""
+    asked not to think, the others decide); `LLM_OPTIONS__VLLM__IS_LOCAL=true` says that a vLLM runs on your own
+    machines although its address is not one of this machine or of a private network."""
     llm_local_only: bool = False
-    """Forbids every provider outside your own machines, whatever else is configured. A person (in the preferences) and
-    a meeting can forbid it for themselves too; nobody can allow what this forbids."""
+    """Forbids every provider outside your own machines, whatever else is configured. A user (in the preferences) and
+    a meeting can forbid them, too; neither can allow what this forbids."""
     notes_interval_seconds: float = Field(default=30, ge=0, le=3600)
-    """Decisions, action items and questions are noted while people talk, at most so often and only when enough was
-    said since; 0 turns that off."""
+    """How often decisions, action items and questions are noted during a meeting, at most; only when enough new words
+    were spoken. 0 turns notes off."""
 
     # --- vLLM ---------------------------------------------------------------------------------------------
 
@@ -326,26 +327,26 @@ class Settings(BaseSettings):
     # --- After a meeting ----------------------------------------------------------------------------------
 
     meeting_slack_webhook_url: SecretStr | None = None
-    """Slack's incoming webhook: tells a channel of each finished meeting. Secret: whoever has it can post."""
+    """Slack's incoming webhook: posts each finished meeting to a channel. Secret: its holder can post."""
     meeting_log_path: File | None = None
     """File that gets one JSON line for each finished meeting and for each delivery."""
     workflow_auto_approve: Names = ("slack", "log", "webhook", "teams", "mattermost", "email", "markdown")
-    """Which integrations deliver by themselves; the others propose, and wait for a click. Only those that are
-    configured count."""
+    """Integrations that deliver without approval; the others propose deliveries, which wait for a click. Only those
+    that are configured count."""
     workflows: WorkflowOptions = Field(default_factory=dict)
     """The options of the integrations: `WORKFLOWS__JIRA__URL=https://example.atlassian.net`. Which there are:
     `docs/reference/integrations.md`."""
 
     def is_set(self, name: str) -> bool:
-        """True when somebody chose the value; takes the name of the field or of the variable."""
+        """Return whether the value was set; takes the name of the field or of the variable."""
         return name.lower() in self.model_fields_set
 
     def token_grants(self) -> list[TokenGrant]:
-        """The configured tokens, as digests."""
+        """Return the configured tokens, as digests."""
         return token_grants(self.api_tokens)
 
     def audio_encryption_keys(self) -> list[str]:
-        """Fernet keys in order, the encrypting one first; empty when none is set."""
+        """Return the Fernet keys in order, the encrypting one first; empty when none is set."""
         return split_keys(self.audio_encryption_key)
 
     @field_validator("*", mode="before")
