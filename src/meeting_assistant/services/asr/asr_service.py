@@ -22,6 +22,7 @@ from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform
 from meeting_assistant.domain.errors import EngineError, MeetingAssistantError
 from meeting_assistant.domain.ports import AsrEngine, AsrRequest, AsrResult, DecodeKind, EngineInfo
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.asr import capacity
 from meeting_assistant.services.asr.batching import (
     COALESCED,
@@ -124,9 +125,9 @@ class AsrService:
 
     async def start(self) -> None:
         """Load the engine, measure it, and begin to dispatch. Raises EngineError."""
-        await self._on_thread(self._engine.load)
+        await run_blocking(self._threads, self._engine.load)
         if self._probe is not None:
-            await self._measure(await self._on_thread(self._probe))
+            await self._measure(await run_blocking(self._threads, self._probe))
         self._tasks = [
             asyncio.create_task(self._dispatch(), name="asr-dispatcher"),
             asyncio.create_task(self._watch_load(), name="asr-load"),
@@ -169,7 +170,7 @@ class AsrService:
             ticket.session == session for _, batch in self._in_flight.values() for ticket, _ in batch.items
         ):
             await asyncio.wait(set(self._running), return_when=asyncio.FIRST_COMPLETED)
-        await self._on_thread(self._engine.close_session, session)
+        await run_blocking(self._threads, self._engine.close_session, session)
 
     async def close(self) -> None:
         """Stop dispatching, end what waits with EngineError, give the engine back; idempotent."""
@@ -235,7 +236,7 @@ class AsrService:
             request = AsrRequest(session, kind, samples, language=language)
             began = time.monotonic()
             try:
-                await self._on_thread(self._engine.transcribe, [request])
+                await run_blocking(self._threads, self._engine.transcribe, [request])
             except Exception as error:  # noqa: BLE001 - it shows at the first real window, with its remedy
                 logger.warning(
                     "The speech engine could not be measured.",
@@ -298,7 +299,9 @@ class AsrService:
     async def _run(self, bound: Sequence[Bound]) -> None:
         started = time.monotonic()
         try:
-            results = await self._on_thread(self._engine.transcribe, [request for _, request in bound])
+            results = await run_blocking(
+                self._threads, self._engine.transcribe, [request for _, request in bound]
+            )
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; it must not stop the others
             await self._isolate(bound, error)
             return
@@ -338,9 +341,6 @@ class AsrService:
         )
         failure.__cause__ = error
         answer.set_exception(failure)
-
-    async def _on_thread(self, function: Callable[..., R], *args: object) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
 
 def shape_of(info: EngineInfo, request: AsrRequest) -> Shape:

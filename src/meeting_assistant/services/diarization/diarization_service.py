@@ -22,6 +22,7 @@ from meeting_assistant.domain.ports import (
     VoiceEmbedder,
     VoiceVector,
 )
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.diarization.change_detection import (
     WINDOW_SAMPLES,
     VoiceWindow,
@@ -142,16 +143,15 @@ class DiarizationService:
 
     async def start(self) -> None:
         """Load the models; what fails is left out, and `load_errors` says why."""
-        loop = asyncio.get_running_loop()
         if self._embedder is not None:
             try:
-                await loop.run_in_executor(self._thread, self._embedder.load)
+                await run_blocking(self._thread, self._embedder.load)
             except EngineError as error:
                 self._note(self._embedder.name, error)
                 self._embedder = None
         for engine in self._finals:
             try:
-                await loop.run_in_executor(self._final_thread, engine.load)
+                await run_blocking(self._final_thread, engine.load)
             except EngineError as error:
                 self._note(engine.name, error)
             else:
@@ -180,7 +180,7 @@ class DiarizationService:
             loop.call_soon_threadsafe(progress, share)
 
         began = time.monotonic()
-        turns = await loop.run_in_executor(self._final_thread, self._final.diarize, samples, tell)
+        turns = await run_blocking(self._final_thread, self._final.diarize, samples, tell)
         obs.diarization_latency_seconds.labels(self._final.name).observe(time.monotonic() - began)
         return turns
 
@@ -204,13 +204,13 @@ class DiarizationService:
 
     async def compute(self, work: Callable[[], R]) -> R:
         """Run what takes longer than the event loop may stand still; nobody's utterance waits for it."""
-        return await asyncio.get_running_loop().run_in_executor(self._side_thread, work)
+        return await run_blocking(self._side_thread, work)
 
     async def _run(self, work: Callable[[Waveform], R], sound: Waveform) -> R | None:
         assert self._embedder is not None
         began = time.monotonic()
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, work, sound)
+            result = await run_blocking(self._thread, work, sound)
         except Exception as error:  # noqa: BLE001 - a label is never worth an utterance
             logger.warning(
                 "A voice could not be heard out.", extra=obs.log_fields(error=type(error).__name__)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from meeting_assistant.domain.ports import AudioStore, MeetingStore
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.events.meeting_channel import Channels
 
 P = ParamSpec("P")
@@ -28,5 +28,4 @@ class MeetingIo:
 
     async def on_disk(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a blocking call on `disk_threads` and return its result."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.disk_threads, lambda: function(*args, **kwargs))
+        return await run_blocking(self.disk_threads, function, *args, **kwargs)

@@ -20,6 +20,7 @@ from meeting_assistant.domain.errors import (
 from meeting_assistant.domain.events import AudioSafe, Degraded, StatusChanged, StorageChanged
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
 from meeting_assistant.domain.ports import AudioJournal, AudioStore
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import REASONS, Level
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
@@ -208,7 +209,7 @@ class LiveMeetings:
             opening = partial(open_journal, self._io.audio, meeting, is_new=is_new)
             # What may have to be fetched from an archive does not hold up those that write.
             threads = self._io.disk_threads if is_new else None
-            journal = await asyncio.get_running_loop().run_in_executor(threads, opening)
+            journal = await run_blocking(threads, opening)
 
         async def acknowledge(safe_bytes: int) -> None:
             await store.set_received(meeting.id, safe_bytes)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.ports import AudioArchive, MeetingStore
+from meeting_assistant.net.blocking import run_blocking
 
 R = TypeVar("R")
 
@@ -62,7 +62,7 @@ class RecordingArchiver:
 
     async def run(self) -> None:
         """Move recordings until cancelled."""
-        await self._on_threads(self._mover.begin)
+        await run_blocking(self._threads, self._mover.begin)
         self._failures = 1  # so that a wrong address is said at the start and not after the first meeting
         while True:
             self._has_work.clear()
@@ -76,10 +76,10 @@ class RecordingArchiver:
             waiting = await self._waiting()
             self._show(len(waiting))
             if self._failures:
-                await self._on_threads(self._mover.check)
+                await run_blocking(self._threads, self._mover.check)
             failure = await self._move_all(waiting)
             if not _is_of_store(failure):
-                await self._on_threads(self._mover.clean_up)
+                await run_blocking(self._threads, self._mover.clean_up)
         except MeetingAssistantError as error:
             failure = error
         except Exception:
@@ -98,7 +98,7 @@ class RecordingArchiver:
     async def _waiting(self) -> list[str]:
         """Return the finished meetings whose recording is on this disk."""
         found = []
-        for meeting_id in await self._on_threads(self._mover.local_ids):
+        for meeting_id in await run_blocking(self._threads, self._mover.local_ids):
             try:
                 meeting = await self._store.get(meeting_id)
             except NotFoundError:
@@ -123,7 +123,7 @@ class RecordingArchiver:
     async def _move(self, meeting_id: str) -> MeetingAssistantError | None:
         """Move one recording. Returns what went wrong, if anything did."""
         try:
-            is_moved = await self._on_threads(self._mover.move, meeting_id)
+            is_moved = await run_blocking(self._threads, self._mover.move, meeting_id)
         except NotFoundError:
             return None  # deleted meanwhile
         except MeetingAssistantError as error:
@@ -142,7 +142,9 @@ class RecordingArchiver:
 
     async def _count_removals(self) -> None:
         try:
-            obs.audio_store_pending.labels("remove").set(await self._on_threads(self._mover.to_remove))
+            obs.audio_store_pending.labels("remove").set(
+                await run_blocking(self._threads, self._mover.to_remove)
+            )
         except MeetingAssistantError:
             return  # the database is away: said elsewhere
 
@@ -171,9 +173,6 @@ class RecordingArchiver:
                 await self._has_work.wait()
         except TimeoutError:
             return
-
-    async def _on_threads(self, function: Callable[..., R], *args: object) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
 
 def _is_of_store(error: MeetingAssistantError | None) -> bool:

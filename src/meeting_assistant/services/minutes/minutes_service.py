@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from meeting_assistant.domain.meeting import Meeting, MeetingOptions
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import MinutesRequest, MinutesWriter, PreferenceStore
 from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.services.minutes.draft import Draft
 from meeting_assistant.services.minutes.llm_minutes import Assignment, LlmMinutes, Progress
@@ -200,7 +200,7 @@ class MinutesService:
         return counted(minutes) if before is None else revise(minutes, before)
 
     async def _on_thread(self, request: MinutesRequest) -> Minutes:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.write, request)
+        return await run_blocking(self._thread, self._writer.write, request)
 
 
 def _assignment(meeting: Meeting, plan: Plan) -> Assignment:

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
 from meeting_assistant.domain.ports import AudioJournal
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.observability import log_fields
 from meeting_assistant.services.recording.group_commit import GroupCommit, Problem
 
@@ -80,8 +81,7 @@ class Committer:
 
     async def on_disk(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a blocking call on the executor and return its result."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        return await run_blocking(self._executor, function, *args, **kwargs)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

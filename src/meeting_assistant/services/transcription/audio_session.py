@@ -29,6 +29,7 @@ from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.meeting import YOU, ResumePoint
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, AsrRequest, AsrResult
 from meeting_assistant.domain.transcript import Gap, Utterance, Word
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.asr.batching import TicketKind
 from meeting_assistant.services.asr.endpointing import (
     Endpointer,
@@ -150,8 +151,7 @@ class _Session:
 
     async def hear(self, samples: Samples) -> None:
         self._kept.append(samples)
-        loop = asyncio.get_running_loop()
-        probabilities = await loop.run_in_executor(self._tools.vad_threads, self._vad.feed, samples)
+        probabilities = await run_blocking(self._tools.vad_threads, self._vad.feed, samples)
         known = min(self._warm_up_frames, len(probabilities))
         self._warm_up_frames -= known
         await self._follow(self._endpointer.push(probabilities[known:].tolist()))

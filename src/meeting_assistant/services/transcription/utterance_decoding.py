@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from meeting_assistant.domain.audio import Samples, samples_to_ms, to_waveform
 from meeting_assistant.domain.ports import AsrRequest, AsrResult, Vad
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.batching import TicketKind
 from meeting_assistant.services.asr.endpointing import FRAME_MS, Endpointer, EndpointOptions, SpeechEnded
@@ -55,9 +56,7 @@ class UtteranceDecoder:
     async def _hear_channel(
         self, ended: SpeechEnded, sound: Samples, request: AsrRequest, channel: int
     ) -> list[SpeakerSegment]:
-        spans = await asyncio.get_running_loop().run_in_executor(
-            self.vad_threads, self._spans, ended.start_sample, sound
-        )
+        spans = await run_blocking(self.vad_threads, self._spans, ended.start_sample, sound)
         heard: list[SpeakerSegment] = []
         for span in spans:
             start = span.start_sample - ended.start_sample

@@ -21,6 +21,7 @@ from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.store_address import parse_store_address
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.meetings.archiving import RecordingArchiver
 
 R = TypeVar("R")
@@ -100,7 +101,7 @@ class Machine:
 
     async def call(self, function: Callable[..., R], *args: object) -> R:
         """On a thread, as the services do."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *args)
+        return await run_blocking(self.threads, function, *args)
 
 
 def die() -> None:
