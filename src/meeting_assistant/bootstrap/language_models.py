@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from meeting_assistant.config import Settings
 from meeting_assistant.config.groups import ProviderOptions
 from meeting_assistant.domain.ports import LlmCallLog, LlmProvider
+from meeting_assistant.net.addresses import is_private
 from meeting_assistant.observability import llm_latency_seconds
 from meeting_assistant.services.llm.call_records import Attempt, KeepsLocal
 from meeting_assistant.services.llm.llm_service import LLMService
@@ -47,7 +48,7 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
     from meeting_assistant.adapters.llm.anthropic import VERSION as ANTHROPIC_VERSION
     from meeting_assistant.adapters.llm.anthropic import AnthropicMessages
     from meeting_assistant.adapters.llm.gemini import GeminiGenerate
-    from meeting_assistant.adapters.llm.http import JsonHttp, is_inside
+    from meeting_assistant.adapters.llm.http import JsonHttp
     from meeting_assistant.adapters.llm.openai_chat import CLOUD, LOCAL, OpenAiChat, join_url
 
     own = next((options for key, options in settings.llm_options.items() if key == name), ProviderOptions())
@@ -67,7 +68,7 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
                 model=settings.vllm_model_id,
                 dialect=LOCAL,
                 # Its name says nothing of where it runs.
-                is_local=own.is_local if own.is_local is not None else is_inside(url),
+                is_local=own.is_local if own.is_local is not None else is_private(url),
                 effort=own.effort,
                 models_url=join_url(base, "/v1/models"),
                 is_model_chosen=settings.is_set("vllm_model_id"),

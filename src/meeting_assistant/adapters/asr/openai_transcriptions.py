@@ -9,15 +9,16 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import httpx
 import numpy as np
 
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform
 from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
 from meeting_assistant.domain.transcript import Word
+from meeting_assistant.net.http import BlockingHttpClient, HttpFailure, HttpResponse
 
 MIN_SAMPLES = SAMPLE_RATE_HZ // 10
 MAX_CONCURRENCY = 4
@@ -41,7 +42,11 @@ class OpenAiTranscriptions:
         self._url = f"{root}/v1/audio/transcriptions"
         self._model = model
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(timeout_s, connect=5.0))
+        self._client = BlockingHttpClient(
+            {failure: partial(_no_answer, failure) for failure in HttpFailure},
+            timeout_s=timeout_s,
+            headers=headers,
+        )
         self._form = 0
         """Index of the form that the server understands."""
 
@@ -76,34 +81,26 @@ class OpenAiTranscriptions:
         sound = _wav(request.samples)
         while True:
             response = self._post(request, sound, _FORMS[self._form])
-            if response.status_code in (400, 422) and self._form + 1 < len(_FORMS):
+            if response.status in (400, 422) and self._form + 1 < len(_FORMS):
                 self._form += 1
                 continue
             return self._read(response, request)
 
-    def _post(self, request: AsrRequest, sound: bytes, form: Mapping[str, str]) -> httpx.Response:
+    def _post(self, request: AsrRequest, sound: bytes, form: Mapping[str, str]) -> HttpResponse:
         fields = {"model": self._model, "temperature": "0", **form}
         language = request.language or request.detected_language
         if language:
             fields["language"] = language.partition("-")[0].lower()
         if request.hotwords:
             fields["prompt"] = ", ".join(request.hotwords)[:MAX_PROMPT_CHARS]
-        try:
-            return self._client.post(
-                self._url, data=fields, files={"file": ("window.wav", sound, "audio/wav")}
-            )
-        except httpx.HTTPError as error:
-            raise EngineError(
-                f"The transcription server did not answer: {type(error).__name__}.",
-                "Check ASR_SERVER__BASE_URL and that the server runs; the sound is kept.",
-            ) from error
+        return self._client.post_form(self._url, fields, {"file": ("window.wav", sound, "audio/wav")})
 
-    def _read(self, response: httpx.Response, request: AsrRequest) -> AsrResult:
-        if response.status_code in (401, 403):
+    def _read(self, response: HttpResponse, request: AsrRequest) -> AsrResult:
+        if response.status in (401, 403):
             raise EngineError("The transcription server refused the key.", "Check ASR_SERVER__API_KEY.")
-        if response.is_error:
+        if not response.is_success:
             raise EngineError(
-                f"The transcription server answered {response.status_code}.",
+                f"The transcription server answered {response.status}.",
                 "Check ASR_MODEL_ID and the server's log; the sound is kept.",
             )
         try:
@@ -113,6 +110,13 @@ class OpenAiTranscriptions:
                 "The transcription server answered something else than a transcription.",
                 "Check that ASR_SERVER__BASE_URL names a server with /v1/audio/transcriptions.",
             ) from error
+
+
+def _no_answer(failure: HttpFailure) -> EngineError:
+    return EngineError(
+        f"The transcription server did not answer: {failure.value}.",
+        "Check ASR_SERVER__BASE_URL and that the server runs; the sound is kept.",
+    )
 
 
 def _result(document: Any, duration_ms: int, language: str | None) -> AsrResult:

@@ -15,15 +15,16 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
-import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import BrokerError
 from meeting_assistant.domain.signatures import signature
+from meeting_assistant.net.http import HttpClient, HttpFailure
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,11 @@ class Callbacks:
     def __init__(self, keys: Sequence[bytes]) -> None:
         """`keys`: the first one signs."""
         self._keys = tuple(keys[:1])
-        self._http: httpx.AsyncClient | None = None
+        self._http = HttpClient(
+            {failure: partial(_not_taken, failure.value) for failure in HttpFailure},
+            timeout_s=ANSWER_SECONDS,
+            uses_proxies=False,
+        )
         self._sockets: dict[str, ClientConnection] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -50,29 +55,24 @@ class Callbacks:
                     await self._send(address, message)
                 else:
                     await self._post(address, message)
-        except (httpx.HTTPError, WebSocketException, OSError) as error:
-            raise BrokerError(
-                f"The gateway cannot be reached at its own address ({type(error).__name__}).",
-                "Check FLEET__CALLBACK_URL and FLEET__CALLBACK_SECRET on all machines, and the network.",
-            ) from error
+        except (WebSocketException, OSError) as error:
+            raise _not_taken(type(error).__name__) from error
         obs.fleet_results_total.labels("websocket" if is_socket else "http").inc()
 
     async def close(self) -> None:
         """Close all connections; idempotent."""
         for address in list(self._sockets):
             await self._hang_up(address)
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        await self._http.close()
 
     async def _post(self, address: str, message: str) -> None:
-        if self._http is None:
-            self._http = httpx.AsyncClient(timeout=ANSWER_SECONDS, follow_redirects=False, trust_env=False)
         content = message.encode()
         headers = {"content-type": "application/json", **self._signed(content)}
-        answer = await self._http.post(address.rstrip("/") + POST_PATH, content=content, headers=headers)
-        if answer.status_code != 204:
-            raise httpx.HTTPStatusError("not taken", request=answer.request, response=answer)
+        answer = await self._http.request(
+            "POST", address.rstrip("/") + POST_PATH, content=content, headers=headers
+        )
+        if answer.status != 204:
+            raise _not_taken(f"HTTP {answer.status}")
 
     async def _send(self, address: str, message: str) -> None:
         async with self._locks[address]:
@@ -103,3 +103,10 @@ class Callbacks:
             "webhook-timestamp": stamp,
             "webhook-signature": signature(self._keys, message_id, stamp, content),
         }
+
+
+def _not_taken(why: str) -> BrokerError:
+    return BrokerError(
+        f"The gateway cannot be reached at its own address ({why}).",
+        "Check FLEET__CALLBACK_URL and FLEET__CALLBACK_SECRET on all machines, and the network.",
+    )

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from meeting_assistant.domain.errors import LlmError
+from meeting_assistant.net.http import dig
 
 THINKING_TOKENS = 6000
 """Models of the clouds may think in the room of their answer; with it an answer stays below what all of them write."""
-
-
-def dig(data: object, *path: str | int) -> object:
-    """The value at a path of keys and indexes; None where the path ends early."""
-    for step in path:
-        if isinstance(step, str) and isinstance(data, Mapping):
-            data = data.get(step)
-        elif isinstance(step, int) and isinstance(data, Sequence) and not isinstance(data, str):
-            data = data[step] if step < len(data) else None
-        else:
-            return None
-    return data
 
 
 def number(data: object, *path: str | int) -> int | None:

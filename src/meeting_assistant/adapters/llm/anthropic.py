@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from meeting_assistant.adapters.llm.answers import check_finish, dig, number, require_text, without_limits
+from meeting_assistant.adapters.llm.answers import check_finish, number, require_text, without_limits
 from meeting_assistant.adapters.llm.http import JsonHttp
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
+from meeting_assistant.net.http import dig
 
 CONTEXT_TOKENS = 100_000
 """All of its models read at least this much."""

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from meeting_assistant.adapters.llm.answers import (
     THINKING_TOKENS,
     check_finish,
-    dig,
     number,
     refused,
     require_text,
 )
 from meeting_assistant.adapters.llm.http import JsonHttp
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
+from meeting_assistant.net.http import dig
 
 CONTEXT_TOKENS = 100_000
 """All of its models read at least this much."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from meeting_assistant.adapters.llm.answers import (
     THINKING_TOKENS,
     check_finish,
-    dig,
     number,
     refused,
     require_text,
@@ -23,6 +22,7 @@ from meeting_assistant.adapters.llm.answers import (
 from meeting_assistant.adapters.llm.http import JsonHttp
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
+from meeting_assistant.net.http import dig
 
 FORMS = ("json_schema", "json_object", "told")
 """From being held to a schema by the decoder to being asked nicely."""

@@ -1,72 +1,31 @@
-"""HTTP to targets after a meeting, with every failure named. The only module here that knows httpx.
+"""HTTP to targets after a meeting, with every failure named.
 
 What a target answers is not repeated, for some echo what they were sent: only short codes of its own are.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from functools import cache
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import JsonValue
 
 from meeting_assistant.domain.errors import DeliveryError
+from meeting_assistant.net.http import HttpClient, HttpFailure, HttpResponse
+from meeting_assistant.net.retry_after import retry_after_s
 
 TIMEOUT_S = 20.0
-CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 LONGEST_RETRY_AFTER_S = 24 * 3600.0
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}")
 _MAY_HAVE_ARRIVED = frozenset({500, 502, 504})
-WITHOUT_A_TIME_S = 60.0
-"""To wait when a limit is named and no time: what GitHub asks for."""
+UNSPECIFIED_WAIT_S = 60.0
+"""Where a limit is reported without a time: what GitHub asks for."""
 
 
-@cache
-def _trusted() -> ssl.SSLContext:
-    """Whom to believe over TLS, also from SSL_CERT_FILE. Shared, for reading the certificates takes long."""
-    return httpx.create_ssl_context()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Of a target."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-
-    def json(self) -> JsonValue:
-        """None when it is no JSON."""
-        try:
-            parsed: JsonValue = json.loads(self.text)
-        except ValueError:
-            return None
-        return parsed
-
-    def dig(self, *path: str | int) -> JsonValue:
-        """A part of its JSON; None when there is none."""
-        found = self.json()
-        for step in path:
-            if isinstance(found, dict) and isinstance(step, str):
-                found = found.get(step)
-            elif isinstance(found, list) and isinstance(step, int) and len(found) > step:
-                found = found[step]
-            else:
-                return None
-        return found
-
-
-Explain = Callable[[Answer], str]
+Explain = Callable[[HttpResponse], str]
 
 
 class HttpTarget:
@@ -83,11 +42,21 @@ class HttpTarget:
     ) -> None:
         """`explain` finds short codes in a refusal that help to mend it."""
         self.title = title
-        self._headers = {"User-Agent": "meeting-assistant", **(headers or {})}
-        self._auth = auth
         self._explain = explain
-        self._timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
-        self._client: httpx.AsyncClient | None = None
+        self._client = HttpClient(
+            {
+                HttpFailure.BAD_ADDRESS: self._bad_address,
+                HttpFailure.UNREACHABLE: self._unreachable,
+                HttpFailure.TIMED_OUT: self._timed_out,
+                HttpFailure.INTERRUPTED: self._interrupted,
+                HttpFailure.UNREADABLE: lambda: self.bad_answer("it cannot be unpacked"),
+                HttpFailure.TOO_LARGE: lambda: self.bad_answer("far too long"),
+            },
+            headers={"User-Agent": "meeting-assistant", **(headers or {})},
+            auth=auth,
+            timeout_s=timeout_s,
+            max_answer_bytes=MAX_ANSWER_BYTES,
+        )
 
     async def send(
         self,
@@ -98,72 +67,51 @@ class HttpTarget:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         accept: frozenset[int] = frozenset(),
-    ) -> Answer:
-        """Redirects are not followed. Raises DeliveryError for every status but 2xx and those in `accept`."""
-        with self._named_errors():
-            async with self._open().stream(
-                method, url, json=body, content=content, headers=headers
-            ) as response:
-                answer = Answer(response.status_code, response.headers, await self._read(response))
-        if response.is_success or answer.status in accept:
+    ) -> HttpResponse:
+        """Send a request and return the answer. Redirects are not followed.
+
+        Raises DeliveryError for every status but 2xx and those in `accept`.
+        """
+        answer = await self._client.request(method, url, body=body, content=content, headers=headers)
+        if answer.is_success or answer.status in accept:
             return answer
         raise self.refusal(answer)
 
     async def close(self) -> None:
-        """Idempotent."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        """Close its connections. Idempotent."""
+        await self._client.close()
 
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                headers=self._headers, auth=self._auth, timeout=self._timeout, verify=_trusted()
-            )
-        return self._client
+    def _bad_address(self) -> DeliveryError:
+        return DeliveryError(f"The address of {self.title} is none.", "Correct it in the settings.")
 
-    async def _read(self, response: httpx.Response) -> str:
-        pieces = bytearray()
-        async for piece in response.aiter_bytes():
-            pieces += piece
-            if len(pieces) > MAX_ANSWER_BYTES:
-                raise self.bad_answer("far too long")
-        return pieces.decode(errors="replace")
+    def _unreachable(self) -> DeliveryError:
+        return DeliveryError(
+            f"{self.title} cannot be reached.",
+            "Check its address, and whether this machine may reach it.",
+            code="delivery_unreachable",
+            retryable=True,
+        )
 
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise DeliveryError(
-                f"{self.title} cannot be reached.",
-                "Check its address, and whether this machine may reach it.",
-                code="delivery_unreachable",
-                retryable=True,
-            ) from error
-        except httpx.TimeoutException as error:
-            raise DeliveryError(
-                f"{self.title} did not answer in time.",
-                "It is tried again.",
-                code="delivery_timeout",
-                retryable=True,
-                is_uncertain=True,
-            ) from error
-        except httpx.InvalidURL as error:
-            raise DeliveryError(
-                f"The address of {self.title} is none.", "Correct it in the settings."
-            ) from error
-        except httpx.TransportError as error:
-            raise DeliveryError(
-                f"The connection to {self.title} was cut.",
-                "It is tried again.",
-                code="delivery_unreachable",
-                retryable=True,
-                is_uncertain=True,
-            ) from error
+    def _timed_out(self) -> DeliveryError:
+        return DeliveryError(
+            f"{self.title} did not answer in time.",
+            "It is tried again.",
+            code="delivery_timeout",
+            retryable=True,
+            is_uncertain=True,
+        )
 
-    def refusal(self, answer: Answer) -> DeliveryError:
-        """The error for an answer that says no."""
+    def _interrupted(self) -> DeliveryError:
+        return DeliveryError(
+            f"The connection to {self.title} was cut.",
+            "It is tried again.",
+            code="delivery_unreachable",
+            retryable=True,
+            is_uncertain=True,
+        )
+
+    def refusal(self, answer: HttpResponse) -> DeliveryError:
+        """Return the error for an answer that is no success."""
         status, said = answer.status, self._explain(answer)
         because = f"HTTP {status}, {said}" if said else f"HTTP {status}"
         if status in {429, 503} or (status == 403 and _is_limit(answer.headers)):
@@ -172,7 +120,7 @@ class HttpTarget:
                 "It is tried again.",
                 code="delivery_rate_limited",
                 retryable=True,
-                retry_after_s=_retry_after(answer.headers),
+                retry_after_s=_wait_s(answer.headers),
             )
         if status in {408, 409, 425} or status >= 500:
             return DeliveryError(
@@ -180,7 +128,7 @@ class HttpTarget:
                 "It is tried again.",
                 code="delivery_server_error",
                 retryable=True,
-                retry_after_s=_retry_after(answer.headers),
+                retry_after_s=_wait_s(answer.headers),
                 is_uncertain=status in _MAY_HAVE_ARRIVED,
             )
         if status in {401, 403}:
@@ -250,19 +198,15 @@ def _is_spent(headers: Mapping[str, str]) -> bool:
     return headers.get("x-ratelimit-remaining", "").strip() == "0"
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """RFC 9110: seconds, or a date. Without it, when a quota that is used up begins anew (GitHub, Jira)."""
-    said = headers.get("retry-after", "").strip()
-    if said.isdecimal():
-        return _bounded(float(said))
-    try:
-        return _bounded(parsedate_to_datetime(said).timestamp() - time.time())
-    except (ValueError, TypeError):
-        pass
+def _wait_s(headers: Mapping[str, str]) -> float | None:
+    """Return what `Retry-After` asks for; without it, the time until a spent quota is renewed (GitHub, Jira)."""
+    asked_s = retry_after_s(headers.get("retry-after"))
+    if asked_s is not None:
+        return _bounded(asked_s)
     if not _is_spent(headers):
         return None
     reset = headers.get("x-ratelimit-reset", "").strip()
-    return _bounded(float(reset) - time.time()) if reset.isdecimal() else WITHOUT_A_TIME_S
+    return _bounded(float(reset) - time.time()) if reset.isdecimal() else UNSPECIFIED_WAIT_S
 
 
 def _bounded(wait_s: float) -> float:

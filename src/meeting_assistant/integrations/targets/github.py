@@ -21,10 +21,11 @@ from meeting_assistant.domain.workflows import (
     Receipt,
     delivery_id,
 )
-from meeting_assistant.integrations.delivery.http import Answer, HttpTarget, code_in, https_or_none
+from meeting_assistant.integrations.delivery.http import HttpTarget, code_in, https_or_none
 from meeting_assistant.integrations.delivery.texts import markdown
 from meeting_assistant.integrations.delivery.tickets import Ticket, facts_of, headline_of, tickets_of
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
+from meeting_assistant.net.http import HttpResponse
 
 VERSION = "2022-11-28"
 PAGE_ISSUES = 100
@@ -124,7 +125,7 @@ class GitHubIntegration:
                 return None
         raise self._http.bad_answer("more issues than can be searched")
 
-    def _receipt(self, number: JsonValue, url: JsonValue) -> Receipt:
+    def _receipt(self, number: object, url: object) -> Receipt:
         if not isinstance(number, int):
             raise self._http.bad_answer("no number of an issue")
         return Receipt(reference=f"{self._options.repository}#{number}", url=https_or_none(url))
@@ -140,7 +141,7 @@ def _body(ticket: Ticket) -> str:
     return "\n\n".join([*quotes, "  \n".join(facts), f"[Hear it in the meeting]({ticket.link})"])
 
 
-def _fields(answer: Answer) -> str:
+def _fields(answer: HttpResponse) -> str:
     """Names of the fields that it did not like."""
     errors = answer.dig("errors")
     listed = errors if isinstance(errors, list) else []

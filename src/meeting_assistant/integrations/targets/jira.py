@@ -22,9 +22,10 @@ from meeting_assistant.domain.workflows import (
     Receipt,
     delivery_id,
 )
-from meeting_assistant.integrations.delivery.http import Answer, HttpTarget, codes_in
+from meeting_assistant.integrations.delivery.http import HttpTarget, codes_in
 from meeting_assistant.integrations.delivery.tickets import Ticket, facts_of, headline_of, tickets_of
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
+from meeting_assistant.net.http import HttpResponse
 
 SETTLE_S = 60.0
 _WIKI = str.maketrans({mark: f"\\{mark}" for mark in "\\{}[]*_-+^~?!|#@"})
@@ -121,7 +122,7 @@ class JiraIntegration:
         key = answer.dig("issues", 0, "key")
         return self._receipt(key) if key is not None else None
 
-    def _receipt(self, key: JsonValue) -> Receipt:
+    def _receipt(self, key: object) -> Receipt:
         if not isinstance(key, str):
             raise self._http.bad_answer("no key of an issue")
         return Receipt(reference=key, url=f"{self._options.url}/browse/{key}")
@@ -173,7 +174,7 @@ def _wiki(ticket: Ticket) -> str:
     return "\n\n".join([*quotes, "\n".join(facts), f"[Hear it in the meeting|{ticket.link}]"])
 
 
-def _fields(answer: Answer) -> str:
+def _fields(answer: HttpResponse) -> str:
     """Names of the fields that it did not like; not what it says about them, which repeats their contents."""
     errors = answer.dig("errors")
     return codes_in(list(errors)) if isinstance(errors, dict) else ""

@@ -20,10 +20,11 @@ from meeting_assistant.domain.workflows import (
     Receipt,
     delivery_id,
 )
-from meeting_assistant.integrations.delivery.http import Answer, HttpTarget, code_in, https_or_none
+from meeting_assistant.integrations.delivery.http import HttpTarget, code_in, https_or_none
 from meeting_assistant.integrations.delivery.texts import markdown
 from meeting_assistant.integrations.delivery.tickets import Ticket, facts_of, headline_of, tickets_of
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
+from meeting_assistant.net.http import HttpResponse
 
 _TEAM = "query Team($key: String!) { teams(filter: { key: { eq: $key } }) { nodes { id name } } }"
 _USER = "query User($email: String!) { users(filter: { email: { eq: $email } }) { nodes { id } } }"
@@ -119,10 +120,10 @@ class LinearIntegration:
             "assignee": ticket.assignee,
         }
 
-    async def _team_id(self) -> JsonValue:
+    async def _team_id(self) -> str:
         answer = await self._ask(_TEAM, {"key": self._options.team})
         found = answer.dig("data", "teams", "nodes", 0, "id")
-        if found is None:
+        if not isinstance(found, str):
             raise DeliveryError(
                 f"Linear knows no team {self._options.team} that this key may see.",
                 "Set WORKFLOWS__LINEAR__TEAM to the key of a team of this workspace.",
@@ -130,8 +131,9 @@ class LinearIntegration:
             )
         return found
 
-    async def _user_id(self, email: str) -> JsonValue:
-        return (await self._ask(_USER, {"email": email})).dig("data", "users", "nodes", 0, "id")
+    async def _user_id(self, email: str) -> str | None:
+        found = (await self._ask(_USER, {"email": email})).dig("data", "users", "nodes", 0, "id")
+        return found if isinstance(found, str) else None
 
     async def _find(self, issue_id: str) -> Receipt | None:
         try:
@@ -143,14 +145,14 @@ class LinearIntegration:
         issue = answer.dig("data", "issue")
         return _receipt(issue) if issue is not None else None
 
-    async def _ask(self, query: str, variables: dict[str, JsonValue]) -> Answer:
+    async def _ask(self, query: str, variables: dict[str, JsonValue]) -> HttpResponse:
         """GraphQL: errors come with any status, also with 200. Raises DeliveryError."""
         body: JsonValue = {"query": query, "variables": variables}
         answer = await self._http.send("POST", self._options.api_url, body=body, accept=frozenset({400}))
         if answer.dig("errors"):
             codes = _codes(answer)
             status = 429 if "RATELIMITED" in codes else 401 if "AUTHENTICATION_ERROR" in codes else 400
-            raise self._http.refusal(Answer(status, answer.headers, answer.text))
+            raise self._http.refusal(HttpResponse(status, answer.headers, answer.text))
         if answer.status == 400:
             raise self._http.refusal(answer)
         if not isinstance(answer.dig("data"), dict):
@@ -163,14 +165,14 @@ def issue_id_of(delivery_id: str) -> str:
     return str(UUID(bytes=UUID(delivery_id).bytes, version=4))
 
 
-def _codes(answer: Answer) -> list[str]:
+def _codes(answer: HttpResponse) -> list[str]:
     errors = answer.dig("errors")
     count = len(errors) if isinstance(errors, list) else 0
     codes = (code_in(answer.dig("errors", number, "extensions", "code")) for number in range(count))
     return [code for code in codes if code]
 
 
-def _receipt(issue: JsonValue) -> Receipt:
+def _receipt(issue: object) -> Receipt:
     known = issue if isinstance(issue, dict) else {}
     reference = known.get("identifier")
     return Receipt(

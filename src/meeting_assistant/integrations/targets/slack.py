@@ -13,9 +13,10 @@ from pydantic import JsonValue
 
 from meeting_assistant.domain.text import one_line
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
-from meeting_assistant.integrations.delivery.http import Answer, HttpTarget, code_in
+from meeting_assistant.integrations.delivery.http import HttpTarget, code_in
 from meeting_assistant.integrations.delivery.texts import Line, cut, headline, packed, parts_of, split
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
+from meeting_assistant.net.http import HttpResponse
 
 MAX_BLOCKS = 50
 MAX_HEADER = 150
@@ -132,5 +133,5 @@ def _text(text: str) -> dict[str, JsonValue]:
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
-def _code(answer: Answer) -> str:
+def _code(answer: HttpResponse) -> str:
     return code_in(answer.text)
