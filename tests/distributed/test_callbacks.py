@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from meeting_assistant.domain.jobs import JobKind
-from meeting_assistant.domain.signatures import TOLERANCE_S, key_of, signature
+from meeting_assistant.net.signatures import TOLERANCE_S, key_of, signature
 from meeting_assistant.services.fleet.messages import Hello, WorkerMessage, encode
 from meeting_assistant.testing.harness.fleet import Fleet, under_way
 from meeting_assistant.testing.servers.redis import RedisProcess

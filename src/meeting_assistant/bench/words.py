@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 
 def normalise(text: str) -> list[str]:
@@ -33,43 +35,15 @@ class Alignment:
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> Alignment:
-    """Word by word; time and memory grow with the product of the lengths."""
-    rows, columns = len(reference), len(hypothesis)
-    vocabulary: dict[str, int] = {}
-    ref = np.array([vocabulary.setdefault(word, len(vocabulary)) for word in reference], np.int64)
-    hyp = np.array([vocabulary.setdefault(word, len(vocabulary)) for word in hypothesis], np.int64)
-    cost = np.zeros((rows + 1, columns + 1), np.int32)
-    cost[:, 0] = np.arange(rows + 1)
-    cost[0] = np.arange(columns + 1)
-    steps = np.arange(columns + 1)
-    for i in range(1, rows + 1):
-        diagonal = cost[i - 1, :-1] + (hyp != ref[i - 1])
-        best = np.minimum(diagonal, cost[i - 1, 1:] + 1)
-        # Insertions run along the row: a running minimum of (value - column) + column.
-        row = np.concatenate(([i], best)) - steps
-        cost[i] = np.minimum.accumulate(row) + steps
-    return _trace(cost, ref, hyp)
-
-
-def _trace(cost: np.ndarray, ref: np.ndarray, hyp: np.ndarray) -> Alignment:
-    matches: list[tuple[int, int]] = []
-    substitutions = deletions = insertions = 0
-    i, j = len(ref), len(hyp)
-    while i or j:
-        here = cost[i, j]
-        if i and j and ref[i - 1] == hyp[j - 1] and cost[i - 1, j - 1] == here:
-            i, j = i - 1, j - 1
-            matches.append((i, j))
-        elif i and j and cost[i - 1, j - 1] + 1 == here:
-            i, j = i - 1, j - 1
-            substitutions += 1
-        elif i and cost[i - 1, j] + 1 == here:
-            i -= 1
-            deletions += 1
-        else:
-            j -= 1
-            insertions += 1
-    return Alignment(tuple(reversed(matches)), substitutions, deletions, insertions)
+    """Align two word lists; time and memory grow with the product of the lengths."""
+    operations = Levenshtein.editops(reference, hypothesis)
+    kinds = Counter(operation.tag for operation in operations)
+    matches = tuple(
+        (block.a + offset, block.b + offset)
+        for block in operations.as_matching_blocks()
+        for offset in range(block.size)
+    )
+    return Alignment(matches, kinds["replace"], kinds["delete"], kinds["insert"])
 
 
 def count_lost(reference: Sequence[str], live: Alignment, offline: Alignment) -> int:

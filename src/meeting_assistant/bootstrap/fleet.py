@@ -14,7 +14,7 @@ from meeting_assistant.config import Settings
 from meeting_assistant.config.values import split_keys
 from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.domain.ports import EngineInfo, ResultChannel, Vad
-from meeting_assistant.domain.signatures import key_of
+from meeting_assistant.net.signatures import key_of
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.events.event_relay import EventRelay

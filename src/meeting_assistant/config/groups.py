@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from meeting_assistant.config.values import PROVIDERS, Allowed, ProviderName, Url, split_keys
-from meeting_assistant.domain.signatures import key_of
+from meeting_assistant.net.signatures import key_of
 
 
 class ProviderOptions(BaseModel):

@@ -23,8 +23,8 @@ from websockets.exceptions import WebSocketException
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import BrokerError
-from meeting_assistant.domain.signatures import signature
 from meeting_assistant.net.http import HttpClient, HttpFailure
+from meeting_assistant.net.signatures import signature
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from pydantic import JsonValue, SecretStr, field_validator
 
 from meeting_assistant.domain.errors import DeliveryError
 from meeting_assistant.domain.minutes import ActionItem, Item
-from meeting_assistant.domain.signatures import key_of, signature
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.delivery.http import HttpTarget
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddresses, Secrets
+from meeting_assistant.net.signatures import key_of, signature
 
 MAX_BYTES = 20_000
 """What the specification recommends at most. Beyond it quotes are left out, then the items."""

@@ -1,0 +1,53 @@
+"""Signatures of messages as Standard Webhooks describes them (standardwebhooks.com, version 1).
+
+HMAC-SHA256 over `id.timestamp.body`. With several keys there is one signature for each, so that keys can be changed
+without a pause.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+PREFIX = "whsec_"
+TOLERANCE_S = 300
+"""A message that was signed longer ago, or so far in the future, is not trusted. The library's own limit."""
+
+
+def key_of(secret: str) -> bytes:
+    """Return the key in a secret: `whsec_` and 24 to 64 bytes in base64. Raises ValueError."""
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ValueError("a secret is `whsec_` and 24 to 64 bytes in base64")
+    return key
+
+
+def signature(keys: Sequence[bytes], message_id: str, stamp: str, content: bytes) -> str:
+    """Return one signature for each key, with a space between. `stamp` is in seconds since 1970; content is UTF-8."""
+    signed_at = datetime.fromtimestamp(int(stamp), tz=UTC)
+    return " ".join(Webhook(key).sign(message_id, signed_at, content.decode()) for key in keys)
+
+
+def is_signed(keys: Sequence[bytes], message_id: str, stamp: str, content: bytes, signed: str) -> bool:
+    """Return True when one of the signatures is by one of the keys, and is neither old nor from the future."""
+    headers = {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signed}
+    # Every key is tried: how long it takes says nothing about which one was right.
+    matches = [_is_signed_by(key, content, headers) for key in keys]
+    return any(matches)
+
+
+def _is_signed_by(key: bytes, content: bytes, headers: dict[str, str]) -> bool:
+    try:
+        Webhook(key).verify(content, headers, json_parse=False)
+    except (
+        WebhookVerificationError,
+        ValueError,
+    ):  # the latter: something that has not even the form of a signature
+        return False
+    return True
