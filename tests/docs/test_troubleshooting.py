@@ -45,7 +45,7 @@ async def test_no_language_model_answers(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("LLM_MAX_RETRIES", "0")
     service = build_llm_service(load_settings())
     with pytest.raises(LlmError, match=r"^Failed to get LLM response\.") as caught:
-        await service.complete(LlmRequest(system="", user=""))
+        await service.complete(LlmRequest(system="", user=""), str)
     await service.close()
     assert "cannot be reached" in caught.value.message
     assert "Start the server" in caught.value.remedy

@@ -22,9 +22,10 @@ from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
 from meeting_assistant.domain.transcript import Transcript, Utterance
 from meeting_assistant.launcher import free_port
+from meeting_assistant.services.llm.json_answers import parser_of
 from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.services.minutes.draft import Draft
-from meeting_assistant.services.minutes.llm_minutes import Assignment, LlmMinutes
+from meeting_assistant.services.minutes.llm_minutes import LlmMinutes, MinutesTask
 from meeting_assistant.services.minutes.prompts import answer_model, system_prompt, wire_schema
 from meeting_assistant.services.minutes.questions.prompt import Answer
 from meeting_assistant.services.minutes.templates import TEMPLATES
@@ -90,8 +91,7 @@ async def test_every_answer_is_valid(llm: LLMService, number: int) -> None:
         schema_name="minutes",
         max_output_tokens=6000,
     )
-    reply = await llm.complete(request)
-    model.model_validate_json(reply.text)
+    reply = (await llm.complete(request, parser_of(model))).reply
     assert reply.prompt_tokens
     assert reply.completion_tokens
 
@@ -110,13 +110,13 @@ async def test_a_streamed_answer_is_valid_too(llm: LLMService) -> None:
     Answer.model_validate_json(reply.text)
 
 
-async def test_how_much_it_reads_is_asked_for(llm: LLMService) -> None:
+async def test_the_server_says_how_much_it_reads(llm: LLMService) -> None:
     assert await llm.context_tokens() == 16_384
 
 
 async def test_what_is_too_long_is_told_with_the_limit(llm: LLMService) -> None:
     with pytest.raises(LlmError) as caught:
-        await llm.complete(LlmRequest(system="Read.", user="words " * 5000))
+        await llm.complete(LlmRequest(system="Read.", user="words " * 5000), str)
     assert caught.value.causes == ("llm_context_overflow",)
     assert caught.value.context_limit == 16_384
 
@@ -124,14 +124,14 @@ async def test_what_is_too_long_is_told_with_the_limit(llm: LLMService) -> None:
 async def test_an_answer_that_is_cut_off_is_an_error(llm: LLMService) -> None:
     short = LlmRequest(system="Answer.", user="Why?", schema=wire_schema(Answer), max_output_tokens=3)
     with pytest.raises(LlmError) as caught:
-        await llm.complete(short)
+        await llm.complete(short, str)
     assert caught.value.causes == ("llm_truncated",)
 
 
 async def test_a_wrong_key_is_refused(llama: str) -> None:
     service = build_llm_service(Settings.model_validate({"vllm_base_url": llama, "vllm_api_key": "wrong"}))
     with pytest.raises(LlmError, match="refused the key"):
-        await service.complete(LlmRequest(system="s", user="u"))
+        await service.complete(LlmRequest(system="s", user="u"), str)
     await service.close()
 
 
@@ -140,7 +140,7 @@ async def test_a_model_that_knows_nothing_puts_nothing_into_the_minutes(llm: LLM
     said = Utterance(utterance=1, start_ms=0, end_ms=900, text="We ship version 3 on Friday.")
     try:
         minutes = await LlmMinutes(llm, resolve_due).write(
-            Assignment(meeting, date(2026, 11, 19)), Transcript(utterances=[said]), Draft()
+            MinutesTask(meeting, date(2026, 11, 19)), Transcript(utterances=[said]), Draft()
         )
     except LlmError:
         return  # it talked until it was cut off: no minutes either

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import SecretStr
 
@@ -10,9 +11,10 @@ from meeting_assistant.config import Settings
 from meeting_assistant.config.groups import ProviderOptions
 from meeting_assistant.domain.ports import LlmCallLog, LlmProvider
 from meeting_assistant.net.addresses import is_private
+from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.observability import llm_latency_seconds
 from meeting_assistant.services.llm.call_records import Attempt, KeepsLocal
-from meeting_assistant.services.llm.llm_service import LLMService
+from meeting_assistant.services.llm.llm_service import LlmOptions, LLMService
 
 
 def build_llm_service(
@@ -28,15 +30,18 @@ def build_llm_service(
     is_vllm_chosen = any(map(settings.is_set, ("vllm_base_url", "vllm_model_id", "vllm_api_key")))
     return LLMService(
         [provider for provider in providers if provider is not None],
-        max_retries=settings.llm_max_retries,
-        backoff_s=settings.llm_backoff_seconds,
-        is_local_only=settings.llm_local_only,
-        optional=frozenset() if is_vllm_chosen else frozenset({"vllm"}),
-        context_tokens={
-            name: options.context_tokens
-            for name, options in settings.llm_options.items()
-            if options.context_tokens is not None
-        },
+        LlmOptions(
+            max_retries=settings.llm_max_retries,
+            # A part of each pause is left to chance, so that many questions do not return at the same moment.
+            backoff=Backoff(first_s=settings.llm_backoff_seconds, jitter=0.2),
+            is_local_only=settings.llm_local_only,
+            optional=frozenset() if is_vllm_chosen else frozenset({"vllm"}),
+            context_tokens={
+                name: options.context_tokens
+                for name, options in settings.llm_options.items()
+                if options.context_tokens is not None
+            },
+        ),
         calls=calls,
         keeps_local=keeps_local,
         on_attempt=observe,
@@ -49,7 +54,7 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
     from meeting_assistant.adapters.llm.anthropic import AnthropicMessages
     from meeting_assistant.adapters.llm.gemini import GeminiGenerate
     from meeting_assistant.adapters.llm.http import JsonHttp
-    from meeting_assistant.adapters.llm.openai_chat import CLOUD, LOCAL, OpenAiChat, join_url
+    from meeting_assistant.adapters.llm.openai_chat import CLOUD, LOCAL, ModelChoice, OpenAiChat, join_url
 
     own = next((options for key, options in settings.llm_options.items() if key == name), ProviderOptions())
 
@@ -65,14 +70,15 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
                 name,
                 http=reach(url, bearer(settings.vllm_api_key)),
                 url=url,
-                model=settings.vllm_model_id,
-                dialect=LOCAL,
+                model=ModelChoice(
+                    settings.vllm_model_id,
+                    is_chosen=settings.is_set("vllm_model_id"),
+                    models_url=join_url(base, "/v1/models"),
+                    probe_first=not settings.is_set("vllm_base_url"),
+                ),
+                dialect=replace(LOCAL, effort=own.effort),
                 # Its name says nothing of where it runs.
                 is_local=own.is_local if own.is_local is not None else is_private(url),
-                effort=own.effort,
-                models_url=join_url(base, "/v1/models"),
-                is_model_chosen=settings.is_set("vllm_model_id"),
-                is_shy=not settings.is_set("vllm_base_url"),
             )
         case "xai" if settings.xai_api_key:
             base, model = settings.xai_base_url, settings.xai_model_id
@@ -92,10 +98,9 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
                 name,
                 http=http,
                 url=url,
-                model=model,
-                dialect=CLOUD,
+                model=ModelChoice(model),
+                dialect=replace(CLOUD, effort=own.effort),
                 is_local=http.is_loopback,
-                effort=own.effort,
             )
         case "anthropic" if settings.anthropic_api_key:
             key = settings.anthropic_api_key.get_secret_value()
@@ -114,7 +119,12 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
             return None
     url = join_url(base, "/chat/completions")
     return OpenAiChat(
-        name, http=http, url=url, model=model, dialect=CLOUD, is_local=http.is_loopback, effort=own.effort
+        name,
+        http=http,
+        url=url,
+        model=ModelChoice(model),
+        dialect=replace(CLOUD, effort=own.effort),
+        is_local=http.is_loopback,
     )
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from meeting_assistant.adapters.llm.http import JsonHttp
-from meeting_assistant.adapters.llm.openai_chat import LOCAL, OpenAiChat
+from meeting_assistant.adapters.llm.openai_chat import LOCAL, ModelChoice, OpenAiChat
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.config import load_settings
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import LlmRequest
 from meeting_assistant.launcher import free_port
-from meeting_assistant.services.llm.json_answers import parse_object
+from meeting_assistant.services.llm.json_answers import extract_json
 from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest
 
@@ -57,8 +57,7 @@ def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Configure:
 
 async def ask(service: LLMService, request: LlmRequest = ASK) -> dict[str, object]:
     try:
-        answer: dict[str, object] = json.loads((await service.complete(request)).text)
-        return answer
+        return (await service.complete(request, extract_json)).value
     finally:
         await service.close()
 
@@ -201,7 +200,7 @@ async def test_local_only_asks_nobody_elsewhere(configure: Configure) -> None:
     ['{"n": 1}', '```json\n{"n": 1}\n```', '<think>{"n": 9}?</think> {"n": 1}', 'Here it is: {"n": 1} Done.'],
 )
 def test_the_object_is_found_in_what_models_put_around_it(text: str) -> None:
-    assert parse_object(text) == {"n": 1}
+    assert extract_json(text) == {"n": 1}
 
 
 # --- who counts as one's own -------------------------------------------------------------------------------
@@ -265,14 +264,16 @@ async def test_questions_at_the_same_time_take_one_step_of_the_ladder(
 
     llm.answer_by(refuses_schemas)
     service = configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=llm.url, VLLM_MODEL_ID="m")
-    replies = await asyncio.gather(*(service.complete(ASK) for _ in range(3)))
-    assert [json.loads(reply.text) for reply in replies] == [{"n": 9}] * 3
+    answers = await asyncio.gather(*(service.complete(ASK, extract_json) for _ in range(3)))
+    assert [answer.value for answer in answers] == [{"n": 9}] * 3
     await ask(service)
     forms = [request.body["response_format"]["type"] for request in llm.requests]
     assert forms == ["json_schema"] * 3 + ["json_object"] * 4
 
 
-async def test_a_server_that_knows_no_form_at_all_is_told(llm: LlmServer, configure: Configure) -> None:
+async def test_a_server_that_knows_no_form_gets_the_schema_in_its_prompt(
+    llm: LlmServer, configure: Configure
+) -> None:
     def knows_none(request: SeenRequest) -> Answer:
         if "response_format" in request.body:
             return Answer('{"error": {"message": "response_format is not known"}}', 400, is_raw=True)
@@ -290,25 +291,22 @@ async def test_a_chosen_model_of_a_server_at_the_usual_address_is_the_one_that_i
 ) -> None:
     """The address was not chosen, so it has to list its models first; the model was, so it stays."""
     llm.serving("other", "mine").answer_with({"n": 1})
-    await asked_by_one_who_is_shy(llm)
+    await ask_after_probing(llm)
     assert llm.requests[0].body["model"] == "mine"
     llm.forget().serving("other").answer_with({"n": 1})
     with pytest.raises(LlmError, match="does not serve the model mine; it serves other"):
-        await asked_by_one_who_is_shy(llm)
+        await ask_after_probing(llm)
     assert llm.requests == [], "it may be somebody else's server"
 
 
-async def asked_by_one_who_is_shy(llm: LlmServer) -> None:
+async def ask_after_probing(llm: LlmServer) -> None:
     chat = OpenAiChat(
         "vllm",
         http=JsonHttp("vllm", llm.url, {}, timeout_s=30),
         url=f"{llm.url}/v1/chat/completions",
-        model="mine",
+        model=ModelChoice("mine", models_url=f"{llm.url}/v1/models", probe_first=True),
         dialect=LOCAL,
         is_local=True,
-        models_url=f"{llm.url}/v1/models",
-        is_model_chosen=True,
-        is_shy=True,
     )
     try:
         await chat.complete(ASK)
@@ -342,7 +340,7 @@ async def test_how_long_a_model_thinks_can_be_set(name: str, llm: LlmServer, con
 async def test_who_stops_closes_what_is_open(llm: LlmServer, configure: Configure) -> None:
     llm.answer_with({"n": 4})
     service = configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=llm.url, VLLM_MODEL_ID="m")
-    await service.complete(ASK)
+    await service.complete(ASK, extract_json)
     assert llm.is_connected
     await service.close()
     await asyncio.to_thread(llm.all_gone.wait, 30)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from meeting_assistant.adapters.llm.http import JsonHttp
-from meeting_assistant.adapters.llm.openai_chat import LOCAL, OpenAiChat
+from meeting_assistant.adapters.llm.openai_chat import LOCAL, ModelChoice, OpenAiChat
 from meeting_assistant.adapters.minutes_rules.due_phrases import resolve_due
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.client import LiveClient, paced
@@ -25,7 +25,7 @@ from meeting_assistant.domain.ports import LlmRequest
 from meeting_assistant.domain.transcript import Speaker, Transcript, Utterance
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.services.minutes.draft import Draft
-from meeting_assistant.services.minutes.llm_minutes import Assignment, LlmMinutes
+from meeting_assistant.services.minutes.llm_minutes import LlmMinutes, MinutesTask
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, lines_of
 
 NOTHING: dict[str, Any] = {
@@ -66,8 +66,8 @@ async def write(server: LlmServer, transcript: Transcript | None = None, **setti
     )
     llm = build_llm_service(configured)
     try:
-        assignment = Assignment(MEETING, THURSDAY)
-        return await LlmMinutes(llm, resolve_due).write(assignment, transcript or said(), Draft())
+        task = MinutesTask(MEETING, THURSDAY)
+        return await LlmMinutes(llm, resolve_due).write(task, transcript or said(), Draft())
     finally:
         await llm.close()
 
@@ -341,7 +341,7 @@ async def test_whoever_waits_is_told_how_far_it_is() -> None:
     with LlmServer().answer_with(NOTHING) as server:
         llm = build_llm_service(Settings.model_validate({"vllm_base_url": server.url, "vllm_model_id": "m"}))
         await LlmMinutes(llm, resolve_due).write(
-            Assignment(MEETING, THURSDAY), transcript, Draft(), told.append
+            MinutesTask(MEETING, THURSDAY), transcript, Draft(), told.append
         )
         await llm.close()
     assert len(told) > 2
@@ -364,7 +364,7 @@ async def test_minutes_in_another_language_than_was_spoken_are_held_against_what
     with LlmServer().answer_with(answer) as server:
         llm = build_llm_service(Settings.model_validate({"vllm_base_url": server.url, "vllm_model_id": "m"}))
         minutes = await LlmMinutes(llm, resolve_due).write(
-            Assignment(MEETING, THURSDAY), said(), Draft(language="de")
+            MinutesTask(MEETING, THURSDAY), said(), Draft(language="de")
         )
         await llm.close()
     assert [d.text for d in minutes.decisions] == ["Version 3 wird am ersten Dezember ausgeliefert."]
@@ -404,7 +404,7 @@ async def test_a_dead_server_does_not_cost_every_meeting_its_timeout() -> None:
         )
         llm = build_llm_service(settings)
         for _ in range(6):
-            await LlmMinutes(llm, resolve_due).write(Assignment(MEETING, THURSDAY), said(), Draft())
+            await LlmMinutes(llm, resolve_due).write(MinutesTask(MEETING, THURSDAY), said(), Draft())
         await llm.close()
         assert len(dead.requests) == 3
         assert len(good.requests) == 6
@@ -452,12 +452,9 @@ async def test_a_server_that_nobody_named_is_sent_nothing_before_it_lists_its_mo
             "vllm",
             http=http,
             url=f"{stranger.url}/v1/chat/completions",
-            model="m",
+            model=ModelChoice("m", is_chosen=False, models_url=f"{stranger.url}/v1/models", probe_first=True),
             dialect=LOCAL,
             is_local=True,
-            models_url=f"{stranger.url}/v1/models",
-            is_model_chosen=False,
-            is_shy=True,
         )
         with pytest.raises(LlmError):
             await chat.complete(LlmRequest(system="s", user="what was said"))

@@ -16,14 +16,16 @@ from typing import Any
 import pytest
 
 from meeting_assistant.adapters.llm.http import JsonHttp
-from meeting_assistant.adapters.llm.openai_chat import LOCAL, OpenAiChat
+from meeting_assistant.adapters.llm.openai_chat import LOCAL, ModelChoice, OpenAiChat
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.llm_calls import LlmCall
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
 from meeting_assistant.launcher import free_port
-from meeting_assistant.services.llm.llm_service import LLMService
+from meeting_assistant.net.backoff import Backoff
+from meeting_assistant.services.llm.json_answers import extract_json
+from meeting_assistant.services.llm.llm_service import LlmOptions, LLMService
 from meeting_assistant.services.minutes.prompts import Extract, wire_schema
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer
 from meeting_assistant.testing.doubles.llm_wire import complete_answer
@@ -73,7 +75,7 @@ def service(first: str, server: LlmServer, second: LlmServer | None = None, /, *
 
 async def asked(llm: LLMService) -> LlmReply:
     try:
-        return await llm.complete(ASK)
+        return (await llm.complete(ASK, extract_json)).reply
     finally:
         await llm.close()
 
@@ -188,7 +190,7 @@ async def test_each_provider_may_have_a_patience_of_its_own(name: str) -> None:
     with LlmServer().never_answer() as server:
         llm = service(name, server, None, **more)
         with pytest.raises(LlmError, match="did not answer in time"):
-            await llm.complete(ASK)
+            await llm.complete(ASK, extract_json)
         await llm.close()
 
 
@@ -201,7 +203,8 @@ async def test_a_pause_that_a_server_asks_for_may_be_a_date() -> None:
 
 async def test_thinking_aloud_is_no_part_of_an_answer() -> None:
     with LlmServer().answer_with('<think>{"decisions": ["no"]}?</think>{"decisions": ["ship"]}') as server:
-        assert (await asked(service("vllm", server))).text == '{"decisions": ["ship"]}'
+        answer = await service("vllm", server).complete(ASK, extract_json)
+        assert answer.value == {"decisions": ["ship"]}
         assert server.requests[0].body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
@@ -213,7 +216,7 @@ async def test_a_server_that_silently_read_only_a_part_is_found_out() -> None:
         llm = service("vllm", server)
         long = replace(ASK, user="what was said " * 4000)
         with pytest.raises(LlmError) as caught:
-            await llm.complete(long)
+            await llm.complete(long, extract_json)
         await llm.close()
     assert caught.value.causes == ("llm_context_overflow",)
     assert caught.value.context_limit == 2048
@@ -224,7 +227,7 @@ async def test_localhost_is_found_whichever_of_its_addresses_a_server_listens_on
         pytest.skip("no IPv6 here")
     with LlmServer().answer_with(GOOD) as server:
         llm = service("vllm", server, vllm_base_url=server.url.replace("127.0.0.1", "localhost"))
-        await llm.complete(ASK)
+        await llm.complete(ASK, extract_json)
         await llm.close()
 
 
@@ -263,7 +266,7 @@ async def test_a_wrong_key_is_not_tried_with_every_meeting() -> None:
         llm = service("vllm", server)
         for _ in range(3):
             with pytest.raises(LlmError, match="refused the key"):
-                await llm.complete(ASK)
+                await llm.complete(ASK, extract_json)
         await llm.close()
         assert len(server.requests) == 1
 
@@ -271,7 +274,7 @@ async def test_a_wrong_key_is_not_tried_with_every_meeting() -> None:
 # --- pauses, and streams -----------------------------------------------------------------------------------
 
 
-def waiting(server: LlmServer, **more: object) -> tuple[LLMService, list[float]]:
+def waiting(server: LlmServer, *, jitter: float = 0.0, **more: Any) -> tuple[LLMService, list[float]]:
     """A service that writes down how long it would wait, and does not."""
     pauses: list[float] = []
 
@@ -280,10 +283,15 @@ def waiting(server: LlmServer, **more: object) -> tuple[LLMService, list[float]]
 
     http = JsonHttp("vllm", server.url, {}, timeout_s=30)
     chat = OpenAiChat(
-        "vllm", http=http, url=f"{server.url}/v1/chat/completions", model="m", dialect=LOCAL, is_local=True
+        "vllm",
+        http=http,
+        url=f"{server.url}/v1/chat/completions",
+        model=ModelChoice("m"),
+        dialect=LOCAL,
+        is_local=True,
     )
-    options: dict[str, Any] = {"backoff_s": 0.5, "max_retries": 4, "spread": lambda: 1.0, **more}
-    return LLMService([chat], sleep=sleep, **options), pauses
+    options = LlmOptions(max_retries=4, backoff=Backoff(first_s=0.5, jitter=jitter))
+    return LLMService([chat], options, sleep=sleep, **more), pauses
 
 
 async def test_pauses_double() -> None:
@@ -296,10 +304,12 @@ async def test_pauses_double() -> None:
 
 async def test_many_that_wait_do_not_come_back_together() -> None:
     with LlmServer().answer_with_status(500) as server:
-        llm, pauses = waiting(server, spread=iter([0.8, 1.2, 0.9, 1.1]).__next__)
+        llm, pauses = waiting(server, jitter=0.2)
         with pytest.raises(LlmError):
             await asked(llm)
-    assert pauses == pytest.approx([0.4, 1.2, 1.8, 4.4])
+    whole = [0.5, 1.0, 2.0, 4.0]
+    assert all(0.8 * full <= pause <= full for pause, full in zip(pauses, whole, strict=True))
+    assert pauses != whole
 
 
 @pytest.mark.parametrize(
@@ -348,7 +358,7 @@ async def test_an_answer_without_end_is_not_kept(name: str) -> None:
     with LlmServer().answer_with_status(200, "x" * (9 * 2**20)) as server:
         llm = service(name, server, llm_max_retries=0)
         with pytest.raises(LlmError, match="more than 8 MiB"):
-            await llm.complete(ASK)
+            await llm.complete(ASK, extract_json)
         with pytest.raises(LlmError, match="more than 8 MiB"):
             async for _ in llm.stream(ASK):
                 pass
@@ -362,7 +372,7 @@ async def test_a_server_that_hangs_costs_its_attempts_once_and_not_for_every_mee
     with LlmServer().never_answer() as hung, LlmServer().answer_with(GOOD) as good:
         llm = service("vllm", hung, good, **patience("vllm", "slow"))
         for _ in range(4):
-            await llm.complete(ASK)
+            await llm.complete(ASK, extract_json)
         await llm.close()
         assert len(hung.requests) == 3
         assert len(good.requests) == 4
@@ -376,7 +386,7 @@ async def test_a_server_that_does_not_even_say_what_it_has_is_an_attempt() -> No
         llm = service("vllm", good, good, vllm_base_url=url, **patience("vllm", "slow"))
         for _ in range(3):
             await llm.context_tokens()
-        await llm.complete(ASK)
+        await llm.complete(ASK, extract_json)
         await llm.close()
         assert len(good.requests) == 1
 
@@ -393,13 +403,13 @@ class Book:
     def __init__(self) -> None:
         self.calls: dict[str, LlmCall] = {}
 
-    async def asked(self, call: LlmCall) -> None:
+    async def started(self, call: LlmCall) -> None:
         self.calls[call.id] = call
 
-    async def answered(self, call: LlmCall) -> None:
+    async def finished(self, call: LlmCall) -> None:
         self.calls[call.id] = call
 
-    async def not_sent(self, call: LlmCall) -> None:
+    async def cancelled(self, call: LlmCall) -> None:
         del self.calls[call.id]
 
     async def of_meeting(self, meeting_id: str) -> list[LlmCall]:
@@ -420,16 +430,13 @@ async def test_a_server_that_nobody_configured_is_in_book_and_log_only_when_it_w
             "vllm",
             http=http,
             url=f"{url}/v1/chat/completions",
-            model="m",
+            model=ModelChoice("m", is_chosen=False, models_url=f"{url}/v1/models", probe_first=True),
             dialect=LOCAL,
             is_local=True,
-            models_url=f"{url}/v1/models",
-            is_model_chosen=False,
-            is_shy=True,
         )
-        llm = LLMService([chat], optional=frozenset({"vllm"}), calls=book)
+        llm = LLMService([chat], LlmOptions(optional=frozenset({"vllm"})), calls=book)
         with pytest.raises(LlmError):
-            await llm.complete(replace(ASK, meeting_ids=("meeting",)))
+            await llm.complete(replace(ASK, meeting_ids=("meeting",)), extract_json)
         await llm.close()
     assert [call.outcome for call in book.calls.values()] == (["llm_unavailable"] if fault == "fails" else [])
     assert ("A language model gave no usable answer." in caplog.text) is (fault == "fails")

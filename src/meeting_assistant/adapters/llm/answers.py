@@ -1,4 +1,4 @@
-"""What the providers' answers have in common."""
+"""Parts of answers that all providers share."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.net.http import dig
 
 THINKING_TOKENS = 6000
-"""Models of the clouds may think in the room of their answer; with it an answer stays below what all of them write."""
+"""Added to the limit of an answer, because cloud models think within it; the sum is below what all of them write."""
 
 
 def number(data: object, *path: str | int) -> int | None:
-    """A whole number at a path, or None."""
+    """Return the whole number at a path, or None."""
     value = dig(data, *path)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def with_schema(system: str, schema: Mapping[str, object]) -> str:
-    """The system message for a server that cannot be held to a schema: it is at least told."""
+    """Return the system message with the schema in it, for a server whose decoder does not enforce one."""
     return f"{system}\n\nAnswer with one JSON object and nothing else. Its JSON Schema:\n{json.dumps(schema)}"
 
 
 def check_finish(name: str, reason: object, *, complete: frozenset[str], truncated: frozenset[str]) -> None:
-    """Raises LlmError unless the model says that it came to its end by itself."""
+    """Raise LlmError unless the model says that its answer is complete."""
     if reason in complete:
         return
     if reason in truncated:
@@ -39,12 +39,12 @@ def check_finish(name: str, reason: object, *, complete: frozenset[str], truncat
 
 
 def refused(name: str) -> LlmError:
-    """The model would not answer."""
+    """Return the error for a model that would not answer."""
     return LlmError(f"{name} refused to answer.", "Use another model.", code="llm_refused")
 
 
 def require_text(name: str, text: object) -> str:
-    """The text of the answer. Raises LlmError when there is none."""
+    """Return the text of the answer. Raises LlmError when there is none."""
     if isinstance(text, str) and text.strip():
         return text
     raise LlmError(f"{name} gave an empty answer.", "Try again, or use another model.", code="llm_bad_output")
@@ -56,7 +56,7 @@ _LIMITS = frozenset(
 
 
 def without_limits(schema: Mapping[str, object]) -> dict[str, object]:
-    """The schema for services whose decoders refuse limits of lengths and numbers; answers are checked here anyway."""
+    """Return the schema for decoders that refuse limits of lengths and numbers; answers are checked here anyway."""
 
     def plain(node: object) -> object:
         if isinstance(node, list):

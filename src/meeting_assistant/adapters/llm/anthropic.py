@@ -43,7 +43,7 @@ class AnthropicMessages:
         )
 
     async def stream(self, request: LlmRequest) -> AsyncIterator[str | LlmReply]:
-        """Pieces of the answer, then the whole."""
+        """Yield the pieces of the answer, then the whole."""
         began = time.monotonic()
         pieces: list[str] = []
         start: object = None
@@ -70,7 +70,7 @@ class AnthropicMessages:
         )
 
     async def context_tokens(self) -> int | None:
-        """Known without asking."""
+        """Return what is known without asking."""
         return CONTEXT_TOKENS
 
     async def close(self) -> None:

@@ -42,7 +42,7 @@ class GeminiGenerate:
         return self._reply(_text_of(answer), answer, began)
 
     async def stream(self, request: LlmRequest) -> AsyncIterator[str | LlmReply]:
-        """Pieces of the answer, then the whole."""
+        """Yield the pieces of the answer, then the whole."""
         began = time.monotonic()
         pieces: list[str] = []
         finish: object = None
@@ -59,7 +59,7 @@ class GeminiGenerate:
         yield self._reply("".join(pieces), last, began)
 
     async def context_tokens(self) -> int | None:
-        """Known without asking."""
+        """Return what is known without asking."""
         return CONTEXT_TOKENS
 
     async def close(self) -> None:
@@ -96,7 +96,7 @@ class GeminiGenerate:
 
 
 def _check_blocked(name: str, answer: object) -> None:
-    """A question that is not answered at all comes back without a candidate."""
+    """Raise LlmError for a question that is not answered at all: it comes back without a candidate."""
     if dig(answer, "promptFeedback", "blockReason"):
         raise refused(name)
 

@@ -1,6 +1,6 @@
 """JSON over HTTP to a language model's server, with every failure named.
 
-Nothing that a server answers is repeated in an error: some echo the prompt, which is what was said in a meeting.
+Nothing that a server answers is repeated in an error: some echo the prompt, which is a transcript.
 """
 
 from __future__ import annotations

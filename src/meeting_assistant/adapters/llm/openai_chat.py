@@ -1,7 +1,7 @@
 """Chat completions in OpenAI's form: vLLM, llama.cpp, Ollama, xAI, OpenAI, Azure.
 
-A structured answer is asked for in the strongest form first; a server that refuses a form is asked in the next one,
-and the form that worked is remembered for an hour: servers are updated.
+A structured answer is requested in the strongest form first. A server that refuses a form gets the next one, and the
+form that worked is remembered for an hour, because servers are updated.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import LlmReply, LlmRequest
 from meeting_assistant.net.http import dig
 
-FORMS = ("json_schema", "json_object", "told")
-"""From being held to a schema by the decoder to being asked nicely."""
+FORMS = ("json_schema", "json_object", "prompt_only")
+"""From a schema that the decoder enforces to one that only the prompt names."""
 FORM_REMEMBERED_S = 3600.0
 
 
@@ -46,6 +46,21 @@ class Dialect:
     """Where the service does not say how much its models read: what all of them do."""
     thinking_tokens: int = 0
     """Added to the room of the answer where models think in it; what is not used costs nothing."""
+    effort: str | None = None
+    """How long a model that thinks may think, in the words of the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Which model a server is asked for."""
+
+    name: str
+    is_chosen: bool = True
+    """False takes the model that is served in place of `name`."""
+    models_url: str | None = None
+    """Where the server lists its models and how much they read; None where that is known."""
+    probe_first: bool = False
+    """Nobody configured this server: it has to list its models before any transcript is sent."""
 
 
 CLOUD = Dialect(context_tokens=100_000, thinking_tokens=THINKING_TOKENS)
@@ -67,38 +82,28 @@ class OpenAiChat:
         *,
         http: JsonHttp,
         url: str,
-        model: str,
+        model: ModelChoice,
         dialect: Dialect,
         is_local: bool,
-        models_url: str | None = None,
-        is_model_chosen: bool = True,
-        is_shy: bool = False,
-        effort: str | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`models_url`: where the server lists its models and how much they read; None where that is known.
-
-        `is_model_chosen`: False takes the model that is served in place of `model`.
-        `is_shy`: nobody named this server; before anything that was said is sent, it has to list its models.
-        `effort`: how long a model that thinks may think, in the words of the service.
-        """
-        self._effort = effort
+        """`url` takes the questions; `is_local`: the transcript does not leave the operator's machines."""
         self._now = now
         self._form_until = 0.0
-        self._is_model_chosen = is_model_chosen
+        self._is_model_chosen = model.is_chosen
         self._context_tokens = dialect.context_tokens
-        self._is_shy = is_shy
+        self._must_probe = model.probe_first
         self.name = name
         self.is_local = is_local
         self._http = http
         self._url = url
-        self._model = model
+        self._model = model.name
         self._dialect = dialect
-        self._models_url = models_url
+        self._models_url = model.models_url
         self._form = 0
 
     async def complete(self, request: LlmRequest) -> LlmReply:
-        """Ask once; forms of structured answers that the server refuses do not count as asking."""
+        """Ask once. A form of structured answer that the server refuses does not count as asking."""
         began = time.monotonic()
         answer = await self._ask(request)
         choice = dig(answer, "choices", 0)
@@ -113,9 +118,9 @@ class OpenAiChat:
         return self._reply(text, answer, answer, began)
 
     async def stream(self, request: LlmRequest) -> AsyncIterator[str | LlmReply]:
-        """Pieces of the answer, then the whole."""
+        """Yield the pieces of the answer, then the whole."""
         began = time.monotonic()
-        await self._greet()
+        await self._resolve_model()
         pieces: list[str] = []
         finish: object = None
         refusal: object = None
@@ -143,7 +148,7 @@ class OpenAiChat:
         yield self._reply(require_text(self.name, "".join(pieces)), last, usage, began)
 
     async def context_tokens(self) -> int | None:
-        """From the list of models; asked for once."""
+        """Return what the server's list of models says; it is asked for once."""
         if self._context_tokens is None and self._models_url is not None:
             for model in await self._models():
                 limit = number(model, "max_model_len") or number(model, "meta", "n_ctx")
@@ -170,7 +175,7 @@ class OpenAiChat:
         )
 
     async def _ask(self, request: LlmRequest) -> Mapping[str, object]:
-        await self._greet()
+        await self._resolve_model()
         while True:
             form, model = self._present_form(), self._model
             try:
@@ -179,8 +184,8 @@ class OpenAiChat:
                 if not await self._adapts_to(error, request, form, model):
                     raise
 
-    async def _greet(self) -> None:
-        if not self._is_shy:
+    async def _resolve_model(self) -> None:
+        if not self._must_probe:
             return
         try:
             served = await self._served_model()
@@ -188,7 +193,7 @@ class OpenAiChat:
             error.was_sent = False
             raise
         self._model = served
-        self._is_shy, self._is_model_chosen = False, True
+        self._must_probe, self._is_model_chosen = False, True
 
     def _present_form(self) -> int:
         if self._form and self._now() >= self._form_until:
@@ -196,9 +201,9 @@ class OpenAiChat:
         return self._form
 
     async def _adapts_to(self, error: LlmError, request: LlmRequest, form: int, model: str) -> bool:
-        """Another form of answer, or the model that is served: True when it is worth asking again.
+        """Change to another form of answer, or to the model that is served; return True when asking again is worth it.
 
-        `form` and `model` are those that were refused: others may ask at the same time, and one step is enough.
+        `form` and `model` are those that were refused: other questions run at the same time, and one step is enough.
         """
         is_last_form = request.schema is None or form == len(FORMS) - 1
         if error.code == "llm_format_unsupported" and not is_last_form:
@@ -219,7 +224,7 @@ class OpenAiChat:
         return served if isinstance(served, list) else []
 
     async def _served_model(self) -> str:
-        """The model that was chosen, or the only one there. Raises LlmError when there is a choice to make."""
+        """Return the chosen model, or the only one. Raises LlmError when there is a choice to make."""
         names = [dig(model, "id") for model in await self._models()]
         known = [name for name in names if isinstance(name, str)]
         if self._is_model_chosen and self._model in known:
@@ -246,8 +251,8 @@ class OpenAiChat:
         }
         if is_streaming:
             body["stream_options"] = {"include_usage": True}
-        if self._effort is not None:
-            body["reasoning_effort"] = self._effort
+        if self._dialect.effort is not None:
+            body["reasoning_effort"] = self._dialect.effort
         elif self._dialect.thinks_unless_told:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         if self._dialect.sends_temperature:
@@ -264,7 +269,7 @@ class OpenAiChat:
 
 
 def join_url(base: str, path: str) -> str:
-    """`base` + `path` without a doubled version: `…/v1` and `/v1/chat/completions` share their `/v1`.
+    """Return `base` + `path` without a doubled version: `…/v1` and `/v1/chat/completions` share their `/v1`.
 
     An absolute `path` is the whole address.
     """

@@ -68,18 +68,18 @@ class LlmProvider(Protocol):
 
 
 class LlmCallLog(Protocol):
-    """Which provider saw which meeting."""
+    """Records which provider saw which meeting."""
 
-    async def asked(self, call: LlmCall) -> None:
+    async def started(self, call: LlmCall) -> None:
         """Record a question before it is sent; durable when it returns. Raises StorageError."""
         ...
 
-    async def answered(self, call: LlmCall) -> None:
-        """Record what came of it."""
+    async def finished(self, call: LlmCall) -> None:
+        """Record the result of a question."""
         ...
 
-    async def not_sent(self, call: LlmCall) -> None:
-        """Take back what was recorded: nothing of it reached anybody."""
+    async def cancelled(self, call: LlmCall) -> None:
+        """Remove the record of a question that was not sent."""
         ...
 
     async def of_meeting(self, meeting_id: str) -> list[LlmCall]:

@@ -1,4 +1,4 @@
-"""Which provider saw which meeting: written down before anything is sent, and what came of it afterwards."""
+"""Records of which provider saw which meeting: stored before anything is sent, completed with the result afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KeepsLocal = Callable[[Sequence[str]], Awaitable[bool]]
 
 
 class CallRecords:
-    """Of all questions. Who cannot be recorded is not asked."""
+    """Records every question. One that cannot be recorded is not sent."""
 
     def __init__(
         self,
@@ -50,8 +50,11 @@ class CallRecords:
         self._on_attempt = on_attempt
 
     @asynccontextmanager
-    async def of(self, provider: LlmProvider, request: LlmRequest) -> AsyncIterator[list[LlmReply]]:
-        """Around one question; what is put into the list is what came. Raises LlmError before anything is sent."""
+    async def record(self, provider: LlmProvider, request: LlmRequest) -> AsyncIterator[list[LlmReply]]:
+        """Record the question that is asked inside of the `with`; the replies are appended to the list that it gives.
+
+        Raises LlmError before anything is sent.
+        """
         began = time.monotonic()
         replies: list[LlmReply] = []
         call = LlmCall(
@@ -63,11 +66,11 @@ class CallRecords:
             at_ms=int(time.time() * 1000),
         )
         is_recorded = self._calls is not None and bool(request.meeting_ids)
-        await self._check_that_it_may_leave(call)
+        await self._check_may_leave(call)
         if is_recorded:
-            await self._asked(call)
+            await self._started(call)
         outcome, was_sent = "cancelled", True
-        # Of a question about several meetings nobody could say whose it is.
+        # The span of a question about several meetings belongs to none of them.
         meeting = request.meeting_ids[0] if len(request.meeting_ids) == 1 else None
         span = tracing.begin("llm", meeting=meeting, purpose=request.purpose, provider=provider.name)
         try:
@@ -89,12 +92,12 @@ class CallRecords:
                     "prompt_tokens": reply.prompt_tokens if reply else None,
                     "completion_tokens": reply.completion_tokens if reply else None,
                 }
-                # Nobody configured an optional one; where none is, there is nothing to tell.
-                is_nothing = provider.name in self._optional and not was_sent
-                await self._answered(call.model_copy(update=ended), is_nothing=is_nothing)
+                # Nobody configured an optional provider: that there is none is not worth a record.
+                is_cancelled = provider.name in self._optional and not was_sent
+                await self._finished(call.model_copy(update=ended), is_cancelled=is_cancelled)
 
-    async def _check_that_it_may_leave(self, call: LlmCall) -> None:
-        """Asked at the moment of sending: somebody may have forbidden it while minutes are written."""
+    async def _check_may_leave(self, call: LlmCall) -> None:
+        """Check at the moment of sending: the choice may have changed while minutes are written. Raises LlmError."""
         if call.is_local or self._keeps_local is None or not call.meeting_ids:
             return
         try:
@@ -109,26 +112,26 @@ class CallRecords:
                 was_sent=False,
             )
 
-    async def _asked(self, call: LlmCall) -> None:
+    async def _started(self, call: LlmCall) -> None:
         assert self._calls is not None
         try:
-            await self._calls.asked(call)
+            await self._calls.started(call)
         except StorageError as error:
             raise _not_asked(call, "that it sees this meeting could not be recorded", error) from error
 
-    async def _answered(self, call: LlmCall, *, is_nothing: bool) -> None:
+    async def _finished(self, call: LlmCall, *, is_cancelled: bool) -> None:
         assert self._calls is not None
         try:
-            await (self._calls.not_sent(call) if is_nothing else self._calls.answered(call))
+            await (self._calls.cancelled(call) if is_cancelled else self._calls.finished(call))
         except StorageError:
             logger.warning(
-                "What came of a question to a language model could not be recorded.",
+                "Failed to store the result of a call to a language model.",
                 extra=log_fields(provider=call.provider),
             )
 
 
 def end_span(span: tracing.Span, outcome: str, reply: LlmReply | None) -> None:
-    """With the names that OpenTelemetry has for language models."""
+    """End the span of a call with the attributes that OpenTelemetry names for language models."""
     span.set(outcome=outcome)
     if reply is not None:
         span.set(

@@ -1,60 +1,68 @@
-"""A provider that failed again and again is left alone for a while, each time longer."""
+"""Leave a provider alone that failed again and again, each time for longer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from meeting_assistant.domain.errors import LlmError, LlmFault
+from meeting_assistant.net.backoff import Backoff
 
-FAILURES_BEFORE_REST = 3
+FAILURES_BEFORE_OPEN = 3
 """Attempts, not questions: each may have cost a timeout."""
-REST_S = 60.0
-LONGEST_REST_S = 900.0
+OPEN_S = 60.0
+LONGEST_OPEN_S = 900.0
+_OPEN = Backoff(first_s=OPEN_S, longest_s=LONGEST_OPEN_S)
 
 
 class CircuitBreaker:
-    """A dead server must not cost every meeting its timeout."""
+    """The breaker of one provider, so that a dead server does not cost every meeting its timeout.
 
-    def __init__(self, now: Callable[[], float], *, failures_before_rest: int = FAILURES_BEFORE_REST) -> None:
+    Closed: every attempt is made. Open: none is, for a while. Half open: the first attempt after that while is made
+    for all; it closes the breaker, or opens it for longer.
+    """
+
+    def __init__(self, now: Callable[[], float], *, failures_before_open: int = FAILURES_BEFORE_OPEN) -> None:
+        """`now`: seconds of a clock that never goes back."""
         self._now = now
-        self._failures_before_rest = failures_before_rest
+        self._failures_before_open = failures_before_open
         self._failures = 0
-        self._until: float | None = None
-        """End of the rest; None while it is well."""
-        self._rest_s = REST_S
-        self._is_tried = False
-        """After a rest one question tries for all; the others do not wait for it."""
-        self._last: LlmError | None = None
+        self._openings = 0
+        """In a row, with no success between them."""
+        self._open_until: float | None = None
+        """None while the breaker is closed."""
+        self._is_trial_running = False
+        """While it is half open: the other attempts do not wait for the trial."""
+        self._last_error: LlmError | None = None
 
     @property
-    def rests(self) -> bool:
-        """True while it is not asked."""
-        return self._until is not None and self._now() < self._until
+    def is_open(self) -> bool:
+        """True while no attempt is made."""
+        return self._open_until is not None and self._now() < self._open_until
 
-    def refuses(self) -> LlmError | None:
-        """Why it must not be asked now; None means: ask, and tell with `note` or `forget` what came of it."""
-        if self.rests or self._is_tried:
-            return self._last
-        self._is_tried = self._until is not None
+    def before_call(self) -> LlmError | None:
+        """Return why no attempt may be made now; None permits one, which ends with `record` or `cancel`."""
+        if self.is_open or self._is_trial_running:
+            return self._last_error
+        self._is_trial_running = self._open_until is not None
         return None
 
-    def note(self, error: LlmError | None) -> None:
-        """What came of one attempt; None for an answer."""
-        self._is_tried = False
+    def record(self, error: LlmError | None) -> None:
+        """Take down the result of one attempt; None for an answer."""
+        self._is_trial_running = False
         if error is not None and error.fault is LlmFault.POLICY:
             return
         if error is None or error.fault is LlmFault.REQUEST:
-            self._failures, self._until, self._rest_s = 0, None, REST_S
+            self._failures, self._openings, self._open_until = 0, 0, None
             return
         self._failures += 1
-        self._last = error
-        is_enough = self._failures >= self._failures_before_rest or self._until is not None
+        self._last_error = error
+        is_enough = self._failures >= self._failures_before_open or self._open_until is not None
         if error.code == "llm_auth" or is_enough:
-            if self.rests:
-                return  # begun before, ended later
-            self._until = self._now() + self._rest_s
-            self._rest_s = min(LONGEST_REST_S, 2 * self._rest_s)
+            if self.is_open:
+                return  # an attempt that began before the breaker opened
+            self._openings += 1
+            self._open_until = self._now() + _OPEN.pause_s(self._openings)
 
-    def forget(self) -> None:
-        """The attempt was given up before anything came of it."""
-        self._is_tried = False
+    def cancel(self) -> None:
+        """Take down that an attempt ended without a result."""
+        self._is_trial_running = False

@@ -1,29 +1,32 @@
-"""LLMService: asks the configured language models in order until one gives a usable answer."""
+"""`LLMService` asks the configured language models in order until one gives a usable answer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import CheckResult, LlmCallLog, LlmProvider, LlmReply, LlmRequest
+from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.observability import log_fields
 from meeting_assistant.services.llm.call_records import AttemptObserver, CallRecords, KeepsLocal
-from meeting_assistant.services.llm.circuit_breaker import FAILURES_BEFORE_REST, CircuitBreaker
-from meeting_assistant.services.llm.json_answers import tidied
+from meeting_assistant.services.llm.circuit_breaker import FAILURES_BEFORE_OPEN, CircuitBreaker
+from meeting_assistant.services.llm.json_answers import UnusableAnswerError, extract_json
 from meeting_assistant.services.llm.token_estimate import tokens_in
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 SMALLEST_CONTEXT = 8192
-"""Tokens of the smallest models in use: of a server that does not say."""
+"""Tokens, for a server that does not say: those of the smallest models in use."""
 _READS_LITTLE = 0.5
-"""A server that counted less than this share of a long prompt has silently read only a part of it."""
+"""A server that counted a smaller share of a long prompt has silently read only a part of it."""
 MAX_WAIT_S = 20.0
 """A server that asks for a longer pause is left for the next one."""
 
@@ -41,70 +44,82 @@ _PROBE = LlmRequest(
 )
 
 
-ProblemFinder = Callable[[str], str | None]
-"""What is wrong with an answer, in words for the model that gave it; None when it can be used."""
+_OWN_BACKOFF = Backoff(first_s=0.5, jitter=0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class LlmOptions:
+    """Which providers may be asked, and how often."""
+
+    max_retries: int = 2
+    """Of one question to one provider."""
+    backoff: Backoff = _OWN_BACKOFF
+    is_local_only: bool = False
+    """No provider outside the operator's machines is asked."""
+    optional: frozenset[str] = frozenset()
+    """Providers that nobody configured: when one does not answer, that is no fault."""
+    context_tokens: Mapping[str, int] = field(default_factory=dict)
+    """By provider, where the operator knows better than its server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion(Generic[T]):
+    """An answer that can be used."""
+
+    value: T
+    """What was made of it."""
+    reply: LlmReply
+    """Its text, and who gave it."""
 
 
 class LLMService:
-    """Retries what may pass, goes on to the next provider for the rest. Safe for concurrent use."""
+    """Retries what may pass and goes on to the next provider for the rest. Safe for concurrent use."""
 
     def __init__(
         self,
         providers: Sequence[LlmProvider],
+        options: LlmOptions | None = None,
         *,
-        max_retries: int = 2,
-        backoff_s: float = 0.5,
-        is_local_only: bool = False,
-        optional: frozenset[str] = frozenset(),
-        context_tokens: Mapping[str, int] | None = None,
         calls: LlmCallLog | None = None,
         keeps_local: KeepsLocal | None = None,
         on_attempt: AttemptObserver = lambda attempt: None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        spread: Callable[[], float] = lambda: random.uniform(0.8, 1.2),
     ) -> None:
-        """`optional`: providers that nobody asked for; that they do not answer is no fault.
+        """`calls` records each question before anything of a meeting is sent; what cannot be recorded is not sent.
 
-        `context_tokens`, by provider, where the operator knows better than its server.
-        `calls` is told before anything of a meeting is sent, and who cannot be recorded is not asked. `keeps_local` is
-        asked before each question that would leave the house. `spread` keeps many pauses from ending together.
+        `keeps_local` is asked before each question that would leave the operator's machines.
         """
-        self._context_tokens = dict(context_tokens or {})
-        self._records = CallRecords(calls, keeps_local, optional, on_attempt)
+        self._options = options or LlmOptions()
+        self._records = CallRecords(calls, keeps_local, self._options.optional, on_attempt)
         self._providers = list(providers)
-        self._max_retries = max_retries
-        self._backoff_s = backoff_s
-        self._is_local_only = is_local_only
-        self._optional = optional
         self._sleep = sleep
-        self._spread = spread
-        # A question has all of its attempts before its server is left alone.
-        enough = max(FAILURES_BEFORE_REST, max_retries + 1)
-        self._breakers = {p.name: CircuitBreaker(now, failures_before_rest=enough) for p in self._providers}
+        # All attempts of one question are made before its server is left alone.
+        enough = max(FAILURES_BEFORE_OPEN, self._options.max_retries + 1)
+        self._breakers = {p.name: CircuitBreaker(now, failures_before_open=enough) for p in self._providers}
 
     @property
     def names(self) -> list[str]:
-        """Configured providers that may be asked, in order."""
+        """The providers that may be asked, in order."""
         return [provider.name for provider in self._allowed(is_local_only=False)]
 
     @property
-    def is_asked_for(self) -> bool:
-        """False when nobody configured a language model: that there is none is then no fault to report."""
-        return any(provider.name not in self._optional for provider in self._providers)
+    def is_configured(self) -> bool:
+        """False when no language model is configured: that none answers is then no fault to report."""
+        return any(provider.name not in self._options.optional for provider in self._providers)
 
     async def complete(
         self,
         request: LlmRequest,
+        parse: Callable[[str], T],
         *,
         prefer: str | None = None,
         is_local_only: bool = False,
-        problem_of: ProblemFinder = lambda text: None,
-    ) -> LlmReply:
-        """The first usable answer; with a schema its text is one JSON object.
+    ) -> Completion[T]:
+        """Return the first answer from which `parse` makes a value.
 
-        `prefer` is asked first; `is_local_only` can only tighten what the deployment allows. An answer with a problem
-        is sent back once to the model that gave it, with the problem.
+        An answer for which `parse` raises UnusableAnswerError goes back once to the model that gave it.
+        `prefer` is asked first; `is_local_only` can only tighten what the deployment allows.
         Raises LlmError with the code `llm_no_provider` or `llm_all_failed`.
         """
         failures: list[LlmError] = []
@@ -112,7 +127,7 @@ class LLMService:
             if self._is_refused(provider, failures):
                 continue
             try:
-                return await self._usable(provider, request, problem_of)
+                return await self._usable(provider, request, parse)
             except LlmError as error:
                 self._note_failure(provider, error, failures)
         raise _all_failed(failures)
@@ -120,9 +135,10 @@ class LLMService:
     async def stream(
         self, request: LlmRequest, *, prefer: str | None = None, is_local_only: bool = False
     ) -> AsyncIterator[str | LlmReply]:
-        """Pieces of the first answer that comes, then the whole reply. Who has begun to answer is not replaced.
+        """Yield the pieces of the first answer that comes, then the whole reply.
 
-        Raises LlmError; half-way too, and then what was given so far must not be used.
+        A provider that has begun to answer is not replaced by another. Raises LlmError; half-way too, and then what was
+        yielded so far must not be used.
         """
         failures: list[LlmError] = []
         for provider in self._candidates(prefer, is_local_only):
@@ -153,26 +169,26 @@ class LLMService:
         raise _all_failed(failures)
 
     async def context_tokens(self, *, prefer: str | None = None, is_local_only: bool = False) -> int:
-        """How much the provider that is asked first reads and writes in all."""
+        """Return how many tokens the provider that is asked first reads and writes in all."""
         for provider in self._candidates(prefer, is_local_only):
-            if provider.name in self._context_tokens:
-                return self._context_tokens[provider.name]
+            if provider.name in self._options.context_tokens:
+                return self._options.context_tokens[provider.name]
             breaker = self._breakers[provider.name]
-            if not breaker.rests:
+            if not breaker.is_open:
                 try:
                     return await provider.context_tokens() or SMALLEST_CONTEXT
                 except LlmError as error:
                     # Asking it will say what is wrong; one that does not even say this costs no further timeout.
                     if error.retryable:
-                        breaker.note(error)
+                        breaker.record(error)
         return SMALLEST_CONTEXT
 
     def may_ask(self, *, is_local_only: bool) -> bool:
-        """True when any configured model may see such a meeting."""
+        """Return True when any of the models may see such a meeting."""
         return bool(self._allowed(is_local_only=is_local_only))
 
     async def check(self) -> list[CheckResult]:
-        """Ask every provider for a tiny JSON, without retries: rows for `doctor`."""
+        """Ask every provider for a small JSON object, without retries, and return a row of `doctor` for each."""
         return list(await asyncio.gather(*(self._check(p) for p in self._allowed(is_local_only=False))))
 
     async def close(self) -> None:
@@ -181,7 +197,7 @@ class LLMService:
             await provider.close()
 
     def _allowed(self, *, is_local_only: bool) -> list[LlmProvider]:
-        is_strict = is_local_only or self._is_local_only
+        is_strict = is_local_only or self._options.is_local_only
         return [provider for provider in self._providers if provider.is_local or not is_strict]
 
     def _candidates(self, prefer: str | None, is_local_only: bool) -> list[LlmProvider]:
@@ -197,41 +213,42 @@ class LLMService:
 
     def _note_failure(self, provider: LlmProvider, error: LlmError, failures: list[LlmError]) -> None:
         failures.append(error)
-        if provider.name in self._optional and not error.was_sent:
-            return  # nobody asked for it, and nobody has to read after each meeting that it is not there
+        if provider.name in self._options.optional and not error.was_sent:
+            return  # nobody configured it, so its absence is no line of the log after each meeting
         logger.warning(
             "A language model gave no usable answer.",
             extra=log_fields(provider=provider.name, code=error.code),
         )
 
     def _is_refused(self, provider: LlmProvider, failures: list[LlmError]) -> bool:
-        cause = self._breakers[provider.name].refuses()
+        cause = self._breakers[provider.name].before_call()
         if cause is not None:
             failures.append(cause)
         return cause is not None
 
     async def _usable(
-        self, provider: LlmProvider, request: LlmRequest, problem_of: ProblemFinder
-    ) -> LlmReply:
-        """An answer without a problem; one with a problem goes back once to the model that gave it."""
+        self, provider: LlmProvider, request: LlmRequest, parse: Callable[[str], T]
+    ) -> Completion[T]:
         first = await self._ask(provider, request)
-        reply, problem = _held(first, request, problem_of)
-        if problem is None:
-            return reply
-        again = await self._ask(provider, with_problem(request, problem))
-        reply, problem = _held(again, request, problem_of)
-        if problem is not None:
+        try:
+            return Completion(parse(first.text), first)
+        except UnusableAnswerError as problem:
+            again = await self._ask(provider, with_problem(request, str(problem)))
+        try:
+            value = parse(again.text)
+        except UnusableAnswerError as problem:
             raise LlmError(
                 f"{provider.name} answered twice in a form that cannot be used.",
                 "Use a model that can be held to a JSON schema.",
                 code="llm_bad_output",
-            )
-        return replace(
-            reply,
+            ) from problem
+        both = replace(
+            again,
             prompt_tokens=_sum(first.prompt_tokens, again.prompt_tokens),
             completion_tokens=_sum(first.completion_tokens, again.completion_tokens),
             seconds=first.seconds + again.seconds,
         )
+        return Completion(value, both)
 
     async def _ask(self, provider: LlmProvider, request: LlmRequest) -> LlmReply:
         attempt = 0
@@ -246,11 +263,11 @@ class LLMService:
             await self._sleep(pause_s)
 
     def _pause_s(self, provider: LlmProvider, error: LlmError, attempt: int) -> float | None:
-        """How long to wait before asking again; None when that is not worth it."""
-        is_over = attempt >= self._max_retries or provider.name in self._optional
-        if not error.retryable or is_over or self._breakers[provider.name].rests:
+        """Return how long to wait before asking again; None when that is not worth it."""
+        is_over = attempt >= self._options.max_retries or provider.name in self._options.optional
+        if not error.retryable or is_over or self._breakers[provider.name].is_open:
             return None
-        pause_s = max(self._backoff_s * 2**attempt * self._spread(), error.retry_after_s or 0.0)
+        pause_s = max(self._options.backoff.pause_s(attempt + 1), error.retry_after_s or 0.0)
         return pause_s if pause_s <= MAX_WAIT_S else None
 
     async def _once(self, provider: LlmProvider, request: LlmRequest) -> LlmReply:
@@ -262,16 +279,16 @@ class LLMService:
 
     @asynccontextmanager
     async def _attempt(self, provider: LlmProvider, request: LlmRequest) -> AsyncIterator[list[LlmReply]]:
-        """One question: recorded, counted, and whatever goes wrong is an LlmError."""
+        """Record and count one question; whatever goes wrong becomes an LlmError."""
         breaker = self._breakers[provider.name]
         try:
-            async with self._records.of(provider, request) as replies:
+            async with self._records.record(provider, request) as replies:
                 try:
                     yield replies
                 except LlmError:
                     raise
                 except Exception as error:
-                    # Whatever a server sends, minutes are written: by the next one. What it sent is not logged.
+                    # The next provider is asked, whatever a server sends. What it sent is not logged.
                     logger.error(  # noqa: TRY400
                         "A provider of language models failed unexpectedly.",
                         extra=log_fields(provider=provider.name, error=type(error).__name__),
@@ -282,20 +299,23 @@ class LLMService:
                         code="llm_bad_output",
                     ) from error
         except LlmError as error:
-            breaker.note(error)
+            breaker.record(error)
             raise
         except BaseException:
-            breaker.forget()
+            breaker.cancel()
             raise
-        breaker.note(None)
+        breaker.record(None)
 
     async def _check(self, provider: LlmProvider) -> CheckResult:
         began = time.monotonic()
         name = f"Language model ({provider.name})"
         try:
-            reply = tidied(await self._once(provider, _PROBE))
+            reply = await self._once(provider, _PROBE)
+            extract_json(reply.text)
+        except UnusableAnswerError:
+            return _no_json(name, time.monotonic() - began)
         except LlmError as error:
-            is_optional = provider.name in self._optional and error.code == "llm_unavailable"
+            is_optional = provider.name in self._options.optional and error.code == "llm_unavailable"
             remedy = "Not needed: minutes are written without it." if is_optional else error.remedy
             return CheckResult(
                 name, False, error.message, remedy, time.monotonic() - began, optional=is_optional
@@ -305,22 +325,14 @@ class LLMService:
 
 
 def with_problem(request: LlmRequest, problem: str) -> LlmRequest:
-    """Asked again, with what was wrong. In one turn: several chat templates take neither a second system message nor
-    two turns of a kind."""
-    told = (
+    """Return the request for another answer, with what was wrong with the last one.
+
+    It is one turn: several chat templates take neither a second system message nor two turns of a kind.
+    """
+    user = (
         f"{request.user}\n\nYour last answer could not be used: {problem}. Answer again, as the schema says."
     )
-    return replace(request, user=told)
-
-
-def _held(reply: LlmReply, request: LlmRequest, problem_of: ProblemFinder) -> tuple[LlmReply, str | None]:
-    """The answer without what models put around it, and what is wrong with it."""
-    if request.schema is not None:
-        try:
-            reply = tidied(reply)
-        except LlmError:
-            return reply, "it is not one whole JSON object"
-    return reply, problem_of(reply.text)
+    return replace(request, user=user)
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
@@ -338,7 +350,7 @@ def _all_failed(failures: Sequence[LlmError]) -> LlmError:
 
 
 def _check_that_all_was_read(reply: LlmReply, request: LlmRequest) -> None:
-    """Some servers cut a prompt that is too long and say nothing (Ollama does); their own count tells."""
+    """Raise LlmError for a server that cut the prompt and did not say so, as Ollama does; its own count shows it."""
     expected = tokens_in(request.system) + tokens_in(request.user)
     counted = reply.prompt_tokens
     if counted is not None and 1000 <= counted < _READS_LITTLE * expected:
@@ -348,3 +360,13 @@ def _check_that_all_was_read(reply: LlmReply, request: LlmRequest) -> None:
             code="llm_context_overflow",
             context_limit=counted,
         )
+
+
+def _no_json(name: str, seconds: float) -> CheckResult:
+    return CheckResult(
+        name,
+        False,
+        "The language model did not answer with a JSON object.",
+        "Use a server that can hold a model to a JSON schema.",
+        seconds,
+    )

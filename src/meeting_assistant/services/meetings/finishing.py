@@ -143,6 +143,6 @@ class MeetingFinisher:
             logger.exception("Failed to write the minutes.", extra=obs.log_fields(meeting=meeting.id))
             await self._store.add_error(meeting.id, stage_error("minutes", error))
             return None
-        if written.trouble is not None:
-            await self._store.add_error(meeting.id, stage_error("minutes", written.trouble))
+        if written.error is not None:
+            await self._store.add_error(meeting.id, stage_error("minutes", written.error))
         return written.minutes

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TypeVar
 
 from rapidfuzz import fuzz
 
 from meeting_assistant.domain.minutes import (
     ActionItem,
+    Evidence,
     Item,
     Minutes,
     Provenance,
@@ -21,9 +20,10 @@ from meeting_assistant.domain.minutes import (
     speaker_mark,
 )
 from meeting_assistant.domain.ports import LlmReply
-from meeting_assistant.domain.transcript import Transcript
-from meeting_assistant.services.minutes.evidence.grounding import Grounding, owner_of
-from meeting_assistant.services.minutes.prompts import Action, Extract, Point, Statement, TakenBack
+from meeting_assistant.domain.transcript import Transcript, Utterance
+from meeting_assistant.services.minutes.evidence.checker import EvidenceChecker, moment_of
+from meeting_assistant.services.minutes.evidence.grounding import plain
+from meeting_assistant.services.minutes.prompts import Extract, Statement, TakenBack
 from meeting_assistant.services.minutes.templates import GENERAL, Template
 
 MAX_SUMMARY = 10
@@ -38,84 +38,6 @@ PREFIXES = {
     "possible_follow_ups": "f",
 }
 ItemT = TypeVar("ItemT", bound=Item)
-DueResolver = Callable[[str, date | None, str], date | None]
-"""From words that name a time, the meeting's day and its language to a day; None when they name none for certain."""
-
-
-class Judge:
-    """Decides what of a model's answer the transcript carries."""
-
-    def __init__(
-        self,
-        transcript: Transcript,
-        attendees: Sequence[str],
-        *,
-        day: date,
-        language: str,
-        resolve_due: DueResolver,
-        written: str | None = None,
-    ) -> None:
-        """`language` was spoken; `written` is the language of the minutes (None: the same)."""
-        self._transcript = transcript
-        self._attendees = attendees
-        self._day = day
-        self._language = language
-        self._resolve_due = resolve_due
-        self._grounding = Grounding(transcript, attendees, spoken=language, written=written)
-        self._marks = _speaker_marks(transcript)
-
-    def point(self, point: Point) -> Item | None:
-        """A sentence of the summary, if its lines hold it."""
-        found = self._grounding.check_point(self._unnamed(point.text), point.lines)
-        if not (found.evidence and found.is_exact):
-            return None
-        return Item(id="", text=self._text(point.text), evidence=list(found.evidence))
-
-    def statement(self, statement: Statement, *, is_claim: bool = True) -> Item | None:
-        """A decision, a question, a risk, if it was said."""
-        found = self._grounding.check(
-            self._unnamed(statement.text), statement.lines, statement.quote, is_claim=is_claim
-        )
-        if not (found.evidence and found.is_exact):
-            return None
-        return Item(id="", text=self._text(statement.text), evidence=list(found.evidence))
-
-    def action(self, action: Action) -> ActionItem | None:
-        """What somebody is to do; weak when a number or a name in it was not said in its lines."""
-        found = self._grounding.check(self._unnamed(action.text), action.lines, action.quote)
-        if not found.evidence:
-            return None
-        phrase = " ".join(action.due.split())
-        lines = [*action.lines, *(evidence.utterance for evidence in found.evidence)]
-        is_said = self._grounding.is_quoted(phrase, lines)
-        return ActionItem(
-            id="",
-            text=self._text(action.text),
-            evidence=list(found.evidence),
-            support="verified" if found.is_exact else "weak",
-            owner=owner_of(action.owner, self._transcript, self._attendees),
-            due=self._resolve_due(phrase, self._day, self._language) if is_said else None,
-            due_phrase=phrase if is_said else None,
-        )
-
-    def topic(self, topic: str, lines: Collection[int]) -> bool:
-        """True when these lines speak of it."""
-        return self._grounding.carries_topic(self._unnamed(topic), lines)
-
-    def takes_back(self, taken: TakenBack, item: Item) -> bool:
-        """True when something said later than the item says so."""
-        found = self._grounding.check("", taken.lines, taken.quote)
-        return bool(found.evidence) and found.evidence[-1].utterance > moment_of(item)
-
-    def _unnamed(self, text: str) -> str:
-        """Without what speakers are called: the 2 of `Speaker 2` need not be said."""
-        return named(self._text(text), lambda label: "")
-
-    def _text(self, text: str) -> str:
-        plain = " ".join(text.replace("{", "(").replace("}", ")").split())
-        for pattern, mark in self._marks:
-            plain = pattern.sub(mark, plain)
-        return plain
 
 
 @dataclass(slots=True)
@@ -154,21 +76,21 @@ class Draft:
         """All items, in order of time."""
         return sorted((item for items in self.found.values() for item in items), key=moment_of)
 
-    def absorb(self, extract: Extract, judge: Judge, lines: Collection[int]) -> Change:
+    def merge(self, extract: Extract, checker: EvidenceChecker, lines: Collection[int]) -> Change:
         """Take over what of the answer was said, once. `lines`: those that the model was shown."""
         change = Change()
-        points = [judge.point(point) for point in extract.summary]
+        points = [checker.point(point) for point in extract.summary]
         self.points += [point for point in points if point is not None]
-        self._add_topics(extract.topics, judge, lines)
+        self._add_topics(extract.topics, checker, lines)
         for taken in extract.taken_back:
-            self._take_back(taken, judge, change)
+            self._take_back(taken, checker, change)
         for kind in ("decisions", "open_questions", "risks", *(s.key for s in self.template.sections)):
             statements: list[Statement] = getattr(extract, kind)
             for statement in statements:
-                item = judge.statement(statement, is_claim=kind != "open_questions")
+                item = checker.statement(statement, is_claim=kind != "open_questions")
                 self._add(kind, item, change)
         for action in extract.action_items:
-            to_do = judge.action(action)
+            to_do = checker.action(action)
             is_soft = to_do is not None and to_do.support == "weak"
             self._add("possible_follow_ups" if is_soft else "action_items", to_do, change)
         self.dropped += sum(1 for point in points if point is None)
@@ -206,11 +128,11 @@ class Draft:
             ),
         )
 
-    def _add_topics(self, topics: Sequence[str], judge: Judge, lines: Collection[int]) -> None:
+    def _add_topics(self, topics: Sequence[str], checker: EvidenceChecker, lines: Collection[int]) -> None:
         for topic in (" ".join(topic.split()) for topic in topics):
             if topic.casefold() in map(str.casefold, self.topics):
                 continue
-            if judge.topic(topic, lines):
+            if checker.topic(topic, lines):
                 self.topics.append(topic)
             else:
                 self.dropped += 1
@@ -233,10 +155,10 @@ class Draft:
         items.append(new)
         change.items.append((kind, new))
 
-    def _take_back(self, taken: TakenBack, judge: Judge, change: Change) -> None:
+    def _take_back(self, taken: TakenBack, checker: EvidenceChecker, change: Change) -> None:
         for items in self.found.values():
             for item in items:
-                if item.id == taken.id and judge.takes_back(taken, item):
+                if item.id == taken.id and checker.takes_back(taken, item):
                     items.remove(item)
                     change.withdrawn.append(item.id)
                     return
@@ -248,11 +170,6 @@ def is_same(one: Item, other: Item) -> bool:
     return bool(lines & {evidence.utterance for evidence in other.evidence}) and (
         fuzz.token_set_ratio(one.original_text or one.text, other.original_text or other.text) >= SAME
     )
-
-
-def moment_of(item: Item) -> int:
-    """Of the first utterance that says it; what a person added has none and stands at the end."""
-    return min((evidence.utterance for evidence in item.evidence), default=1 << 40)
 
 
 def _completed(known: Item, again: Item) -> Item:
@@ -279,17 +196,6 @@ def _prefix(kind: str) -> str:
     return PREFIXES.get(kind, f"{kind}-")
 
 
-def _speaker_marks(transcript: Transcript) -> list[tuple[re.Pattern[str], str]]:
-    """What speakers are called, longest first, and what is stored in its place."""
-    names = Counter(transcript.speaker_name(speaker.label) for speaker in transcript.speakers)
-    called = [(transcript.speaker_name(s.label), speaker_mark(s.label)) for s in transcript.speakers]
-    return [
-        (re.compile(rf"(?<!\w){re.escape(name)}(?!\w)"), mark)
-        for name, mark in sorted(called, key=lambda pair: -len(pair[0]))
-        if names[name] == 1 and len(name) > 1
-    ]
-
-
 def _others(replies: Sequence[LlmReply]) -> list[str]:
     """Who wrote parts, beside the one who wrote the last."""
     return sorted({reply.provider for reply in replies} - {reply.provider for reply in replies[-1:]})
@@ -298,3 +204,61 @@ def _others(replies: Sequence[LlmReply]) -> list[str]:
 def _sum(numbers: Iterable[int | None]) -> int | None:
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None
+
+
+def follow(draft: Draft, transcript: Transcript) -> None:
+    """Owners, names and quotes of the draft are those of the transcript as it is now; utterances whose words changed
+    are to be read again."""
+    said = {utterance.utterance: utterance for utterance in transcript.utterances}
+    changed = {
+        number for number, (_, text) in draft.read.items() if number not in said or said[number].text != text
+    }
+    new_labels = {
+        number: (was, said[number].speaker)
+        for number, (was, _) in draft.read.items()
+        if number in said and said[number].speaker != was
+    }
+    if not changed and not new_labels:
+        return
+    # A part of an utterance that was split is an utterance that nobody read.
+    unread = [u for number, u in said.items() if number in changed or number not in draft.read]
+    draft.found = {
+        kind: [item for old in items if (item := _followed(old, draft, said, changed, unread)) is not None]
+        for kind, items in draft.found.items()
+    }
+    points = [_followed(point, draft, said, changed, unread) for point in draft.points]
+    draft.joined = sum(point is not None for point in points[: draft.joined])
+    draft.points = [point for point in points if point is not None]
+    for number in changed:
+        del draft.read[number]
+    for number in new_labels.keys() - changed:
+        draft.read[number] = (said[number].speaker, said[number].text)
+
+
+def _followed(
+    item: Item, draft: Draft, said: Mapping[int, Utterance], changed: set[int], unread: list[Utterance]
+) -> Item | None:
+    """None when its words are gone."""
+    evidence: list[Evidence] = []
+    labels: dict[str, set[str | None]] = {}
+    for old in item.evidence:
+        place = said.get(old.utterance)
+        if old.utterance in changed:
+            place = next((u for u in unread if plain(old.quote) and plain(old.quote) in plain(u.text)), None)
+        if place is None:
+            return None
+        evidence.append(old.model_copy(update={"utterance": place.utterance}))
+        before = draft.read.get(old.utterance, (None, ""))[0]
+        if before is not None:
+            labels.setdefault(before, set()).add(place.speaker)
+    renamed = {was: next(iter(now)) for was, now in labels.items() if len(now) == 1 and now != {was}}
+    update: dict[str, object] = {"evidence": evidence}
+    if renamed:
+        update["text"] = named(item.text, lambda label: _mark(renamed.get(label, label)))
+    if isinstance(item, ActionItem) and item.owner in renamed:
+        update["owner"] = renamed[item.owner]
+    return item.model_copy(update=update)
+
+
+def _mark(label: str | None) -> str:
+    return speaker_mark(label) if label is not None else "somebody"

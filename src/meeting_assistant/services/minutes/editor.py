@@ -66,7 +66,7 @@ class MinutesEditor:
         on_rewritten: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:
         """`on_rewritten` is awaited with the meeting's id after its minutes were written again."""
-        self._when_written = on_rewritten
+        self._on_rewritten = on_rewritten
         self._store = store
         self._channels = channels
         self._minutes = minutes
@@ -125,8 +125,8 @@ class MinutesEditor:
         meeting_id = job.meeting_id
         try:
             await self._write(await self._store.get(meeting_id))
-            if self._when_written is not None:
-                await self._when_written(meeting_id)
+            if self._on_rewritten is not None:
+                await self._on_rewritten(meeting_id)
             # Only now: a crash before it makes the next start do all of it.
             await self._store.end_step(meeting_id, REWRITE)
         except NotFoundError:
@@ -151,9 +151,9 @@ class MinutesEditor:
         written = await self._minutes.write(
             meeting, transcript, before=before, progress=report_progress(channel)
         )
-        if written.trouble is not None and before is not None:
+        if written.error is not None and before is not None:
             # Somebody asked for better minutes: worse ones are no answer.
-            raise written.trouble
+            raise written.error
         coverage = coverage_of(meeting, transcript, has_minutes=True)
         await self._store.add_minutes_version(meeting.id, minutes=written.minutes, coverage=coverage)
         await self._store.clear_errors(meeting.id, "minutes")

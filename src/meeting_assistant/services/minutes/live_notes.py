@@ -135,7 +135,7 @@ class LiveNotes:
         meeting = await self._store.get(meeting_id)
         transcript = (await self._store.transcript(meeting_id)).settled()
         following.draft = await self._minutes.compatible_draft(meeting, following.draft)
-        new = await self._minutes.note(meeting, transcript, following.notes, following.draft)
+        new = await self._minutes.take_notes(meeting, transcript, following.notes, following.draft)
         change = difference(following.notes, new)
         following.notes = new
         if change is not None:

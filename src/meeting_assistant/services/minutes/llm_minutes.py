@@ -7,20 +7,27 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.llm_calls import Purpose
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.minutes import Item, Minutes
-from meeting_assistant.domain.ports import LlmReply, LlmRequest
+from meeting_assistant.domain.ports import LlmRequest
 from meeting_assistant.domain.transcript import Transcript, Utterance
 from meeting_assistant.observability import log_fields
-from meeting_assistant.services.llm.llm_service import LLMService
+from meeting_assistant.services.llm.json_answers import parser_of
+from meeting_assistant.services.llm.llm_service import Completion, LLMService
 from meeting_assistant.services.llm.token_estimate import tokens_in
-from meeting_assistant.services.minutes.draft import MAX_SUMMARY, Change, Draft, DueResolver, Judge
-from meeting_assistant.services.minutes.draft_changes import follow
+from meeting_assistant.services.minutes.draft import (
+    MAX_SUMMARY,
+    Change,
+    Draft,
+    follow,
+)
+from meeting_assistant.services.minutes.evidence.checker import DueResolver, EvidenceChecker
 from meeting_assistant.services.minutes.prompts import (
     Condensed,
     answer_model,
@@ -30,6 +37,8 @@ from meeting_assistant.services.minutes.prompts import (
     user_prompt,
     wire_schema,
 )
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +57,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class MinutesTask:
     """Of what, for whom and how the minutes are written."""
 
     meeting: Meeting
@@ -67,22 +76,22 @@ class LlmMinutes:
 
     async def write(
         self,
-        assignment: Assignment,
+        task: MinutesTask,
         transcript: Transcript,
         draft: Draft,
         progress: Progress = lambda share: None,
     ) -> Minutes:
         """Read what the draft has not read, and sum up. Raises LlmError when no model gave usable answers for all."""
-        await self.read(assignment, transcript, draft, "minutes", progress)
+        await self.read(task, transcript, draft, "minutes", progress)
         missing = {u.utterance for u in transcript.utterances} - draft.read.keys()
         if missing:
             raise LlmError(f"{len(missing)} utterances were not read.", "Try again.", code="llm_bad_output")
-        draft.points = await self._summary(assignment, transcript, draft)
+        draft.points = await self._summary(task, transcript, draft)
         return draft.minutes()
 
     async def read(
         self,
-        assignment: Assignment,
+        task: MinutesTask,
         transcript: Transcript,
         draft: Draft,
         purpose: Purpose,
@@ -93,17 +102,15 @@ class LlmMinutes:
         What was read before follows the transcript: speakers may have been told apart meanwhile.
         """
         await asyncio.to_thread(follow, draft, transcript)
-        context = await self._llm.context_tokens(
-            prefer=assignment.provider, is_local_only=assignment.is_local_only
-        )
+        context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
         total = Change()
         most = len(transcript.utterances)
         halvings = 0
-        judge: Judge | None = None
+        checker: EvidenceChecker | None = None
         while unread := [u for u in transcript.utterances if u.utterance not in draft.read]:
-            request, part = self._next_part(assignment, transcript, draft, unread[:most], context, purpose)
+            request, part = self._next_part(task, transcript, draft, unread[:most], context, purpose)
             try:
-                reply = await self._ask(request, assignment, answer_model(draft.template))
+                completion = await self._ask(request, task, answer_model(draft.template))
             except LlmError as error:
                 too_much = {error.code, *error.causes} & {"llm_context_overflow", "llm_truncated"}
                 halvings += 1
@@ -111,16 +118,17 @@ class LlmMinutes:
                     raise
                 logger.info(
                     "A part of a meeting was too long; it is halved.",
-                    extra=log_fields(meeting=assignment.meeting.id),
+                    extra=log_fields(meeting=task.meeting.id),
                 )
                 most = len(part) // 2
                 if error.context_limit is not None:
                     context = min(context, error.context_limit)
                 continue
-            judge = judge or await self._judge(assignment, transcript, draft)
+            checker = checker or await self._checker(task, transcript, draft)
             # Holding items against a long transcript takes seconds: not on the event loop.
-            change = await asyncio.to_thread(_absorb, reply, judge, draft, part)
-            draft.replies.append(reply)
+            numbers = [utterance.utterance for utterance in part]
+            change = await asyncio.to_thread(draft.merge, completion.value, checker, numbers)
+            draft.replies.append(completion.reply)
             draft.read |= {u.utterance: (u.speaker, u.text) for u in part}
             total.items += change.items
             total.withdrawn += change.withdrawn
@@ -129,7 +137,7 @@ class LlmMinutes:
 
     def _next_part(
         self,
-        assignment: Assignment,
+        task: MinutesTask,
         transcript: Transcript,
         draft: Draft,
         unread: Sequence[Utterance],
@@ -139,7 +147,7 @@ class LlmMinutes:
         """As many whole utterances as fit, after the last lines of the part before. At least one."""
         first = transcript.utterances.index(unread[0])
         before = transcript.utterances[max(0, first - LINES_BEFORE) : first]
-        meeting = assignment.meeting
+        meeting = task.meeting
         system = system_prompt(draft.language, draft.template)
         schema = wire_schema(answer_model(draft.template))
 
@@ -148,7 +156,7 @@ class LlmMinutes:
                 part,
                 transcript,
                 title=meeting.title,
-                day=f"{assignment.day:%A, %d %B %Y}",
+                day=f"{task.day:%A, %d %B %Y}",
                 attendees=meeting.attendees,
                 before=before,
                 noted=draft.noted()[-MOST_NOTED:],
@@ -173,42 +181,42 @@ class LlmMinutes:
         )
         return request, part
 
-    async def _judge(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> Judge:
+    async def _checker(self, task: MinutesTask, transcript: Transcript, draft: Draft) -> EvidenceChecker:
         """Of this transcript. It reads the whole, which takes a second for hours: once for many answers."""
         return await asyncio.to_thread(
-            Judge,
+            EvidenceChecker,
             transcript,
-            assignment.meeting.attendees,
-            day=assignment.day,
-            language=assignment.meeting.language or "en",
+            task.meeting.attendees,
+            day=task.day,
+            language=task.meeting.language or "en",
             written=draft.language,
             resolve_due=self._resolve_due,
         )
 
     # --- the summary
 
-    async def condense_points(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> None:
+    async def condense_points(self, task: MinutesTask, transcript: Transcript, draft: Draft) -> None:
         """While a meeting runs: so that its end has not all of its points to join. Raises LlmError."""
-        judge: Judge | None = None
+        checker: EvidenceChecker | None = None
         while len(draft.points) - draft.joined >= POINTS_AT_ONCE:
-            judge = judge or await self._judge(assignment, transcript, draft)
+            checker = checker or await self._checker(task, transcript, draft)
             some = draft.points[draft.joined : draft.joined + POINTS_AT_ONCE]
-            joined = await self._condense(assignment, transcript, draft, some, judge, "notes")
+            joined = await self._condense(task, transcript, draft, some, checker, "notes")
             draft.points[draft.joined : draft.joined + POINTS_AT_ONCE] = joined
             draft.joined += len(joined)
 
-    async def _summary(self, assignment: Assignment, transcript: Transcript, draft: Draft) -> list[Item]:
+    async def _summary(self, task: MinutesTask, transcript: Transcript, draft: Draft) -> list[Item]:
         """The points of all parts, joined until they are few; where that fails, some from all over the meeting."""
         points = draft.points
-        judge: Judge | None = None
+        checker: EvidenceChecker | None = None
         while len(points) > MAX_SUMMARY:
-            judge = judge or await self._judge(assignment, transcript, draft)
+            checker = checker or await self._checker(task, transcript, draft)
             try:
-                groups = await self._groups(assignment, transcript, draft, points)
+                groups = await self._groups(task, transcript, draft, points)
                 shorter = [
                     point
                     for group in groups
-                    for point in await self._condense(assignment, transcript, draft, group, judge, "minutes")
+                    for point in await self._condense(task, transcript, draft, group, checker, "minutes")
                 ]
             except LlmError:
                 return _spread(points, MAX_SUMMARY)
@@ -218,12 +226,10 @@ class LlmMinutes:
         return points
 
     async def _groups(
-        self, assignment: Assignment, transcript: Transcript, draft: Draft, points: Sequence[Item]
+        self, task: MinutesTask, transcript: Transcript, draft: Draft, points: Sequence[Item]
     ) -> list[list[Item]]:
         """As many points at once as fit into one question."""
-        context = await self._llm.context_tokens(
-            prefer=assignment.provider, is_local_only=assignment.is_local_only
-        )
+        context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
         taken = tokens_in(condense_prompt(draft.language)) + tokens_in(str(wire_schema(Condensed)))
         room = min(PART_TOKENS, int((context - ANSWER_TOKENS) * MARGIN) - taken)
         groups: list[list[Item]] = [[]]
@@ -238,52 +244,33 @@ class LlmMinutes:
 
     async def _condense(
         self,
-        assignment: Assignment,
+        task: MinutesTask,
         transcript: Transcript,
         draft: Draft,
-        points: Sequence[Item],
-        judge: Judge,
+        given: Sequence[Item],
+        checker: EvidenceChecker,
         purpose: Purpose,
     ) -> list[Item]:
         request = LlmRequest(
             system=condense_prompt(draft.language),
-            user=points_prompt(points, transcript),
+            user=points_prompt(given, transcript),
             schema=wire_schema(Condensed),
             schema_name="summary",
             max_output_tokens=ANSWER_TOKENS,
             purpose=purpose,
-            meeting_ids=(assignment.meeting.id,),
+            meeting_ids=(task.meeting.id,),
         )
-        reply = await self._ask(request, assignment, Condensed)
-        draft.replies.append(reply)
-        told = [judge.point(point) for point in Condensed.model_validate_json(reply.text).summary]
-        kept = [point for point in told if point is not None]
-        draft.dropped += len(told) - len(kept)
+        completion = await self._ask(request, task, Condensed)
+        draft.replies.append(completion.reply)
+        points = [checker.point(point) for point in completion.value.summary]
+        kept = [point for point in points if point is not None]
+        draft.dropped += len(points) - len(kept)
         return kept
 
-    async def _ask(self, request: LlmRequest, assignment: Assignment, answer: type[BaseModel]) -> LlmReply:
+    async def _ask(self, request: LlmRequest, task: MinutesTask, answer: type[ModelT]) -> Completion[ModelT]:
         return await self._llm.complete(
-            request,
-            prefer=assignment.provider,
-            is_local_only=assignment.is_local_only,
-            problem_of=lambda text: problem_of(answer, text),
+            request, parser_of(answer), prefer=task.provider, is_local_only=task.is_local_only
         )
-
-
-def problem_of(answer: type[BaseModel], text: str) -> str | None:
-    """What is wrong with an answer, in words for the model that gave it; None when it can be used."""
-    try:
-        answer.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return f"{place or 'the answer'}: {first['msg']}"
-    return None
-
-
-def _absorb(reply: LlmReply, judge: Judge, draft: Draft, part: Sequence[Utterance]) -> Change:
-    extract = answer_model(draft.template).model_validate_json(reply.text)
-    return draft.absorb(extract, judge, [utterance.utterance for utterance in part])
 
 
 def _spread(items: Sequence[Item], most: int) -> list[Item]:

@@ -18,7 +18,7 @@ from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.services.minutes.draft import Draft
-from meeting_assistant.services.minutes.llm_minutes import Assignment, LlmMinutes, Progress
+from meeting_assistant.services.minutes.llm_minutes import LlmMinutes, MinutesTask, Progress
 from meeting_assistant.services.minutes.revisions import counted, revise
 from meeting_assistant.services.minutes.templates import Template, template_named
 
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class MinutesResult:
     """Minutes, and why they are not what was configured, if so."""
 
     minutes: Minutes
-    trouble: LlmError | None = None
+    error: LlmError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class MinutesService:
     @property
     def providers(self) -> list[str]:
         """Who is asked, in order."""
-        asked = self._llm.names if self._llm is not None and self._llm.is_asked_for else []
+        asked = self._llm.names if self._llm is not None and self._llm.is_configured else []
         return list(dict.fromkeys((*asked, self._writer.name)))
 
     def check_provider(self, name: str | None) -> None:
@@ -114,7 +114,7 @@ class MinutesService:
         before: Minutes | None = None,
         draft: Draft | None = None,
         progress: Progress = lambda share: None,
-    ) -> Written:
+    ) -> MinutesResult:
         """The minutes, with evidence checked and provenance set.
 
         `before`: minutes or notes whose items keep their ids, and their changes by people. `draft`: what a model has
@@ -122,42 +122,44 @@ class MinutesService:
         """
         plan = await self.plan(meeting)
         if not self._may_ask_model(plan) or not transcript.utterances:
-            return Written(await self._write_embedded(meeting, transcript, before))
+            return MinutesResult(await self._write_embedded(meeting, transcript, before))
         assert self._llm is not None
         assert self._llm_minutes is not None
         started = time.monotonic()
         try:
             minutes = await self._llm_minutes.write(
-                _assignment(meeting, plan), transcript, _fitting(draft, plan), progress
+                _task(meeting, plan), transcript, _fitting(draft, plan), progress
             )
         except LlmError as error:
-            trouble = error if self._llm.is_asked_for else None
-            return Written(await self._write_embedded(meeting, transcript, before), trouble)
+            fault = error if self._llm.is_configured else None
+            return MinutesResult(await self._write_embedded(meeting, transcript, before), fault)
         except Exception as error:
             logger.exception(
                 "Minutes by a language model failed unexpectedly.", extra=obs.log_fields(meeting=meeting.id)
             )
-            trouble = LlmError(
+            fault = LlmError(
                 f"Failed to get LLM response. Writing failed unexpectedly ({type(error).__name__}).",
                 "The embedded writer's minutes are there. See the server's log, and please report it.",
             )
-            return Written(await self._write_embedded(meeting, transcript, before), trouble)
-        return Written(self._after(minutes, before, time.monotonic() - started))
+            return MinutesResult(await self._write_embedded(meeting, transcript, before), fault)
+        return MinutesResult(self._after(minutes, before, time.monotonic() - started))
 
-    async def note(self, meeting: Meeting, transcript: Transcript, notes: Minutes, draft: Draft) -> Minutes:
+    async def take_notes(
+        self, meeting: Meeting, transcript: Transcript, notes: Minutes, draft: Draft
+    ) -> Minutes:
         """What is to be noted of a meeting that goes on; the draft is carried on where a model is asked.
 
         Raises LlmError when no model answered: the notes stay as they are.
         """
         plan = await self.plan(meeting)
-        is_asked_for = self._llm is not None and self._llm.is_asked_for
-        if not (is_asked_for and self._may_ask_model(plan)):
+        is_configured = self._llm is not None and self._llm.is_configured
+        if not (is_configured and self._may_ask_model(plan)):
             return await self._write_embedded(meeting, transcript, notes)
         assert self._llm_minutes is not None
-        assignment = _assignment(meeting, plan)
-        await self._llm_minutes.read(assignment, transcript, draft, "notes")
+        task = _task(meeting, plan)
+        await self._llm_minutes.read(task, transcript, draft, "notes")
         try:
-            await self._llm_minutes.condense_points(assignment, transcript, draft)
+            await self._llm_minutes.condense_points(task, transcript, draft)
         except LlmError as error:
             # What was read can be told all the same; the points are joined another time, or at the end.
             logger.info("Points were not joined.", extra=obs.log_fields(meeting=meeting.id, code=error.code))
@@ -175,7 +177,7 @@ class MinutesService:
         if self._llm is None or self._llm_minutes is None or plan.provider == self._writer.name:
             return False
         # With no model that may see the meeting, that is a reason to tell only where somebody asked for models.
-        return self._llm.may_ask(is_local_only=plan.is_local_only) or self._llm.is_asked_for
+        return self._llm.may_ask(is_local_only=plan.is_local_only) or self._llm.is_configured
 
     async def _write_embedded(
         self, meeting: Meeting, transcript: Transcript, before: Minutes | None
@@ -203,8 +205,8 @@ class MinutesService:
         return await run_blocking(self._thread, self._writer.write, request)
 
 
-def _assignment(meeting: Meeting, plan: Plan) -> Assignment:
-    return Assignment(meeting, local_date(meeting), is_local_only=plan.is_local_only, provider=plan.provider)
+def _task(meeting: Meeting, plan: Plan) -> MinutesTask:
+    return MinutesTask(meeting, local_date(meeting), is_local_only=plan.is_local_only, provider=plan.provider)
 
 
 def _fitting(draft: Draft | None, plan: Plan) -> Draft:

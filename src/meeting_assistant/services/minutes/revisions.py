@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from meeting_assistant.domain.events import NotesChanged
 from meeting_assistant.domain.minutes import ActionItem, Item, Minutes, Section
-from meeting_assistant.services.minutes.draft import PREFIXES, is_same, moment_of
+from meeting_assistant.services.minutes.draft import PREFIXES, is_same
+from meeting_assistant.services.minutes.evidence.checker import moment_of
 
 NOTED = ("decisions", "action_items", "open_questions")
 """Kinds of items that are noted while people talk."""

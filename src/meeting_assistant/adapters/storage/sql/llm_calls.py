@@ -21,14 +21,14 @@ class SqlLlmCalls:
         self._database = database
 
     @uncancellable
-    async def asked(self, call: LlmCall) -> None:
-        """Before it is sent."""
+    async def started(self, call: LlmCall) -> None:
+        """Add the record."""
         async with self._database.writing() as session:
             await self._add(session, call)
 
     @uncancellable
-    async def answered(self, call: LlmCall) -> None:
-        """What came of it; recorded now where it was not before."""
+    async def finished(self, call: LlmCall) -> None:
+        """Update the record, or add it where there is none."""
         changed = call.model_dump(include=_COLUMNS - {"id"})
         async with self._database.writing() as session:
             rows = update(LlmCallRow).where(LlmCallRow.id == call.id).values(changed)
@@ -36,8 +36,8 @@ class SqlLlmCalls:
                 await self._add(session, call)
 
     @uncancellable
-    async def not_sent(self, call: LlmCall) -> None:
-        """As if it had never been recorded."""
+    async def cancelled(self, call: LlmCall) -> None:
+        """Delete the record."""
         async with self._database.writing() as session:
             await session.execute(delete(LlmCallRow).where(LlmCallRow.id == call.id))
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from meeting_assistant.domain.errors import InputError, LlmError
@@ -25,11 +25,10 @@ from meeting_assistant.domain.ports import (
     SearchIndex,
 )
 from meeting_assistant.domain.transcript import Transcript, Utterance, display_name
-from meeting_assistant.services.llm.json_answers import parse_object
-from meeting_assistant.services.llm.llm_service import LLMService, with_problem
+from meeting_assistant.services.llm.json_answers import UnusableAnswerError, parser_of
+from meeting_assistant.services.llm.llm_service import Completion, LLMService, with_problem
 from meeting_assistant.services.llm.token_estimate import tokens_in
 from meeting_assistant.services.minutes.evidence.grounding import Grounding
-from meeting_assistant.services.minutes.llm_minutes import problem_of
 from meeting_assistant.services.minutes.minutes_service import MinutesService, language_of, local_date
 from meeting_assistant.services.minutes.prompts import wire_schema
 from meeting_assistant.services.minutes.questions.prompt import (
@@ -48,6 +47,8 @@ NEIGHBOURS = 2
 """Lines before and after a hit: an answer often stands in the next one."""
 MOST_QUOTES = 4
 MAX_QUESTION = 1000
+
+_parse = parser_of(Answer)
 
 
 class Citation(BaseModel):
@@ -72,6 +73,8 @@ class AnswerSentence(BaseModel):
 class AnswerEnd(BaseModel):
     """The end of an answer."""
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     type: Literal["end"] = "end"
     is_found: bool
     """False: the meetings do not hold the answer."""
@@ -80,7 +83,7 @@ class AnswerEnd(BaseModel):
     model: str | None = None
     dropped: int = 0
     """Sentences that the model gave and the meetings do not carry."""
-    trouble: str | None = None
+    error: str | None = Field(default=None, serialization_alias="trouble")
     """Why no language model answered, where one was asked."""
 
 
@@ -204,12 +207,12 @@ class AskService:
                 has_begun = True
                 yield piece
         except LlmError as error:
-            trouble = error.message if self._llm.is_asked_for else None
+            reason = error.message if self._llm.is_configured else None
             if has_begun:
                 # What was shown was said; that it is all cannot be said.
-                yield AnswerEnd(is_found=True, provider="none", trouble=trouble)
+                yield AnswerEnd(is_found=True, provider="none", error=reason)
                 return
-            for piece in self._quotes(question, trouble):
+            for piece in self._quotes(question, reason):
                 yield piece
 
     async def _by_model(self, question: _Question) -> AsyncIterator[AnswerPiece]:
@@ -241,12 +244,12 @@ class AskService:
                     yield checked
             given = max(given, len(complete))
         try:
-            answer = _whole(end.text if end is not None else text)
-        except LlmError:
+            answer = _parse(end.text if end is not None else text)
+        except UnusableAnswerError as problem:
             if given or end is None:
-                raise
-            end = await self._repaired(request, question, end.provider)
-            answer = _whole(end.text)
+                raise _unusable() from problem
+            completion = await self._repaired(request, question, end.provider)
+            answer, end = completion.value, completion.reply
         found = given - dropped > 0
         for sentence in answer.sentences[given:]:
             checked = checker.check(sentence)
@@ -261,22 +264,22 @@ class AskService:
             dropped=dropped,
         )
 
-    async def _repaired(self, request: LlmRequest, question: _Question, provider: str) -> LlmReply:
+    async def _repaired(self, request: LlmRequest, question: _Question, provider: str) -> Completion[Answer]:
         """Asked again in one piece, with what was wrong. Raises LlmError."""
         return await self._llm.complete(
             with_problem(request, "it is not a JSON object of the schema"),
+            _parse,
             prefer=provider,
             is_local_only=question.is_local_only,
-            problem_of=lambda text: problem_of(Answer, text),
         )
 
-    def _quotes(self, question: _Question, trouble: str | None = None) -> Iterable[AnswerPiece]:
+    def _quotes(self, question: _Question, reason: str | None = None) -> Iterable[AnswerPiece]:
         texts = [passage.utterance.text for passage in question.passages]
         best = self._reader.best(question.text, texts, question.language)[:MOST_QUOTES]
         for index in best:
             passage = question.passages[index]
             yield AnswerSentence(text=passage.utterance.text, citations=[_citation(passage)])
-        yield AnswerEnd(is_found=bool(best), provider="embedded", trouble=trouble)
+        yield AnswerEnd(is_found=bool(best), provider="embedded", error=reason)
 
 
 class _Checker:
@@ -376,12 +379,9 @@ def _sentences(text: str) -> list[Sentence]:
     return sentences
 
 
-def _whole(text: str) -> Answer:
-    try:
-        return Answer.model_validate(parse_object(text))
-    except ValidationError as error:
-        raise LlmError(
-            "The language model answered in a form that cannot be used.",
-            "Use a model that can be held to a JSON schema.",
-            code="llm_bad_output",
-        ) from error
+def _unusable() -> LlmError:
+    return LlmError(
+        "The language model answered in a form that cannot be used.",
+        "Use a model that can be held to a JSON schema.",
+        code="llm_bad_output",
+    )

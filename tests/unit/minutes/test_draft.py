@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from meeting_assistant.domain.minutes import ActionItem, Evidence, Item
 from meeting_assistant.domain.transcript import Speaker, Transcript, Utterance
-from meeting_assistant.services.minutes.draft import Draft
-from meeting_assistant.services.minutes.draft_changes import follow
+from meeting_assistant.services.minutes.draft import Draft, follow
 
 
 def said(*lines: tuple[int, str | None, str]) -> Transcript:
