@@ -14,7 +14,7 @@ from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import DeliveryStore, Integration
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.integrations import registry
-from meeting_assistant.integrations.dispatcher import Dispatcher, Pacing
+from meeting_assistant.integrations.dispatcher import Dispatcher, DispatchPolicy
 from meeting_assistant.integrations.outcome import OutcomeReader
 from meeting_assistant.integrations.targets.audit_log import AuditLogIntegration
 from meeting_assistant.integrations.workflows import Workflows
@@ -60,7 +60,7 @@ def connect_outbox(
     *,
     page_address: str,
     approved: Collection[str],
-    pacing: Pacing | None = None,
+    policy: DispatchPolicy | None = None,
     now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
 ) -> OutboxParts:
     """Connect integrations with the outbox in the database. `approved` names those that need no click."""
@@ -72,7 +72,7 @@ def connect_outbox(
     dispatcher = Dispatcher(
         integrations,
         deliveries,
-        pacing=pacing or Pacing(),
+        policy=policy,
         on_terminal=log.note if isinstance(log, AuditLogIntegration) else None,
         now_ms=now_ms,
     )

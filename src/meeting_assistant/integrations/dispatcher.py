@@ -1,15 +1,14 @@
-"""Takes deliveries out of the outbox and performs them, again and again until they are done or given up.
+"""`Dispatcher` takes deliveries out of the outbox and attempts them until they are done or parked.
 
-At least once, under one id: an attempt is counted and leased before it is made, and what a dead process had in hand is
-taken up as uncertain. Where the target can tell what it got already, that makes it exactly once. What became of a
-delivery is told to the audit log afterwards, and again until the log has it.
+A delivery arrives at least once, under one id: an attempt is counted and leased before it is made, and one that a dead
+process had begun is made again as uncertain. Where the target recognises what it has already, it arrives exactly once.
+The result of a delivery is written to the audit log afterwards, and again until the log has it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,95 +20,90 @@ from meeting_assistant.domain.errors import DeliveryError, MeetingAssistantError
 from meeting_assistant.domain.ports import DeliveryStore, Integration
 from meeting_assistant.domain.workflows import Delivery, DeliveryState, Receipt
 from meeting_assistant.integrations.registry import described
+from meeting_assistant.net.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
 WORKERS = 8
+_OWN_BACKOFF = Backoff(first_s=5.0, factor=5.0, longest_s=36_000.0, jitter=0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Pacing:
-    """How long to wait for what, in seconds."""
+class DispatchPolicy:
+    """How often and how long deliveries are attempted."""
 
-    first_pause_s: float = 5.0
-    growth: float = 5.0
-    longest_pause_s: float = 36_000.0
-    attempts: int = 10
-    """Then it is parked: with these pauses after about a day and a half."""
+    backoff: Backoff = _OWN_BACKOFF
+    max_attempts: int = 10
+    """Then a delivery is parked: with these pauses after about a day and a half."""
     lease_s: float = 180.0
-    attempt_s: float = 120.0
-    """One attempt takes no longer; less than the lease, so that nobody else takes it up meanwhile."""
-    look_s: float = 30.0
-    """At the latest then the outbox is looked at again: another process may have put something there."""
-
-    def pause_s(self, attempts: int) -> float:
-        """After so many attempts, with jitter: half of it is left to chance."""
-        full = min(self.longest_pause_s, self.first_pause_s * self.growth ** (attempts - 1))
-        return full * random.uniform(0.5, 1.0)
+    attempt_timeout_s: float = 120.0
+    """Less than the lease, so that no other process makes the same attempt meanwhile."""
+    poll_s: float = 30.0
+    """The longest time between two looks at the outbox, to which another process may add."""
 
 
 class Dispatcher:
-    """One per process; several processes share an outbox."""
+    """Delivers for one process; several processes share an outbox."""
 
     def __init__(
         self,
         integrations: Mapping[str, Integration],
         deliveries: DeliveryStore,
         *,
-        pacing: Pacing | None = None,
+        policy: DispatchPolicy | None = None,
         on_terminal: Callable[[Delivery], Awaitable[None]] | None = None,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
-        """`on_terminal` is told of what was done or parked, at least once; while it raises it is told again later."""
+        """`on_terminal` is awaited for each delivery that is done or parked, and again while it raises."""
         self._integrations = integrations
         self._deliveries = deliveries
-        self._pacing = pacing or Pacing()
-        self._on_settled = on_terminal
+        self._policy = policy or DispatchPolicy()
+        self._on_terminal = on_terminal
         self._now_ms = now_ms
         self._busy: Counter[str] = Counter()
         self._running: set[asyncio.Task[None]] = set()
-        self._news = asyncio.Event()
-        self._telling = asyncio.Lock()
+        self._wake_up = asyncio.Event()
+        self._notifying = asyncio.Lock()
 
     def wake(self) -> None:
-        """There is something to deliver."""
-        self._news.set()
+        """Look at the outbox now: something was added."""
+        self._wake_up.set()
 
     async def run(self, *, is_single_process: bool) -> None:
-        """Until cancelled. `is_single_process`: no other process delivers, so that whoever was delivering is dead."""
-        has_leases_of_the_dead = is_single_process
+        """Deliver until cancelled. `is_single_process`: no other process delivers, so leases at the start are stale."""
+        has_stale_leases = is_single_process
         while True:
-            self._news.clear()
+            self._wake_up.clear()
             try:
-                if has_leases_of_the_dead:
+                if has_stale_leases:
                     await self.end_leases()
-                    has_leases_of_the_dead = False
-                await self._tell_settled()
+                    has_stale_leases = False
+                await self._notify_terminal()
                 await self.start_due()
                 await self._report()
                 pause_s = await self._until_next_s()
             except MeetingAssistantError:
-                logger.exception("The outbox cannot be read; it is tried again soon.")
-                pause_s = self._pacing.look_s
+                logger.exception("Failed to read the outbox; retrying.")
+                pause_s = self._policy.poll_s
             try:
                 async with asyncio.timeout(pause_s):
-                    await self._news.wait()
+                    await self._wake_up.wait()
             except TimeoutError:
                 continue
 
     async def end_leases(self) -> None:
-        """What was being delivered by a process that is dead waits again."""
-        settle_ms = {
+        """Make due again what a dead process was delivering."""
+        dedup_delays_ms = {
             name: int(described(name, one).dedup_delay_s * 1000) for name, one in self._integrations.items()
         }
-        await self._deliveries.end_leases(self._now_ms(), settle_ms)
+        await self._deliveries.end_leases(self._now_ms(), dedup_delays_ms)
 
     async def start_due(self) -> int:
-        """Begin with everything whose time has come and whose integration is free. Returns how many."""
+        """Begin every delivery that is due and whose integration is free; return how many were begun."""
         started = 0
         while len(self._running) < WORKERS:
             delivery = await self._deliveries.take_due(
-                self._now_ms(), int(self._pacing.lease_s * 1000), self._not_available()
+                self._now_ms(), int(self._policy.lease_s * 1000), self._busy_integrations()
             )
             if delivery is None:
                 break
@@ -121,15 +115,15 @@ class Dispatcher:
         return started
 
     async def drain(self, grace_s: float) -> None:
-        """Let what is on its way arrive; what takes longer is taken up by the next start."""
+        """Wait for running attempts; those that take longer are cancelled, and made again after the next start."""
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=grace_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _not_available(self) -> list[str]:
-        """Integrations with enough to do. One that is not configured any more keeps its deliveries waiting."""
+    def _busy_integrations(self) -> list[str]:
+        """Return the integrations that run as many attempts as they may."""
         return [
             name
             for name, count in self._busy.items()
@@ -139,25 +133,24 @@ class Dispatcher:
     async def _until_next_s(self) -> float:
         due_ms = await self._deliveries.next_due_ms()
         if due_ms is None or due_ms <= self._now_ms():  # the latter waits for an integration that is busy
-            return self._pacing.look_s
-        return min(self._pacing.look_s, (due_ms - self._now_ms()) / 1000)
+            return self._policy.poll_s
+        return min(self._policy.poll_s, (due_ms - self._now_ms()) / 1000)
 
     async def _perform(self, delivery: Delivery) -> None:
         started = time.monotonic()
         outcome = "cut_short"
         try:
-            settled = await self._observed_attempt(delivery)
-            outcome = settled.state.value if settled.state is not DeliveryState.PENDING else "failed"
-            is_to_note = self._on_settled is not None and settled.state is not DeliveryState.PENDING
+            updated = await self._observed_attempt(delivery)
+            is_terminal = updated.state is not DeliveryState.PENDING
+            outcome = updated.state.value if is_terminal else "failed"
+            is_to_note = self._on_terminal is not None and is_terminal
             if not await self._deliveries.update(
-                settled, unless=(DeliveryState.DONE,), is_to_note=is_to_note
+                updated, unless=(DeliveryState.DONE,), is_to_note=is_to_note
             ):
                 return  # its meeting was deleted meanwhile, or what it holds taken off the record
-            await self._tell_settled()
+            await self._notify_terminal()
         except MeetingAssistantError as error:
-            logger.exception(
-                "What came of a delivery could not be recorded.", extra=_fields(delivery, error.code)
-            )
+            logger.exception("Failed to store the delivery result.", extra=_fields(delivery, error.code))
         finally:
             self._busy[delivery.integration] -= 1
             obs.deliveries_total.labels(delivery.integration, outcome).inc()
@@ -176,26 +169,26 @@ class Dispatcher:
                 attempt=delivery.attempts,
             ) as span,
         ):
-            settled = await self._attempt(delivery)
-            span.set(outcome=settled.state.value)
-            if settled.last_error is not None:
-                span.end(failed=settled.state.value)
-            return settled
+            updated = await self._attempt(delivery)
+            span.set(outcome=updated.state.value)
+            if updated.last_error is not None:
+                span.end(failed=updated.state.value)
+            return updated
 
-    async def _tell_settled(self) -> None:
-        """That it is to be told stands in the outbox: neither a crash nor a full disk loses it."""
-        if self._on_settled is None:
+    async def _notify_terminal(self) -> None:
+        """Report finished deliveries. The outbox holds which are left, so neither a crash nor a full disk loses one."""
+        if self._on_terminal is None:
             return
-        async with self._telling:
+        async with self._notifying:
             try:
-                for settled in await self._deliveries.to_note():
-                    await self._on_settled(settled)
-                    await self._deliveries.noted(settled)
+                for finished in await self._deliveries.to_note():
+                    await self._on_terminal(finished)
+                    await self._deliveries.noted(finished)
             except DeliveryError as error:
-                logger.exception("The audit log cannot be written.", extra=obs.log_fields(code=error.code))
+                logger.exception("Failed to write the audit log.", extra=obs.log_fields(code=error.code))
 
     async def _attempt(self, delivery: Delivery) -> Delivery:
-        """The delivery as it is afterwards."""
+        """Return the delivery as it is after one attempt."""
         try:
             receipt = await self._deliver(delivery)
         except DeliveryError as error:
@@ -238,7 +231,7 @@ class Dispatcher:
                 "Configure it again and retry, or dismiss this.",
                 code="delivery_missing",
             )
-        async with asyncio.timeout(self._pacing.attempt_s):
+        async with asyncio.timeout(self._policy.attempt_timeout_s):
             return await integration.deliver(delivery)
 
     def _after_failure(self, delivery: Delivery, error: DeliveryError) -> Delivery:
@@ -248,14 +241,16 @@ class Dispatcher:
         # Operators search their logs for "Slack notification failed".
         logger.warning("%s notification failed.", title, extra=_fields(delivery, error.code))
         message, may_pass = str(error), error.retryable
-        is_told_apart = self._recognises(delivery.integration)
-        if may_pass and error.is_uncertain and delivery.is_uncertain and not is_told_apart:
+        is_deduplicated = self._recognises(delivery.integration)
+        if may_pass and error.is_uncertain and delivery.is_uncertain and not is_deduplicated:
             may_pass = False
             message = f"{error.message} It may have arrived. Look there before you try again."
-        is_over = not may_pass or delivery.attempts >= self._pacing.attempts
+        is_over = not may_pass or delivery.attempts >= self._policy.max_attempts
         is_uncertain = delivery.is_uncertain or error.is_uncertain
         dedup_delay_s = about.dedup_delay_s if about and is_uncertain else 0.0
-        pause_s = max(self._pacing.pause_s(delivery.attempts), error.retry_after_s or 0.0, dedup_delay_s)
+        pause_s = max(
+            self._policy.backoff.pause_s(delivery.attempts), error.retry_after_s or 0.0, dedup_delay_s
+        )
         return delivery.model_copy(
             update={
                 "state": DeliveryState.PARKED if is_over else DeliveryState.PENDING,

@@ -1,4 +1,4 @@
-"""After the meeting: what is to be delivered is planned into the outbox, shown, approved, retried."""
+"""`Workflows` plans what follows from a meeting into the outbox, and lets people see, approve and retry it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from meeting_assistant.integrations.registry import described
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5
-"""Of planning; they are counted before they are made."""
+"""To plan for one meeting; each is counted before it is made."""
 MEETINGS_IN_FEED = 200
 
 
 class ReadOutcome(Protocol):
-    """What there is to know of a meeting."""
+    """Reads what integrations may know of a meeting."""
 
     async def __call__(self, meeting_id: str, *, has_markdown: bool = True) -> MeetingOutcome:
-        """Read anew. Without the note, which takes time to write, where nobody wants it."""
+        """Return the outcome as stored now; `has_markdown` False leaves out the note, which takes time to write."""
         ...
 
 
@@ -50,11 +50,11 @@ class Configured:
     name: str
     description: Description
     is_automatic: bool
-    """It delivers without being asked; else it proposes."""
+    """It delivers without approval; else it proposes."""
 
 
 class Workflows:
-    """What people, jobs and the outbox's dispatcher meet in."""
+    """Plans deliveries for the outbox, and takes what people decide about them."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Workflows:
         approved: Collection[str],
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
-        """`approved`: integrations that need no click."""
+        """`approved`: integrations that deliver without approval."""
         self._integrations = integrations
         self._meetings = meetings
         self._deliveries = deliveries
@@ -79,7 +79,7 @@ class Workflows:
     # --- the job
 
     async def handle(self, job: InferenceJob) -> None:
-        """The handler of `workflows` jobs."""
+        """Handle one `workflows` job."""
         try:
             attempts = await self._meetings.begin_step(job.meeting_id, WORKFLOWS)
             if attempts > MAX_ATTEMPTS:
@@ -90,7 +90,7 @@ class Workflows:
             return  # deleted meanwhile
 
     async def incomplete_steps(self) -> list[str]:
-        """Meetings whose deliveries are not in the outbox yet."""
+        """Return the meetings whose deliveries are not in the outbox yet."""
         return await self._meetings.incomplete_steps(WORKFLOWS)
 
     async def _give_up(self, meeting_id: str) -> None:
@@ -106,7 +106,7 @@ class Workflows:
     # --- planning
 
     async def plan(self, meeting: Meeting) -> list[Delivery]:
-        """What every integration that may hear of the meeting would do now, whether it is in the outbox or not.
+        """Return what every integration of the meeting would deliver now, whether it is in the outbox or not.
 
         An integration that fails is left out.
         """
@@ -125,14 +125,14 @@ class Workflows:
                 actions = await asyncio.to_thread(integration.plan, outcome)
             except Exception as error:
                 logger.exception(
-                    "An integration could not plan.",
+                    "An integration failed to plan its deliveries.",
                     extra=obs.log_fields(meeting=meeting.id, integration=name),
                 )
                 failures.append(_failed_plan(name, error))
                 continue
-            there = [one for one in before if one.integration == name]
-            may_go = self._may_go(meeting, name, described(name, integration), there)
-            planned += [self._delivery(meeting, name, action, may_go=may_go) for action in actions]
+            known = [one for one in before if one.integration == name]
+            is_approved = self._is_auto_approved(meeting, name, described(name, integration), known)
+            planned += [self._delivery(meeting, name, action, is_approved=is_approved) for action in actions]
         return planned, failures
 
     async def enqueue(
@@ -146,68 +146,72 @@ class Workflows:
         self._dispatcher.wake()
         return added
 
-    def _may_go(self, meeting: Meeting, name: str, about: Description, before: Sequence[Delivery]) -> bool:
-        """Without a click. `before`: what the outbox holds for this integration."""
+    def _is_auto_approved(
+        self, meeting: Meeting, name: str, about: Description, before: Sequence[Delivery]
+    ) -> bool:
+        """Return True when no person has to approve. `before`: what the outbox holds for this integration."""
         if name not in self._approved or (meeting.local_only and not about.is_local):
-            return False  # what must not leave the house leaves it only when somebody says so for this very thing
+            return False  # what must not leave this machine leaves it only by approval of this very delivery
         if not before:
             return True
-        # Minutes that were written again may say the same in other words, under another id: a person can tell. What was
-        # taken off the record has to go from notes here, too, and they are known by their name.
+        # Minutes that were written again may say the same in other words, under another id, as a person can see.
+        # Words that were taken off the record are removed from local notes, too, which are found by their name.
         is_forgotten = all(one.action.key == FORGOTTEN for one in before)
         return is_forgotten and about.is_local and about.is_exactly_once
 
-    def _delivery(self, meeting: Meeting, name: str, action: Action, *, may_go: bool) -> Delivery:
+    def _delivery(self, meeting: Meeting, name: str, action: Action, *, is_approved: bool) -> Delivery:
         return Delivery(
             id=delivery_id(meeting.id, name, action.key),
             meeting_id=meeting.id,
             integration=name,
             action=action,
-            state=DeliveryState.PENDING if may_go else DeliveryState.PROPOSED,
+            state=DeliveryState.PENDING if is_approved else DeliveryState.PROPOSED,
             created_at_ms=self._now_ms(),
         )
 
     # --- what people do
 
     def configured(self) -> list[Configured]:
-        """In the order in which they are shown."""
+        """Return the configured integrations, in the order in which they are shown."""
         return [
             Configured(name, described(name, integration), name in self._approved)
             for name, integration in self._integrations.items()
         ]
 
     async def of_meeting(self, meeting_id: str) -> list[Delivery]:
-        """In the order in which they were planned; what is not decided yet as it would be delivered now."""
-        fresh = {}
+        """Return a meeting's deliveries in planned order; proposals are shown as they would be delivered now."""
+        replanned = {}
         deliveries = await self._deliveries.of_meeting(meeting_id)
         if any(delivery.state is DeliveryState.PROPOSED for delivery in deliveries):
-            fresh = {one.id: one.action for one in await self.plan(await self._meetings.get(meeting_id))}
+            replanned = {one.id: one.action for one in await self.plan(await self._meetings.get(meeting_id))}
         return [
-            one.model_copy(update={"action": fresh.get(one.id, one.action)})
+            one.model_copy(update={"action": replanned.get(one.id, one.action)})
             if one.state is DeliveryState.PROPOSED
             else one
             for one in deliveries
         ]
 
     async def preview(self, meeting_id: str) -> list[tuple[Delivery, Delivery | None]]:
-        """A dry run: everything that would be delivered now, each with what is in the outbox under its id."""
-        meeting = await self._over(meeting_id)
+        """Return, as a dry run, what would be delivered now, each with what the outbox holds under its id."""
+        meeting = await self._require_finished(meeting_id)
         known = {delivery.id: delivery for delivery in await self._deliveries.of_meeting(meeting_id)}
         return [(planned, known.get(planned.id)) for planned in await self.plan(meeting)]
 
     async def choose(self, meeting_id: str, names: Sequence[str] | None) -> None:
-        """Which integrations may hear of a meeting; None for all. Raises InputError, NotFoundError."""
+        """Choose the integrations of a meeting; None for all. Raises InputError, NotFoundError."""
         self.check_names(names)
         await self._meetings.set_workflows(meeting_id, names)
 
     async def keep_local(self, meeting_id: str) -> None:
-        """From now on the meeting leaves the operator's machines only by a click; also what waits for its time. Raises
-        NotFoundError."""
+        """Let the meeting leave the operator's machines only by approval from now on, pending deliveries included.
+
+        Raises NotFoundError.
+        """
         inside = [name for name, one in self._integrations.items() if described(name, one).is_local]
         await self._meetings.set_local_only(meeting_id, inside)
 
     def check_names(self, names: Sequence[str] | None) -> None:
-        """Raises InputError for one that is not configured."""
+        """Raise InputError for an integration that is not configured."""
         unknown = sorted(set(names or ()) - set(self._integrations))
         if unknown:
             there = ", ".join(self._integrations) or "none"
@@ -217,37 +221,39 @@ class Workflows:
             )
 
     async def run_again(self, meeting_id: str) -> list[Delivery]:
-        """After the minutes, or the choice, have changed: what is new goes into the outbox."""
-        return await run_post_meeting_workflows(await self._over(meeting_id), self)
+        """Plan again after the minutes or the choice have changed; return what is new in the outbox."""
+        return await run_post_meeting_workflows(await self._require_finished(meeting_id), self)
 
     async def approve(self, meeting_id: str, wanted: str) -> Delivery:
-        """Deliver what was proposed, with the words that the minutes have now. Raises NotFoundError, ConflictError."""
-        delivery = await self._of(meeting_id, wanted)
+        """Deliver a proposal, with the words that the minutes have now. Raises NotFoundError, ConflictError."""
+        delivery = await self._get_delivery(meeting_id, wanted)
         if delivery.state is not DeliveryState.PROPOSED:
             raise ConflictError("This does not wait for anybody.", "Read its state.")
-        return await self._decide(await self._fresh(delivery), DeliveryState.PENDING, delivery.state)
+        return await self._decide(await self._replanned(delivery), DeliveryState.PENDING, delivery.state)
 
     async def dismiss(self, meeting_id: str, wanted: str) -> Delivery:
-        """It is not wanted. Raises NotFoundError, ConflictError when it is done or on its way."""
-        delivery = await self._of(meeting_id, wanted)
+        """Dismiss a delivery. Raises NotFoundError, and ConflictError when it is done or on its way."""
+        delivery = await self._get_delivery(meeting_id, wanted)
         if delivery.state not in (DeliveryState.PROPOSED, DeliveryState.PARKED, DeliveryState.PENDING):
             raise ConflictError("This is done, decided or on its way.", "Read its state.")
         return await self._decide(delivery, DeliveryState.DISMISSED, delivery.state)
 
     async def retry(self, wanted: str, meeting_id: str | None = None) -> Delivery:
-        """Try again what was given up or dismissed, from the first attempt and with the words that the minutes have
-        now. Raises NotFoundError, ConflictError."""
-        delivery = await self._of(meeting_id, wanted)
+        """Retry what was parked or dismissed, from the first attempt and with the words that the minutes have now.
+
+        Raises NotFoundError, ConflictError.
+        """
+        delivery = await self._get_delivery(meeting_id, wanted)
         if delivery.state not in (DeliveryState.PARKED, DeliveryState.DISMISSED):
             raise ConflictError("This was not given up.", "Read its state.")
-        return await self._decide(await self._fresh(delivery), DeliveryState.PENDING, delivery.state)
+        return await self._decide(await self._replanned(delivery), DeliveryState.PENDING, delivery.state)
 
     async def recent(self, states: Collection[DeliveryState], owner: str | None = None) -> list[Delivery]:
-        """Of all meetings of an owner, or of all; newest first."""
+        """Return the deliveries of an owner's meetings, or of all meetings; newest first."""
         return await self._deliveries.recent(states=states, owner=owner)
 
     async def test(self, name: str) -> str:
-        """Prove that an integration works. Raises NotFoundError, DeliveryError."""
+        """Send a test to an integration and return what it did. Raises NotFoundError, DeliveryError."""
         if name not in self._integrations:
             there = ", ".join(self._integrations) or "none"
             raise NotFoundError(
@@ -256,12 +262,12 @@ class Workflows:
         return await self._integrations[name].test()
 
     async def calendar(self, meeting_id: str) -> bytes:
-        """What follows from a meeting, as an iCalendar file."""
-        outcome = await self._read_outcome((await self._over(meeting_id)).id, has_markdown=False)
+        """Return the calendar entries of a meeting as an iCalendar file."""
+        outcome = await self._read_outcome((await self._require_finished(meeting_id)).id, has_markdown=False)
         return await asyncio.to_thread(to_ics, entries_of(outcome), outcome.title)
 
     async def feed(self, owner: str | None) -> bytes:
-        """What follows from the newest meetings of an owner, or of all."""
+        """Return the calendar entries of an owner's newest meetings, or of all meetings, as an iCalendar file."""
         entries: list[CalendarEntry] = []
         for meeting in await self._meetings.recent(limit=MEETINGS_IN_FEED, owner=owner):
             if meeting.state is MeetingState.DONE:
@@ -269,35 +275,35 @@ class Workflows:
         return await asyncio.to_thread(to_ics, entries)
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all integrations. Idempotent."""
         for integration in self._integrations.values():
             await integration.close()
 
-    async def _over(self, meeting_id: str) -> Meeting:
+    async def _require_finished(self, meeting_id: str) -> Meeting:
         meeting = await self._meetings.get(meeting_id)
         if meeting.state is not MeetingState.DONE:
             raise ConflictError("This meeting is not over.", "Wait until its minutes are written.")
         return meeting
 
-    async def _of(self, meeting_id: str | None, wanted: str) -> Delivery:
+    async def _get_delivery(self, meeting_id: str | None, wanted: str) -> Delivery:
         delivery = await self._deliveries.get(wanted)
         if meeting_id is not None and delivery.meeting_id != meeting_id:
             raise NotFoundError("There is no such delivery.", "See those of the meeting.")
         return delivery
 
-    async def _fresh(self, delivery: Delivery) -> Delivery:
-        """As the minutes say it now. Raises ConflictError when they do not."""
+    async def _replanned(self, delivery: Delivery) -> Delivery:
+        """Return the delivery as the minutes have it now. Raises ConflictError when they no longer do."""
         meeting = await self._meetings.get(delivery.meeting_id)
-        fresh = next((one for one in await self.plan(meeting) if one.id == delivery.id), None)
-        if fresh is None:
+        planned = next((one for one in await self.plan(meeting) if one.id == delivery.id), None)
+        if planned is None:
             raise ConflictError(
                 "The minutes do not hold this any more, or it may no longer go there.",
                 "Dismiss it, or add the item again.",
             )
-        return delivery.model_copy(update={"action": fresh.action})
+        return delivery.model_copy(update={"action": planned.action})
 
     async def _decide(self, delivery: Delivery, state: DeliveryState, before: DeliveryState) -> Delivery:
-        """Only from the state in which it was read: of two people who click, one is told that it is decided."""
+        """Change the state if it is still the one that was read: of two people who decide, one gets ConflictError."""
         decided = delivery.model_copy(
             update={
                 "state": state,

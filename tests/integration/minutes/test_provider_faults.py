@@ -203,9 +203,11 @@ async def test_a_pause_that_a_server_asks_for_may_be_a_date() -> None:
 
 async def test_thinking_aloud_is_no_part_of_an_answer() -> None:
     with LlmServer().answer_with('<think>{"decisions": ["no"]}?</think>{"decisions": ["ship"]}') as server:
-        answer = await service("vllm", server).complete(ASK, extract_json)
-        assert answer.value == {"decisions": ["ship"]}
-        assert server.requests[0].body["chat_template_kwargs"] == {"enable_thinking": False}
+        llm = service("vllm", server)
+        answer = await llm.complete(ASK, extract_json)
+        await llm.close()
+    assert answer.value == {"decisions": ["ship"]}
+    assert server.requests[0].body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 async def test_a_server_that_silently_read_only_a_part_is_found_out() -> None:

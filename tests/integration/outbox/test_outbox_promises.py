@@ -275,13 +275,13 @@ async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_
             await after.deliveries.take_due(after.now_ms, 60_000)  # by a process that is dead now
             end_leases, tries = after.deliveries.end_leases, 0
 
-            async def away_once(now_ms: int, settle_ms: Any) -> int:
+            async def away_once(now_ms: int, dedup_delays_ms: Any) -> int:
                 nonlocal tries
                 tries += 1
                 if tries == 1:
                     after.dispatcher.wake()
                     raise StorageError("The database is away.", "It comes back.")
-                return await end_leases(now_ms, settle_ms)
+                return await end_leases(now_ms, dedup_delays_ms)
 
             after.deliveries.end_leases = away_once  # type: ignore[method-assign]
             running = asyncio.create_task(after.dispatcher.run(is_single_process=True))
@@ -315,21 +315,21 @@ async def test_a_crash_before_a_delivery_is_told_to_the_log_loses_no_line(tmp_pa
     log = tmp_path / "audit.jsonl"
     with TargetServer(slack) as server:
         async with OutboxHarness(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
-            note, integration = after.dispatcher._on_settled, after.integrations["log"]
+            note, integration = after.dispatcher._on_terminal, after.integrations["log"]
 
             async def die(delivery: Delivery) -> None:
                 raise DeliveryError("The disk is full.", "", retryable=True)
 
-            after.dispatcher._on_settled = die
+            after.dispatcher._on_terminal = die
             done = await after.run()
             assert done.state is DeliveryState.DONE, "it was delivered, whatever the log says"
             assert lines_of(log) == []
-            after.dispatcher._on_settled = note
-            await after.dispatcher._tell_settled()
+            after.dispatcher._on_terminal = note
+            await after.dispatcher._notify_terminal()
             (line,) = lines_of(log)
             assert (line["id"], line["state"]) == (done.id, "done")
             await integration.note(done)  # type: ignore[attr-defined]
-            await after.dispatcher._tell_settled()
+            await after.dispatcher._notify_terminal()
             assert len(lines_of(log)) == 1
 
 

@@ -79,9 +79,9 @@ class DeliveryStore(Protocol):
         """When there will be something to take; None when nothing waits."""
         ...
 
-    async def end_leases(self, now_ms: int, settle_ms: Mapping[str, int]) -> int:
+    async def end_leases(self, now_ms: int, dedup_delays_ms: Mapping[str, int]) -> int:
         """For a process that is alone: whoever was delivering is dead, and what it had in hand is uncertain and waits
-        again, for as long as `settle_ms` says for its integration. Returns how many there were."""
+        again, for as long as `dedup_delays_ms` says for its integration. Returns how many there were."""
         ...
 
     async def update(

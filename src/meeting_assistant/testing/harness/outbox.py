@@ -15,7 +15,7 @@ from meeting_assistant.domain.minutes import ActionItem, Evidence, Item, Minutes
 from meeting_assistant.domain.ports import Integration
 from meeting_assistant.domain.workflows import Delivery
 from meeting_assistant.integrations import registry
-from meeting_assistant.integrations.dispatcher import Pacing
+from meeting_assistant.integrations.dispatcher import DispatchPolicy
 from meeting_assistant.testing.harness.database import sqlite_url
 from meeting_assistant.testing.harness.meetings import MeetingFixture, put
 from meeting_assistant.testing.harness.parts import settings_for
@@ -69,7 +69,7 @@ class OutboxHarness:
         configured: Mapping[str, Mapping[str, str]] | Mapping[str, Integration],
         *,
         approved: Collection[str] | None = None,
-        pacing: Pacing | None = None,
+        policy: DispatchPolicy | None = None,
     ) -> None:
         """`configured`: options by integration, or integrations; all are approved unless it is said which."""
         integrations: dict[str, Integration] = {}
@@ -80,7 +80,6 @@ class OutboxHarness:
                 integrations[name] = given
         self.integrations = integrations
         self.now_ms = BEGAN_MS
-        self.pacing = pacing or Pacing()
         sqlite_url(folder)
         self._storage = build_storage(settings_for(folder, audio_storage="memory"))
         outbox = connect_outbox(
@@ -88,7 +87,7 @@ class OutboxHarness:
             self._storage,
             page_address="https://notes.example",
             approved=integrations if approved is None else approved,
-            pacing=self.pacing,
+            policy=policy,
             now_ms=lambda: self.now_ms,
         )
         self.store = self._storage.store

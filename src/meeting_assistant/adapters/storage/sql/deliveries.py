@@ -101,7 +101,7 @@ class SqlDeliveryStore:
         return min((time for time in times if time is not None), default=None)
 
     @uncancellable
-    async def end_leases(self, now_ms: int, settle_ms: Mapping[str, int]) -> int:
+    async def end_leases(self, now_ms: int, dedup_delays_ms: Mapping[str, int]) -> int:
         """They wait again, as long as their target needs to know what it got."""
         sending = select(DeliveryRow).where(DeliveryRow.state == DeliveryState.SENDING.value)
         async with self._database.writing() as session:
@@ -109,7 +109,7 @@ class SqlDeliveryStore:
             for row in rows:
                 row.state = DeliveryState.PENDING.value
                 row.is_uncertain = True
-                row.next_at_ms = now_ms + settle_ms.get(row.integration, 0)
+                row.next_at_ms = now_ms + dedup_delays_ms.get(row.integration, 0)
             return len(rows)
 
     @uncancellable
