@@ -93,7 +93,7 @@ def figures(run: Run) -> dict[str, Any]:
     """What the live path did in a run."""
     lines = run.timelines
     alignments = [line.alignment() for line in lines]
-    said = sum(len(line.reference) for line in lines)
+    words = sum(len(line.reference) for line in lines)
     stable = sum(line.stable_words() for line in lines)
     erased = sum(line.erased_words() for line in lines)
     cpu = None
@@ -110,7 +110,7 @@ def figures(run: Run) -> dict[str, Any]:
         "stop_to_final": percentiles(
             [line.final_at_s - line.clip.seconds for line in lines if line.final_at_s is not None]
         ),
-        "wer_live": round(sum(a.errors for a in alignments) / max(1, said), 4),
+        "wer_live": round(sum(a.errors for a in alignments) / max(1, words), 4),
         "erased_share_of_stable_words": round(erased / max(1, stable), 4),
         "unfinished_utterances": sum(line.unfinished() for line in lines),
         "highest_level": max((level for line in lines for level in line.levels), default=0),

@@ -110,8 +110,8 @@ class Timeline:
     def word_commit_delays_s(self) -> list[float]:
         """For each word that was heard rightly: from its end to when it stood among the stable words."""
         committed = [moment for _, u in sorted(self._utterances.items()) for moment in _commit_times(u)]
-        said = self.clip.words
-        return [committed[j] - said[i].end_s for i, j in self.alignment().matches]
+        words = self.clip.words
+        return [committed[j] - words[i].end_s for i, j in self.alignment().matches]
 
     def final_delays_s(self) -> list[float]:
         """For each utterance: from the end of its last word to its finished text."""

@@ -84,10 +84,10 @@ def bootstrap_interval(
     errors: Sequence[int], lengths: Sequence[int], *, rounds: int = 1000, seed: int = 7
 ) -> tuple[float, float]:
     """95 % interval of the word error rate over resampled clips (Bisani and Ney 2004)."""
-    wrong, said = np.asarray(errors), np.asarray(lengths)
-    if not len(wrong) or said.sum() == 0:
+    wrong, words = np.asarray(errors), np.asarray(lengths)
+    if not len(wrong) or words.sum() == 0:
         return 0.0, 0.0
     picks = np.random.default_rng(seed).integers(0, len(wrong), (rounds, len(wrong)))
-    rates = wrong[picks].sum(axis=1) / np.maximum(1, said[picks].sum(axis=1))
+    rates = wrong[picks].sum(axis=1) / np.maximum(1, words[picks].sum(axis=1))
     low, high = np.percentile(rates, [2.5, 97.5])
     return float(low), float(high)

@@ -152,9 +152,9 @@ def _assignment(sentence: Sentence, first: int, after: int) -> re.Match[str] | N
     if offset < 0:
         return None
     begins = first == 0 or sentence.tokens[first - 1].comma or sentence.tokens[first - 1].normal in _OPENERS
-    said = _THEIRS.match(sentence.normal, offset)
-    if said is not None and (begins or sentence.tokens[first - 1].normal not in _NO_SUBJECT_AFTER):
-        return said
+    match = _THEIRS.match(sentence.normal, offset)
+    if match is not None and (begins or sentence.tokens[first - 1].normal not in _NO_SUBJECT_AFTER):
+        return match
     if not begins:
         return None
     you = _YOU.match(sentence.normal, offset)

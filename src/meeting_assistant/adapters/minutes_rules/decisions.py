@@ -138,10 +138,10 @@ def _in_sentence(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
     elif _SETTLES.match(normal) and not sentence.question:
         yield from _settled(talk, sentence)
     else:
-        yield from _said(talk, sentence)
+        yield from _stated(talk, sentence)
 
 
-def _said(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _stated(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
     match = (
         _EXPLICIT.search(sentence.normal)
         or _FINAL.search(sentence.normal)
@@ -157,10 +157,10 @@ def _said(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
     if clauses.is_reported(sentence, cue) or clauses.is_hypothetical(sentence, cue, len(sentence.tokens)):
         return
     end = clauses.clause_end(sentence, after - 1, talk.people, asks=True)
-    said = sentence.normal_of(after, end)
-    if _POINTER.match(said) or not said:
+    matter = sentence.normal_of(after, end)
+    if _POINTER.match(matter) or not matter:
         yield from _pointing(talk, sentence, cue, end)
-    elif _ELSEWHEN.search(sentence.normal) is None and len(said.split()) >= _MIN_WORDS:
+    elif _ELSEWHEN.search(sentence.normal) is None and len(matter.split()) >= _MIN_WORDS:
         yield _draft(talk, sentence, cue)
 
 

@@ -203,8 +203,8 @@ def _end_of_year(match: re.Match[str], today: date) -> date | None:
     return date(today.year + ("next" in (match["which"] or "")), 12, 31)
 
 
-def _day_number(said: str) -> int:
-    return _ORDINALS.get(said) or int(re.sub(r"\D", "", said))
+def _day_number(number: str) -> int:
+    return _ORDINALS.get(number) or int(re.sub(r"\D", "", number))
 
 
 def _day_of_month(match: re.Match[str], today: date) -> date | None:
@@ -227,10 +227,10 @@ def _day_only(match: re.Match[str], today: date) -> date | None:
 
 
 def _after_some_time(match: re.Match[str], today: date) -> date | None:
-    said = match["count"]
-    if said in {"a couple of", "a few"} or match["unit"].startswith("month") or match["working"]:
+    number = match["count"]
+    if number in {"a couple of", "a few"} or match["unit"].startswith("month") or match["working"]:
         return None
-    count = _COUNTS[said] if said in _COUNTS else int(said)
+    count = _COUNTS[number] if number in _COUNTS else int(number)
     return today + timedelta(days=count * (7 if match["unit"].startswith("week") else 1))
 
 

@@ -68,9 +68,9 @@ def find_topics(sentences: Sequence[Sentence], language: Language) -> list[Topic
                     place.setdefault(key, (sentence, part[0].at, part[-1].at + 1))
     is_long = sum(len(s.tokens) for s in sentences) > _LONG_MEETING
     weight = {
-        key: said * sum(degree[t] / frequency[t] for t in key) * (1.0 if len(key) > 1 else 0.5)
-        for key, said in count.items()
-        if said >= (3 if len(key) == 1 or is_long else 2) and len(set(key)) == len(key)
+        key: times * sum(degree[t] / frequency[t] for t in key) * (1.0 if len(key) > 1 else 0.5)
+        for key, times in count.items()
+        if times >= (3 if len(key) == 1 or is_long else 2) and len(set(key)) == len(key)
     }
     chosen: list[tuple[str, ...]] = []
     for key in sorted(weight, key=lambda k: (-weight[k], k)):

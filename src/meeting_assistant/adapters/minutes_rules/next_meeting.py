@@ -49,8 +49,8 @@ def find_next_meetings(transcript: Transcript, meeting_date: date | None) -> tup
 
 
 def _agreed(sentence: Sentence, today: date | None, transcript: Transcript) -> NextMeeting | None:
-    said = _AGREED.search(sentence.normal)
-    if today is None or sentence.question or said is None or _OPEN.search(sentence.normal):
+    agreed = _AGREED.search(sentence.normal)
+    if today is None or sentence.question or agreed is None or _OPEN.search(sentence.normal):
         return None
     phrase = find_due(sentence, 0, len(sentence.tokens))
     day = resolve(phrase.normal, today) if phrase is not None else None

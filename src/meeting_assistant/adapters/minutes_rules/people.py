@@ -71,8 +71,8 @@ class People:
             form = sentence.normal_of(token, token + length)
             if form in self._owners:
                 meant = list(self._owners[form].values())
-                said = " ".join(sentence.word(k) for k in range(token, token + length))
-                return meant[0] if len(meant) == 1 else _capitalised(said), token + length
+                spoken = " ".join(sentence.word(k) for k in range(token, token + length))
+                return meant[0] if len(meant) == 1 else _capitalised(spoken), token + length
         return self._heard(sentence, token)
 
     def _heard(self, sentence: Sentence, token: int) -> tuple[str, int] | None:
@@ -115,5 +115,5 @@ def _form(name: str) -> str:
     return " ".join(normalise(word) for word in name.split()).strip()
 
 
-def _capitalised(said: str) -> str:
-    return re.sub(r"\b\w", lambda m: m.group().upper(), said) if said.islower() else said
+def _capitalised(spoken: str) -> str:
+    return re.sub(r"\b\w", lambda m: m.group().upper(), spoken) if spoken.islower() else spoken

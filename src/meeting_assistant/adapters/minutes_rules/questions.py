@@ -145,8 +145,8 @@ def _parked(talk: Conversation, sentence: Sentence) -> list[Draft]:
     if clauses.is_reported(sentence, cue) or sentence.question:
         return []
     draft = _question(talk, sentence, cue)
-    said = " ".join(normalise(word) for word in draft.text.split()[after - cue :])
-    return [draft] if len(_LIGHT.sub(" ", said).split()) >= _MIN_MATTER else []
+    matter = " ".join(normalise(word) for word in draft.text.split()[after - cue :])
+    return [draft] if len(_LIGHT.sub(" ", matter).split()) >= _MIN_MATTER else []
 
 
 def _question(talk: Conversation, sentence: Sentence, first: int) -> Draft:

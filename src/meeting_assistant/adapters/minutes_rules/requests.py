@@ -25,7 +25,7 @@ _POLITE = r"(?:(?:please|maybe|also|possibly|then|both|all|perhaps|kindly) )*(?:
 _ASK = re.compile(
     rf"(?<!\S)(?:(?:can|could|will) you|would you (?:please|be able to|be willing to|like to)|"
     rf"(?:i|we) (?:need|want|would like|would love) you to|is it possible for you to|"
-    rf"(?P<told>you (?:will|are going to))) "
+    rf"(?P<instructed>you (?:will|are going to))) "
     rf"{_POLITE}{ADVERBS}{TASK}"
 )
 _ASK_OTHER = re.compile(rf"(?<!\S)(?:can|could|would|will|should) (?P<who>\S+) {_POLITE}{TASK}")
@@ -111,7 +111,7 @@ def _request(
     owner = _called(talk, sentence, cue, task) if is_you else _subject(talk, sentence, match)
     if not is_you and owner is None:
         return
-    if is_you and match["told"] and not _opens_sentence(sentence, cue):
+    if is_you and match["instructed"] and not _opens_sentence(sentence, cue):
         return
     if owner is None and _ASKS_FOR_WORDS.match(match["task"]) and not task.due:
         return
@@ -176,13 +176,13 @@ def _accepted(
     for part in answer:
         if _repeats(talk, part):
             talk.consumed.add(part.index)
-        said = find_due(part, 0, len(part.tokens))
+        found = find_due(part, 0, len(part.tokens))
         if (
-            said is not None
+            found is not None
             and due is None
             and (part is reply or part.index in talk.consumed or _is_short(part))
         ):
-            due = (part, said)
+            due = (part, found)
     talk.consumed.add(sentence.index)
     cited = [reply] if due is None or due[0] is reply else [reply, due[0]]
     draft = replace(draft, evidence=tuple(dict.fromkeys([*draft.evidence, *talk.evidence(*cited)])))

@@ -112,8 +112,8 @@ class HttpTarget:
 
     def refusal(self, answer: HttpResponse) -> DeliveryError:
         """Return the error for an answer that is no success."""
-        status, said = answer.status, self._explain(answer)
-        because = f"HTTP {status}, {said}" if said else f"HTTP {status}"
+        status, code = answer.status, self._explain(answer)
+        because = f"HTTP {status}, {code}" if code else f"HTTP {status}"
         if status in {429, 503} or (status == 403 and _is_limit(answer.headers)):
             return DeliveryError(
                 f"{self.title} asks to wait ({because}).",

@@ -139,16 +139,16 @@ def _finished(outcome: MeetingOutcome, *, has_items: bool, has_quotes: bool) -> 
 
 
 def _item(outcome: MeetingOutcome, item: Item, *, has_quotes: bool) -> JsonValue:
-    told: dict[str, JsonValue] = {"id": item.id, "text": item.text, "link": outcome.link_to(item)}
+    document: dict[str, JsonValue] = {"id": item.id, "text": item.text, "link": outcome.link_to(item)}
     if isinstance(item, ActionItem):
-        told |= {
+        document |= {
             "owner": outcome.owner_name(item),
             "due": item.due.isoformat() if item.due else None,
             "due_phrase": item.due_phrase,
         }
     if has_quotes:
-        told["evidence"] = [{"utterance": e.utterance, "quote": e.quote} for e in item.evidence]
-    return told
+        document["evidence"] = [{"utterance": e.utterance, "quote": e.quote} for e in item.evidence]
+    return document
 
 
 def _event(kind: str, data: dict[str, JsonValue], at_ms: int | None = None) -> dict[str, JsonValue]:

@@ -209,40 +209,44 @@ def _sum(numbers: Iterable[int | None]) -> int | None:
 def follow(draft: Draft, transcript: Transcript) -> None:
     """Owners, names and quotes of the draft are those of the transcript as it is now; utterances whose words changed
     are to be read again."""
-    said = {utterance.utterance: utterance for utterance in transcript.utterances}
+    utterances = {utterance.utterance: utterance for utterance in transcript.utterances}
     changed = {
-        number for number, (_, text) in draft.read.items() if number not in said or said[number].text != text
+        number
+        for number, (_, text) in draft.read.items()
+        if number not in utterances or utterances[number].text != text
     }
     new_labels = {
-        number: (was, said[number].speaker)
+        number: (was, utterances[number].speaker)
         for number, (was, _) in draft.read.items()
-        if number in said and said[number].speaker != was
+        if number in utterances and utterances[number].speaker != was
     }
     if not changed and not new_labels:
         return
     # A part of an utterance that was split is an utterance that nobody read.
-    unread = [u for number, u in said.items() if number in changed or number not in draft.read]
+    unread = [u for number, u in utterances.items() if number in changed or number not in draft.read]
     draft.found = {
-        kind: [item for old in items if (item := _followed(old, draft, said, changed, unread)) is not None]
+        kind: [
+            item for old in items if (item := _followed(old, draft, utterances, changed, unread)) is not None
+        ]
         for kind, items in draft.found.items()
     }
-    points = [_followed(point, draft, said, changed, unread) for point in draft.points]
+    points = [_followed(point, draft, utterances, changed, unread) for point in draft.points]
     draft.joined = sum(point is not None for point in points[: draft.joined])
     draft.points = [point for point in points if point is not None]
     for number in changed:
         del draft.read[number]
     for number in new_labels.keys() - changed:
-        draft.read[number] = (said[number].speaker, said[number].text)
+        draft.read[number] = (utterances[number].speaker, utterances[number].text)
 
 
 def _followed(
-    item: Item, draft: Draft, said: Mapping[int, Utterance], changed: set[int], unread: list[Utterance]
+    item: Item, draft: Draft, utterances: Mapping[int, Utterance], changed: set[int], unread: list[Utterance]
 ) -> Item | None:
     """None when its words are gone."""
     evidence: list[Evidence] = []
     labels: dict[str, set[str | None]] = {}
     for old in item.evidence:
-        place = said.get(old.utterance)
+        place = utterances.get(old.utterance)
         if old.utterance in changed:
             place = next((u for u in unread if plain(old.quote) and plain(old.quote) in plain(u.text)), None)
         if place is None:

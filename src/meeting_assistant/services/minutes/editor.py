@@ -148,14 +148,14 @@ class MinutesEditor:
         before = await self._store.stored_minutes(meeting.id)
         if before is not None:
             before = counted(before, *await self._store.minutes_versions(meeting.id))
-        written = await self._minutes.write(
+        result = await self._minutes.write(
             meeting, transcript, before=before, progress=report_progress(channel)
         )
-        if written.error is not None and before is not None:
+        if result.error is not None and before is not None:
             # Somebody asked for better minutes: worse ones are no answer.
-            raise written.error
+            raise result.error
         coverage = coverage_of(meeting, transcript, has_minutes=True)
-        await self._store.add_minutes_version(meeting.id, minutes=written.minutes, coverage=coverage)
+        await self._store.add_minutes_version(meeting.id, minutes=result.minutes, coverage=coverage)
         await self._store.clear_errors(meeting.id, "minutes")
 
     # --- items
@@ -165,7 +165,7 @@ class MinutesEditor:
 
         def apply(minutes: Minutes) -> Minutes:
             _require(minutes, item_id)
-            return minutes.map_items(lambda item: _changed(item, change) if item.id == item_id else item)
+            return minutes.map_items(lambda item: _with_change(item, change) if item.id == item_id else item)
 
         return await self._change(meeting_id, version, apply)
 
@@ -181,19 +181,19 @@ class MinutesEditor:
 
     async def add(self, meeting_id: str, version: int, new: NewItem) -> Minutes:
         """Raises NotFoundError, also for a kind that these minutes do not have; ConflictError."""
-        said = {u.utterance: u for u in (await self._store.transcript(meeting_id)).utterances}
+        utterances = {u.utterance: u for u in (await self._store.transcript(meeting_id)).utterances}
 
         def apply(minutes: Minutes) -> Minutes:
             evidence = (
-                [Evidence(utterance=new.utterance, quote=said[new.utterance].text)]
-                if new.utterance in said
+                [Evidence(utterance=new.utterance, quote=utterances[new.utterance].text)]
+                if new.utterance in utterances
                 else []
             )
             is_action = new.kind in ("action_items", "possible_follow_ups")
             item = (ActionItem if is_action else Item)(
                 id=next_id(minutes, new.kind), text="", evidence=evidence, support="by_hand", is_edited=True
             )
-            return counted(_with_added(minutes, new.kind, _changed(item, new)))
+            return counted(_with_added(minutes, new.kind, _with_change(item, new)))
 
         return await self._change(meeting_id, version, apply)
 
@@ -226,7 +226,7 @@ def _require(minutes: Minutes, item_id: str) -> Item:
     return found
 
 
-def _changed(item: Item, change: ItemChange) -> Item:
+def _with_change(item: Item, change: ItemChange) -> Item:
     update: dict[str, object] = {"is_edited": True}
     if change.text is not None and change.text.strip() != item.text:
         text = " ".join(change.text.replace("{", "(").replace("}", ")").split())

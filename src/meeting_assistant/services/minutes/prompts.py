@@ -164,8 +164,8 @@ def user_prompt(
         items = [f"{item.id}: {clean(named(item.text, transcript.speaker_name))}" for item in noted]
         head += ["Noted before:", *fenced(items, mark)]
     if before:
-        said = numbered_lines(before, transcript)
-        head += ["Said before, only to understand what follows; cite none of it:", *fenced(said, mark)]
+        context = numbered_lines(before, transcript)
+        head += ["Said before, only to understand what follows; cite none of it:", *fenced(context, mark)]
     if noted or before:
         head.append("The lines of this part:")
     return "\n".join([*head, *fenced(numbered_lines(utterances, transcript), mark)])

@@ -85,23 +85,24 @@ class Facts:
     days: set[str] = field(default_factory=set)
 
     @property
-    def carried(self) -> set[str]:
+    def stated_facts(self) -> set[str]:
         """All that the text carries, as one number and as several: `twenty twenty-six` is a year too."""
-        told = set(self.days)
+        stated = set(self.days)
         for run in self.runs:
-            told |= set(run)
+            stated |= set(run)
             for first in range(len(run)):
                 for end in range(first + 2, min(len(run), first + 12) + 1):
-                    told.add("".join(run[first:end]))
-            told |= {f"{hour}:{minute}" for hour, minute in pairwise(run)}
-        return told
+                    stated.add("".join(run[first:end]))
+            stated |= {f"{hour}:{minute}" for hour, minute in pairwise(run)}
+        return stated
 
-    def missing_in(self, said: Collection[str]) -> bool:
+    def missing_in(self, words: Collection[str]) -> bool:
         """True when something of it was not said."""
-        if not self.days <= set(said):
+        if not self.days <= set(words):
             return True
         return any(
-            not (set(run) <= set(said) or "".join(run) in said or ":".join(run) in said) for run in self.runs
+            not (set(run) <= set(words) or "".join(run) in words or ":".join(run) in words)
+            for run in self.runs
         )
 
 
@@ -148,10 +149,10 @@ def tokens_of(text: str, language: str) -> list[str]:
     return tokens
 
 
-def stands_in(phrase: Sequence[str], said: Sequence[str]) -> int | None:
+def stands_in(phrase: Sequence[str], words: Sequence[str]) -> int | None:
     """Where the words stand one after the other; None where they do not."""
     size = len(phrase)
-    return next((n for n in range(len(said) - size + 1) if list(said[n : n + size]) == list(phrase)), None)
+    return next((n for n in range(len(words) - size + 1) if list(words[n : n + size]) == list(phrase)), None)
 
 
 def _found(text: str, words: NumberWords, language: str, *, is_claim: bool) -> Iterator[tuple[int, int, str]]:

@@ -91,26 +91,29 @@ class Grounding:
         the transcript and of the items (None: the same)."""
         self._spoken = spoken.partition("-")[0].lower()
         self._written = (written or spoken).partition("-")[0].lower()
-        self._said: Mapping[int, Utterance] = {
+        self._utterances: Mapping[int, Utterance] = {
             u.utterance: u for u in transcript.utterances if not _TO_THE_MODEL.search(u.text)
         }
-        self._order = list(self._said)
+        self._order = list(self._utterances)
         self._names = {word.casefold() for name in names for word in _WORD.findall(name)}
         speakers = {transcript.speaker_name(u.speaker) for u in transcript.utterances}
         self._names |= {word.casefold() for name in speakers for word in _WORD.findall(name)}
         self._lower = {
-            word for u in self._said.values() for word in _WORD.findall(u.text) if not word[:1].isupper()
+            word
+            for u in self._utterances.values()
+            for word in _WORD.findall(u.text)
+            if not word[:1].isupper()
         }
 
     def check(self, text: str, lines: Sequence[int], quote: str, *, is_claim: bool = True) -> Grounded:
         """Hold one item against the lines that it cites. `is_claim`: False for a question, which denies nothing."""
-        found = self._locate(quote, [line for line in lines if line in self._said])
+        found = self._locate(quote, [line for line in lines if line in self._utterances])
         if found is None:
             return Grounded((), is_exact=False)
         cited = " ".join(
-            self._said[n].text
+            self._utterances[n].text
             for n in dict.fromkeys((*(e.utterance for e in found), *lines))
-            if n in self._said
+            if n in self._utterances
         )
         if is_claim and self._is_denied(text, found):
             return Grounded((), is_exact=False)
@@ -118,18 +121,18 @@ class Grounding:
 
     def check_point(self, text: str, lines: Sequence[int]) -> Grounded:
         """A sentence of the summary has no quote: its lines hold its numbers, its names and most of its words."""
-        known = [line for line in dict.fromkeys(lines) if line in self._said]
-        cited = " ".join(self._said[line].text for line in known)
+        known = [line for line in dict.fromkeys(lines) if line in self._utterances]
+        cited = " ".join(self._utterances[line].text for line in known)
         if not known:
             return Grounded((), is_exact=False)
         if self._spoken == self._written and fuzz.token_set_ratio(plain(text), plain(cited)) < 45:
             return Grounded((), is_exact=False)
-        evidence = tuple(Evidence(utterance=line, quote=self._said[line].text) for line in known[:3])
+        evidence = tuple(Evidence(utterance=line, quote=self._utterances[line].text) for line in known[:3])
         return Grounded(evidence, is_exact=self._carries(text, cited) and not self._opposes(text, known))
 
     def carries_topic(self, topic: str, lines: Collection[int]) -> bool:
         """A topic has neither lines nor a quote: what it says has to stand somewhere in these lines."""
-        cited = " ".join(self._said[line].text for line in lines if line in self._said)
+        cited = " ".join(self._utterances[line].text for line in lines if line in self._utterances)
         if not cited or len(topic) > _LONGEST_TOPIC or not self._carries(topic, cited, is_title=True):
             return False
         if self._spoken != self._written:
@@ -145,7 +148,7 @@ class Grounding:
         """True when exactly these words, numbers in words or digits, stand in one of the lines."""
         wanted = tokens_of(phrase, self._spoken)
         for line in dict.fromkeys(lines):
-            tokens = tokens_of(self._said[line].text, self._spoken) if line in self._said else []
+            tokens = tokens_of(self._utterances[line].text, self._spoken) if line in self._utterances else []
             at = stands_in(wanted, tokens) if wanted else None
             # `next Friday` is another day than `Friday`, and `not before Friday` is none.
             if at is not None and not (at > 0 and tokens[at - 1] in _CHANGES_A_DAY):
@@ -156,23 +159,25 @@ class Grounding:
         """What was said there is the opposite."""
         around = []
         for evidence in found:
-            said = self._said[evidence.utterance].text
-            first = max(0, said.find(evidence.quote))
-            around.append(clauses_around(said, first, first + len(evidence.quote)))
-        said = " ".join(around)
-        return bool(said and text) and contradicts(text, self._written, said, self._spoken)
+            spoken_text = self._utterances[evidence.utterance].text
+            first = max(0, spoken_text.find(evidence.quote))
+            around.append(clauses_around(spoken_text, first, first + len(evidence.quote)))
+        spoken_text = " ".join(around)
+        return bool(spoken_text and text) and contradicts(text, self._written, spoken_text, self._spoken)
 
     def _opposes(self, text: str, lines: Sequence[int]) -> bool:
         """The sentence that says most of it says the opposite."""
-        said = [sentence for line in lines for sentence in sentences_of(self._said[line].text)]
-        if self._spoken != self._written and len(said) > 1:
+        sentences = [sentence for line in lines for sentence in sentences_of(self._utterances[line].text)]
+        if self._spoken != self._written and len(sentences) > 1:
             return False
-        best = max(said, key=lambda sentence: fuzz.token_set_ratio(plain(text), plain(sentence)), default="")
+        best = max(
+            sentences, key=lambda sentence: fuzz.token_set_ratio(plain(text), plain(sentence)), default=""
+        )
         return not best.endswith("?") and contradicts(text, self._written, best, self._spoken)
 
     def _locate(self, quote: str, lines: Sequence[int]) -> tuple[Evidence, ...] | None:
         wanted = plain(quote)
-        if len(wanted) < _MIN_QUOTE and wanted not in {plain(self._said[line].text) for line in lines}:
+        if len(wanted) < _MIN_QUOTE and wanted not in {plain(self._utterances[line].text) for line in lines}:
             return None
         near = dict.fromkeys(n for line in lines for n in self._around(line))
         best = max(((self._score(wanted, n), -i, n) for i, n in enumerate(near)), default=None)
@@ -189,9 +194,9 @@ class Grounding:
     def _across(self, wanted: str, lines: Sequence[int]) -> tuple[Evidence, ...] | None:
         """A quote that runs over two lines."""
         for first, second in pairwise(lines):
-            both = plain(f"{self._said[first].text} {self._said[second].text}")
+            both = plain(f"{self._utterances[first].text} {self._utterances[second].text}")
             if fuzz.partial_ratio(wanted, both) >= NEARLY_SAID:
-                return tuple(Evidence(utterance=n, quote=self._said[n].text) for n in (first, second))
+                return tuple(Evidence(utterance=n, quote=self._utterances[n].text) for n in (first, second))
         return None
 
     def _around(self, line: int) -> list[int]:
@@ -199,19 +204,19 @@ class Grounding:
         return [line, *self._order[max(0, at - 1) : at], *self._order[at + 1 : at + 2]]
 
     def _score(self, wanted: str, line: int) -> float:
-        said = plain(self._said[line].text)
+        spoken_text = plain(self._utterances[line].text)
         # A quote longer than the line can hold only part of it: the shorter one must not win by being short.
-        if len(said) < 0.6 * len(wanted):
+        if len(spoken_text) < 0.6 * len(wanted):
             return 0.0
-        return float(fuzz.partial_ratio(wanted, said))
+        return float(fuzz.partial_ratio(wanted, spoken_text))
 
     def _evidence(self, wanted: str, line: int) -> Evidence:
         """The words that were said there, whole words, as they stand in the transcript."""
-        text = self._said[line].text
+        text = self._utterances[line].text
         words = list(_WORD.finditer(text))
         spoken = [plain(word.group()) for word in words]
-        said = " ".join(spoken)
-        alignment = fuzz.partial_ratio_alignment(wanted, said)
+        spoken_text = " ".join(spoken)
+        alignment = fuzz.partial_ratio_alignment(wanted, spoken_text)
         if alignment is None or not words:
             return Evidence(utterance=line, quote=text)
         position, first, last = 0, None, 0
@@ -226,21 +231,21 @@ class Grounding:
 
     def _carries(self, text: str, cited: str, *, is_title: bool = False) -> bool:
         """Every number, day and name of the item is said there, or names somebody who is present."""
-        said_facts = facts_of(cited, self._spoken, is_claim=False).carried
-        if facts_of(text, self._written, is_claim=True).missing_in(said_facts):
+        stated = facts_of(cited, self._spoken, is_claim=False).stated_facts
+        if facts_of(text, self._written, is_claim=True).missing_in(stated):
             return False
-        said = {part for word in _WORD.findall(cited) for part in _forms(word)}
-        for name in names_in(text, self._written, self._lower | said):
+        spoken_forms = {part for word in _WORD.findall(cited) for part in _forms(word)}
+        for name in names_in(text, self._written, self._lower | spoken_forms):
             if (
-                name in said
+                name in spoken_forms
                 or name in self._names
-                or all(part in said for part in re.split("[-'\u2019]", name))
+                or all(part in spoken_forms for part in re.split("[-'\u2019]", name))
             ):
                 continue
             days = facts_of(name, self._written, is_claim=False)
             if days.days or days.runs:
                 continue  # a month or a day: held against what was said above
-            if not (is_title and stem_of(name) in {stem_of(word) for word in said}):
+            if not (is_title and stem_of(name) in {stem_of(word) for word in spoken_forms}):
                 return False
         return True
 

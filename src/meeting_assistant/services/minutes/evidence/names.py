@@ -57,7 +57,7 @@ _ENDINGS = {
 _MANY_LETTERS = 4
 
 
-def names_in(text: str, language: str, said_anywhere: Collection[str]) -> Iterator[str]:
+def names_in(text: str, language: str, all_words: Collection[str]) -> Iterator[str]:
     """In lower case. `said_anywhere`: words that somebody said in lower case, so that they are no names."""
     for sentence in _SENTENCE.split(text):
         for position, word in enumerate(_WORD.findall(sentence)):
@@ -68,20 +68,20 @@ def names_in(text: str, language: str, said_anywhere: Collection[str]) -> Iterat
                 yield plain
             elif not word[0].isupper() or language in NOUNS_ARE_CAPITALS:
                 continue
-            elif position > 0 or not _is_ordinary(plain, language, said_anywhere):
+            elif position > 0 or not _is_ordinary(plain, language, all_words):
                 yield plain
 
 
-def _is_ordinary(word: str, language: str, said_anywhere: Collection[str]) -> bool:
+def _is_ordinary(word: str, language: str, all_words: Collection[str]) -> bool:
     """At the beginning of a sentence every word has a capital: is this one a name?"""
     if language not in _ORDINARY:
         return True
     parts = [part for part in re.split(r"['\u2019-]", word) if part]
     first = parts[0] if parts else word
-    if first in _ORDINARY[language] or _ENDINGS[language].fullmatch(first) or first in said_anywhere:
+    if first in _ORDINARY[language] or _ENDINGS[language].fullmatch(first) or first in all_words:
         return True
     stem = first[: max(_MANY_LETTERS, len(first) - 3)]
-    return len(first) > _MANY_LETTERS and any(said.startswith(stem) for said in said_anywhere)
+    return len(first) > _MANY_LETTERS and any(word.startswith(stem) for word in all_words)
 
 
 def stem_of(word: str) -> str:

@@ -44,8 +44,8 @@ def knows(language: str) -> bool:
 def is_negated(clause: str, language: str) -> bool:
     """It says that something is not so."""
     idioms = re.compile(rf"\b(?:{_IDIOMS[language]})", re.IGNORECASE)
-    told = idioms.sub(" ", clause.replace("\u2019", "'"))
-    return bool(re.search(rf"\b(?:{_STRICT[language]})\b", told, re.IGNORECASE))
+    plain_clause = idioms.sub(" ", clause.replace("\u2019", "'"))
+    return bool(re.search(rf"\b(?:{_STRICT[language]})\b", plain_clause, re.IGNORECASE))
 
 
 def may_be_negated(clause: str, language: str) -> bool:
@@ -55,24 +55,24 @@ def may_be_negated(clause: str, language: str) -> bool:
     return bool(re.search(rf"\b(?:{_ALSO[language]})\b", clause, re.IGNORECASE))
 
 
-def contradicts(text: str, text_language: str, said: str, said_language: str) -> bool:
+def contradicts(text: str, text_language: str, transcript: str, transcript_language: str) -> bool:
     """One of the two says the opposite of the other; False where a language is not known."""
-    if not (knows(text_language) and knows(said_language)):
+    if not (knows(text_language) and knows(transcript_language)):
         return False
-    return (is_negated(said, said_language) and not may_be_negated(text, text_language)) or (
-        is_negated(text, text_language) and not may_be_negated(said, said_language)
+    return (is_negated(transcript, transcript_language) and not may_be_negated(text, text_language)) or (
+        is_negated(text, text_language) and not may_be_negated(transcript, transcript_language)
     )
 
 
-def clauses_around(said: str, first: int, end: int) -> str:
+def clauses_around(transcript: str, first: int, end: int) -> str:
     """The clauses of which letters `first` to `end` are a part; a question is none."""
     chosen: list[str] = []
     start = 0
-    for match in [*_CLAUSE.finditer(said), None]:
-        stop = match.start() if match is not None else len(said)
+    for match in [*_CLAUSE.finditer(transcript), None]:
+        stop = match.start() if match is not None else len(transcript)
         mark = match[0].strip() if match is not None else ""
         if start < end and stop > first and not mark.startswith("?"):
-            chosen.append(said[start:stop])
+            chosen.append(transcript[start:stop])
         start = match.end() if match is not None else stop
     return " ".join(chosen)
 
