@@ -27,7 +27,7 @@ from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.services.minutes.draft import Draft
 from meeting_assistant.services.minutes.llm_minutes import LlmMinutes, MinutesTask
 from meeting_assistant.services.minutes.prompts import answer_model, system_prompt, wire_schema
-from meeting_assistant.services.minutes.questions.prompt import Answer
+from meeting_assistant.services.minutes.questions.prompt import ModelAnswer
 from meeting_assistant.services.minutes.templates import TEMPLATES
 
 FOLDER = "TEST_LLM_SERVER"
@@ -100,14 +100,14 @@ async def test_a_streamed_answer_is_valid_too(llm: LLMService) -> None:
     request = LlmRequest(
         system="Answer.",
         user="Why?",
-        schema=wire_schema(Answer),
+        schema=wire_schema(ModelAnswer),
         schema_name="answer",
         max_output_tokens=6000,
     )
     *pieces, reply = [piece async for piece in llm.stream(request)]
     assert isinstance(reply, LlmReply)
     assert len(pieces) > 1
-    Answer.model_validate_json(reply.text)
+    ModelAnswer.model_validate_json(reply.text)
 
 
 async def test_the_server_says_how_much_it_reads(llm: LLMService) -> None:
@@ -122,7 +122,7 @@ async def test_what_is_too_long_is_told_with_the_limit(llm: LLMService) -> None:
 
 
 async def test_an_answer_that_is_cut_off_is_an_error(llm: LLMService) -> None:
-    short = LlmRequest(system="Answer.", user="Why?", schema=wire_schema(Answer), max_output_tokens=3)
+    short = LlmRequest(system="Answer.", user="Why?", schema=wire_schema(ModelAnswer), max_output_tokens=3)
     with pytest.raises(LlmError) as caught:
         await llm.complete(short, str)
     assert caught.value.causes == ("llm_truncated",)

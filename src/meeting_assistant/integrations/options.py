@@ -59,7 +59,7 @@ People = Annotated[dict[str, str], BeforeValidator(_table)]
 
 
 def read_options(name: str, kind: type[O], given: Mapping[str, str]) -> O:
-    """Raises ConfigurationError that names every variable that is wrong or missing; values are not shown."""
+    """Return the options. Raises ConfigurationError that names every wrong or missing variable, without values."""
     try:
         return kind.model_validate(dict(given))
     except ValidationError as error:
@@ -81,7 +81,7 @@ def _problem(name: str, loc: tuple[int | str, ...], message: str) -> str:
 
 
 def mapped(owner: str | None, people: Mapping[str, str]) -> str | None:
-    """Under what name the target knows an owner; spaces and capitals do not count. None for who is not in the table."""
+    """Return the target's name of an owner, whatever its spaces and capitals; None for one not in the table."""
     if owner is None:
         return None
     wanted = " ".join(owner.casefold().split())

@@ -52,17 +52,17 @@ class IntegrationClass(Protocol):
 
 @cache
 def _installed() -> EntryPoints:
-    """Found once: it reads a file of every package that is installed."""
+    """Return the entry points, found once: it reads a file of every package that is installed."""
     return entry_points(group=GROUP)
 
 
 def names() -> list[str]:
-    """All that there are, ours first."""
+    """Return the names of all integrations, our own first."""
     return [*_OWN, *sorted(point.name for point in _installed() if point.name not in _OWN)]
 
 
 def class_of(name: str) -> IntegrationClass:
-    """Imported only now: one that is not configured costs nothing. Raises ConfigurationError."""
+    """Import an integration's class; one that is not configured costs nothing. Raises ConfigurationError."""
     if name in _OWN:
         module, _, kind = _OWN[name].partition(":")
         found: IntegrationClass = getattr(
@@ -80,7 +80,7 @@ def class_of(name: str) -> IntegrationClass:
 
 
 def described(name: str, integration: Integration) -> Description:
-    """What it says about itself. One that cannot say anything is somebody's mistake, and stops nothing else."""
+    """Return an integration's description. One that fails to describe itself stops nothing else."""
     try:
         return integration.describe()
     except Exception:
@@ -89,7 +89,7 @@ def described(name: str, integration: Integration) -> Description:
 
 
 def build(configured: Mapping[str, Mapping[str, str]]) -> dict[str, Integration]:
-    """The integrations for which there are options, in the order of `names`. Raises ConfigurationError."""
+    """Build the integrations for which there are options, in the order of `names`. Raises ConfigurationError."""
     for name in configured:
         class_of(name)
     built: dict[str, Integration] = {}

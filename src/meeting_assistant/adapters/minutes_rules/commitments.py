@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from meeting_assistant.adapters.minutes_rules import clauses
 from meeting_assistant.adapters.minutes_rules.clauses import Task, read_task
-from meeting_assistant.adapters.minutes_rules.conversation import LEAD, Conversation, Draft
+from meeting_assistant.adapters.minutes_rules.conversation import LEAD, Conversation, ItemDraft
 from meeting_assistant.adapters.minutes_rules.due_dates import resolve
 from meeting_assistant.adapters.minutes_rules.sentences import Sentence
 from meeting_assistant.adapters.minutes_rules.vocabulary import ADVERBS, TASK
@@ -35,9 +35,9 @@ _MARKER = re.compile(
 _TAGS = frozenset("okay right yeah fine".split())
 
 
-def find_commitments(talk: Conversation) -> list[Draft]:
+def find_commitments(talk: Conversation) -> list[ItemDraft]:
     """Commitments and assignments; those under a hedge or a condition come out with weak support."""
-    found: list[Draft] = []
+    found: list[ItemDraft] = []
     for sentence in talk.sentences:
         if sentence.index in talk.consumed:
             continue
@@ -57,12 +57,12 @@ def draft_of(
     owner: str | None,
     support: Support,
     weight: float = 0.0,
-) -> Draft:
+) -> ItemDraft:
     """The item that a task in a sentence makes, and the sentence before it where the object is a pronoun."""
     parts: list[Sentence | tuple[Sentence, int, int]] = [(sentence, max(0, task.first - 6), task.end)]
     if not task.has_object and sentence.index > 0:
         parts.append(talk.sentences[sentence.index - 1])
-    return Draft(
+    return ItemDraft(
         at=sentence.index,
         text=task.text,
         evidence=talk.evidence(*parts),
@@ -91,7 +91,7 @@ def is_worth_a_note(task: Task) -> bool:
     return (is_work and (task.has_object or task.due is not None)) or bool(task.due and task.due.is_deadline)
 
 
-def _own(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _own(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     for pattern in (_OWN, _OURS):
         for match in pattern.finditer(sentence.normal):
             cue, _ = sentence.span(match)
@@ -121,7 +121,7 @@ def _is_left_open(sentence: Sentence, cue: int, task: Task) -> bool:
     )
 
 
-def _named(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _named(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     """`Ana will …`, `Ana, please …`, `Ben, you will …`, `Ana, send …`."""
     for first in range(len(sentence.tokens)):
         named = talk.people.at(sentence, first)
@@ -183,7 +183,7 @@ def _is_refused(talk: Conversation, sentence: Sentence) -> Iterator[bool]:
         )
 
 
-def _marked(talk: Conversation, sentence: Sentence) -> Draft | None:
+def _marked(talk: Conversation, sentence: Sentence) -> ItemDraft | None:
     """`Action item: …`, with `for Ana` or a name at the start naming the owner."""
     marker = _MARKER.match(sentence.normal)
     if marker is None or sentence.question:
@@ -200,7 +200,7 @@ def _marked(talk: Conversation, sentence: Sentence) -> Draft | None:
     return _after_marker(talk, sentence, source, at)
 
 
-def _after_marker(talk: Conversation, sentence: Sentence, source: Sentence, at: int) -> Draft | None:
+def _after_marker(talk: Conversation, sentence: Sentence, source: Sentence, at: int) -> ItemDraft | None:
     owner: str | None = None
     start = at
     named = talk.people.at(source, at)
@@ -230,7 +230,7 @@ def _after_marker(talk: Conversation, sentence: Sentence, source: Sentence, at: 
     talk.consumed.add(source.index)
     draft = draft_of(talk, source, read_task(source, found, talk.people), owner, "verified")
     evidence = draft.evidence if source is sentence else talk.evidence(sentence, source)
-    return Draft(
+    return ItemDraft(
         draft.at, draft.text, evidence, owner=draft.owner, due=draft.due, due_phrase=draft.due_phrase
     )
 

@@ -58,7 +58,7 @@ _MAX_EVIDENCE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ItemDraft:
     """An item before it has its id."""
 
     at: int
@@ -129,9 +129,9 @@ def refuses(sentence: Sentence) -> bool:
     return bool(_REFUSES.search(" ".join(plain.split()[:14])))
 
 
-def merge_same(drafts: Sequence[Draft]) -> list[Draft]:
+def merge_same(drafts: Sequence[ItemDraft]) -> list[ItemDraft]:
     """Items said twice become one with the evidence of both; a recap repeats what was agreed."""
-    kept: list[Draft] = []
+    kept: list[ItemDraft] = []
     for draft in sorted(drafts, key=lambda d: d.at):
         for n, other in enumerate(kept):
             if _same_matter(draft, other):
@@ -155,7 +155,7 @@ def _surer(first: str | None, second: str | None) -> str | None:
     return first or second
 
 
-def _same_matter(a: Draft, b: Draft) -> bool:
+def _same_matter(a: ItemDraft, b: ItemDraft) -> bool:
     if a.owner and b.owner and a.owner != b.owner and is_label(a.owner) == is_label(b.owner):
         return False
     if a.due and b.due and a.due != b.due:

@@ -10,7 +10,7 @@ from meeting_assistant.adapters.minutes_rules import clauses
 from meeting_assistant.adapters.minutes_rules.conversation import (
     LEAD,
     Conversation,
-    Draft,
+    ItemDraft,
     agrees,
     content_words,
 )
@@ -115,9 +115,9 @@ _SHORTEST_MATTER = 5
 """Tokens: less than that proposes nothing."""
 
 
-def find_decisions(talk: Conversation) -> list[Draft]:
+def find_decisions(talk: Conversation) -> list[ItemDraft]:
     """Explicit decisions, in order; undone ones and those of other meetings are left out."""
-    found: list[Draft] = []
+    found: list[ItemDraft] = []
     for sentence in talk.sentences:
         for draft in _in_sentence(talk, sentence):
             if found and set(found[-1].evidence) & set(draft.evidence):
@@ -128,7 +128,7 @@ def find_decisions(talk: Conversation) -> list[Draft]:
     return found
 
 
-def _in_sentence(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _in_sentence(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     normal = sentence.normal
     if clauses.is_private(normal) or _PRIVATE.search(normal):
         return
@@ -141,7 +141,7 @@ def _in_sentence(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
         yield from _stated(talk, sentence)
 
 
-def _stated(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _stated(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     match = (
         _EXPLICIT.search(sentence.normal)
         or _FINAL.search(sentence.normal)
@@ -221,11 +221,11 @@ def _is_opposed(talk: Conversation, sentence: Sentence) -> bool:
     )
 
 
-def _draft(talk: Conversation, sentence: Sentence, first: int) -> Draft:
+def _draft(talk: Conversation, sentence: Sentence, first: int) -> ItemDraft:
     end = clauses.clause_end(sentence, first, talk.people, asks=True)
     last = _whole_clause(sentence, first, end)
     start, stop = trim(sentence, first, last)
-    return Draft(
+    return ItemDraft(
         sentence.index,
         closed(wording(sentence, start, stop)),
         talk.evidence((sentence, start, stop)),
@@ -238,7 +238,7 @@ def _whole_clause(sentence: Sentence, first: int, end: int) -> int:
     return rest if rest - first <= 22 else max(end, min(rest, first + 6))
 
 
-def _pointing(talk: Conversation, sentence: Sentence, cue: int, end: int) -> Iterator[Draft]:
+def _pointing(talk: Conversation, sentence: Sentence, cue: int, end: int) -> Iterator[ItemDraft]:
     """`Let's go with that`: the matter is what was said just before."""
     is_inside = _PROPOSES.match(sentence.normal) is not None and cue >= _SHORTEST_MATTER
     matter = sentence if is_inside else _matter_before(talk, sentence)
@@ -248,10 +248,10 @@ def _pointing(talk: Conversation, sentence: Sentence, cue: int, end: int) -> Ite
         return
     first, last = trim(matter, 0, cue if is_inside else len(matter.tokens))
     text = f"{wording(matter, first, last)} — {wording(sentence, cue, end)}"
-    yield Draft(sentence.index, closed(text), talk.evidence(matter, sentence))
+    yield ItemDraft(sentence.index, closed(text), talk.evidence(matter, sentence))
 
 
-def _settled(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _settled(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     """`Agreed.` after a proposal of somebody else settles it."""
     for before in reversed(talk.sentences[max(0, sentence.index - 3) : sentence.index]):
         proposal = _PROPOSES.match(before.normal)
@@ -264,7 +264,7 @@ def _settled(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
             return
         first, last = trim(before, 0, end)
         text = closed(wording(before, first, last), "?" if before.question and asked is None else ".")
-        yield Draft(
+        yield ItemDraft(
             before.index,
             f"{text} {closed(wording(sentence, 0, len(sentence.tokens)))}",
             talk.evidence(before, sentence),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from meeting_assistant.adapters.minutes_rules import clauses
-from meeting_assistant.adapters.minutes_rules.conversation import LEAD, Conversation, Draft
+from meeting_assistant.adapters.minutes_rules.conversation import LEAD, Conversation, ItemDraft
 from meeting_assistant.adapters.minutes_rules.quotes import closed, trim, wording
 from meeting_assistant.adapters.minutes_rules.sentences import Sentence, normalise
 from meeting_assistant.adapters.minutes_rules.vocabulary import WORK_NOUN
@@ -107,9 +107,9 @@ _AFRAID_POLITE = re.compile(
 )
 
 
-def find_open_questions(talk: Conversation) -> list[Draft]:
+def find_open_questions(talk: Conversation) -> list[ItemDraft]:
     """Parked questions, and questions that got `I don't know`, or nothing, for an answer."""
-    found: list[Draft] = []
+    found: list[ItemDraft] = []
     for sentence in talk.sentences:
         if clauses.is_private(sentence.normal):
             continue
@@ -122,9 +122,9 @@ def _is_own_worry(normal: str) -> bool:
     return _OWN_WORRY.search(normal) is not None and not WORK_NOUN.search(normal)
 
 
-def find_risks(talk: Conversation) -> list[Draft]:
+def find_risks(talk: Conversation) -> list[ItemDraft]:
     """Risks, worries and blockers, where the speaker calls them so."""
-    found: list[Draft] = []
+    found: list[ItemDraft] = []
     for sentence in talk.sentences:
         if clauses.is_private(sentence.normal) or _is_own_worry(sentence.normal) or sentence.question:
             continue
@@ -132,7 +132,7 @@ def find_risks(talk: Conversation) -> list[Draft]:
     return found
 
 
-def _parked(talk: Conversation, sentence: Sentence) -> list[Draft]:
+def _parked(talk: Conversation, sentence: Sentence) -> list[ItemDraft]:
     marker = _MARKER.match(sentence.normal)
     if marker is not None:
         _, first = sentence.span(marker)
@@ -149,17 +149,17 @@ def _parked(talk: Conversation, sentence: Sentence) -> list[Draft]:
     return [draft] if len(_LIGHT.sub(" ", matter).split()) >= _MIN_MATTER else []
 
 
-def _question(talk: Conversation, sentence: Sentence, first: int) -> Draft:
+def _question(talk: Conversation, sentence: Sentence, first: int) -> ItemDraft:
     end = clauses.clause_end(sentence, first, talk.people, asks=True)
     rest = len(sentence.tokens)
     start, stop = trim(sentence, first, rest if rest - first <= 25 else max(end, first + 6))
     mark = "?" if sentence.question or _ASKS.match(sentence.normal_from(start) + " ") else "."
-    return Draft(
+    return ItemDraft(
         sentence.index, closed(wording(sentence, start, stop), mark), talk.evidence((sentence, start, stop))
     )
 
 
-def _unanswered(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _unanswered(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     first = _asked_from(sentence)
     if first is None or not _SHORTEST <= len(sentence.tokens) - first <= _LONGEST:
         return
@@ -171,7 +171,7 @@ def _unanswered(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
         if is_unknown and not _goes_on_to_answer(talk, reply):
             start, stop = trim(sentence, first, len(sentence.tokens))
             text = closed(wording(sentence, start, stop), "?")
-            yield Draft(sentence.index, text, talk.evidence(sentence, reply))
+            yield ItemDraft(sentence.index, text, talk.evidence(sentence, reply))
 
 
 def _goes_on_to_answer(talk: Conversation, reply: Sentence) -> bool:
@@ -191,7 +191,7 @@ def _asked_from(sentence: Sentence) -> int | None:
     return sentence.span(match)[0] if match else None
 
 
-def _risk(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _risk(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     normal = sentence.normal
     marker = _RISK_MARKER.match(normal)
     if marker is not None and sentence.tokens[sentence.span(marker)[1] - 1].comma:
@@ -211,4 +211,6 @@ def _risk(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
     start = first if len(sentence.tokens) > 30 else 0
     end = min(len(sentence.tokens), max(first + 25, len(sentence.tokens) if start == 0 else 0))
     start, end = trim(sentence, first if marker is not None and first == after else start, end)
-    yield Draft(sentence.index, closed(wording(sentence, start, end)), talk.evidence((sentence, start, end)))
+    yield ItemDraft(
+        sentence.index, closed(wording(sentence, start, end)), talk.evidence((sentence, start, end))
+    )

@@ -12,7 +12,7 @@ from meeting_assistant.adapters.minutes_rules.commitments import draft_of, is_fi
 from meeting_assistant.adapters.minutes_rules.conversation import (
     LEAD,
     Conversation,
-    Draft,
+    ItemDraft,
     agrees,
     refuses,
 )
@@ -76,9 +76,9 @@ _BACKCHANNEL = re.compile(r"^(?:(?:yeah|yep|yup|okay|ok|right|mm|hmm|mm hmm|mhm|
 _MOSTLY_NOW = re.compile(r"^(?:let me|let us|i can|i want|i would like|i have|i need|how about|you)\b")
 
 
-def find_requests(talk: Conversation) -> list[Draft]:
+def find_requests(talk: Conversation) -> list[ItemDraft]:
     """Requests: accepted ones are action items, refused ones nothing, unanswered ones weak."""
-    found: list[Draft] = []
+    found: list[ItemDraft] = []
     for sentence in talk.sentences:
         for pattern in (_ASK, _ASK_OTHER):
             match = pattern.search(sentence.normal)
@@ -88,9 +88,9 @@ def find_requests(talk: Conversation) -> list[Draft]:
     return found
 
 
-def find_needs(talk: Conversation) -> list[Draft]:
+def find_needs(talk: Conversation) -> list[ItemDraft]:
     """Needs that somebody took on become action items; the others and softer cues stay weak."""
-    found: list[Draft] = []
+    found: list[ItemDraft] = []
     for sentence in talk.sentences:
         if sentence.index in talk.consumed:
             continue
@@ -103,7 +103,7 @@ def find_needs(talk: Conversation) -> list[Draft]:
 
 def _request(
     talk: Conversation, sentence: Sentence, match: re.Match[str], *, is_you: bool
-) -> Iterator[Draft]:
+) -> Iterator[ItemDraft]:
     cue, _ = sentence.span(match)
     task = read_task(sentence, match, talk.people)
     if task.is_private or task.is_now or clauses.is_reported(sentence, cue):
@@ -163,7 +163,7 @@ def _subject(talk: Conversation, sentence: Sentence, match: re.Match[str]) -> st
 
 def _accepted(
     talk: Conversation, sentence: Sentence, task: Task, reply: Sentence, owner: str | None
-) -> Draft:
+) -> ItemDraft:
     if reply.speaker is not None and (owner is None or _PROMISES.search(reply.normal)):
         owner = reply.speaker
     draft = draft_of(talk, sentence, task, owner, "verified")
@@ -198,12 +198,12 @@ def _repeats(talk: Conversation, part: Sentence) -> bool:
     return bool(_TAKES.match(part.normal) or _PROMISES_IT.match(part.normal)) or len(part.tokens) <= 3
 
 
-def _with_due(talk: Conversation, draft: Draft, part: Sentence, due: DuePhrase) -> Draft:
+def _with_due(talk: Conversation, draft: ItemDraft, part: Sentence, due: DuePhrase) -> ItemDraft:
     phrase = " ".join(text for _, text in part.pieces(due.first, due.end)).rstrip(".,!?;… ")
     return replace(draft, due_phrase=phrase, due=resolve(due.normal, talk.meeting_date))
 
 
-def _need(talk: Conversation, sentence: Sentence) -> list[Draft]:
+def _need(talk: Conversation, sentence: Sentence) -> list[ItemDraft]:
     match = _NEED.search(sentence.normal) or _PASSIVE.search(sentence.normal)
     if match is None:
         return []
@@ -229,8 +229,8 @@ def _need(talk: Conversation, sentence: Sentence) -> list[Draft]:
 
 
 def _taken_on(
-    talk: Conversation, sentence: Sentence, draft: Draft, owner: str | None, reply: Sentence
-) -> Draft:
+    talk: Conversation, sentence: Sentence, draft: ItemDraft, owner: str | None, reply: Sentence
+) -> ItemDraft:
     talk.consumed.update((sentence.index, reply.index))
     evidence = tuple(dict.fromkeys([*draft.evidence, *talk.evidence(reply)]))
     taken = replace(draft, owner=owner, support="verified", evidence=evidence)
@@ -238,14 +238,14 @@ def _taken_on(
     return taken if due is None or taken.due_phrase else _with_due(talk, taken, reply, due)
 
 
-def _passive(talk: Conversation, sentence: Sentence, cue: int) -> Draft:
+def _passive(talk: Conversation, sentence: Sentence, cue: int) -> ItemDraft:
     """`The price list needs to be updated`: kept whole, subject and all."""
     start = max([0, *(k + 1 for k in range(cue) if sentence.tokens[k].comma)])
     end = clauses.clause_end(sentence, cue, talk.people)
     due = find_due(sentence, start, end)
     start, end = trim(sentence, start, end)
     text = wording(sentence, start, end, leave_out=[(due.first, due.end)] if due else [])
-    draft = Draft(sentence.index, text, talk.evidence((sentence, start, end)), "weak", weight=0.5)
+    draft = ItemDraft(sentence.index, text, talk.evidence((sentence, start, end)), "weak", weight=0.5)
     return _with_due(talk, draft, sentence, due) if due else draft
 
 
@@ -263,7 +263,7 @@ def _taker(talk: Conversation, sentence: Sentence) -> tuple[str | None, Sentence
     return None
 
 
-def _soft(talk: Conversation, sentence: Sentence) -> Iterator[Draft]:
+def _soft(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     match = _SOFT.search(sentence.normal)
     if match is None:
         return

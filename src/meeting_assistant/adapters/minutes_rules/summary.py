@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from meeting_assistant.adapters.minutes_rules.conversation import Conversation, Draft
+from meeting_assistant.adapters.minutes_rules.conversation import Conversation, ItemDraft
 from meeting_assistant.adapters.minutes_rules.keyphrases import Topic
 from meeting_assistant.adapters.minutes_rules.language import Language, length_in_words
 from meeting_assistant.adapters.minutes_rules.lexrank import choose_diverse, rank_sentences
@@ -32,7 +32,7 @@ _LONG_MEETING = 1000
 _FEWEST_TOPICS = 3
 
 
-def open_with(talk: Conversation, topics: Sequence[Topic]) -> list[Draft]:
+def open_with(talk: Conversation, topics: Sequence[Topic]) -> list[ItemDraft]:
     """One sentence, in English, that says what a long meeting was about; each topic is quoted where it was said
     first."""
     spoken = sum(length_in_words([t.normal for t in s.tokens]) for s in talk.sentences)
@@ -40,10 +40,10 @@ def open_with(talk: Conversation, topics: Sequence[Topic]) -> list[Draft]:
         return []
     *most, last = (topic.words for topic in topics)
     evidence = talk.evidence(*((topic.sentence, topic.first, topic.end) for topic in topics))
-    return [Draft(-1, f"The meeting was about {', '.join(most)} and {last}.", evidence)]
+    return [ItemDraft(-1, f"The meeting was about {', '.join(most)} and {last}.", evidence)]
 
 
-def summarise(talk: Conversation, language: Language) -> list[Draft]:
+def summarise(talk: Conversation, language: Language) -> list[ItemDraft]:
     """The chosen sentences; empty only when nothing was said."""
     spans = [span for sentence in talk.sentences for span in _spans(sentence)]
     spoken = sum(length_in_words([t.normal for t in s.tokens]) for s in talk.sentences)
@@ -77,11 +77,11 @@ def _spans(sentence: Sentence) -> list[tuple[Sentence, int, int]]:
     return spans
 
 
-def _draft(talk: Conversation, sentence: Sentence, first: int, end: int) -> Draft:
+def _draft(talk: Conversation, sentence: Sentence, first: int, end: int) -> ItemDraft:
     first, end = trim(sentence, first, end)
     text = wording(sentence, first, end)
     is_whole = end == len(sentence.tokens) or first == 0
-    return Draft(
+    return ItemDraft(
         sentence.index,
         _ended(text, question=sentence.question and is_whole and end == len(sentence.tokens)),
         talk.evidence((sentence, first, end)),

@@ -9,7 +9,7 @@ from functools import cache
 from meeting_assistant.adapters.minutes_rules.commitments import find_commitments
 from meeting_assistant.adapters.minutes_rules.conversation import (
     Conversation,
-    Draft,
+    ItemDraft,
     content_words,
     merge_same,
 )
@@ -82,7 +82,7 @@ def _found_by_rules(talk: Conversation) -> dict[str, Sequence[Item]]:
     }
 
 
-def _strongest(talk: Conversation, soft: Sequence[Draft], firm: Sequence[Draft]) -> list[Draft]:
+def _strongest(talk: Conversation, soft: Sequence[ItemDraft], firm: Sequence[ItemDraft]) -> list[ItemDraft]:
     """The weightiest soft cues, few, without those that a firm item already says."""
     new = [d for d in merge_same(soft) if not any(_says(f, d) for f in firm)]
     words = sum(len(s.tokens) for s in talk.sentences)
@@ -91,21 +91,21 @@ def _strongest(talk: Conversation, soft: Sequence[Draft], firm: Sequence[Draft])
     return sorted(weighed[:most], key=lambda d: d.at)
 
 
-def _says(firm: Draft, soft: Draft) -> bool:
+def _says(firm: ItemDraft, soft: ItemDraft) -> bool:
     wanted = content_words(soft.text)
     return firm.at == soft.at or (
         bool(wanted) and len(wanted & content_words(firm.text)) >= 0.6 * len(wanted)
     )
 
 
-def _items(prefix: str, drafts: Sequence[Draft]) -> list[Item]:
+def _items(prefix: str, drafts: Sequence[ItemDraft]) -> list[Item]:
     return [
         Item(id=f"{prefix}{n}", text=d.text, evidence=list(d.evidence), support=d.support)
         for n, d in enumerate(_usable(drafts), start=1)
     ]
 
 
-def _actions(prefix: str, drafts: Sequence[Draft]) -> list[ActionItem]:
+def _actions(prefix: str, drafts: Sequence[ItemDraft]) -> list[ActionItem]:
     return [
         ActionItem(
             id=f"{prefix}{n}",
@@ -120,7 +120,7 @@ def _actions(prefix: str, drafts: Sequence[Draft]) -> list[ActionItem]:
     ]
 
 
-def _usable(drafts: Sequence[Draft]) -> list[Draft]:
+def _usable(drafts: Sequence[ItemDraft]) -> list[ItemDraft]:
     return [
         replace(d, text=d.text.strip())
         for d in sorted(drafts, key=lambda d: d.at)

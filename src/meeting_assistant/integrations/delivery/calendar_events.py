@@ -36,7 +36,7 @@ class CalendarEntry:
 
 
 def entries_of(outcome: MeetingOutcome) -> list[CalendarEntry]:
-    """Due days of agreed action items, and when people said they would meet again."""
+    """Return the due days of agreed action items, and the next meetings that were agreed."""
     if outcome.minutes is None:
         return []
     entries = []
@@ -57,7 +57,7 @@ def entries_of(outcome: MeetingOutcome) -> list[CalendarEntry]:
 
 
 def to_ics(entries: Iterable[CalendarEntry], name: str = "Meeting Assistant") -> bytes:
-    """A calendar with these entries."""
+    """Return a calendar with these entries."""
     calendar = Calendar()
     calendar.add("prodid", "-//Meeting Assistant//EN")
     calendar.add("version", "2.0")

@@ -162,7 +162,7 @@ class HttpTarget:
         )
 
     def bad_answer(self, what: str) -> DeliveryError:
-        """It said yes in a way that is not understood: it may well have taken it."""
+        """Return the error for a success that is not understood: the target may have taken the delivery."""
         return DeliveryError(
             f"{self.title} answered something unexpected: {what}.",
             "The address may belong to another service: check its settings.",
@@ -173,24 +173,24 @@ class HttpTarget:
 
 
 def code_in(text: object) -> str:
-    """A short code such as `invalid_blocks`; empty for anything that could be somebody's words."""
+    """Return a short code such as `invalid_blocks`; empty for anything that could hold a speaker's words."""
     return text.strip() if isinstance(text, str) and _CODE.fullmatch(text.strip()) else ""
 
 
 def codes_in(texts: object) -> str:
-    """Several of them."""
+    """Return the short codes among several texts, with commas between."""
     return ", ".join(filter(None, map(code_in, texts))) if isinstance(texts, list | tuple | dict) else ""
 
 
 def https_or_none(url: object) -> str | None:
-    """A link that may be shown: what a target answers is not trusted to be one."""
+    """Return a link that may be shown; None for anything else that a target answers."""
     if not isinstance(url, str) or len(url) > 2000:
         return None
     return url if urlsplit(url).scheme in {"http", "https"} else None
 
 
 def _is_limit(headers: Mapping[str, str]) -> bool:
-    """True for a 403 that says "not now" and not "not you", as GitHub's do."""
+    """Return True for a 403 that is a limit and no refusal, as GitHub sends."""
     return _is_spent(headers) or bool(headers.get("retry-after", "").strip())
 
 

@@ -25,25 +25,25 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MinutesSection:
     """A section of the minutes."""
 
     title: str
     lines: Sequence[Line]
 
 
-def parts_of(outcome: MeetingOutcome) -> list[Part]:
-    """What a message about the meeting tells, in order. Soft cues are not told: nobody agreed to them."""
+def sections_of(outcome: MeetingOutcome) -> list[MinutesSection]:
+    """Return the sections of a message about a meeting, in order, without soft cues, to which nobody agreed."""
     if outcome.minutes is None:
         return []
     return [
-        Part(title, [line_of(outcome, item) for item in items])
+        MinutesSection(title, [line_of(outcome, item) for item in items])
         for title, items in kinds_of_items(outcome.minutes)
     ]
 
 
 def line_of(outcome: MeetingOutcome, item: Item) -> Line:
-    """An item with who is to do it and when."""
+    """Return an item with its owner and time."""
     detail = ""
     if isinstance(item, ActionItem):
         owner = outcome.owner_name(item) or "nobody named"
@@ -52,14 +52,14 @@ def line_of(outcome: MeetingOutcome, item: Item) -> Line:
 
 
 def when(item: ActionItem) -> str:
-    """`by Friday (27 November 2026)`, as far as it is known."""
+    """Return `by Friday (27 November 2026)`, as far as it is known."""
     day = f"{item.due:%d %B %Y}".lstrip("0") if item.due else ""
     phrase = one_line(item.due_phrase or "")
     return f"{phrase} ({day})" if phrase and day else phrase or day
 
 
 def headline(outcome: MeetingOutcome) -> str:
-    """When and how long: `24 November 2026, 10:00, 32 min, 3 people`."""
+    """Return when and how long: `24 November 2026, 10:00, 32 min, 3 people`."""
     minutes = max(1, round(outcome.meeting.duration_ms / 60_000))
     people = len(outcome.transcript.speakers)
     who = f", {people} {'person' if people == 1 else 'people'}" if people else ""
@@ -67,12 +67,12 @@ def headline(outcome: MeetingOutcome) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """At most so many characters."""
+    """Return the text, cut to at most so many characters."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def split(text: str, limit: int) -> list[str]:
-    """All of it, in pieces of at most so many characters, between words where that is possible; never empty."""
+    """Return the text in pieces of at most so many characters, split between words where possible; never empty."""
     pieces = []
     while len(text) > limit:
         end = text.rfind(" ", limit // 2, limit + 1)
@@ -82,17 +82,17 @@ def split(text: str, limit: int) -> list[str]:
 
 
 def unmentioned(text: str) -> str:
-    """With nobody notified: what was said must not call people."""
+    """Return the text without mentions: a transcript must not notify people."""
     return _MENTION.sub("@\u200b", text)
 
 
 def markdown(text: str) -> str:
-    """Shown as it was said: nothing in it becomes a heading, a link, an image, HTML or a mention."""
+    """Return the text escaped: nothing in it becomes a heading, a link, an image, HTML or a mention."""
     return unmentioned(escape_markdown(text))
 
 
 def packed(pieces: Sequence[str], limit: int, joint: str = "\n") -> Iterator[str]:
-    """Pieces joined to texts of at most `limit` characters, in order; a longer piece is cut."""
+    """Yield the pieces, joined to texts of at most `limit` characters; a longer piece is cut."""
     text = ""
     for piece in (cut(piece, limit) for piece in pieces):
         if text and len(text) + len(joint) + len(piece) > limit:

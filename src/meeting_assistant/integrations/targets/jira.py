@@ -23,7 +23,12 @@ from meeting_assistant.domain.workflows import (
     delivery_id,
 )
 from meeting_assistant.integrations.delivery.http import HttpTarget, codes_in
-from meeting_assistant.integrations.delivery.tickets import Ticket, facts_of, headline_of, tickets_of
+from meeting_assistant.integrations.delivery.tracker_issues import (
+    TrackerIssue,
+    facts_of,
+    headline_of,
+    tracker_issues,
+)
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
 from meeting_assistant.net.http import HttpResponse
 
@@ -88,7 +93,7 @@ class JiraIntegration:
                     "fields": self._fields(ticket, delivery_id(outcome.meeting.id, self.name, ticket.key))
                 },
             )
-            for ticket in tickets_of(outcome, self._options.assignees)
+            for ticket in tracker_issues(outcome, self._options.assignees)
         ]
 
     async def deliver(self, delivery: Delivery) -> Receipt:
@@ -127,7 +132,7 @@ class JiraIntegration:
             raise self._http.bad_answer("no key of an issue")
         return Receipt(reference=key, url=f"{self._options.url}/browse/{key}")
 
-    def _fields(self, ticket: Ticket, marked: str) -> dict[str, JsonValue]:
+    def _fields(self, ticket: TrackerIssue, marked: str) -> dict[str, JsonValue]:
         fields: dict[str, JsonValue] = {
             "project": {"key": self._options.project},
             "issuetype": {"name": self._options.issue_type},
@@ -146,7 +151,7 @@ def _mark(delivery_id: str) -> str:
     return f"meeting-assistant-{delivery_id}"
 
 
-def _document(ticket: Ticket) -> JsonValue:
+def _document(ticket: TrackerIssue) -> JsonValue:
     """Atlassian Document Format: text in it is text, whatever it looks like."""
     quotes: list[JsonValue] = [
         {"type": "blockquote", "content": [_paragraph(_text(quote))]} for quote in ticket.quotes
@@ -168,7 +173,7 @@ def _text(text: str) -> JsonValue:
     return {"type": "text", "text": text}
 
 
-def _wiki(ticket: Ticket) -> str:
+def _wiki(ticket: TrackerIssue) -> str:
     quotes = [f"bq. {quote.translate(_WIKI)}" for quote in ticket.quotes]
     facts = [f"{label}: {value.translate(_WIKI)}" for label, value in facts_of(ticket)]
     return "\n\n".join([*quotes, "\n".join(facts), f"[Hear it in the meeting|{ticket.link}]"])

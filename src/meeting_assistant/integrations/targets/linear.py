@@ -22,7 +22,12 @@ from meeting_assistant.domain.workflows import (
 )
 from meeting_assistant.integrations.delivery.http import HttpTarget, code_in, https_or_none
 from meeting_assistant.integrations.delivery.texts import markdown
-from meeting_assistant.integrations.delivery.tickets import Ticket, facts_of, headline_of, tickets_of
+from meeting_assistant.integrations.delivery.tracker_issues import (
+    TrackerIssue,
+    facts_of,
+    headline_of,
+    tracker_issues,
+)
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
 from meeting_assistant.net.http import HttpResponse
 
@@ -71,7 +76,7 @@ class LinearIntegration:
                 title=headline_of(ticket),
                 payload=self._issue(ticket, delivery_id(outcome.meeting.id, self.name, ticket.key)),
             )
-            for ticket in tickets_of(outcome, self._options.assignees)
+            for ticket in tracker_issues(outcome, self._options.assignees)
         ]
 
     async def deliver(self, delivery: Delivery) -> Receipt:
@@ -110,7 +115,7 @@ class LinearIntegration:
         """Idempotent."""
         await self._http.close()
 
-    def _issue(self, ticket: Ticket, marked: str) -> dict[str, JsonValue]:
+    def _issue(self, ticket: TrackerIssue, marked: str) -> dict[str, JsonValue]:
         return {
             "id": issue_id_of(marked),
             "team": self._options.team,
@@ -180,7 +185,7 @@ def _receipt(issue: object) -> Receipt:
     )
 
 
-def _description(ticket: Ticket) -> str:
+def _description(ticket: TrackerIssue) -> str:
     lines = [f"**{label}:** {markdown(value)}" for label, value in facts_of(ticket)]
     quotes = [f"> {markdown(quote)}" for quote in ticket.quotes]
     return "\n\n".join([*quotes, *lines, f"[Hear it in the meeting]({ticket.link})"])

@@ -34,7 +34,7 @@ from meeting_assistant.domain.workflows import (
     delivery_id,
 )
 from meeting_assistant.integrations.delivery.calendar_events import entries_of, to_ics
-from meeting_assistant.integrations.delivery.texts import Part, cut, headline, parts_of
+from meeting_assistant.integrations.delivery.texts import MinutesSection, cut, headline, sections_of
 from meeting_assistant.integrations.options import IntegrationOptions, Texts
 
 TIMEOUT_S = 30.0
@@ -91,7 +91,7 @@ class MailIntegration:
         """One message, for each recipient."""
         if not outcome.has_something_to_tell:
             return []
-        parts, entries = parts_of(outcome), entries_of(outcome)
+        parts, entries = sections_of(outcome), entries_of(outcome)
         message: dict[str, JsonValue] = {
             "message_id": self._message_id(delivery_id(outcome.meeting.id, self.name, "minutes")),
             "from": self._options.sender,
@@ -232,7 +232,7 @@ def _error(what: str, code: str, remedy: str) -> DeliveryError:
     return DeliveryError(f"The mail server {what}.", remedy, code=code)
 
 
-def _text(outcome: MeetingOutcome, parts: list[Part]) -> str:
+def _text(outcome: MeetingOutcome, parts: list[MinutesSection]) -> str:
     lines = [one_line(outcome.title), headline(outcome), outcome.link, ""]
     for part in parts:
         lines += [part.title.upper()]
@@ -241,7 +241,7 @@ def _text(outcome: MeetingOutcome, parts: list[Part]) -> str:
     return "\n".join(lines)
 
 
-def _html(outcome: MeetingOutcome, parts: list[Part]) -> str:
+def _html(outcome: MeetingOutcome, parts: list[MinutesSection]) -> str:
     pieces = [
         '<div style="font-family: sans-serif; max-width: 40rem; line-height: 1.5">',
         f"<h1 style='font-size: 1.25rem'>{escape(one_line(outcome.title))}</h1>",

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.delivery.http import HttpTarget
-from meeting_assistant.integrations.delivery.texts import headline, markdown, packed, parts_of, split
+from meeting_assistant.integrations.delivery.texts import headline, markdown, packed, sections_of, split
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
 
 MAX_TEXT = 16_000
@@ -78,7 +78,7 @@ def _lines(outcome: MeetingOutcome) -> list[str]:
         *(f"#### {markdown(piece)}" for piece in split(outcome.title, MAX_PIECE)),
         f"{markdown(headline(outcome))} · [Transcript and evidence]({outcome.link})",
     ]
-    for part in parts_of(outcome):
+    for part in sections_of(outcome):
         lines.append(f"\n**{markdown(part.title)}**")
         for line in part.lines:
             pieces = [markdown(piece) for piece in split(line.text, MAX_PIECE)]

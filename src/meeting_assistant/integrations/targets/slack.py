@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from meeting_assistant.domain.text import one_line
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.delivery.http import HttpTarget, code_in
-from meeting_assistant.integrations.delivery.texts import Line, cut, headline, packed, parts_of, split
+from meeting_assistant.integrations.delivery.texts import Line, cut, headline, packed, sections_of, split
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
 from meeting_assistant.net.http import HttpResponse
 
@@ -100,7 +100,7 @@ def _messages(outcome: MeetingOutcome) -> list[dict[str, JsonValue]]:
     ]
     if len(outcome.title) > MAX_HEADER:
         blocks += [_section(escaped(piece)) for piece in split(outcome.title, MAX_PIECE)]
-    for part in parts_of(outcome):
+    for part in sections_of(outcome):
         lines = [piece for line in part.lines for piece in _pieces(line)]
         texts = list(packed([f"*{escaped(part.title)}*", *lines], MAX_SECTION))
         blocks += [_section(text) for text in texts]

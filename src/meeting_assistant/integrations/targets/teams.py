@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from meeting_assistant.domain.workflows import Action, Delivery, Description, MeetingOutcome, Receipt
 from meeting_assistant.integrations.delivery.http import HttpTarget
-from meeting_assistant.integrations.delivery.texts import headline, parts_of, split
+from meeting_assistant.integrations.delivery.texts import headline, sections_of, split
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
 
 MAX_BYTES = 24_000
@@ -83,7 +83,7 @@ def _elements(outcome: MeetingOutcome) -> list[JsonValue]:
         *(_block(piece, weight="Bolder", size="Large") for piece in split(outcome.title, MAX_PIECE)),
         _block(headline(outcome)),
     ]
-    for part in parts_of(outcome):
+    for part in sections_of(outcome):
         elements.append(_block(part.title, weight="Bolder"))
         for line in part.lines:
             detail = f" — {line.detail}" if line.detail else ""

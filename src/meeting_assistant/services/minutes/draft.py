@@ -49,7 +49,7 @@ class Change:
     withdrawn: list[str] = field(default_factory=list)
 
     def of(self, kind: str, wanted: type[ItemT]) -> list[ItemT]:
-        """New and changed items of one kind."""
+        """Return the new and changed items of one kind."""
         return [item for of_kind, item in self.items if of_kind == kind and isinstance(item, wanted)]
 
 
@@ -73,11 +73,11 @@ class Draft:
     _numbers: Counter[str] = field(default_factory=Counter)
 
     def noted(self) -> list[Item]:
-        """All items, in order of time."""
+        """Return all items, in order of time."""
         return sorted((item for items in self.found.values() for item in items), key=moment_of)
 
     def merge(self, extract: Extract, checker: EvidenceChecker, lines: Collection[int]) -> Change:
-        """Take over what of the answer was said, once. `lines`: those that the model was shown."""
+        """Add what was said of an answer and is not there yet. `lines`: those that the model was shown."""
         change = Change()
         points = [checker.point(point) for point in extract.summary]
         self.points += [point for point in points if point is not None]
@@ -97,7 +97,7 @@ class Draft:
         return change
 
     def minutes(self) -> Minutes:
-        """As they are now."""
+        """Return the minutes as they are now."""
         replies = self.replies
 
         def of(kind: str) -> list[Item]:
@@ -165,7 +165,7 @@ class Draft:
 
 
 def is_same(one: Item, other: Item) -> bool:
-    """They share a line and read alike."""
+    """Return True when two items share a line and read alike."""
     lines = {evidence.utterance for evidence in one.evidence}
     return bool(lines & {evidence.utterance for evidence in other.evidence}) and (
         fuzz.token_set_ratio(one.original_text or one.text, other.original_text or other.text) >= SAME
@@ -173,7 +173,7 @@ def is_same(one: Item, other: Item) -> bool:
 
 
 def _completed(known: Item, again: Item) -> Item:
-    """Said again with an owner or a time that was not known."""
+    """Return the known item with the owner or the time that the repeated one adds."""
     if not (isinstance(known, ActionItem) and isinstance(again, ActionItem)):
         return known
     update: dict[str, object] = {}
@@ -197,7 +197,7 @@ def _prefix(kind: str) -> str:
 
 
 def _others(replies: Sequence[LlmReply]) -> list[str]:
-    """Who wrote parts, beside the one who wrote the last."""
+    """Return the providers of earlier parts, without that of the last one."""
     return sorted({reply.provider for reply in replies} - {reply.provider for reply in replies[-1:]})
 
 
@@ -242,7 +242,7 @@ def follow(draft: Draft, transcript: Transcript) -> None:
 def _followed(
     item: Item, draft: Draft, utterances: Mapping[int, Utterance], changed: set[int], unread: list[Utterance]
 ) -> Item | None:
-    """None when its words are gone."""
+    """Return the item as the transcript is now; None when its words are gone."""
     evidence: list[Evidence] = []
     labels: dict[str, set[str | None]] = {}
     for old in item.evidence:

@@ -55,7 +55,7 @@ class NewItem(ItemChange):
 
 
 class MinutesEditor:
-    """For meetings that are over."""
+    """Changes the minutes of finished meetings."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class MinutesEditor:
         return (newest.version if newest is not None else 0) + 1
 
     async def resume_incomplete(self) -> None:
-        """After a start: minutes that were being written again."""
+        """Continue, after a start, minutes that were being written again."""
         for meeting_id in await self._store.incomplete_steps(REWRITE):
             if await self._store.begin_step(meeting_id, REWRITE) > MAX_ATTEMPTS:
                 logger.error("Writing minutes again is given up.", extra=obs.log_fields(meeting=meeting_id))
@@ -121,7 +121,7 @@ class MinutesEditor:
         await self._orchestrator.submit(InferenceJob(kind=JobKind.WRITE_MINUTES, meeting_id=meeting_id))
 
     async def handle(self, job: InferenceJob) -> None:
-        """The handler of `write_minutes` jobs: a failure leaves the newest version in its place, with the reason."""
+        """Handle one `write_minutes` job. A failure leaves the newest version, and is an error of the meeting."""
         meeting_id = job.meeting_id
         try:
             await self._write(await self._store.get(meeting_id))
@@ -161,7 +161,7 @@ class MinutesEditor:
     # --- items
 
     async def change(self, meeting_id: str, version: int, item_id: str, change: ItemChange) -> Minutes:
-        """A changed item is kept when the minutes are written again. Raises NotFoundError, ConflictError."""
+        """Change an item; it is kept when the minutes are written again. Raises NotFoundError, ConflictError."""
 
         def apply(minutes: Minutes) -> Minutes:
             _require(minutes, item_id)
@@ -170,7 +170,7 @@ class MinutesEditor:
         return await self._change(meeting_id, version, apply)
 
     async def remove(self, meeting_id: str, version: int, item_id: str) -> Minutes:
-        """It does not come back when the minutes are written again. Raises NotFoundError, ConflictError."""
+        """Remove an item for good, also from minutes written again. Raises NotFoundError, ConflictError."""
 
         def apply(minutes: Minutes) -> Minutes:
             gone = _require(minutes, item_id)
@@ -180,7 +180,7 @@ class MinutesEditor:
         return await self._change(meeting_id, version, apply)
 
     async def add(self, meeting_id: str, version: int, new: NewItem) -> Minutes:
-        """Raises NotFoundError, also for a kind that these minutes do not have; ConflictError."""
+        """Add an item. Raises NotFoundError, also for a kind that these minutes do not have, and ConflictError."""
         utterances = {u.utterance: u for u in (await self._store.transcript(meeting_id)).utterances}
 
         def apply(minutes: Minutes) -> Minutes:
@@ -198,7 +198,7 @@ class MinutesEditor:
         return await self._change(meeting_id, version, apply)
 
     async def restore(self, meeting_id: str, version: int) -> int:
-        """An older version becomes the newest. Returns its new number. Raises NotFoundError."""
+        """Make an older version the newest and return its new number. Raises NotFoundError."""
         meeting = await self._store.get(meeting_id)
         _check_over(meeting)
         versions = await self._store.minutes_versions(meeting_id)
@@ -255,7 +255,7 @@ def _with_added(minutes: Minutes, kind: str, item: Item) -> Minutes:
 
 
 def _with_missing(sections: Sequence[Section], template: str) -> list[Section]:
-    """The embedded writer leaves the template's sections out; a person may fill them."""
+    """Return the sections with the template's empty ones, which the embedded writer leaves out."""
     known = {section.key for section in sections}
     wanted = TEMPLATES[template].sections if template in TEMPLATES else ()
     return [*sections, *(Section(key=s.key, title=s.title) for s in wanted if s.key not in known)]

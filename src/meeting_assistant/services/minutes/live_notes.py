@@ -59,7 +59,7 @@ class LiveNotes:
         self._following: dict[str, _Following] = {}
 
     async def begin(self, meeting_id: str, channel: MeetingChannel) -> None:
-        """Follow a meeting that records, also one that is taken up again."""
+        """Follow a meeting that records, also one that resumes."""
         if self._interval_s <= 0:
             return
         following = _Following(fold(await self._store.notes(meeting_id)))
@@ -72,7 +72,7 @@ class LiveNotes:
         )
 
     async def end(self, meeting_id: str) -> tuple[Minutes, Draft | None]:
-        """No more notes: what was noted (also by a server that ran before this one), and what a model has read."""
+        """Stop, and return what was noted (also before a restart) and what a model has read."""
         following = self._following.pop(meeting_id, None)
         if following is None:
             return fold(await self._store.notes(meeting_id)), None
@@ -85,7 +85,7 @@ class LiveNotes:
         return following.notes, following.draft
 
     async def drop(self, meeting_id: str) -> None:
-        """The meeting failed, was deleted, or the server goes down: nothing is waited for."""
+        """Stop without waiting: the meeting failed or was deleted, or the server stops."""
         following = self._following.pop(meeting_id, None)
         if following is None:
             return

@@ -58,7 +58,7 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class MinutesTask:
-    """Of what, for whom and how the minutes are written."""
+    """Which meeting's minutes are written, and how."""
 
     meeting: Meeting
     day: date
@@ -97,9 +97,9 @@ class LlmMinutes:
         purpose: Purpose,
         progress: Progress = lambda share: None,
     ) -> Change:
-        """Everything that the draft has not read yet, in parts that fit. Raises LlmError; what was read stays read.
+        """Read what the draft has not read yet, in parts that fit. Raises LlmError; what was read stays read.
 
-        What was read before follows the transcript: speakers may have been told apart meanwhile.
+        What was read before follows the transcript, whose speakers may have changed meanwhile.
         """
         await asyncio.to_thread(follow, draft, transcript)
         context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
@@ -144,7 +144,7 @@ class LlmMinutes:
         context: int,
         purpose: Purpose,
     ) -> tuple[LlmRequest, list[Utterance]]:
-        """As many whole utterances as fit, after the last lines of the part before. At least one."""
+        """Return a request for as many whole utterances as fit, at least one, and these utterances."""
         first = transcript.utterances.index(unread[0])
         before = transcript.utterances[max(0, first - LINES_BEFORE) : first]
         meeting = task.meeting
@@ -182,7 +182,7 @@ class LlmMinutes:
         return request, part
 
     async def _checker(self, task: MinutesTask, transcript: Transcript, draft: Draft) -> EvidenceChecker:
-        """Of this transcript. It reads the whole, which takes a second for hours: once for many answers."""
+        """Return a checker, once for many answers: it reads the whole transcript, which takes a second for hours."""
         return await asyncio.to_thread(
             EvidenceChecker,
             transcript,
@@ -196,7 +196,7 @@ class LlmMinutes:
     # --- the summary
 
     async def condense_points(self, task: MinutesTask, transcript: Transcript, draft: Draft) -> None:
-        """While a meeting runs: so that its end has not all of its points to join. Raises LlmError."""
+        """Join points while a meeting runs, so that fewer are left for its end. Raises LlmError."""
         checker: EvidenceChecker | None = None
         while len(draft.points) - draft.joined >= POINTS_AT_ONCE:
             checker = checker or await self._checker(task, transcript, draft)
@@ -206,7 +206,7 @@ class LlmMinutes:
             draft.joined += len(joined)
 
     async def _summary(self, task: MinutesTask, transcript: Transcript, draft: Draft) -> list[Item]:
-        """The points of all parts, joined until they are few; where that fails, some from all over the meeting."""
+        """Return all points, joined until they are few; where that fails, some from all over the meeting."""
         points = draft.points
         checker: EvidenceChecker | None = None
         while len(points) > MAX_SUMMARY:
@@ -228,7 +228,7 @@ class LlmMinutes:
     async def _groups(
         self, task: MinutesTask, transcript: Transcript, draft: Draft, points: Sequence[Item]
     ) -> list[list[Item]]:
-        """As many points at once as fit into one question."""
+        """Return the points in groups that fit into one question each."""
         context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
         taken = tokens_in(condense_prompt(draft.language)) + tokens_in(str(wire_schema(Condensed)))
         room = min(PART_TOKENS, int((context - ANSWER_TOKENS) * MARGIN) - taken)

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MinutesResult:
-    """Minutes, and why they are not what was configured, if so."""
+    """Minutes, and the error that made another writer than the configured one write them."""
 
     minutes: Minutes
     error: LlmError | None = None
@@ -44,7 +44,7 @@ class Plan:
 
 
 class MinutesService:
-    """A language model where one answers, else the embedded writer, which always does.
+    """Writes minutes by a language model where one answers, else by the embedded writer, which always does.
 
     The embedded one has one thread: writing is CPU work that must not slow captions down more than a core can.
     """
@@ -66,17 +66,17 @@ class MinutesService:
 
     @property
     def provider(self) -> str:
-        """Who writes, in the order in which they are asked."""
+        """The names of the writers, in the order in which they are asked."""
         return ", ".join(self.providers)
 
     @property
     def providers(self) -> list[str]:
-        """Who is asked, in order."""
+        """The names of the writers, in the order in which they are asked."""
         asked = self._llm.names if self._llm is not None and self._llm.is_configured else []
         return list(dict.fromkeys((*asked, self._writer.name)))
 
     def check_provider(self, name: str | None) -> None:
-        """Raises InputError for one that is not configured."""
+        """Raise InputError for a provider that is not configured."""
         known = {*(self._llm.names if self._llm is not None else ()), self._writer.name}
         if name is not None and name not in known:
             raise InputError(
@@ -86,7 +86,7 @@ class MinutesService:
             )
 
     def check_options(self, options: MeetingOptions) -> None:
-        """Raises InputError for a template or a provider that there is not."""
+        """Raise InputError for a template or a provider that does not exist."""
         template_named(options.template)
         self.check_provider(options.llm_provider)
 
@@ -95,7 +95,7 @@ class MinutesService:
         await self._on_thread(MinutesRequest(transcript=Transcript()))
 
     async def plan(self, meeting: Meeting) -> Plan:
-        """Raises InputError when the meeting names a template that does not exist."""
+        """Return how the minutes are written. Raises InputError for a template that does not exist."""
         chosen = await self._preferences.preferences(meeting.owner) if self._preferences else None
         return Plan(
             template=template_named(meeting.template or (chosen.template if chosen else None)),
@@ -115,7 +115,7 @@ class MinutesService:
         draft: Draft | None = None,
         progress: Progress = lambda share: None,
     ) -> MinutesResult:
-        """The minutes, with evidence checked and provenance set.
+        """Write the minutes, with evidence checked and provenance set.
 
         `before`: minutes or notes whose items keep their ids, and their changes by people. `draft`: what a model has
         read already. Raises what the embedded writer raises.
@@ -147,7 +147,7 @@ class MinutesService:
     async def take_notes(
         self, meeting: Meeting, transcript: Transcript, notes: Minutes, draft: Draft
     ) -> Minutes:
-        """What is to be noted of a meeting that goes on; the draft is carried on where a model is asked.
+        """Return the notes of a meeting that still runs; where a model is asked, it continues the draft.
 
         Raises LlmError when no model answered: the notes stay as they are.
         """
@@ -166,11 +166,11 @@ class MinutesService:
         return revise(draft.minutes(), notes)
 
     async def compatible_draft(self, meeting: Meeting, draft: Draft | None = None) -> Draft:
-        """The draft, or a new one when it was begun for another template or language."""
+        """Return the draft, or a new one when it was begun for another template or language."""
         return _fitting(draft, await self.plan(meeting))
 
     def close(self) -> None:
-        """Let the thread go."""
+        """Stop the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _may_ask_model(self, plan: Plan) -> bool:
@@ -216,11 +216,11 @@ def _fitting(draft: Draft | None, plan: Plan) -> Draft:
 
 
 def language_of(meeting: Meeting) -> str:
-    """What was spoken."""
+    """Return the language that was spoken."""
     return (meeting.language or "en").partition("-")[0].lower()
 
 
 def local_date(meeting: Meeting) -> date:
-    """The day on which it was held, where it was held."""
+    """Return the day on which a meeting was held, in its own time zone."""
     began = datetime.fromtimestamp(meeting.created_at_ms / 1000, tz=UTC)
     return (began + timedelta(minutes=meeting.utc_offset_minutes)).date()

@@ -25,11 +25,11 @@ MAX_ITEMS = 12
 _TEMPLATE = re.compile(r"<\|[^|<>]*\|>|\[/?INST\]|</?s>")
 
 
-class _Answer(BaseModel):
+class _ExtractModel(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class Point(_Answer):
+class Point(_ExtractModel):
     """A sentence of the summary."""
 
     lines: list[int] = Field(max_length=8)
@@ -37,7 +37,7 @@ class Point(_Answer):
     text: str
 
 
-class Statement(_Answer):
+class Statement(_ExtractModel):
     """A decision, an open question or a risk."""
 
     lines: list[int] = Field(max_length=8)
@@ -47,7 +47,7 @@ class Statement(_Answer):
     """One sentence in the language of the minutes."""
 
 
-class Action(_Answer):
+class ExtractedAction(_ExtractModel):
     """Something that somebody said they would do, or was asked to do and accepted."""
 
     lines: list[int] = Field(max_length=8)
@@ -60,7 +60,7 @@ class Action(_Answer):
     """The words that name the time, copied exactly; empty when there are none."""
 
 
-class TakenBack(_Answer):
+class TakenBack(_ExtractModel):
     """Something noted before that the lines take back or replace."""
 
     id: str
@@ -69,19 +69,19 @@ class TakenBack(_Answer):
     quote: str
 
 
-class Extract(_Answer):
+class Extract(_ExtractModel):
     """Everything that one part of a transcript holds."""
 
     summary: list[Point] = Field(max_length=8)
     topics: list[str] = Field(max_length=8)
     decisions: list[Statement] = Field(max_length=MAX_ITEMS)
-    action_items: list[Action] = Field(max_length=MAX_ITEMS)
+    action_items: list[ExtractedAction] = Field(max_length=MAX_ITEMS)
     open_questions: list[Statement] = Field(max_length=MAX_ITEMS)
     risks: list[Statement] = Field(max_length=MAX_ITEMS)
     taken_back: list[TakenBack] = Field(max_length=MAX_ITEMS)
 
 
-class Condensed(_Answer):
+class Condensed(_ExtractModel):
     """The summary of a whole meeting, from the points of its parts."""
 
     summary: list[Point] = Field(max_length=8)
@@ -89,7 +89,7 @@ class Condensed(_Answer):
 
 @cache
 def answer_model(template: Template) -> type[Extract]:
-    """`Extract` with a list for each section of the template."""
+    """Return `Extract` with a list for each section of the template."""
     sections: dict[str, Any] = {
         section.key: (list[Statement], Field(max_length=MAX_ITEMS, description=section.asks_for))
         for section in template.sections
@@ -98,7 +98,7 @@ def answer_model(template: Template) -> type[Extract]:
 
 
 def wire_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Its schema without references, which some servers do not follow."""
+    """Return a model's JSON Schema without references, which some servers do not follow."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
@@ -131,7 +131,7 @@ give the numbers of its lines, at most 8 sentences. Write in the language "{lang
 
 
 def system_prompt(language: str, template: Template = GENERAL) -> str:
-    """Instructions, the same for every part of every meeting of a kind, so that a server can keep them."""
+    """Return the instructions, the same for every part of every meeting of a kind, so that a server can cache them."""
     sections = "".join(f"\n{section.key}: {section.asks_for}." for section in template.sections)
     if template.about:
         sections = f"\n{template.about}{sections}\n"
@@ -139,7 +139,7 @@ def system_prompt(language: str, template: Template = GENERAL) -> str:
 
 
 def condense_prompt(language: str) -> str:
-    """Instructions for the summary of a long meeting."""
+    """Return the instructions for the summary of a long meeting."""
     return CONDENSE.format(rules=RULES, language=language)
 
 
@@ -172,7 +172,7 @@ def user_prompt(
 
 
 def points_prompt(points: Sequence[Item], transcript: Transcript) -> str:
-    """The points of all parts, with the numbers of their lines."""
+    """Return the points of all parts, with the numbers of their lines."""
     lines = [
         f"{','.join(str(e.utterance) for e in point.evidence)}| "
         f"{clean(named(point.text, transcript.speaker_name))}"
@@ -182,16 +182,16 @@ def points_prompt(points: Sequence[Item], transcript: Transcript) -> str:
 
 
 def fenced(lines: Sequence[str], mark: str | None = None) -> list[str]:
-    """Between two lines that nobody could have said, since nobody knew the mark."""
+    """Return the lines between two with a random mark, which no speaker can have said."""
     mark = mark or secrets.token_hex(6)
     return [f"<<<{mark}", *lines, f"{mark}>>>"]
 
 
 def numbered_lines(utterances: Sequence[Utterance], transcript: Transcript) -> list[str]:
-    """Number, speaker and words of each."""
+    """Return number, speaker and words of each utterance as a line."""
     return [f"{u.utterance}|{clean(transcript.speaker_name(u.speaker))}| {clean(u.text)}" for u in utterances]
 
 
 def clean(text: str) -> str:
-    """On one line, without what a chat template or a terminal would take for its own."""
+    """Return the text on one line, without sequences that a chat template or a terminal would interpret."""
     return _TEMPLATE.sub(" ", without_invisible(text)).replace("<<<", "< < <").replace(">>>", "> > >").strip()

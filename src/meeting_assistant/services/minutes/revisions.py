@@ -50,7 +50,7 @@ def revise(new: Minutes, old: Minutes) -> Minutes:
 
 
 def fold(notes: Iterable[NotesChanged]) -> Minutes:
-    """What has been noted so far, as minutes."""
+    """Return as minutes what has been noted so far."""
     items: dict[str, dict[str, Item]] = {kind: {} for kind in NOTED}
     numbers: Counter[str] = Counter()
     for note in notes:
@@ -70,7 +70,7 @@ def fold(notes: Iterable[NotesChanged]) -> Minutes:
 
 
 def difference(old: Minutes, new: Minutes) -> NotesChanged | None:
-    """What has to be told so that who knows the old notes knows the new ones; None when nothing changed."""
+    """Return the event that turns the old notes into the new ones; None when nothing changed."""
     known = {item.id: item for kind in NOTED for item in getattr(old, kind)}
     present = {item.id for kind in NOTED for item in getattr(new, kind)}
     changed = {kind: [i for i in getattr(new, kind) if known.get(i.id) != i] for kind in NOTED}
@@ -81,13 +81,13 @@ def difference(old: Minutes, new: Minutes) -> NotesChanged | None:
 
 
 def next_id(minutes: Minutes, kind: str) -> str:
-    """For an item that is added: one that no item has, or had."""
+    """Return an id for a new item that no item has, or had."""
     prefix = "s" if kind == "summary" else PREFIXES.get(kind, f"{kind}-")
     return f"{prefix}{_highest_numbers(minutes)[prefix] + 1}"
 
 
 def counted(minutes: Minutes, *others: Minutes) -> Minutes:
-    """With the highest numbers of its ids written down, those of other versions too."""
+    """Return the minutes with the highest number of each kind of id recorded, those of other versions included."""
     numbers: Counter[str] = Counter()
     for version in (minutes, *others):
         numbers |= _highest_numbers(version)
@@ -114,7 +114,7 @@ def _revised(
 
 
 def _only_edited(sections: Sequence[Section], but: set[str]) -> list[Section]:
-    """Sections of another template in which a person wrote something."""
+    """Return the sections of another template that hold a person's words."""
     return [
         section.model_copy(update={"items": [item for item in section.items if item.is_edited]})
         for section in sections
@@ -123,7 +123,7 @@ def _only_edited(sections: Sequence[Section], but: set[str]) -> list[Section]:
 
 
 def _highest_numbers(minutes: Minutes) -> Counter[str]:
-    """By prefix: an id that was given once is never given to something else."""
+    """Return the highest number by prefix: an id that was given once is never given to something else."""
     numbers: Counter[str] = Counter(minutes.numbers)
     for item in [*minutes.items(), *minutes.removed]:
         _count(numbers, item.id)

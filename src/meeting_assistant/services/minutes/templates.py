@@ -94,7 +94,7 @@ TEMPLATES = {
 
 
 def template_named(name: str | None) -> Template:
-    """`general` where nothing was chosen. Raises InputError for one that does not exist."""
+    """Return a template by name, `general` for None. Raises InputError for one that does not exist."""
     template = TEMPLATES.get(name or GENERAL.name)
     if template is None:
         raise InputError(

@@ -10,14 +10,14 @@ from datetime import date
 from meeting_assistant.domain.minutes import ActionItem, Item, named, speaker_mark
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.minutes.evidence.grounding import Grounding, owner_of
-from meeting_assistant.services.minutes.prompts import Action, Point, Statement, TakenBack
+from meeting_assistant.services.minutes.prompts import ExtractedAction, Point, Statement, TakenBack
 
 DueResolver = Callable[[str, date | None, str], date | None]
 """From words that name a time, the meeting's day and its language to a day; None when they name none for certain."""
 
 
 class EvidenceChecker:
-    """Decides what of a model's answer the transcript carries."""
+    """Decides which parts of a model's answer the transcript carries."""
 
     def __init__(
         self,
@@ -39,14 +39,14 @@ class EvidenceChecker:
         self._marks = _speaker_marks(transcript)
 
     def point(self, point: Point) -> Item | None:
-        """A sentence of the summary, if its lines hold it."""
+        """Return a point of the summary; None unless its lines carry it."""
         found = self._grounding.check_point(self._unnamed(point.text), point.lines)
         if not (found.evidence and found.is_exact):
             return None
         return Item(id="", text=self._text(point.text), evidence=list(found.evidence))
 
     def statement(self, statement: Statement, *, is_claim: bool = True) -> Item | None:
-        """A decision, a question, a risk, if it was said."""
+        """Return a decision, question or risk; None unless it was said."""
         found = self._grounding.check(
             self._unnamed(statement.text), statement.lines, statement.quote, is_claim=is_claim
         )
@@ -54,8 +54,8 @@ class EvidenceChecker:
             return None
         return Item(id="", text=self._text(statement.text), evidence=list(found.evidence))
 
-    def action(self, action: Action) -> ActionItem | None:
-        """What somebody is to do; weak when a number or a name in it was not said in its lines."""
+    def action(self, action: ExtractedAction) -> ActionItem | None:
+        """Return an action item, weak when a number or name is not in its lines; None if it was not said."""
         found = self._grounding.check(self._unnamed(action.text), action.lines, action.quote)
         if not found.evidence:
             return None
@@ -73,16 +73,16 @@ class EvidenceChecker:
         )
 
     def topic(self, topic: str, lines: Collection[int]) -> bool:
-        """True when these lines speak of it."""
+        """Return True when these lines speak of the topic."""
         return self._grounding.carries_topic(self._unnamed(topic), lines)
 
     def takes_back(self, taken: TakenBack, item: Item) -> bool:
-        """True when something said later than the item says so."""
+        """Return True when something said after the item takes it back."""
         found = self._grounding.check("", taken.lines, taken.quote)
         return bool(found.evidence) and found.evidence[-1].utterance > moment_of(item)
 
     def _unnamed(self, text: str) -> str:
-        """Without what speakers are called: the 2 of `Speaker 2` need not be said."""
+        """Return the text without the names of speakers: the 2 of `Speaker 2` need not be said."""
         return named(self._text(text), lambda label: "")
 
     def _text(self, text: str) -> str:
@@ -93,12 +93,12 @@ class EvidenceChecker:
 
 
 def moment_of(item: Item) -> int:
-    """Of the first utterance that says it; what a person added has none and stands at the end."""
+    """Return the number of the first utterance that says an item; what a person added has none and sorts last."""
     return min((evidence.utterance for evidence in item.evidence), default=1 << 40)
 
 
 def _speaker_marks(transcript: Transcript) -> list[tuple[re.Pattern[str], str]]:
-    """What speakers are called, longest first, and what is stored in its place."""
+    """Return patterns of the speakers' names, longest first, each with the mark that is stored in its place."""
     names = Counter(transcript.speaker_name(speaker.label) for speaker in transcript.speakers)
     called = [(transcript.speaker_name(s.label), speaker_mark(s.label)) for s in transcript.speakers]
     return [

@@ -78,7 +78,7 @@ class _Number:
 
 @dataclass(slots=True)
 class Facts:
-    """What of a text has to be said for it to be true, or what was said."""
+    """The facts of a text: what a claim needs, or what a transcript gives."""
 
     runs: list[tuple[str, ...]] = field(default_factory=list)
     """Numbers that stand directly after each other."""
@@ -86,7 +86,7 @@ class Facts:
 
     @property
     def stated_facts(self) -> set[str]:
-        """All that the text carries, as one number and as several: `twenty twenty-six` is a year too."""
+        """All that the text states, as one number and as several: `twenty twenty-six` is a year too."""
         stated = set(self.days)
         for run in self.runs:
             stated |= set(run)
@@ -97,7 +97,7 @@ class Facts:
         return stated
 
     def missing_in(self, words: Collection[str]) -> bool:
-        """True when something of it was not said."""
+        """Return True when one of the facts is not among the words."""
         if not self.days <= set(words):
             return True
         return any(
@@ -128,7 +128,7 @@ def facts_of(text: str, language: str, *, is_claim: bool) -> Facts:
 
 
 def tokens_of(text: str, language: str) -> list[str]:
-    """Its words and numbers in order, numbers as digits: to find a phrase word by word."""
+    """Return the words of a text in order, numbers as digits, to find a phrase word by word."""
     words = number_words(language)
     plain = unicodedata.normalize("NFKC", _SPACED.sub("", text))
     numbers = {
@@ -150,13 +150,13 @@ def tokens_of(text: str, language: str) -> list[str]:
 
 
 def stands_in(phrase: Sequence[str], words: Sequence[str]) -> int | None:
-    """Where the words stand one after the other; None where they do not."""
+    """Return where the words stand one after the other; None where they do not."""
     size = len(phrase)
     return next((n for n in range(len(words) - size + 1) if list(words[n : n + size]) == list(phrase)), None)
 
 
 def _found(text: str, words: NumberWords, language: str, *, is_claim: bool) -> Iterator[tuple[int, int, str]]:
-    """Numbers with their place, and days and months marked with `@`."""
+    """Yield numbers with their place, and days and months marked with `@`."""
     matches = list(_TOKEN.finditer(text))
     at = 0
     while at < len(matches):
@@ -188,7 +188,7 @@ def _found(text: str, words: NumberWords, language: str, *, is_claim: bool) -> I
 def _read(
     matches: Sequence[re.Match[str]], at: int, words: NumberWords, language: str, number: _Number
 ) -> int:
-    """How many words belong to the number that begins here."""
+    """Return how many words belong to the number that begins here."""
     taken = 0
     position = at
     while position < len(matches):

@@ -120,7 +120,7 @@ class Grounding:
         return Grounded(found, is_exact=self._carries(text, cited))
 
     def check_point(self, text: str, lines: Sequence[int]) -> Grounded:
-        """A sentence of the summary has no quote: its lines hold its numbers, its names and most of its words."""
+        """Check a point of the summary, which has no quote: its lines hold its numbers, names and most words."""
         known = [line for line in dict.fromkeys(lines) if line in self._utterances]
         cited = " ".join(self._utterances[line].text for line in known)
         if not known:
@@ -131,7 +131,7 @@ class Grounding:
         return Grounded(evidence, is_exact=self._carries(text, cited) and not self._opposes(text, known))
 
     def carries_topic(self, topic: str, lines: Collection[int]) -> bool:
-        """A topic has neither lines nor a quote: what it says has to stand somewhere in these lines."""
+        """Return True when these lines hold what a topic says, which has neither lines nor a quote of its own."""
         cited = " ".join(self._utterances[line].text for line in lines if line in self._utterances)
         if not cited or len(topic) > _LONGEST_TOPIC or not self._carries(topic, cited, is_title=True):
             return False
@@ -145,7 +145,7 @@ class Grounding:
         return known >= len(words) - known if words else plain(topic) in plain(cited)
 
     def is_quoted(self, phrase: str, lines: Sequence[int]) -> bool:
-        """True when exactly these words, numbers in words or digits, stand in one of the lines."""
+        """Return True when exactly these words, numbers in words or digits, stand in one of the lines."""
         wanted = tokens_of(phrase, self._spoken)
         for line in dict.fromkeys(lines):
             tokens = tokens_of(self._utterances[line].text, self._spoken) if line in self._utterances else []
@@ -156,7 +156,7 @@ class Grounding:
         return False
 
     def _is_denied(self, text: str, found: Sequence[Evidence]) -> bool:
-        """What was said there is the opposite."""
+        """Return True when the lines say the opposite."""
         around = []
         for evidence in found:
             spoken_text = self._utterances[evidence.utterance].text
@@ -166,7 +166,7 @@ class Grounding:
         return bool(spoken_text and text) and contradicts(text, self._written, spoken_text, self._spoken)
 
     def _opposes(self, text: str, lines: Sequence[int]) -> bool:
-        """The sentence that says most of it says the opposite."""
+        """Return True when the sentence that says most of it says the opposite."""
         sentences = [sentence for line in lines for sentence in sentences_of(self._utterances[line].text)]
         if self._spoken != self._written and len(sentences) > 1:
             return False
@@ -192,7 +192,7 @@ class Grounding:
         return None
 
     def _across(self, wanted: str, lines: Sequence[int]) -> tuple[Evidence, ...] | None:
-        """A quote that runs over two lines."""
+        """Return the evidence for a quote that runs over two lines."""
         for first, second in pairwise(lines):
             both = plain(f"{self._utterances[first].text} {self._utterances[second].text}")
             if fuzz.partial_ratio(wanted, both) >= NEARLY_SAID:
@@ -211,7 +211,7 @@ class Grounding:
         return float(fuzz.partial_ratio(wanted, spoken_text))
 
     def _evidence(self, wanted: str, line: int) -> Evidence:
-        """The words that were said there, whole words, as they stand in the transcript."""
+        """Return the whole words of a line that carry the quote, as they stand in the transcript."""
         text = self._utterances[line].text
         words = list(_WORD.finditer(text))
         spoken = [plain(word.group()) for word in words]
@@ -230,7 +230,7 @@ class Grounding:
         return Evidence(utterance=line, quote=text[words[first].start() : words[last].end()])
 
     def _carries(self, text: str, cited: str, *, is_title: bool = False) -> bool:
-        """Every number, day and name of the item is said there, or names somebody who is present."""
+        """Return True when every number, day and name of the item is said there, or names a participant."""
         stated = facts_of(cited, self._spoken, is_claim=False).stated_facts
         if facts_of(text, self._written, is_claim=True).missing_in(stated):
             return False
@@ -256,12 +256,12 @@ def _forms(word: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Its words in lower case, without punctuation."""
+    """Return the words of a text in lower case, without punctuation."""
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def owner_of(owner: str, transcript: Transcript, attendees: Collection[str]) -> str | None:
-    """The label of a speaker, the name of somebody invited or a name that was literally said; else nobody."""
+    """Return a speaker's label, an attendee's name or a name that was literally said; else None."""
     wanted = plain(owner)
     if not wanted:
         return None
@@ -284,7 +284,7 @@ def owner_of(owner: str, transcript: Transcript, attendees: Collection[str]) -> 
 
 
 def _is_somebody(match: re.Match[str]) -> bool:
-    """Within a sentence the capital tells; at its beginning, being spoken to or being who does something."""
+    """Return True when a word names a person: within a sentence by its capital, at its beginning by its role."""
     text = match.string
     before = text[: match.start()].rstrip()
     if before and before[-1] not in ".!?:\u2026":

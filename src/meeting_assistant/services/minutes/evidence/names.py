@@ -85,5 +85,5 @@ def _is_ordinary(word: str, language: str, all_words: Collection[str]) -> bool:
 
 
 def stem_of(word: str) -> str:
-    """Its beginning, by which forms of a word are known again."""
+    """Return the beginning by which forms of a word are recognised."""
     return word[: max(_MANY_LETTERS, len(word) - 3)]

@@ -37,26 +37,26 @@ _CLAUSE = re.compile(
 
 
 def knows(language: str) -> bool:
-    """False for a language that this cannot read."""
+    """Return False for a language without rules of negation."""
     return language in _STRICT
 
 
 def is_negated(clause: str, language: str) -> bool:
-    """It says that something is not so."""
+    """Return True when a text says that something is not so."""
     idioms = re.compile(rf"\b(?:{_IDIOMS[language]})", re.IGNORECASE)
     plain_clause = idioms.sub(" ", clause.replace("\u2019", "'"))
     return bool(re.search(rf"\b(?:{_STRICT[language]})\b", plain_clause, re.IGNORECASE))
 
 
 def may_be_negated(clause: str, language: str) -> bool:
-    """It says so, perhaps in other words (`cancel`)."""
+    """Return True when a text says so, perhaps in other words (`cancel`)."""
     if is_negated(clause, language):
         return True
     return bool(re.search(rf"\b(?:{_ALSO[language]})\b", clause, re.IGNORECASE))
 
 
 def contradicts(text: str, text_language: str, transcript: str, transcript_language: str) -> bool:
-    """One of the two says the opposite of the other; False where a language is not known."""
+    """Return True when one of the two says the opposite of the other; False where a language is not known."""
     if not (knows(text_language) and knows(transcript_language)):
         return False
     return (is_negated(transcript, transcript_language) and not may_be_negated(text, text_language)) or (
@@ -65,7 +65,7 @@ def contradicts(text: str, text_language: str, transcript: str, transcript_langu
 
 
 def clauses_around(transcript: str, first: int, end: int) -> str:
-    """The clauses of which letters `first` to `end` are a part; a question is none."""
+    """Return the clauses that hold the letters `first` to `end`, without questions."""
     chosen: list[str] = []
     start = 0
     for match in [*_CLAUSE.finditer(transcript), None]:
@@ -78,5 +78,5 @@ def clauses_around(transcript: str, first: int, end: int) -> str:
 
 
 def sentences_of(text: str) -> list[str]:
-    """Of a line."""
+    """Return the sentences of a line."""
     return [sentence for sentence in _SENTENCE.split(text) if sentence.strip()]

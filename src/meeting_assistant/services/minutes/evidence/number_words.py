@@ -16,7 +16,7 @@ def _counted(words: str, first: int = 0, step: int = 1) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class NumberWords:
-    """Of one language; all in lower case."""
+    """The number words of one language, all in lower case."""
 
     small: Mapping[str, int]
     """0 to 19."""
@@ -165,7 +165,7 @@ _NONE = NumberWords(
 
 
 def number_words(language: str) -> NumberWords:
-    """Those of a language; empty for one that is not known."""
+    """Return the number words of a language; empty ones for a language that is not known."""
     return _KNOWN.get(language, _NONE)
 
 

@@ -32,9 +32,9 @@ from meeting_assistant.services.minutes.evidence.grounding import Grounding
 from meeting_assistant.services.minutes.minutes_service import MinutesService, language_of, local_date
 from meeting_assistant.services.minutes.prompts import wire_schema
 from meeting_assistant.services.minutes.questions.prompt import (
-    Answer,
+    ModelAnswer,
+    ModelSentence,
     Passage,
-    Sentence,
     question_prompt,
     system_prompt,
 )
@@ -48,7 +48,7 @@ NEIGHBOURS = 2
 MOST_QUOTES = 4
 MAX_QUESTION = 1000
 
-_parse = parser_of(Answer)
+_parse = parser_of(ModelAnswer)
 
 
 class Citation(BaseModel):
@@ -127,7 +127,7 @@ class AskService:
         self._llm = llm
 
     async def search(self, query: str, *, owner: str | None, limit: int) -> list[Found]:
-        """Utterances with all of the words; where there is none, with any of them."""
+        """Return utterances with all of the words; where there is none, with any of them."""
         words = query.split()
         hits = await self._index.search(words, owner=owner, has_all=True, limit=limit)
         if not hits:
@@ -173,12 +173,12 @@ class AskService:
             yield piece
 
     async def _room(self, meeting: Meeting) -> int:
-        """Tokens that the lines may take."""
+        """Return how many tokens the lines may take."""
         plan = await self._minutes.plan(meeting)
         if not self._llm.may_ask(is_local_only=plan.is_local_only):
             return MOST_TOKENS
         context = await self._llm.context_tokens(prefer=plan.provider, is_local_only=plan.is_local_only)
-        schema = tokens_in(str(wire_schema(Answer)))
+        schema = tokens_in(str(wire_schema(ModelAnswer)))
         return min(MOST_TOKENS, int((context - ANSWER_TOKENS) * MARGIN) - schema - tokens_in(system_prompt()))
 
     async def _question(self, text: str, meetings: Sequence[Meeting], passages: list[Passage]) -> _Question:
@@ -219,7 +219,7 @@ class AskService:
         request = LlmRequest(
             system=system_prompt(),
             user=question_prompt(question.text, question.passages),
-            schema=wire_schema(Answer),
+            schema=wire_schema(ModelAnswer),
             schema_name="answer",
             max_output_tokens=ANSWER_TOKENS,
             purpose="ask",
@@ -264,8 +264,10 @@ class AskService:
             dropped=dropped,
         )
 
-    async def _repaired(self, request: LlmRequest, question: _Question, provider: str) -> Completion[Answer]:
-        """Asked again in one piece, with what was wrong. Raises LlmError."""
+    async def _repaired(
+        self, request: LlmRequest, question: _Question, provider: str
+    ) -> Completion[ModelAnswer]:
+        """Ask again, not streamed, with what was wrong. Raises LlmError."""
         return await self._llm.complete(
             with_problem(request, "it is not a JSON object of the schema"),
             _parse,
@@ -296,7 +298,7 @@ class _Checker:
         names = {name for passage in passages for name in (passage.speaker, passage.heading)}
         self._grounding = Grounding(numbered, names, spoken=language)
 
-    def check(self, sentence: Sentence) -> AnswerSentence | None:
+    def check(self, sentence: ModelSentence) -> AnswerSentence | None:
         found = self._grounding.check_point(sentence.text, sentence.lines)
         if not (found.evidence and found.is_exact):
             return None
@@ -325,7 +327,7 @@ def _passages(meeting: Meeting, transcript: Transcript) -> list[Passage]:
 
 
 def _around(passages: Sequence[Passage], found: set[int]) -> list[Passage]:
-    """The lines that were found, and those beside them."""
+    """Return the lines that were found, and their neighbours."""
     places = {
         place
         for index, passage in enumerate(passages)
@@ -359,8 +361,8 @@ def _citation(passage: Passage) -> Citation:
     )
 
 
-def _sentences(text: str) -> list[Sentence]:
-    """Those of an answer that is still being written; the last one may not be whole."""
+def _sentences(text: str) -> list[ModelSentence]:
+    """Return the sentences of an answer that is still being written; the last one may not be whole."""
     text = text.rpartition("</think>")[2]
     begin = text.find("{")
     if begin < 0:
@@ -370,12 +372,12 @@ def _sentences(text: str) -> list[Sentence]:
     except ValueError:
         return []
     listed = partial.get("sentences") if isinstance(partial, dict) else None
-    sentences: list[Sentence] = []
+    sentences: list[ModelSentence] = []
     for entry in listed if isinstance(listed, list) else []:
         try:
-            sentences.append(Sentence.model_validate(entry))
+            sentences.append(ModelSentence.model_validate(entry))
         except ValidationError:
-            sentences.append(Sentence(lines=[], text=""))
+            sentences.append(ModelSentence(lines=[], text=""))
     return sentences
 
 

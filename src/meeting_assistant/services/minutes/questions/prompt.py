@@ -22,7 +22,7 @@ class Passage:
     utterance: Utterance
 
 
-class Sentence(BaseModel):
+class ModelSentence(BaseModel):
     """A sentence of the answer."""
 
     model_config = ConfigDict(extra="forbid")
@@ -30,12 +30,12 @@ class Sentence(BaseModel):
     text: str
 
 
-class Answer(BaseModel):
+class ModelAnswer(BaseModel):
     """What the lines say about the question."""
 
     model_config = ConfigDict(extra="forbid")
     is_found: bool
-    sentences: list[Sentence] = Field(max_length=12)
+    sentences: list[ModelSentence] = Field(max_length=12)
 
 
 SYSTEM = """You answer a question about meetings from numbered lines of their transcripts, given between two marks.
@@ -44,12 +44,12 @@ answer, set is_found to false and give no sentences. Answer in the language of t
 
 
 def system_prompt() -> str:
-    """The same for every question."""
+    """Return the instructions, the same for every question."""
     return SYSTEM.format(rules=RULES)
 
 
 def question_prompt(question: str, passages: Sequence[Passage]) -> str:
-    """The lines of each meeting under its title, then the question."""
+    """Return the lines of each meeting under its title, then the question."""
     lines: list[str] = []
     heading = None
     for number, passage in enumerate(passages, start=1):

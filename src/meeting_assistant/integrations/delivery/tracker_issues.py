@@ -16,8 +16,8 @@ MAX_TITLE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """One action item as a ticket."""
+class TrackerIssue:
+    """One action item, as an issue tracker takes it."""
 
     key: str
     title: str
@@ -35,16 +35,16 @@ class Ticket:
     """Its title and day."""
 
 
-def tickets_of(outcome: MeetingOutcome, people: Mapping[str, str]) -> list[Ticket]:
-    """Of the agreed items only: a possible follow-up is nobody's promise."""
+def tracker_issues(outcome: MeetingOutcome, people: Mapping[str, str]) -> list[TrackerIssue]:
+    """Return an issue for each agreed item; a possible follow-up is nobody's promise."""
     if outcome.minutes is None:
         return []
-    return [_ticket(outcome, item, people) for item in outcome.minutes.action_items]
+    return [_tracker_issue(outcome, item, people) for item in outcome.minutes.action_items]
 
 
-def _ticket(outcome: MeetingOutcome, item: ActionItem, people: Mapping[str, str]) -> Ticket:
+def _tracker_issue(outcome: MeetingOutcome, item: ActionItem, people: Mapping[str, str]) -> TrackerIssue:
     owner, text = outcome.owner_name(item), one_line(item.text)
-    return Ticket(
+    return TrackerIssue(
         key=item.id,
         title=cut(text, MAX_TITLE),
         text=text,
@@ -58,14 +58,14 @@ def _ticket(outcome: MeetingOutcome, item: ActionItem, people: Mapping[str, str]
     )
 
 
-def headline_of(ticket: Ticket) -> str:
-    """For the list of what would be made."""
-    who = ticket.owner or "nobody named"
-    return f"{ticket.title} — {who}" + (f", {ticket.due_words}" if ticket.due_words else "")
+def headline_of(issue: TrackerIssue) -> str:
+    """Return one line for the list of what would be created."""
+    who = issue.owner or "nobody named"
+    return f"{issue.title} — {who}" + (f", {issue.due_words}" if issue.due_words else "")
 
 
-def facts_of(ticket: Ticket) -> list[tuple[str, str]]:
-    """What is known of it, with labels."""
-    what = ticket.text if ticket.text != ticket.title else ""
-    facts = [("What", what), ("Who", ticket.owner), ("When", ticket.due_words), ("Meeting", ticket.meeting)]
+def facts_of(issue: TrackerIssue) -> list[tuple[str, str]]:
+    """Return what is known of an issue, with labels."""
+    what = issue.text if issue.text != issue.title else ""
+    facts = [("What", what), ("Who", issue.owner), ("When", issue.due_words), ("Meeting", issue.meeting)]
     return [(label, value) for label, value in facts if value]
