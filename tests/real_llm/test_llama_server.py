@@ -137,10 +137,10 @@ async def test_a_wrong_key_is_refused(llama: str) -> None:
 
 async def test_a_model_that_knows_nothing_puts_nothing_into_the_minutes(llm: LLMService) -> None:
     meeting = Meeting(id="m", title="", state=MeetingState.PROCESSING, source="live", created_at_ms=0)
-    said = Utterance(utterance=1, start_ms=0, end_ms=900, text="We ship version 3 on Friday.")
+    utterance = Utterance(utterance=1, start_ms=0, end_ms=900, text="We ship version 3 on Friday.")
     try:
         minutes = await LlmMinutes(llm, resolve_due).write(
-            MinutesTask(meeting, date(2026, 11, 19)), Transcript(utterances=[said]), Draft()
+            MinutesTask(meeting, date(2026, 11, 19)), Transcript(utterances=[utterance]), Draft()
         )
     except LlmError:
         return  # it talked until it was cut off: no minutes either

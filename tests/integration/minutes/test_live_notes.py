@@ -60,7 +60,7 @@ class Talk:
         self.meeting = Meeting(
             id=str(uuid_utils.uuid7()), title="", state=MeetingState.RECORDING, source="live", created_at_ms=0
         )
-        self.said = 0
+        self.count = 0
 
     async def begin(self) -> Watcher:
         await self.store.open()
@@ -71,11 +71,11 @@ class Talk:
         return await channel.join(self.store, 0, wants_captions=False)
 
     async def say(self, text: str) -> None:
-        self.said += 1
-        start = self.said * 10_000
-        said = Utterance(utterance=self.said, start_ms=start, end_ms=start + 9000, speaker="S1", text=text)
+        self.count += 1
+        start = self.count * 10_000
+        count = Utterance(utterance=self.count, start_ms=start, end_ms=start + 9000, speaker="S1", text=text)
         channel = await self.channels.get(self.meeting.id)
-        await channel.publish(partial(self.store.commit_utterances, self.meeting.id, [said], start * 16))
+        await channel.publish(partial(self.store.commit_utterances, self.meeting.id, [count], start * 16))
 
     async def finish(self) -> Minutes:
         await self.store.set_state(self.meeting.id, MeetingState.PROCESSING)
@@ -218,7 +218,7 @@ async def test_the_rest_is_noted_by_the_next_server_under_the_same_ids(
         await next_notes(watcher)
         await talk.close()
         again = new_talk(model)
-        again.meeting, again.said = talk.meeting, talk.said
+        again.meeting, again.count = talk.meeting, talk.count
         await again.store.open()
         await again.notes.begin(talk.meeting.id, await again.channels.get(talk.meeting.id))
         await again.say("We decided to paint the office.")

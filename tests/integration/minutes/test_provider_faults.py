@@ -57,7 +57,7 @@ WITHOUT_END = ("slow", "dribbling")
 """Only with these does time matter."""
 
 
-def patience(name: str, fault: str) -> dict[str, object]:
+def short_timeout(name: str, fault: str) -> dict[str, object]:
     return {"llm_options": {name: {"timeout_seconds": 1.0}}} if fault in WITHOUT_END else {}
 
 
@@ -120,7 +120,7 @@ async def test_a_provider_that_fails_is_tried_again_if_that_may_help_and_then_le
     spoil, _, attempts = FAULTS[fault]
     with LlmServer() as bad, LlmServer().answer_with(GOOD) as good:
         spoil(bad)
-        reply = await asked(service(name, bad, good, **patience(name, fault)))
+        reply = await asked(service(name, bad, good, **short_timeout(name, fault)))
         assert len(bad.requests) == attempts
         assert len(good.requests) == 1
     assert reply.provider == ("xai" if name == "openai" else "openai")
@@ -133,7 +133,7 @@ async def test_a_failure_has_its_name_a_remedy_and_nothing_of_what_was_said(name
     with LlmServer() as bad:
         spoil(bad)
         with pytest.raises(LlmError) as caught:
-            await asked(service(name, bad, llm_max_retries=0, **patience(name, fault)))
+            await asked(service(name, bad, llm_max_retries=0, **short_timeout(name, fault)))
     assert caught.value.causes == (code,)
     assert caught.value.remedy
     assert "Friday" not in str(caught.value)
@@ -348,7 +348,7 @@ async def test_a_stream_that_fails_before_its_first_piece_is_tried_again(name: s
 @pytest.mark.parametrize("name", SETTINGS)
 async def test_a_stream_has_a_deadline_as_a_whole(name: str) -> None:
     with LlmServer().dribble() as server:
-        llm = service(name, server, llm_max_retries=0, **patience(name, "dribbling"))
+        llm = service(name, server, llm_max_retries=0, **short_timeout(name, "dribbling"))
         with pytest.raises(LlmError, match="did not answer in time"):
             async for _ in llm.stream(ASK):
                 pass
@@ -372,7 +372,7 @@ async def test_an_answer_without_end_is_not_kept(name: str) -> None:
 
 async def test_a_server_that_hangs_costs_its_attempts_once_and_not_for_every_meeting() -> None:
     with LlmServer().never_answer() as hung, LlmServer().answer_with(GOOD) as good:
-        llm = service("vllm", hung, good, **patience("vllm", "slow"))
+        llm = service("vllm", hung, good, **short_timeout("vllm", "slow"))
         for _ in range(4):
             await llm.complete(ASK, extract_json)
         await llm.close()
@@ -385,7 +385,7 @@ async def test_a_server_that_does_not_even_say_what_it_has_is_an_attempt() -> No
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        llm = service("vllm", good, good, vllm_base_url=url, **patience("vllm", "slow"))
+        llm = service("vllm", good, good, vllm_base_url=url, **short_timeout("vllm", "slow"))
         for _ in range(3):
             await llm.context_tokens()
         await llm.complete(ASK, extract_json)

@@ -108,7 +108,7 @@ async def test_what_was_said_calls_nobody_and_links_nowhere(tmp_path: Path) -> N
 
 
 def _outcome(title: str, text: str) -> MeetingOutcome:
-    said = Utterance(utterance=1, start_ms=0, end_ms=1000, speaker="S1", text=text)
+    utterance = Utterance(utterance=1, start_ms=0, end_ms=1000, speaker="S1", text=text)
     meeting = Meeting(
         id="01890000-0000-7000-8000-000000000000",
         title=title,
@@ -119,7 +119,7 @@ def _outcome(title: str, text: str) -> MeetingOutcome:
     items = [Item(id="d1", text=text, evidence=[Evidence(utterance=1, quote=text)])]
     return MeetingOutcome(
         meeting=meeting,
-        transcript=Transcript(utterances=[said]),
+        transcript=Transcript(utterances=[utterance]),
         minutes=Minutes(decisions=items),
         link="https://notes.example/#/meetings/1",
     )

@@ -265,13 +265,13 @@ async def test_operators_find_the_words_that_they_search_for_and_no_secret(
         async with OutboxHarness(tmp_path, to_slack(server)) as after:
             await after.run()
     assert "Slack notification failed." in caplog.messages
-    told = " ".join(
+    shown = " ".join(
         f"{record.getMessage()} {record.__dict__.get('meeting_fields')}"
         for record in caplog.records
         if record.name.startswith("meeting_assistant")
     )
-    assert "secret" not in told
-    assert "release notes" not in told
+    assert "secret" not in shown
+    assert "release notes" not in shown
 
 
 # --- never twice ------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ ANA, BEN, EVE, OPS = (f"{name}-token-{'x' * 20}" for name in ("ana", "ben", "eve
 
 
 @dataclass
-class Told:
+class TwoOwners:
     """A server with a meeting of Ana's and one of Ben's; the channel refuses both at first."""
 
     server: ServerProcess
@@ -42,7 +42,7 @@ class Told:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[Told]:
+def owners(tmp_path: Path) -> Iterator[TwoOwners]:
     held = [
         MeetingFixture(
             LINES, title=f"Of {name}", minutes=MINUTES, more={"owner": name, "created_at_ms": BEGAN_MS}
@@ -62,10 +62,10 @@ def told(tmp_path: Path) -> Iterator[Told]:
             "WORKFLOWS__GITHUB__API_URL": tracker.url,
         }
         with ServerProcess(tmp_path / "data", env) as server:
-            told = Told(server, of_ana, of_ben, repository, channel, env)
-            wait_for(lambda: "parked" in states(told.deliveries(ANA, of_ana)))
-            wait_for(lambda: "parked" in states(told.deliveries(BEN, of_ben)))
-            yield told
+            owners = TwoOwners(server, of_ana, of_ben, repository, channel, env)
+            wait_for(lambda: "parked" in states(owners.deliveries(ANA, of_ana)))
+            wait_for(lambda: "parked" in states(owners.deliveries(BEN, of_ben)))
+            yield owners
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -78,10 +78,10 @@ def states(deliveries: list[dict[str, Any]]) -> list[str]:
     return [one["state"] for one in deliveries]
 
 
-def test_each_owner_sees_and_decides_only_what_follows_from_their_meetings(told: Told) -> None:
-    parked, first, second = told.deliveries(ANA, told.of_ana)
+def test_each_owner_sees_and_decides_only_what_follows_from_their_meetings(owners: TwoOwners) -> None:
+    parked, first, second = owners.deliveries(ANA, owners.of_ana)
     assert [parked["state"], first["state"], second["state"]] == ["parked", "proposed", "proposed"]
-    of_it = f"/meetings/{told.of_ana}"
+    of_it = f"/meetings/{owners.of_ana}"
     for method, path in (
         ("GET", f"{of_it}/deliveries"),
         ("POST", f"{of_it}/deliveries"),
@@ -92,46 +92,48 @@ def test_each_owner_sees_and_decides_only_what_follows_from_their_meetings(told:
         ("GET", f"{of_it}/calendar.ics"),
         ("PUT", f"{of_it}/workflows"),
     ):
-        assert told(BEN, method, path).status_code in {404, 422}, path
+        assert owners(BEN, method, path).status_code in {404, 422}, path
     # Not by way of a meeting of one's own either.
     for verb, one in (("approve", first), ("dismiss", first), ("retry", parked)):
-        taken = told(BEN, "POST", f"/meetings/{told.of_ben}/deliveries/{one['id']}/{verb}")
+        taken = owners(BEN, "POST", f"/meetings/{owners.of_ben}/deliveries/{one['id']}/{verb}")
         assert taken.status_code == 404, verb
-    assert told(EVE, "POST", f"{of_it}/deliveries").status_code in {403, 404}
-    assert told(BEN, "POST", "/integrations/github/test").status_code == 403
-    assert {one["meeting_id"] for one in told(ANA, "GET", "/deliveries").json()} == {told.of_ana}
-    assert {one["meeting_id"] for one in told(BEN, "GET", "/deliveries").json()} == {told.of_ben}
-    assert told.deliveries(ANA, told.of_ana) == [parked, first, second]
-    assert told.repository.issues == []
+    assert owners(EVE, "POST", f"{of_it}/deliveries").status_code in {403, 404}
+    assert owners(BEN, "POST", "/integrations/github/test").status_code == 403
+    assert {one["meeting_id"] for one in owners(ANA, "GET", "/deliveries").json()} == {owners.of_ana}
+    assert {one["meeting_id"] for one in owners(BEN, "GET", "/deliveries").json()} == {owners.of_ben}
+    assert owners.deliveries(ANA, owners.of_ana) == [parked, first, second]
+    assert owners.repository.issues == []
 
 
-def test_a_calendar_program_signs_in_with_a_token_as_its_password(told: Told) -> None:
+def test_a_calendar_program_signs_in_with_a_token_as_its_password(owners: TwoOwners) -> None:
     def subscribe(password: str) -> httpx.Response:
-        return httpx.get(f"{told.server.url}/api/calendar.ics", auth=("anybody", password))
+        return httpx.get(f"{owners.server.url}/api/calendar.ics", auth=("anybody", password))
 
     ics = subscribe(ANA).text
     assert ics.count("BEGIN:VEVENT") == 2
-    assert told.of_ana in ics.replace("\r\n ", "")
-    assert told.of_ben not in ics.replace("\r\n ", "")
+    assert owners.of_ana in ics.replace("\r\n ", "")
+    assert owners.of_ben not in ics.replace("\r\n ", "")
     assert subscribe("wrong").status_code == 401
 
 
 def test_what_was_given_up_is_tried_again_by_its_owner_and_on_the_command_line(
-    told: Told, tmp_path: Path
+    owners: TwoOwners, tmp_path: Path
 ) -> None:
-    parked = told.deliveries(ANA, told.of_ana)[0]
-    retried = told(ANA, "POST", f"/meetings/{told.of_ana}/deliveries/{parked['id']}/retry")
+    parked = owners.deliveries(ANA, owners.of_ana)[0]
+    retried = owners(ANA, "POST", f"/meetings/{owners.of_ana}/deliveries/{parked['id']}/retry")
     assert (retried.status_code, retried.json()["state"]) == (200, "pending")
-    wait_for(lambda: told.deliveries(ANA, told.of_ana)[0]["state"] == "done")
+    wait_for(lambda: owners.deliveries(ANA, owners.of_ana)[0]["state"] == "done")
 
     def cli(*arguments: str) -> str:
-        done = run_cli("workflows", *arguments, cwd=tmp_path, DATA_DIR=str(tmp_path / "data"), **told.env)
+        done = run_cli("workflows", *arguments, cwd=tmp_path, DATA_DIR=str(tmp_path / "data"), **owners.env)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     (left,) = json.loads(cli("deliveries", "--state", "parked", "--json"))
-    assert left["meeting_id"] == told.of_ben
+    assert left["meeting_id"] == owners.of_ben
     assert "tried again by the server" in cli("retry", left["id"])
-    told(BEN, "POST", f"/meetings/{told.of_ben}/deliveries")  # sooner than the half minute that it may take
-    wait_for(lambda: told.deliveries(BEN, told.of_ben)[0]["state"] == "done")
-    assert len(told.channel.requests) == 4
+    owners(
+        BEN, "POST", f"/meetings/{owners.of_ben}/deliveries"
+    )  # sooner than the half minute that it may take
+    wait_for(lambda: owners.deliveries(BEN, owners.of_ben)[0]["state"] == "done")
+    assert len(owners.channel.requests) == 4

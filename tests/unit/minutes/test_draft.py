@@ -7,7 +7,7 @@ from meeting_assistant.domain.transcript import Speaker, Transcript, Utterance
 from meeting_assistant.services.minutes.draft import Draft, follow
 
 
-def said(*lines: tuple[int, str | None, str]) -> Transcript:
+def transcript_of(*lines: tuple[int, str | None, str]) -> Transcript:
     labels = dict.fromkeys(speaker for _, speaker, _ in lines if speaker)
     return Transcript(
         utterances=[
@@ -18,7 +18,7 @@ def said(*lines: tuple[int, str | None, str]) -> Transcript:
     )
 
 
-BEFORE = said((1, "S1", "Let us begin."), (2, "S2", "I write the notes. Ana buys the cake."))
+BEFORE = transcript_of((1, "S1", "Let us begin."), (2, "S2", "I write the notes. Ana buys the cake."))
 
 
 def draft() -> Draft:
@@ -59,7 +59,10 @@ def test_nothing_changes_while_the_transcript_stays() -> None:
 
 def test_items_go_over_to_the_one_who_spoke_after_all() -> None:
     followed = draft()
-    follow(followed, said((1, "S1", "Let us begin."), (2, "S1", "I write the notes. Ana buys the cake.")))
+    follow(
+        followed,
+        transcript_of((1, "S1", "Let us begin."), (2, "S1", "I write the notes. Ana buys the cake.")),
+    )
     notes, cake = followed.found["action_items"]
     assert isinstance(notes, ActionItem)
     assert isinstance(cake, ActionItem)
@@ -71,7 +74,10 @@ def test_items_go_over_to_the_one_who_spoke_after_all() -> None:
 
 def test_an_owner_who_is_nobody_any_more_is_nobody() -> None:
     followed = draft()
-    follow(followed, said((1, "S1", "Let us begin."), (2, None, "I write the notes. Ana buys the cake.")))
+    follow(
+        followed,
+        transcript_of((1, "S1", "Let us begin."), (2, None, "I write the notes. Ana buys the cake.")),
+    )
     notes = followed.found["action_items"][0]
     assert isinstance(notes, ActionItem)
     assert notes.owner is None
@@ -82,7 +88,9 @@ def test_quotes_of_an_utterance_that_was_split_go_to_its_part_and_the_parts_are_
     followed = draft()
     follow(
         followed,
-        said((1, "S1", "Let us begin."), (2, "S2", "I write the notes."), (3, "S3", "Ana buys the cake.")),
+        transcript_of(
+            (1, "S1", "Let us begin."), (2, "S2", "I write the notes."), (3, "S3", "Ana buys the cake.")
+        ),
     )
     notes, cake = followed.found["action_items"]
     assert [e.utterance for e in notes.evidence] == [2]
@@ -92,7 +100,7 @@ def test_quotes_of_an_utterance_that_was_split_go_to_its_part_and_the_parts_are_
 
 def test_what_nobody_said_in_the_end_goes() -> None:
     followed = draft()
-    follow(followed, said((1, "S1", "Let us begin."), (2, "S2", "Something else.")))
+    follow(followed, transcript_of((1, "S1", "Let us begin."), (2, "S2", "Something else.")))
     assert followed.found["action_items"] == []
     assert followed.points == []
     assert followed.joined == 0

@@ -21,16 +21,16 @@ MONDAY = date(2026, 11, 23)
 
 def transcript_of(*lines: str) -> Transcript:
     """`"S1 Hello."` per line: a label and what that voice says."""
-    said = [line.split(" ", 1) for line in lines]
+    spoken = [line.split(" ", 1) for line in lines]
     utterances = [
         Utterance(
             utterance=number, start_ms=number * 3000, end_ms=number * 3000 + 2500, speaker=label, text=text
         )
-        for number, (label, text) in enumerate(said, start=1)
+        for number, (label, text) in enumerate(spoken, start=1)
     ]
     return Transcript(
         utterances=utterances,
-        speakers=[Speaker(label=label) for label in sorted({label for label, _ in said})],
+        speakers=[Speaker(label=label) for label in sorted({label for label, _ in spoken})],
     )
 
 
@@ -287,13 +287,13 @@ def test_greetings_and_thanks_do_not_fill_the_summary() -> None:
 
 def long_talk(language: str = "en") -> Minutes:
     """Things that come back, in more than a thousand words."""
-    said = (
+    spoken = (
         "The coffee machine in the north wing leaks every morning when we fill it.",
         "For the coffee machine and for the wireless printer we have one contract.",
         "Nobody can print today because the wireless printer lost its network again.",
         "The parking garage stays closed until the new gate has been tested.",
     )
-    return minutes_of(*[f"S{n % 2 + 1} {said[n % 4]}" for n in range(100)], language=language)
+    return minutes_of(*[f"S{n % 2 + 1} {spoken[n % 4]}" for n in range(100)], language=language)
 
 
 def test_a_long_meeting_opens_with_what_it_was_about_and_quotes_each_topic() -> None:
@@ -328,10 +328,10 @@ SPEECH = st.text(max_size=120) | st.sampled_from(
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["S1", "S2", None]), SPEECH), max_size=14))
-def test_every_item_quotes_the_transcript_word_for_word(said: list[tuple[str | None, str]]) -> None:
+def test_every_item_quotes_the_transcript_word_for_word(spoken: list[tuple[str | None, str]]) -> None:
     utterances = [
         Utterance(utterance=n, start_ms=n * 1000, end_ms=n * 1000 + 900, speaker=label, text=text)
-        for n, (label, text) in enumerate(said, start=1)
+        for n, (label, text) in enumerate(spoken, start=1)
     ]
     request = MinutesRequest(transcript=Transcript(utterances=utterances), meeting_date=MONDAY)
     minutes = EmbeddedWriter().write(request)

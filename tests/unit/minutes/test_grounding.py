@@ -81,7 +81,7 @@ def test_a_sentence_of_the_summary_needs_lines_that_say_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "owner"),
+    ("line", "owner"),
     [
         ("Ana", "S1"),
         ("S2", "S2"),
@@ -92,8 +92,8 @@ def test_a_sentence_of_the_summary_needs_lines_that_say_so() -> None:
         ("", None),
     ],
 )
-def test_an_owner_is_somebody_present_or_named(said: str, owner: str | None) -> None:
-    assert owner_of(said, TRANSCRIPT, ["Ben Kim"]) == owner
+def test_an_owner_is_somebody_present_or_named(line: str, owner: str | None) -> None:
+    assert owner_of(line, TRANSCRIPT, ["Ben Kim"]) == owner
 
 
 # --- what sounds alike and is not the same ----------------------------------------------------------------
@@ -114,7 +114,7 @@ def heard(*lines: str, spoken: str = "en", written: str | None = None) -> Ground
 
 
 @pytest.mark.parametrize(
-    ("said", "written", "language"),
+    ("line", "written", "language"),
     [
         ("we agreed to spend four thousand euros on it", "Spend 4,000 euros.", "en"),
         ("we agreed to spend four thousand euros on it", "Spend four thousand euros.", "en"),
@@ -127,12 +127,12 @@ def heard(*lines: str, spoken: str = "en", written: str | None = None) -> Ground
         ("decidimos pagar mil quinientos euros por eso", "Pagar 1.500 euros.", "es"),
     ],
 )
-def test_a_number_is_the_same_in_words_and_in_digits(said: str, written: str, language: str) -> None:
-    assert heard(said, spoken=language).check(written, [1], said).is_exact
+def test_a_number_is_the_same_in_words_and_in_digits(line: str, written: str, language: str) -> None:
+    assert heard(line, spoken=language).check(written, [1], line).is_exact
 
 
 @pytest.mark.parametrize(
-    ("said", "written"),
+    ("line", "written"),
     [
         ("we agreed to spend four thousand euros on it", "Spend nine million euros."),
         ("we agreed to spend four thousand euros on it", "Spend 4 euros."),
@@ -143,8 +143,8 @@ def test_a_number_is_the_same_in_words_and_in_digits(said: str, written: str, la
         ("we agreed to ship on monday and that is it", "Ship on Tuesday."),
     ],
 )
-def test_another_number_or_day_is_noticed_however_it_is_written(said: str, written: str) -> None:
-    found = heard(said).check(written, [1], said)
+def test_another_number_or_day_is_noticed_however_it_is_written(line: str, written: str) -> None:
+    found = heard(line).check(written, [1], line)
     assert found.evidence
     assert not found.is_exact
 
@@ -154,8 +154,8 @@ def test_another_number_or_day_is_noticed_however_it_is_written(said: str, writt
     ["Mallory is paid.", "Mallory orders the servers.", "Order the servers. Mallory pays.", "Pay via SAP."],
 )
 def test_a_name_counts_at_the_beginning_of_a_sentence_too(text: str) -> None:
-    said = "I will order and pay the servers"
-    assert not heard(said).check(text, [1], said).is_exact
+    line = "I will order and pay the servers"
+    assert not heard(line).check(text, [1], line).is_exact
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,12 @@ def test_a_name_counts_at_the_beginning_of_a_sentence_too(text: str) -> None:
     ],
 )
 def test_a_word_with_a_capital_at_the_beginning_need_not_be_a_name(text: str) -> None:
-    said = "I will order and pay the servers"
-    assert heard(said).check(text, [1], said).is_exact
+    line = "I will order and pay the servers"
+    assert heard(line).check(text, [1], line).is_exact
 
 
 @pytest.mark.parametrize(
-    ("said", "quote", "text", "is_carried"),
+    ("line", "quote", "text", "is_carried"),
     [
         ("We decided not to ship version three", "ship version three", "Ship version three.", False),
         ("We decided not to ship version three", "decided not to ship", "Do not ship version three.", True),
@@ -201,8 +201,8 @@ def test_a_word_with_a_capital_at_the_beginning_need_not_be_a_name(text: str) ->
         ),
     ],
 )
-def test_what_was_denied_is_not_claimed(said: str, quote: str, text: str, is_carried: bool) -> None:
-    assert bool(heard(said).check(text, [1], quote).evidence) is is_carried
+def test_what_was_denied_is_not_claimed(line: str, quote: str, text: str, is_carried: bool) -> None:
+    assert bool(heard(line).check(text, [1], quote).evidence) is is_carried
 
 
 def test_a_summary_does_not_turn_a_sentence_round() -> None:
@@ -272,7 +272,7 @@ def test_the_words_that_name_a_day_are_exactly_those_that_were_said(phrase: str,
 
 
 @pytest.mark.parametrize(
-    ("said", "spoken", "text", "written", "is_exact"),
+    ("line", "spoken", "text", "written", "is_exact"),
     [
         ("We agreed to ship version three in May", "en", "Version 3 wird im Mai ausgeliefert.", "de", True),
         ("We agreed to ship version three in May", "en", "Version 4 wird im Mai ausgeliefert.", "de", False),
@@ -291,8 +291,8 @@ def test_the_words_that_name_a_day_are_exactly_those_that_were_said(phrase: str,
     ],
 )
 def test_minutes_in_another_language_keep_numbers_days_names_and_what_was_denied(
-    said: str, spoken: str, text: str, written: str, is_exact: bool
+    line: str, spoken: str, text: str, written: str, is_exact: bool
 ) -> None:
-    grounding = heard(said, spoken=spoken, written=written)
-    assert grounding.check(text, [1], said).is_exact is is_exact
+    grounding = heard(line, spoken=spoken, written=written)
+    assert grounding.check(text, [1], line).is_exact is is_exact
     assert (spoken == written) or grounding.check_point(text, [1]).is_exact is is_exact

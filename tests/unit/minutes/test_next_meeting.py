@@ -12,7 +12,7 @@ from meeting_assistant.domain.transcript import Transcript, Utterance
 TUESDAY = date(2026, 11, 24)
 
 
-def said(*texts: str) -> Transcript:
+def transcript_of(*texts: str) -> Transcript:
     return Transcript(
         utterances=[
             Utterance(utterance=n, rev=1, start_ms=n * 5000, end_ms=n * 5000 + 4000, speaker="S1", text=text)
@@ -34,7 +34,7 @@ def said(*texts: str) -> Transcript:
     ],
 )
 def test_an_agreed_day_and_hour_are_found(sentence: str, day: date, at: time | None) -> None:
-    (again,) = find_next_meetings(said("Thanks, that was useful.", sentence), TUESDAY)
+    (again,) = find_next_meetings(transcript_of("Thanks, that was useful.", sentence), TUESDAY)
     assert (again.day, again.at, again.utterance) == (day, at, 2)
     assert again.quote in sentence
 
@@ -52,13 +52,13 @@ def test_an_agreed_day_and_hour_are_found(sentence: str, day: date, at: time | N
     ],
 )
 def test_what_is_open_past_or_something_else_is_no_appointment(sentence: str) -> None:
-    assert find_next_meetings(said(sentence), TUESDAY) == ()
+    assert find_next_meetings(transcript_of(sentence), TUESDAY) == ()
 
 
 def test_what_was_said_last_about_a_day_counts() -> None:
-    talk = said("Let's meet on Friday at two.", "No, let's meet on Friday at four.")
+    talk = transcript_of("Let's meet on Friday at two.", "No, let's meet on Friday at four.")
     assert [(again.at, again.utterance) for again in find_next_meetings(talk, TUESDAY)] == [(time(16), 2)]
 
 
 def test_without_a_date_of_the_meeting_nothing_is_certain() -> None:
-    assert find_next_meetings(said("Let's meet again on Friday."), None) == ()
+    assert find_next_meetings(transcript_of("Let's meet again on Friday."), None) == ()
