@@ -22,5 +22,7 @@ export default defineConfig({
       "/ws": { target: server, changeOrigin: true, ws: true, headers: { origin: server } },
     },
   },
+  // Components are tested as a browser runs them.
+  resolve: process.env.VITEST === undefined ? {} : { conditions: ["browser"] },
   test: { include: ["src/**/*.test.ts"], environment: "node" },
 });

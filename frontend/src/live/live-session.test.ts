@@ -1,0 +1,147 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { ServerMessage } from "../api/types";
+import { SourceError, type AudioSourceEvents } from "./audio-source";
+import { LiveSession } from "./live-session.svelte";
+import type { UplinkOptions } from "./uplink";
+
+/** The parts of the session that the test plays: the microphone and the connection. */
+const parts = vi.hoisted(() => ({
+  uplink: null as unknown as UplinkOptions,
+  source: null as unknown as AudioSourceEvents,
+  sent: [] as string[],
+  restored: [] as unknown[],
+  refusal: null as Error | null,
+  isClosed: false,
+}));
+
+vi.mock("./uplink", () => ({
+  Uplink: class {
+    recordedBytes = 0;
+    unackedBytes = 0;
+    constructor(options: UplinkOptions) {
+      parts.uplink = options;
+    }
+    open = (): unknown => parts.sent.push("open");
+    close = (): unknown => parts.sent.push("close");
+    send = (message: { type: string }): unknown => parts.sent.push(message.type);
+    sendAudio = (bytes: Uint8Array): unknown => (this.recordedBytes += bytes.length);
+    restore = async (...given: unknown[]): Promise<unknown> => parts.restored.push(given);
+    persist = async (id: string): Promise<unknown> => parts.sent.push(`persist ${id}`);
+    unackedAudio = (): [] => [];
+  },
+}));
+vi.mock("./microphone", () => ({
+  Microphone: class {
+    kind = "microphone";
+    sampleRate = 16_000;
+    async open(): Promise<void> {
+      if (parts.refusal !== null) throw parts.refusal;
+    }
+    start(events: AudioSourceEvents): void {
+      parts.source = events;
+    }
+    pause = async (): Promise<void> => undefined;
+    resume = async (): Promise<void> => undefined;
+    close = async (): Promise<void> => void (parts.isClosed = true);
+  },
+}));
+vi.mock("./wake-lock", () => ({ acquireWakeLock: () => () => undefined }));
+
+const OPTIONS = { title: "Weekly", attendees: [], vocabulary: [], local_only: false };
+const INTERRUPTED = { meetingId: "m", kind: "microphone", title: "Weekly", sampleRate: 48_000, channels: 1 } as const;
+const envelope = { seq: 0, meeting_id: "m" };
+const started = {
+  ...envelope,
+  type: "started",
+  received_bytes: 0,
+  resumed: false,
+  protocol: 1,
+  epoch: 1,
+  storage: "journal",
+  engines: {},
+} satisfies ServerMessage;
+
+beforeEach(() => {
+  const storage = new Map<string, string>();
+  vi.stubGlobal("sessionStorage", {
+    getItem: (key: string) => storage.get(key) ?? null,
+    setItem: (key: string, value: string) => storage.set(key, value),
+    removeItem: (key: string) => storage.delete(key),
+  });
+  Object.assign(parts, { sent: [], restored: [], refusal: null, isClosed: false });
+});
+afterEach(() => void vi.unstubAllGlobals());
+
+const stored = (): unknown => JSON.parse(sessionStorage.getItem("meeting-assistant.recording") ?? "null");
+
+async function record(): Promise<LiveSession> {
+  const session = new LiveSession("microphone", OPTIONS);
+  await session.begin();
+  return session;
+}
+
+it("records before the connection is up, so that nothing said is lost", async () => {
+  const session = await record();
+  expect(session.phase).toBe("recording");
+  parts.source.onAudio(new Uint8Array(32_000));
+  expect(session.recordedMs).toBe(1000);
+  expect(parts.uplink.start()).toMatchObject({ type: "start", meeting_id: null, title: "Weekly", sample_rate: 16_000 });
+});
+
+it("opens no meeting without a microphone, and says why", async () => {
+  parts.refusal = new SourceError({ code: "microphone_denied", message: "Blocked.", remedy: "Allow it." });
+  const session = await record();
+  expect([session.phase, session.problem?.code]).toEqual(["failed", "microphone_denied"]);
+  expect(parts.sent).toEqual([]);
+});
+
+it("remembers the meeting for a reload until it is over", async () => {
+  const session = await record();
+  parts.uplink.onMessage(started);
+  expect(stored()).toMatchObject({ meetingId: "m", title: "Weekly", sampleRate: 16_000 });
+  expect(parts.sent).toContain("persist m");
+  await session.stop();
+  const final = { ...envelope, type: "final", transcript: { utterances: [], speakers: [], gaps: [] } };
+  parts.uplink.onMessage({ ...final, seq: 1 } as unknown as ServerMessage);
+  expect([session.phase, stored(), parts.isClosed]).toEqual(["done", null, true]);
+});
+
+it("pauses when the microphone is lost, and resumes with it", async () => {
+  const session = await record();
+  parts.source.onLost({ code: "microphone_lost", message: "Lost.", remedy: "Reconnect it." });
+  await vi.waitFor(() => expect(parts.sent).toContain("pause"));
+  expect([session.phase, session.problem?.code]).toEqual(["paused", "microphone_lost"]);
+  await session.resume();
+  expect([session.phase, session.problem]).toEqual(["recording", null]);
+  expect(parts.sent.at(-1)).toBe("resume");
+});
+
+it("keeps what the server refused to take, to be saved", async () => {
+  const session = await record();
+  parts.uplink.onRefused({ code: "meeting_over", message: "Over.", remedy: "Start a new one." });
+  await vi.waitFor(() => expect(session.phase).toBe("failed"));
+  expect(session.unackedAudio().type).toBe("audio/wav");
+});
+
+it("sends the same meeting again after a lost connection, without its options", async () => {
+  await record();
+  parts.uplink.onMessage(started);
+  const start = parts.uplink.start();
+  expect(start.meeting_id).toBe("m");
+  expect(start).not.toHaveProperty("title");
+});
+
+it("ends an interrupted meeting with the audio that was stored, without a microphone", async () => {
+  const session = new LiveSession("microphone", OPTIONS, INTERRUPTED);
+  await session.endInterrupted();
+  expect(parts.restored).toEqual([["m", true]]);
+  expect(parts.sent).toEqual(["stop", "open"]);
+  expect(parts.uplink.start()).toMatchObject({ meeting_id: "m", sample_rate: 48_000 });
+});
+
+it("does not join stored audio of another sample rate to that of a resumed meeting", async () => {
+  const session = new LiveSession("microphone", OPTIONS, INTERRUPTED);
+  await session.begin();
+  expect(parts.restored).toEqual([["m", false]]);
+  expect(session.phase).toBe("recording");
+});
