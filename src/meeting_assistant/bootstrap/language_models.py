@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -15,6 +16,9 @@ from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.observability import llm_latency_seconds
 from meeting_assistant.services.llm.call_records import Attempt, KeepsLocal
 from meeting_assistant.services.llm.llm_service import LlmOptions, LLMService
+
+if TYPE_CHECKING:
+    from meeting_assistant.adapters.llm.http import JsonHttp
 
 
 def build_llm_service(
@@ -54,7 +58,7 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
     from meeting_assistant.adapters.llm.anthropic import AnthropicMessages
     from meeting_assistant.adapters.llm.gemini import GeminiGenerate
     from meeting_assistant.adapters.llm.http import JsonHttp
-    from meeting_assistant.adapters.llm.openai_chat import CLOUD, LOCAL, ModelChoice, OpenAiChat, join_url
+    from meeting_assistant.adapters.llm.openai_chat import join_url
 
     own = next((options for key, options in settings.llm_options.items() if key == name), ProviderOptions())
 
@@ -64,22 +68,8 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
 
     match name:
         case "vllm":
-            base = settings.vllm_base_url
-            url = join_url(base, settings.vllm_completions_endpoint)
-            return OpenAiChat(
-                name,
-                http=reach(url, bearer(settings.vllm_api_key)),
-                url=url,
-                model=ModelChoice(
-                    settings.vllm_model_id,
-                    is_chosen=settings.is_set("vllm_model_id"),
-                    models_url=join_url(base, "/v1/models"),
-                    probe_first=not settings.is_set("vllm_base_url"),
-                ),
-                dialect=replace(LOCAL, effort=own.effort),
-                # Its name says nothing of where it runs.
-                is_local=own.is_local if own.is_local is not None else is_private(url),
-            )
+            url = join_url(settings.vllm_base_url, settings.vllm_completions_endpoint)
+            return _vllm(settings, own, reach(url, bearer(settings.vllm_api_key)), url)
         case "xai" if settings.xai_api_key:
             base, model = settings.xai_base_url, settings.xai_model_id
             http = reach(base, bearer(settings.xai_api_key))
@@ -94,14 +84,7 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
             endpoint, model = settings.azure_openai_endpoint, settings.azure_openai_deployment
             http = reach(endpoint, {"api-key": settings.azure_openai_api_key.get_secret_value()})
             url = azure_url(endpoint, model, settings.azure_openai_api_version)
-            return OpenAiChat(
-                name,
-                http=http,
-                url=url,
-                model=ModelChoice(model),
-                dialect=replace(CLOUD, effort=own.effort),
-                is_local=http.is_loopback,
-            )
+            return _cloud_chat(name, http, url, model, own)
         case "anthropic" if settings.anthropic_api_key:
             key = settings.anthropic_api_key.get_secret_value()
             base, model = settings.anthropic_base_url, settings.anthropic_model_id
@@ -117,14 +100,34 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
             )
         case _:
             return None
-    url = join_url(base, "/chat/completions")
+    return _cloud_chat(name, http, join_url(base, "/chat/completions"), model, own)
+
+
+def _cloud_chat(name: str, http: JsonHttp, url: str, model: str, own: ProviderOptions) -> LlmProvider:
+    from meeting_assistant.adapters.llm.openai_chat import CLOUD, ModelChoice, OpenAiChat
+
+    dialect = replace(CLOUD, effort=own.effort)
     return OpenAiChat(
-        name,
+        name, http=http, url=url, model=ModelChoice(model), dialect=dialect, is_local=http.is_loopback
+    )
+
+
+def _vllm(settings: Settings, own: ProviderOptions, http: JsonHttp, url: str) -> LlmProvider:
+    from meeting_assistant.adapters.llm.openai_chat import LOCAL, ModelChoice, OpenAiChat, join_url
+
+    return OpenAiChat(
+        "vllm",
         http=http,
         url=url,
-        model=ModelChoice(model),
-        dialect=replace(CLOUD, effort=own.effort),
-        is_local=http.is_loopback,
+        model=ModelChoice(
+            settings.vllm_model_id,
+            is_chosen=settings.is_set("vllm_model_id"),
+            models_url=join_url(settings.vllm_base_url, "/v1/models"),
+            probe_first=not settings.is_set("vllm_base_url"),
+        ),
+        dialect=replace(LOCAL, effort=own.effort),
+        # Its name says nothing of where it runs.
+        is_local=own.is_local if own.is_local is not None else is_private(url),
     )
 
 

@@ -16,7 +16,7 @@ from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingState
 from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.live.session_plan import LiveOptions
-from meeting_assistant.services.live.store_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from meeting_assistant.services.live.store_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S, RETRY
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.recording.off_the_record import OffRecordSpans
 
@@ -242,7 +242,7 @@ class LiveMeeting:
 
         A meeting whose audio is sealed ends all the same.
         """
-        retry_s = FIRST_PAUSE_S
+        failures = 0
         while self._may_end_by_itself:
             self._grace = asyncio.current_task()
             await asyncio.sleep(pause_s)
@@ -254,7 +254,8 @@ class LiveMeeting:
                     "Failed to end the meeting; retrying.",
                     extra=obs.log_fields(meeting=self.id, code=error.code),
                 )
-                pause_s = retry_s = min(LONGEST_PAUSE_S, retry_s * 2)
+                failures += 1
+                pause_s = RETRY.pause_s(failures)
             except (ConflictError, NotFoundError):
                 return  # the server goes down, or the meeting was deleted
             except Exception:

@@ -20,6 +20,7 @@ from meeting_assistant.domain.events import (
 )
 from meeting_assistant.domain.ports import MeetingStore, StoredEvent
 from meeting_assistant.domain.transcript import Gap, Utterance
+from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.transcription.commit_latency import CommitLatency
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.25
 """Pause before the first retry; each one after it waits twice as long."""
 LONGEST_PAUSE_S = 5.0
+RETRY = Backoff(first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
 
 
 class StoreSink:
@@ -125,7 +127,7 @@ class StoreSink:
 
         Raises what `store` raises, unless it is transient.
         """
-        pause_s = FIRST_PAUSE_S
+        failures = 0
         while True:
             try:
                 stored = await store()
@@ -139,10 +141,10 @@ class StoreSink:
                     "Failed to store the transcript; retrying.",
                     extra=obs.log_fields(meeting=self._channel.meeting_id, code=error.code),
                 )
-                await asyncio.sleep(pause_s)
-                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+                failures += 1
+                await asyncio.sleep(RETRY.pause_s(failures))
             else:
-                if pause_s > FIRST_PAUSE_S:
+                if failures:
                     self._channel.broadcast(StorageChanged(state="ok"))
                 return stored
 

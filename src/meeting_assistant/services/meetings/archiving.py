@@ -14,6 +14,7 @@ from typing import TypeVar
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.ports import AudioArchive, MeetingStore
+from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.net.blocking import run_blocking
 
 R = TypeVar("R")
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 SCAN_INTERVAL_S = 300.0
 """How often work is looked for that no call announced: failed meetings, deletions by other servers."""
-FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 300.0
+RETRY = Backoff(first_s=2.0, longest_s=300.0)
 
 
 class RecordingArchiver:
@@ -34,12 +35,12 @@ class RecordingArchiver:
         mover: AudioArchive,
         threads: Executor,
         *,
-        first_retry_s: float = FIRST_RETRY_S,
+        retry: Backoff = RETRY,
     ) -> None:
         self._store = store
         self._mover = mover
         self._threads = threads
-        self._first_retry_s = first_retry_s
+        self._retry = retry
         self._failures = 0
         """Consecutive passes in which the object store could not be used."""
         self._pending = 0
@@ -154,7 +155,7 @@ class RecordingArchiver:
 
     def _note(self, failure: MeetingAssistantError | None) -> None:
         before, self._error = self._error, failure
-        self._failures = min(self._failures + 1, 16) if _is_of_store(failure) else 0
+        self._failures = self._failures + 1 if _is_of_store(failure) else 0
         if failure is None and before is not None:
             logger.info("The object store works again; recordings are moved.")
         elif failure is not None and (before is None or before.code != failure.code):
@@ -166,7 +167,7 @@ class RecordingArchiver:
     async def _wait(self) -> None:
         """Wait for work. While the store refuses, finished meetings do not shorten the pause."""
         if self._failures:
-            await asyncio.sleep(min(LONGEST_RETRY_S, self._first_retry_s * 2 ** (self._failures - 1)))
+            await asyncio.sleep(self._retry.pause_s(self._failures))
             return
         try:
             async with asyncio.timeout(SCAN_INTERVAL_S):

@@ -22,6 +22,7 @@ from typing import Literal
 
 from meeting_assistant.domain.audio import BYTES_PER_SECOND
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
+from meeting_assistant.net.backoff import Backoff
 
 Problem = Literal["full", "failing"]
 """Why the disk refuses audio."""
@@ -30,7 +31,6 @@ LONGEST_RETRY_S = 5.0
 """Longest pause between two attempts while the disk refuses."""
 TRIM_STEP_BYTES = 1 << 16
 """The tail is cut in steps: moving it for every chunk would cost more than it frees."""
-MAX_DOUBLINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class GroupCommit:
         """`start` bytes are stored already. Without a journal, audio is safe once its words are committed."""
         self.has_journal = has_journal
         self._tick_s = limits.tick_s
+        self._retry = Backoff(first_s=2 * limits.tick_s, longest_s=LONGEST_RETRY_S)
         self._tail_limit = limits.tail_bytes
         self._max_pending = limits.max_pending_bytes
         self._tail = bytearray()
@@ -153,8 +154,8 @@ class GroupCommit:
         self._error = error
         if self.has_work:
             self.problem = "full" if error.code == "disk_full" else "failing"
-        self.failures = min(self.failures + 1, MAX_DOUBLINGS)
-        self._rest(min(LONGEST_RETRY_S, self._tick_s * 2**self.failures))
+        self.failures += 1
+        self._rest(self._retry.pause_s(self.failures))
 
     def _rest(self, pause_s: float) -> None:
         self._ended = self._attempts

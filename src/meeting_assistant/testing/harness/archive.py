@@ -21,6 +21,7 @@ from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.store_address import parse_store_address
+from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.meetings.archiving import RecordingArchiver
 
@@ -53,7 +54,7 @@ class Machine:
         cache = RecordingCache(folder / "audio-cache", max_bytes=cache_bytes, check_space=check_space)
         self.audio = ArchivedAudioStore(self.local, self.objects, self.catalogue, cache, KeyRing(keys))
         self.threads = ThreadPoolExecutor(4)
-        self.moves = RecordingArchiver(self.store, self.audio, self.threads, first_retry_s=0.02)
+        self.moves = RecordingArchiver(self.store, self.audio, self.threads, retry=Backoff(first_s=0.02))
 
     async def open(self) -> Machine:
         """Bring its database up to date."""
