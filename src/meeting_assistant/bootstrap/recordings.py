@@ -186,9 +186,9 @@ def _key_notes(keyring: KeyRing) -> list[str]:
 
 
 def _key_problems(settings: Settings, keyring: KeyRing) -> list[str]:
-    from meeting_assistant.adapters.storage.journal.rekeying import uses_of_keys
+    from meeting_assistant.adapters.storage.journal.rekeying import key_uses
 
-    uses = uses_of_keys(audio_directory(settings.data_dir), keyring)
+    uses = key_uses(audio_directory(settings.data_dir), keyring)
     problem = missing_keys(settings, Counter({use.fingerprint: use.recordings for use in uses}), keyring)
     return [] if problem is None else [problem]
 

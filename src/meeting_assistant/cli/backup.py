@@ -63,25 +63,25 @@ def _tell(report: Report, settings: Settings, console: Console) -> None:
         f"{report.meetings} meetings, {report.recordings} recordings opened ({report.seconds / 60:.1f} minutes).",
         markup=False,
     )
-    if report.without_sound:
+    if report.without_audio:
         console.print(
-            f"{report.without_sound} finished meetings have words and no sound: they were recorded in memory, or "
+            f"{report.without_audio} finished meetings have words and no sound: they were recorded in memory, or "
             "their recordings are gone.",
             markup=False,
         )
-    if not report.elsewhere:
+    if not report.archived:
         return
     console.print(
-        f"{report.elsewhere} recordings are in the object store: their keys are in this backup, their sound is not. "
+        f"{report.archived} recordings are in the object store: their keys are in this backup, their sound is not. "
         "Back the store up by its own means (versions, replication).",
         markup=False,
     )
-    if report.missing_elsewhere is None:
+    if report.missing_in_archive is None:
         console.print("The store was not asked for them: AUDIO_STORE_URL is not set.", markup=False)
     else:
         console.print(
-            f"{store_address(settings)} has {report.elsewhere - report.missing_elsewhere} of them in their full length "
-            f"(not read); {report.missing_elsewhere} are missing, most likely deleted since.",
+            f"{store_address(settings)} has {report.archived - report.missing_in_archive} of them in their full length "
+            f"(not read); {report.missing_in_archive} are missing, most likely deleted since.",
             markup=False,
         )
 

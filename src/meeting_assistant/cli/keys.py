@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from meeting_assistant.adapters.storage.journal.keys import KeyRing, load_keyring, new_key
-from meeting_assistant.adapters.storage.journal.rekeying import KeyUse, rotate_all, uses_of_keys
+from meeting_assistant.adapters.storage.journal.rekeying import KeyUse, key_uses, rotate_all
 from meeting_assistant.adapters.storage.sql.database import Database
 from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
 from meeting_assistant.adapters.storage.sql.voice_profiles import SqlVoiceProfiles
@@ -54,7 +54,7 @@ def show_key_status(*, is_json: bool) -> int:
     settings = load_settings()
     ring = load_keyring(settings.audio_encryption_keys(), settings.data_dir)
     elsewhere, voices = asyncio.run(_needed_in_database(settings, ring))
-    uses = uses_of_keys(audio_directory(settings.data_dir), ring, elsewhere, voices)
+    uses = key_uses(audio_directory(settings.data_dir), ring, elsewhere, voices)
     if is_json:
         json.dump([use.as_dict() for use in uses], sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -123,7 +123,7 @@ async def _needed_in_database(settings: Settings, ring: KeyRing | None) -> tuple
     async with _database(settings) as database:
         if database is None:
             return Counter(), Counter()
-        voices = Counter() if ring is None else await SqlVoiceProfiles(database, ring, "").uses_of_keys()
+        voices = Counter() if ring is None else await SqlVoiceProfiles(database, ring, "").key_uses()
         return await SqlRecordings(database).needed_keys(), voices
 
 

@@ -351,7 +351,7 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _tidy(cls, value: object, info: ValidationInfo) -> object:
+    def _normalise(cls, value: object, info: ValidationInfo) -> object:
         """Spaces around a value and the capitals of a keyword carry no meaning."""
         if not isinstance(value, str) or info.field_name is None:
             return value

@@ -1,7 +1,7 @@
-"""Who may do what. Pure.
+"""Access control. Pure.
 
-A *principal* is whoever holds a token: its owner's name, what the token allows, and single meetings that a share
-link opens for reading. Meetings belong to the owner whose token recorded them.
+A *principal* is the holder of a token: the name of its owner, the scopes of the token, and single meetings that a share
+link opens for reading. A meeting belongs to the owner whose token recorded it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class Scope(StrEnum):
     """What a token allows."""
 
     RECORD = "record"
-    """Open meetings, send sound, upload; change and delete the owner's meetings."""
+    """Open meetings, send audio, upload; change and delete the owner's meetings."""
     READ = "read"
     """List and read the owner's meetings."""
     ADMIN = "admin"
-    """Everything, everybody's meetings and the server's figures."""
+    """Everything, including the meetings of all owners and the dashboard."""
 
 
 NO_OWNER = ""
@@ -37,15 +37,15 @@ class Principal:
     """Ids of meetings that a share link opened for this caller, to read."""
 
     def may(self, scope: Scope) -> bool:
-        """`admin` includes the others."""
+        """Return whether a scope is granted; `admin` includes the others."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
     def owns(self, owner: str) -> bool:
-        """True when meetings of that owner are this caller's to see (and to change, with `record`)."""
+        """Return whether the caller may see the meetings of that owner (and change them, with `record`)."""
         return Scope.ADMIN in self.scopes or (bool(self.scopes) and owner == self.owner)
 
     def may_read(self, meeting_id: str, owner: str) -> bool:
-        """Own meetings with `read` or `record`, and shared ones."""
+        """Return whether the caller may read a meeting: an own one with any scope, or a shared one."""
         return meeting_id in self.shared or self.owns(owner)
 
     @property
@@ -55,7 +55,7 @@ class Principal:
 
 
 EVERYBODY = Principal(scopes=frozenset({Scope.RECORD, Scope.READ, Scope.ADMIN}))
-"""The caller of a server without tokens: on loopback whoever uses this machine may do everything."""
+"""The caller of a server without tokens: on loopback every user of the machine may do everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +68,18 @@ class TokenGrant:
     """SHA-256."""
 
     def fits(self, token: str) -> bool:
-        """Takes the same time whether or not it does."""
+        """Compare in constant time."""
         return hmac.compare_digest(self.digest, token_digest(token))
 
 
 def token_digest(token: str) -> bytes:
-    """SHA-256: tokens are long and random, so a slow password hash would only cost time."""
+    """Return the SHA-256 of a token: tokens are long and random, so a slow password hash would add nothing."""
     return hashlib.sha256(token.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A link that lets whoever has it read one meeting until it expires."""
+    """A link that opens one meeting for reading until it expires."""
 
     id: str
     meeting_id: str

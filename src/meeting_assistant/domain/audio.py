@@ -1,4 +1,4 @@
-"""Canonical sound and the arithmetic of its time.
+"""Canonical audio and the arithmetic of its time.
 
 Inside the audio path time is an integer sample index of the meeting's own clock (16 kHz, starting at 0 with
 the first sample received), so that nothing drifts and nothing is rounded twice. Milliseconds appear only in
@@ -14,7 +14,7 @@ Samples = NDArray[np.int16]
 """PCM, int16, 16 kHz: shape `(n,)` for one channel, `(n, channels)` for more."""
 
 Waveform = NDArray[np.float32]
-"""Mono sound, shape `(n,)`, float32 in [-1, 1), 16 kHz: what engines take."""
+"""Mono audio, shape `(n,)`, float32 in [-1, 1), 16 kHz: what engines take."""
 
 SAMPLE_RATE_HZ = 16_000
 BYTES_PER_SAMPLE = 2
@@ -24,12 +24,12 @@ MAX_INPUT_RATE_HZ = 48_000
 
 
 def samples_to_ms(samples: int) -> int:
-    """Milliseconds from the start of the meeting, rounded to the nearest."""
+    """Return milliseconds from the start of the meeting, rounded to the nearest."""
     return (samples * 1000 + SAMPLE_RATE_HZ // 2) // SAMPLE_RATE_HZ
 
 
 def ms_to_samples(ms: int) -> int:
-    """The sample index at that millisecond."""
+    """Return the sample index at that millisecond."""
     return ms * SAMPLE_RATE_HZ // 1000
 
 
@@ -45,5 +45,5 @@ def to_waveform(samples: Samples) -> Waveform:
 
 
 def to_mono(sound: Waveform) -> Waveform:
-    """The mean of all channels, shape `(n,)`."""
+    """Return the mean of all channels, shape `(n,)`."""
     return sound if sound.ndim == 1 else sound.mean(axis=1, dtype=np.float32)

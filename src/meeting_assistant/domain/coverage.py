@@ -1,4 +1,4 @@
-"""How much of a meeting's sound was captured, stored, transcribed and read for its minutes. Pure."""
+"""How much of the audio of a meeting was captured, stored, transcribed and used for its minutes. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from meeting_assistant.domain.transcript import Gap, Transcript
 
 
 def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) -> Coverage:
-    """Seconds of sound at each step."""
+    """Compute the seconds of audio at each step."""
     spoken_s = sum(u.end_ms - u.start_ms for u in transcript.utterances) / 1000
     gaps_s = _union_ms(transcript.gaps) / 1000
     received_s = meeting.received_bytes / (SAMPLE_RATE_HZ * meeting.frame_bytes)
@@ -24,12 +24,12 @@ def coverage_of(meeting: Meeting, transcript: Transcript, *, has_minutes: bool) 
 
 
 def duration_ms_of(meeting: Meeting) -> int:
-    """Length of the sound, in milliseconds."""
+    """Return the duration of the audio in milliseconds."""
     return meeting.received_bytes * 1000 // (SAMPLE_RATE_HZ * meeting.frame_bytes)
 
 
 def _union_ms(gaps: Sequence[Gap]) -> int:
-    """Milliseconds inside any of them: what was taken off the record twice is missing once."""
+    """Return the milliseconds inside any gap; overlapping gaps count once."""
     total = reached = 0
     for gap in sorted(gaps, key=lambda gap: gap.start_ms):
         total += max(0, gap.end_ms - max(gap.start_ms, reached))

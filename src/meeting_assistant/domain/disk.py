@@ -1,4 +1,4 @@
-"""What a disk says when it refuses, in words that help. Pure."""
+"""Errors of the disk in words that help. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FULL_ERRORS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def storage_error(error: OSError) -> StorageError:
-    """The system's refusal in words that help."""
+    """Translate an error of the operating system."""
     if error.errno in FULL_ERRORS:
         return StorageError(
             "The disk of the recordings is full; nothing stored was touched.",

@@ -1,24 +1,24 @@
-"""Every failure the product can name.
+"""All errors that the product raises on purpose.
 
     MeetingAssistantError
     ├── ConfigurationError          a setting is wrong; the server does not start
     ├── InputError                  what a client sent cannot be used
     │   ├── ProtocolViolationError  a message of the live protocol in the wrong place or shape
-    │   ├── AudioFormatError        sound that cannot be read
+    │   ├── AudioFormatError        audio that cannot be read
     │   ├── TooLargeError           beyond a limit that the message names
     │   └── RangeNotSatisfiableError a byte range that begins after the end
-    ├── UnauthenticatedError        no token, or one that nobody has
+    ├── UnauthenticatedError        no token, or an unknown one
     ├── ForbiddenError              the token does not allow this
-    ├── NotFoundError               no such meeting, utterance, file (or not yours to see)
+    ├── NotFoundError               no such meeting, utterance, file (or not visible to the caller)
     ├── ConflictError               true now, may be different later (a meeting still running, …)
     ├── MeetingRefusedError         the server closed a meeting to this client
-    ├── OverloadedError             refused so that what runs keeps its promise; try again
+    ├── OverloadedError             refused to protect running meetings; try again
     ├── EngineError                 a speech engine failed
     │   └── EngineNotInstalledError its package is missing
-    ├── JobError                    a job that this machine must not do
-    ├── LlmError                    a language model did not give a usable answer
-    ├── BrokerError                 what carries jobs between the machines of a fleet is out of reach
-    ├── DeliveryError               a target after the meeting did not take what it was given
+    ├── JobError                    a job that this machine must not run
+    ├── LlmError                    a language model gave no usable answer
+    ├── BrokerError                 the broker of a fleet cannot be reached
+    ├── DeliveryError               an integration could not deliver
     ├── AudioDecryptionError        no key opens this recording
     └── StorageError                disk or database
 
@@ -58,7 +58,7 @@ __all__ = [
 
 
 class MeetingAssistantError(Exception):
-    """The base: catch this to catch everything that the product raises on purpose."""
+    """Base of all errors that the product raises on purpose."""
 
     code = "internal_error"
     """Stable, snake_case, for machines."""
@@ -85,7 +85,7 @@ class ConfigurationError(MeetingAssistantError):
 
 
 class InputError(MeetingAssistantError):
-    """What a client sent cannot be used; nothing of it was stored."""
+    """A client sent something that cannot be used; nothing of it was stored."""
 
     code = "bad_input"
 
@@ -97,13 +97,13 @@ class ProtocolViolationError(InputError):
 
 
 class AudioFormatError(InputError):
-    """Sound that cannot be read: not audio, an unknown container, an unsupported rate."""
+    """Audio that cannot be read: another type of file, an unknown container, an unsupported rate."""
 
     code = "audio_format"
 
 
 class TooLargeError(InputError):
-    """Beyond a limit; the message names the limit and its setting."""
+    """A limit was exceeded; the message names it and its setting."""
 
     code = "too_large"
 
@@ -115,7 +115,7 @@ class RangeNotSatisfiableError(InputError):
 
 
 class UnauthenticatedError(MeetingAssistantError):
-    """No token came with the request, or one that is not known; never says which."""
+    """The request has no token, or an unknown one; the message never says which."""
 
     code = "unauthenticated"
 
@@ -127,13 +127,13 @@ class ForbiddenError(MeetingAssistantError):
 
 
 class NotFoundError(MeetingAssistantError):
-    """No such thing, or none that the caller may see."""
+    """The thing does not exist, or the caller may not see it."""
 
     code = "not_found"
 
 
 class ConflictError(MeetingAssistantError):
-    """The request is right and the moment is wrong."""
+    """The request is valid, but not in the present state."""
 
     code = "conflict"
 
@@ -145,7 +145,7 @@ class MeetingRefusedError(MeetingAssistantError):
 
 
 class OverloadedError(MeetingAssistantError):
-    """Refused before accepted meetings suffer."""
+    """The request is refused before meetings that were accepted suffer."""
 
     code = "overloaded"
     retryable = True
@@ -156,7 +156,7 @@ class OverloadedError(MeetingAssistantError):
 
 
 class EngineError(MeetingAssistantError):
-    """A speech engine failed on a batch; the sound is stored and can be tried again."""
+    """A speech engine failed on a batch; the audio is stored and can be decoded again."""
 
     code = "engine"
     retryable = True
@@ -173,7 +173,7 @@ class EngineNotInstalledError(EngineError):
 
 
 class BrokerError(MeetingAssistantError):
-    """Redis does not answer, or refuses; nothing is lost, and it is tried again."""
+    """Redis does not answer, or refuses. Nothing is lost; the operation is retried."""
 
     code = "carrier"
     retryable = True
@@ -200,7 +200,7 @@ class LlmFault(StrEnum):
 
 
 class LlmError(MeetingAssistantError):
-    """A language model did not give a usable answer.
+    """A language model gave no usable answer.
 
     Codes: `llm_unavailable`, `llm_timeout`, `llm_rate_limited` (these may pass: `retryable`); `llm_auth`,
     `llm_model_missing`, `llm_rejected`, `llm_format_unsupported`, `llm_context_overflow`, `llm_truncated`,
@@ -222,15 +222,15 @@ class LlmError(MeetingAssistantError):
     ) -> None:
         super().__init__(message, remedy, code=code)
         self.was_sent = was_sent
-        """False: certainly nothing of the question reached the server."""
+        """False when certainly nothing of the question reached the server."""
         self.retryable = self.code in {"llm_unavailable", "llm_timeout", "llm_rate_limited"}
         self.fault = _LLM_FAULTS.get(self.code, LlmFault.PROVIDER)
         self.causes = tuple(causes)
-        """Codes of the failures that it sums up."""
+        """Codes of the errors that this one summarises."""
         self.retry_after_s = retry_after_s
-        """What the server asked for; None when it did not say."""
+        """Pause that the server requested; None when it requested none."""
         self.context_limit = context_limit
-        """Tokens that the model can read, when the server named it."""
+        """Context window in tokens, when the server named it."""
 
 
 _LLM_FAULTS = {
@@ -244,7 +244,7 @@ _LLM_FAULTS = {
 
 
 class DeliveryError(MeetingAssistantError):
-    """A target after the meeting did not take what it was given.
+    """An integration could not deliver.
 
     Codes: `delivery_unreachable`, `delivery_timeout`, `delivery_rate_limited`, `delivery_server_error` (these may pass:
     `retryable`); `delivery_auth`, `delivery_missing`, `delivery_gone`, `delivery_rejected`, `delivery_bad_answer`.
@@ -265,9 +265,9 @@ class DeliveryError(MeetingAssistantError):
         super().__init__(message, remedy, code=code)
         self.retryable = retryable
         self.retry_after_s = retry_after_s
-        """What the target asked for; None when it did not say."""
+        """Pause that the target requested; None when it requested none."""
         self.is_uncertain = is_uncertain
-        """The target may have taken it all the same."""
+        """True when the target may have received the delivery all the same."""
 
 
 class AudioDecryptionError(MeetingAssistantError):

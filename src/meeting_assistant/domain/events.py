@@ -1,7 +1,7 @@
-"""What a meeting tells everybody who watches it: the bodies of the server's messages.
+"""The events of a meeting: the bodies of the server's messages to its clients and viewers.
 
-Durable events are numbered without a gap and stored, so that a client that was away is told what it missed.
-Passing events (captions of an utterance still open, acknowledgements, progress) are never stored; they carry
+Durable events are numbered without a gap and stored, so that a client that reconnects receives those that it missed.
+Transient events (captions of an utterance that has not ended, acknowledgements, progress) are never stored; they carry
 the number of the last durable event before them. `web/protocol.py` puts the envelope around both.
 """
 
@@ -35,12 +35,12 @@ class StatusChanged(EventBody):
     status: StatusText
     detail: str = ""
     progress: float | None = Field(default=None, ge=0.0, le=1.0)
-    """0..1 where it can be known."""
+    """0..1 where it is known."""
     queue_position: int | None = None
 
 
 class PartialTranscript(EventBody):
-    """Hypothesis for an utterance still open. Passing."""
+    """Hypothesis for an utterance that has not ended. Transient."""
 
     type: Literal["partial_transcript"] = "partial_transcript"
     utterance: int
@@ -48,15 +48,15 @@ class PartialTranscript(EventBody):
     end_ms: int
     speaker: str | None = None
     stable: str
-    """Words that will not be taken back while the utterance is open."""
+    """Words that later partials of this utterance keep."""
     unstable: str
-    """The tail, which may still change."""
+    """The rest, which may still change."""
     lag_ms: int
-    """Sound received minus sound that this text reflects."""
+    """Audio received minus audio that this text covers."""
 
 
 class UtteranceFinished(EventBody):
-    """A finished utterance; a later `rev` replaces it in place. Durable."""
+    """A finished utterance; a higher `rev` replaces it. Durable."""
 
     type: Literal["transcript"] = "transcript"
     utterance: int
@@ -71,32 +71,32 @@ class UtteranceFinished(EventBody):
     words: list[Word]
     timing: Timing
     takes_back: bool | None = None
-    """True when words that were shown as stable read otherwise now; false when all of them stand. Null in an event that
-    is sent again later."""
+    """True when words that were shown as stable have changed; false when all of them are the same. Null in an event
+    that is sent again later."""
 
 
 class UtteranceSpeaker(EventBody):
-    """One line of a relabelling."""
+    """The new speaker of one utterance."""
 
     utterance: int
     rev: int
     speaker: str | None
     is_assigned: bool = False
-    """A person said so."""
+    """True when a person assigned the speaker."""
 
 
 class SpeakersChanged(EventBody):
-    """Relabelling: utterances with their new speaker, and names given to speakers. Durable."""
+    """Utterances with their new speakers, and names of speakers. Durable."""
 
     type: Literal["speakers"] = "speakers"
     utterances: list[UtteranceSpeaker] = Field(default_factory=list)
     names: dict[str, str | None] = Field(default_factory=dict)
-    """Label to name; null takes the name away."""
+    """Label to name; null removes the name."""
 
 
 class NotesChanged(EventBody):
-    """Live items while the meeting runs: those that are new or changed, by id, and ids that are taken back. The items
-    of the minutes keep these ids. Durable."""
+    """Live notes while the meeting runs: items that are new or changed, and ids of those that are withdrawn. Items of
+    the minutes keep these ids. Durable."""
 
     type: Literal["notes"] = "notes"
     decisions: list[Item] = Field(default_factory=list)
@@ -105,7 +105,7 @@ class NotesChanged(EventBody):
     withdrawn: list[str] = Field(default_factory=list)
 
     def with_names(self, name_of: Callable[[str], str]) -> NotesChanged:
-        """As people read them."""
+        """Return the notes with names in the place of speaker marks."""
         lists = {
             kind: [i.model_copy(update={"text": named(i.text, name_of)}) for i in getattr(self, kind)]
             for kind in ("decisions", "action_items", "open_questions")
@@ -114,7 +114,7 @@ class NotesChanged(EventBody):
 
 
 class GapFound(EventBody):
-    """Sound that is not transcribed, queued for repair. Durable."""
+    """Audio that is not in the transcript, with the reason. Durable."""
 
     type: Literal["gap"] = "gap"
     start_ms: int
@@ -123,7 +123,7 @@ class GapFound(EventBody):
 
 
 class Degraded(EventBody):
-    """The live service has stepped down (or up again). Passing: it describes now."""
+    """The live service moved on the degradation ladder. Transient."""
 
     type: Literal["degraded"] = "degraded"
     level: int = Field(ge=0, le=4)
@@ -131,8 +131,8 @@ class Degraded(EventBody):
 
 
 class StorageChanged(EventBody):
-    """The disk refuses, or takes sound again. While it refuses captions go on and nothing is acknowledged: what is not
-    acknowledged has to be kept by the client. Passing.
+    """The server cannot store audio, or can again. Meanwhile captions continue and nothing is acknowledged: the client
+    has to keep what is not acknowledged. Transient.
     """
 
     type: Literal["storage"] = "storage"
@@ -140,7 +140,7 @@ class StorageChanged(EventBody):
 
 
 class MeetingFinished(EventBody):
-    """The terminal event: everything there is. Durable."""
+    """The last event of a meeting, with its transcript and minutes. Durable."""
 
     type: Literal["final"] = "final"
     meeting: Meeting
@@ -151,7 +151,7 @@ class MeetingFinished(EventBody):
 
 
 class AudioSafe(EventBody):
-    """Everything below this offset is safe; the client may forget it. Passing."""
+    """All audio below this offset is durable; the client may discard it. Transient."""
 
     type: Literal["ack"] = "ack"
     received_bytes: int
@@ -166,12 +166,12 @@ DURABLE_TYPES = frozenset({"transcript", "speakers", "notes", "gap", "final"})
 
 
 def is_durable(event: DurableEvent | TransientEvent) -> bool:
-    """True for events that are numbered and stored."""
+    """Return whether an event is numbered and stored."""
     return event.type in DURABLE_TYPES
 
 
 def off_record_gap(span: OffRecord) -> GapFound:
-    """What a transcript says in the place of what was taken off the record."""
+    """Return the gap that stands in a transcript for a span that is off the record."""
     end_sample = span.start_sample if span.end_sample is None else span.end_sample
     return GapFound(
         start_ms=samples_to_ms(span.start_sample), end_ms=samples_to_ms(end_sample), reason="off_the_record"

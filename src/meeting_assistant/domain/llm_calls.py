@@ -1,4 +1,4 @@
-"""Who was asked, about which meetings, and what people chose for theirs."""
+"""Calls to language models, and what people chose for their meetings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Purpose = Literal["minutes", "notes", "ask", "probe"]
 
 
 class LlmCall(BaseModel):
-    """One question to one provider. Nothing of what was asked or answered."""
+    """One question to one provider, without question and answer."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -20,11 +20,11 @@ class LlmCall(BaseModel):
     purpose: Purpose
     provider: str
     is_local: bool
-    """False: what was said left the operator's machines."""
+    """False when the content left the operator's machines."""
     at_ms: int
     """Unix time."""
     outcome: str = "asked"
-    """`asked` until an answer came, then `ok` or the code of the error."""
+    """`asked` until an answer arrives, then `ok` or the code of the error."""
     model: str | None = None
     seconds: float | None = None
     prompt_tokens: int | None = None
@@ -32,15 +32,15 @@ class LlmCall(BaseModel):
 
 
 class LlmPreferences(BaseModel):
-    """Defaults of one person's meetings."""
+    """Defaults of the meetings of one owner."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     local_only: bool = False
-    """No provider outside the operator's machines sees any of this person's meetings."""
+    """No provider outside the operator's machines receives a meeting of this owner."""
     llm_provider: str | None = Field(default=None, max_length=32)
-    """Asked first."""
+    """Provider that is tried first."""
     template: str | None = Field(default=None, max_length=32)
-    """Of the minutes; null leaves it to the meeting."""
+    """Template of the minutes; null leaves it to the meeting."""
     minutes_language: str | None = Field(default=None, max_length=16)
-    """Of the minutes; null leaves it to the meeting."""
+    """Language of the minutes; null leaves it to the meeting."""

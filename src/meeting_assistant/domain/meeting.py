@@ -1,4 +1,4 @@
-"""A meeting as a record: what it is, how far it is, what of it is covered."""
+"""A meeting as a record: its properties, its state, its coverage."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ YOU = "S1"
 
 
 class MeetingState(StrEnum):
-    """How far a meeting is: downward in this list, except that `failed` can be taken up again."""
+    """The state of a meeting. It moves down this list, except that processing can resume after `failed`."""
 
     RECORDING = "recording"
-    """Sound is coming in, or may come in again (the socket is gone, the grace time runs)."""
+    """Audio arrives, or may arrive again (the socket is closed and the grace period runs)."""
     PROCESSING = "processing"
-    """All sound is in; it is being transcribed, then the minutes are written."""
+    """All audio has arrived; it is transcribed, then the minutes are written."""
     DONE = "done"
     """Transcript and minutes are stored."""
     FAILED = "failed"
-    """A step gave up; `errors` says which and what to do. Nothing that was stored is lost."""
+    """A step failed; `errors` says which and what to do. Nothing that was stored is lost."""
 
     @property
     def is_over(self) -> bool:
@@ -58,7 +58,7 @@ class _Record(BaseModel):
 
 
 class StageError(_Record):
-    """A step that failed, in the words a user can act on."""
+    """A stage that failed, in words that a user can act on."""
 
     stage: str
     """`transcription`, `speakers`, `minutes`, `workflows`."""
@@ -68,27 +68,27 @@ class StageError(_Record):
 
 
 class Coverage(_Record):
-    """Seconds of sound at each step. Equal, or the difference is named by a gap or an error."""
+    """Seconds of audio at each step. A gap or an error explains each difference."""
 
     captured_s: float = 0.0
     stored_s: float = 0.0
     transcribed_s: float = 0.0
-    """Sound that the recogniser has been through (silence counts: it was listened to)."""
+    """Audio that has been transcribed, silence included."""
     in_minutes_s: float = 0.0
-    """Spoken time of the utterances that the minutes' writer has read."""
+    """Spoken time of the utterances that the minutes are based on."""
     spoken_s: float = 0.0
     """Spoken time of all utterances."""
 
 
 class Bookmark(_Record):
-    """A moment that somebody marked."""
+    """A moment that a person marked."""
 
     at_ms: int
     note: str = ""
 
 
 class OffRecord(_Record):
-    """A span that nobody may hear or read again."""
+    """A span whose audio and words are removed for good."""
 
     start_sample: int
     end_sample: int | None = None
@@ -96,15 +96,14 @@ class OffRecord(_Record):
 
 
 class ResumePoint(_Record):
-    """Where a session that is taken up begins, so that it goes on exactly as if it had never been cut short."""
+    """Where a session that resumes a meeting begins, so that it continues as if it had not been interrupted."""
 
     start_sample: int = 0
-    """First sound that it needs to hear."""
+    """The first sample that it has to read."""
     resume_sample: int = 0
-    """Not before `start_sample` and not after the committed sample: from here on it looks for utterances, since nobody
-    was speaking here."""
+    """From here on it looks for utterances: a point of silence between `start_sample` and the committed sample."""
     vad_state: str = ""
-    """Of the voice activity detector before `start_sample`; base64."""
+    """State of the voice activity detector before `start_sample`, in base64."""
 
 
 class MeetingOptions(_Record):
@@ -116,15 +115,15 @@ class MeetingOptions(_Record):
     vocabulary: list[str] = Field(default_factory=list, max_length=200)
     attendees: list[str] = Field(default_factory=list, max_length=100)
     llm_provider: str | None = Field(default=None, max_length=32)
-    """Asked first for the minutes; null leaves it to the deployment."""
+    """Tried first for the minutes; null leaves the choice to the deployment."""
     local_only: bool = False
-    """No provider outside the operator's machines sees this meeting; cannot be taken back."""
+    """No provider outside the operator's machines receives this meeting; cannot be undone."""
     template: str | None = Field(default=None, max_length=32)
     """Kind of minutes: `general`, `standup`… (see `/api/minutes-options`)."""
     minutes_language: str | None = Field(default=None, max_length=16)
-    """Of the minutes; null takes that of the meeting."""
+    """Language of the minutes; null for that of the meeting."""
     workflows: list[Annotated[str, Field(max_length=64)]] | None = Field(default=None, max_length=64)
-    """Names of the integrations that may hear of it; null leaves it to the deployment."""
+    """Names of the integrations that may receive it; null leaves the choice to the deployment."""
 
 
 class Meeting(_Record):
@@ -136,44 +135,43 @@ class Meeting(_Record):
     state: MeetingState
     source: Source
     channels: int = 1
-    """Of the stored sound. With 2, channel 0 is the person at the machine that records, and the other one is the
-    rest."""
+    """Channels of the recording. With 2, channel 0 is the person at the recording machine, channel 1 all others."""
     created_at_ms: int
     """Unix time, milliseconds, UTC."""
     utc_offset_minutes: int = 0
-    """Of the place where it was held: due dates are read against it."""
+    """Offset of the local time of the meeting; due dates are resolved against it."""
     duration_ms: int = 0
     language: str | None = None
     vocabulary: list[str] = Field(default_factory=list)
     attendees: list[str] = Field(default_factory=list)
     llm_provider: str | None = None
     local_only: bool = False
-    """No provider outside the operator's machines sees it."""
+    """No provider outside the operator's machines receives it."""
     template: str | None = None
-    """Kind of minutes that was chosen; null for `general`."""
+    """Template that was chosen for the minutes; null for `general`."""
     minutes_language: str | None = None
-    """Chosen for the minutes; null for that of the meeting."""
+    """Language that was chosen for the minutes; null for that of the meeting."""
     workflows: list[str] | None = None
-    """Names of the integrations that may hear of it; null for all that are configured."""
+    """Names of the integrations that may receive it; null for all that are configured."""
     owner: str = ""
     """Name of the token that recorded it; empty on a server without tokens."""
     epoch: int = 1
-    """Grows with every connection that takes the recording over; older ones are fenced off."""
+    """Grows with every connection that takes the recording over; it fences off older ones."""
     received_bytes: int = 0
-    """Canonical PCM bytes that are safe (docs/decisions/0004)."""
+    """Canonical PCM bytes that are durable (docs/decisions/0004)."""
     committed_sample: int = 0
-    """Everything before it is in the transcript, for good."""
+    """All audio before it is transcribed and stored."""
     engines: dict[str, str] = Field(default_factory=dict)
     """Which engine did what: `asr`, `vad`, `diarization`, `minutes`."""
     coverage: Coverage = Coverage()
     errors: list[StageError] = Field(default_factory=list)
     bookmarks: list[Bookmark] = Field(default_factory=list)
     off_record: list[OffRecord] = Field(default_factory=list)
-    """Spans whose sound and words were dropped, in order of time."""
+    """Spans whose audio and words were removed, in order of time."""
     sound_deleted_at_ms: int | None = None
-    """Unix time at which the sound was destroyed (`AUDIO_RETENTION`); null while it is there."""
+    """Unix time at which the audio was deleted (`AUDIO_RETENTION`); null while it is stored."""
 
     @property
     def frame_bytes(self) -> int:
-        """Of one sample of every channel in the stored sound."""
+        """Bytes of one sample of every channel in the recording."""
         return BYTES_PER_SAMPLE * self.channels

@@ -1,4 +1,4 @@
-"""Minutes as typed items, each with the evidence that carries it."""
+"""Minutes as typed items, each with its evidence."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Support = Literal["verified", "weak", "by_hand"]
-"""`verified`: the quote stands in the cited utterances and says so. `weak`: a cue, not a statement. `by_hand`: a person
-wrote it."""
+"""`verified`: the cited utterances contain the quote, and it supports the item. `weak`: a cue, not a statement.
+`by_hand`: a person wrote it."""
 _SPEAKER = re.compile(r"\{([SP]\d{1,4})\}")
 
 
@@ -20,7 +20,7 @@ class _Record(BaseModel):
 
 
 class Evidence(_Record):
-    """Where an item comes from."""
+    """The source of an item."""
 
     utterance: int
     """Id of the utterance that says it."""
@@ -29,7 +29,7 @@ class Evidence(_Record):
 
 
 class Item(_Record):
-    """A statement of the minutes that the transcript carries."""
+    """A statement of the minutes."""
 
     id: str
     """Stable within the minutes: `d1`, `a2`, `q1`…"""
@@ -37,13 +37,13 @@ class Item(_Record):
     evidence: list[Evidence]
     support: Support = "verified"
     is_edited: bool = False
-    """A person changed or wrote it: writing the minutes again keeps it as it is."""
+    """A person changed or wrote it; it stays when the minutes are written again."""
     original_text: str | None = None
-    """Of an edited item: what the writer had written."""
+    """The text before a person edited the item."""
 
 
 class ActionItem(Item):
-    """Something that somebody is to do."""
+    """A task for a person."""
 
     owner: str | None = None
     """A speaker label (`S2`) or a name that was literally said; null when nobody was named."""
@@ -54,22 +54,22 @@ class ActionItem(Item):
 
 
 class Provenance(_Record):
-    """Who wrote the minutes."""
+    """How the minutes were written."""
 
     provider: str
     """`embedded`, `vllm`, `openai`…"""
     others: list[str] = Field(default_factory=list)
-    """Providers that wrote other parts of a long meeting, because this one did not answer then."""
+    """Providers that wrote other parts of a long meeting, when this one did not answer."""
     model: str | None = None
     seconds: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     dropped_items: int = 0
-    """What the writer gave and the transcript does not carry; it is not shown."""
+    """Items that failed the evidence check and are not shown."""
 
 
 class Section(_Record):
-    """A part of the minutes that only some kinds of meetings have: what stands in the way, for a stand-up."""
+    """A part of the minutes that a template adds, such as the blockers of a stand-up."""
 
     key: str
     title: str
@@ -77,35 +77,35 @@ class Section(_Record):
 
 
 class Minutes(_Record):
-    """The minutes of one meeting. Empty lists say that nothing of the kind was found."""
+    """The minutes of one meeting. An empty list says that nothing of that kind was found."""
 
     version: int = 1
     template: str = "general"
-    """Which kind of meeting they are written for."""
+    """The kind of meeting that they are written for."""
     language: str = "en"
-    """Language that was asked for."""
+    """Language of the minutes."""
     written_at_ms: int = 0
     """Unix time."""
     summary: list[Item] = Field(default_factory=list)
-    """The sentences that carry the meeting, in order of time."""
+    """The main points, in order of time."""
     topics: list[str] = Field(default_factory=list)
     decisions: list[Item] = Field(default_factory=list)
     action_items: list[ActionItem] = Field(default_factory=list)
     open_questions: list[Item] = Field(default_factory=list)
     risks: list[Item] = Field(default_factory=list)
     possible_follow_ups: list[ActionItem] = Field(default_factory=list)
-    """Softer cues: never dressed up as agreed items."""
+    """Tasks that were mentioned and not agreed on."""
     sections: list[Section] = Field(default_factory=list)
-    """Of the template, in its order."""
+    """Sections of the template, in its order."""
     removed: list[Item] = Field(default_factory=list)
-    """What a person took out: writing the minutes again does not bring it back."""
+    """Items that a person removed; they do not return when the minutes are written again."""
     numbers: dict[str, int] = Field(default_factory=dict)
-    """By what ids begin with, the highest number that was ever given: no other item gets an id again."""
+    """The highest number given so far, by the prefix of ids: an id is never used twice."""
     provenance: Provenance = Provenance(provider="embedded")
 
     @property
     def is_empty(self) -> bool:
-        """True when there is nothing to show."""
+        """True when there are no items."""
         return not (
             self.summary
             or self.decisions
@@ -117,14 +117,14 @@ class Minutes(_Record):
         )
 
     def items(self) -> Iterator[Item]:
-        """All of them, of every kind, without those that were taken out."""
+        """Yield the items of every kind, without those that a person removed."""
         for kind in KINDS:
             yield from getattr(self, kind)
         for section in self.sections:
             yield from section.items
 
     def map_items(self, change: Callable[[Item], Item | None]) -> Minutes:
-        """With every item changed; None leaves it out."""
+        """Return the minutes with every item replaced by the result of `change`; None removes an item."""
 
         def of(items: Sequence[Item]) -> list[Item]:
             return [changed for item in items if (changed := change(item)) is not None]
@@ -135,7 +135,7 @@ class Minutes(_Record):
         )
 
     def with_names(self, name_of: Callable[[str], str]) -> Minutes:
-        """As people read them: where an item names a speaker, the name that the speaker has now."""
+        """Return the minutes with names in the place of speaker marks."""
         return self.map_items(lambda item: item.model_copy(update={"text": named(item.text, name_of)}))
 
 
@@ -144,10 +144,10 @@ KINDS = ("summary", "decisions", "action_items", "open_questions", "risks", "pos
 
 
 def speaker_mark(label: str) -> str:
-    """Stands in an item's stored text for a speaker, so that naming one changes the minutes too."""
+    """Return the mark that stands for a speaker in a stored text, so that a new name changes the minutes, too."""
     return f"{{{label}}}"
 
 
 def named(text: str, name_of: Callable[[str], str]) -> str:
-    """With names in the place of speaker marks."""
+    """Return a text with names in the place of speaker marks."""
     return _SPEAKER.sub(lambda match: name_of(match[1]), text)

@@ -1,4 +1,4 @@
-"""One utterance becomes two, where a person says: the words, their times, and the quotes that rest on them. Pure."""
+"""Cutting an utterance in two at a word, with its times and the quotes that cite it. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from meeting_assistant.domain.transcript import Utterance, Word
 
 
 def words_of(utterance: Utterance) -> list[Word]:
-    """Its words; where none are stored, those of its text, with times in proportion to their letters."""
+    """Return the words of an utterance; without stored ones, those of its text with times in proportion to letters."""
     if utterance.words:
         return utterance.words
     texts = utterance.text.split()
@@ -28,7 +28,7 @@ def words_of(utterance: Utterance) -> list[Word]:
 
 
 def cut(utterance: Utterance, word: int, *, new_id: int) -> tuple[Utterance, Utterance]:
-    """The words before number `word` (from 0) and the rest, which gets the new id. Both keep the speaker.
+    """Return the words before number `word` (from 0), and the rest under the new id. Both keep the speaker.
 
     Raises InputError when a part would be empty.
     """
@@ -61,7 +61,7 @@ def cut(utterance: Utterance, word: int, *, new_id: int) -> tuple[Utterance, Utt
 
 
 def _texts(text: str, words: Sequence[Word], word: int) -> tuple[str, str]:
-    """As the text is written: not every language puts a space between words."""
+    """Cut the text as it is written: not every language puts a space between words."""
     at = 0
     for one in words[:word]:
         found = text.find(one.text.strip(), at)
@@ -76,7 +76,7 @@ def _texts(text: str, words: Sequence[Word], word: int) -> tuple[str, str]:
 
 
 def move_quote(evidence: Evidence, whole: Utterance, first: Utterance, second: Utterance) -> list[Evidence]:
-    """What cited the whole cites the part that says it; a quote that runs over the cut becomes two."""
+    """Let evidence of the whole cite the part that contains it; a quote across the cut becomes two."""
     if evidence.utterance != whole.utterance:
         return [evidence]
     at = whole.text.find(evidence.quote)
@@ -97,9 +97,9 @@ def move_quote(evidence: Evidence, whole: Utterance, first: Utterance, second: U
     return [Evidence(utterance=part.utterance, quote=" ".join(words)) for part, words in parts if words]
 
 
-def _find(said: Sequence[str], quote: Sequence[str]) -> int | None:
-    """Where the quote stands, in words; marks around words count for nothing, since quotes are trimmed."""
-    wanted, heard = [_bare(word) for word in quote], [_bare(word) for word in said]
+def _find(text: Sequence[str], quote: Sequence[str]) -> int | None:
+    """Return the index of the first word of the quote; punctuation is ignored, since quotes are trimmed."""
+    wanted, heard = [_bare(word) for word in quote], [_bare(word) for word in text]
     starts = range(len(heard) - len(wanted) + 1)
     return next((at for at in starts if wanted and heard[at : at + len(wanted)] == wanted), None)
 

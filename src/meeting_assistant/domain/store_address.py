@@ -1,4 +1,4 @@
-"""Where finished recordings go, as `AUDIO_STORE_URL` says it. Pure."""
+"""The address of the object store for finished recordings. Pure."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class StoreAddress:
     region: str | None = None
 
     def __str__(self) -> str:
-        """As it may be shown: nothing secret is in it."""
+        """Return the address without secrets."""
         return f"{self.kind}://{self.root}"
 
 
 def parse_store_address(url: str) -> StoreAddress:
-    """Raises ValueError, whose words never repeat what the URL holds."""
+    """Parse `AUDIO_STORE_URL`. Raises ValueError, whose message never repeats the URL."""
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -1,4 +1,4 @@
-"""What was said: words, hypotheses, utterances. Milliseconds from the start of the meeting throughout."""
+"""Words, utterances and speakers of a meeting. All times are milliseconds from its start."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ utterance by word length (see `services/asr/word_timing.py`), good to a few hund
 
 
 PROVISIONAL = "S?"
-"""Speaker of an utterance that was too short to tell whose voice it is; a later `speakers` event says, at the latest
+"""Speaker of an utterance that was too short to recognise the voice; a later `speakers` event decides, at the latest
 when the meeting ends."""
 PERSON_PREFIX = "P"
-"""Labels that people make: no engine ever gives one of them to a voice that it hears later."""
+"""Prefix of labels that people add; no engine uses them."""
 
 
 class _Record(BaseModel):
@@ -30,44 +30,45 @@ class Word(_Record):
     start_ms: int
     end_ms: int
     confidence: float | None = None
-    """0..1 where the engine gives one, else null: never invented."""
+    """0..1 as the engine gives it; null when it gives none."""
 
 
 class Utterance(_Record):
-    """Speech between two endpoints, decoded in full."""
+    """Speech of one speaker between two endpoints, decoded in full."""
 
     utterance: int
     """Stable id, counted from 1 within the meeting."""
     rev: int = 1
-    """Grows when the utterance is replaced in place."""
+    """Grows when the utterance is replaced."""
     start_ms: int
     end_ms: int
     speaker: str | None = None
-    """A label such as `S1`; `S?` while that is still being found out; null when nobody can tell."""
+    """A label such as `S1`; `S?` while it is undecided; null when it is unknown."""
     is_assigned: bool = False
-    """A person said who it was: engines leave it alone."""
+    """A person assigned the speaker; engines do not change it."""
     overlap: bool = False
-    """Somebody else speaks during a part of it, as far as the engine can tell. The embedded one hears that only between
-    two channels."""
+    """Another person speaks during a part of it, as far as the engine knows. The embedded engine detects it only
+    between two channels."""
     echo: str | None = None
-    """Words that the other channel repeated within a second (a loudspeaker heard by a microphone), removed there."""
+    """Words that the other channel repeated within a second (a loudspeaker picked up by a microphone) and that were
+    removed there."""
     text: str
     words: list[Word] = Field(default_factory=list)
     timing: Timing = "estimated"
-    """Where the word times come from."""
+    """Source of the word times."""
 
 
 class Speaker(_Record):
-    """A voice of the meeting."""
+    """A speaker of a meeting."""
 
     label: str
     """`S1`, `S2`… in order of first appearance; `P1`, `P2`… for speakers that people added."""
     name: str | None = None
-    """Given by a person; null until then."""
+    """The name that a person gave; null until then."""
 
 
 class Gap(_Record):
-    """A stretch of sound that is not in the transcript, with the reason: loss is never silent."""
+    """A stretch of audio that is not in the transcript, with the reason."""
 
     start_ms: int
     end_ms: int
@@ -75,14 +76,14 @@ class Gap(_Record):
 
 
 class Transcript(_Record):
-    """The whole of what was said, in order."""
+    """The transcript of a meeting, in order of time."""
 
     utterances: list[Utterance] = Field(default_factory=list)
     speakers: list[Speaker] = Field(default_factory=list)
     gaps: list[Gap] = Field(default_factory=list)
 
     def settled(self) -> Transcript:
-        """Without what is still provisional: who is not told yet is unknown."""
+        """Return the transcript with unknown speakers in the place of undecided ones."""
         if not any(utterance.speaker == PROVISIONAL for utterance in self.utterances):
             return self
         known = [
@@ -91,12 +92,12 @@ class Transcript(_Record):
         return self.model_copy(update={"utterances": known})
 
     def speaker_name(self, label: str | None) -> str:
-        """What to show for a label: the given name, else `Speaker 2`, else `Unknown speaker`."""
+        """Return what to show for a label: the given name, else `Speaker 2`, else `Unknown speaker`."""
         return display_name(label, {s.label: s.name for s in self.speakers})
 
 
 def display_name(label: str | None, names: dict[str, str | None]) -> str:
-    """What to show for a speaker label; a label is never shown raw."""
+    """Return what to show for a speaker label, which is never the label itself."""
     if label is None or label == PROVISIONAL:
         return "Unknown speaker"
     given = names.get(label)
@@ -115,6 +116,6 @@ def transcript_labels(speakers: Iterable[str | None]) -> list[str]:
 
 
 def label_order(label: str) -> tuple[str, int, str]:
-    """Sorts `S2` before `S10`, and those that people added after both."""
+    """Return a key that sorts `S2` before `S10`, and labels that people added after both."""
     number = int(label[1:]) if label[1:].isdigit() else 1 << 30
     return ("~" if label[:1] == PERSON_PREFIX else "", number, label)

@@ -143,9 +143,9 @@ class Dispatcher:
             updated = await self._observed_attempt(delivery)
             is_terminal = updated.state is not DeliveryState.PENDING
             outcome = updated.state.value if is_terminal else "failed"
-            is_to_note = self._on_terminal is not None and is_terminal
+            needs_note = self._on_terminal is not None and is_terminal
             if not await self._deliveries.update(
-                updated, unless=(DeliveryState.DONE,), is_to_note=is_to_note
+                updated, unless=(DeliveryState.DONE,), needs_note=needs_note
             ):
                 return  # its meeting was deleted meanwhile, or what it holds taken off the record
             await self._notify_terminal()

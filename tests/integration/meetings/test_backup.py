@@ -139,7 +139,7 @@ async def test_a_recording_that_was_gone_before_the_backup_is_missed_when_it_is_
     make_backup(tmp_path / "data", tmp_path / "backup")
     report = verify(tmp_path / "backup", KeyRing([KEY]))
     if is_heard:
-        assert (report.problems, report.without_sound) == ([], 1)
+        assert (report.problems, report.without_audio) == ([], 1)
     else:
         assert "is missing" in report.problems[0]
 

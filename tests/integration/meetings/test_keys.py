@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet
 
 from meeting_assistant.adapters.storage.journal.files import FileAudioStore
 from meeting_assistant.adapters.storage.journal.keys import KeyRing, fingerprint_of
-from meeting_assistant.adapters.storage.journal.rekeying import rotate_all, uses_of_keys
+from meeting_assistant.adapters.storage.journal.rekeying import key_uses, rotate_all
 from meeting_assistant.adapters.storage.sql.database import Database
 from meeting_assistant.adapters.storage.sql.voice_profiles import SqlVoiceProfiles
 from meeting_assistant.client import LiveClient, paced
@@ -99,7 +99,7 @@ async def test_voices_that_are_known_again_move_with_the_recordings(tmp_path: Pa
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}")
     await database.open()
     profile = VoiceProfile("1", "ana", "Ben", b"\x00" * 2048, 9000, 0)
-    await SqlVoiceProfiles(database, KeyRing([OLD]), "m").keep_voice(profile)
+    await SqlVoiceProfiles(database, KeyRing([OLD]), "m").save_voice(profile)
     assert await SqlVoiceProfiles(database, KeyRing([NEW]), "m").voices("ana") == [], "its key is not there"
     await database.close()
     before = run_cli(
@@ -164,7 +164,7 @@ def test_rotation_that_is_killed_at_any_write_leaves_every_recording_readable(tm
         if done.returncode == 0:
             break
     assert list(rotate_all(folder, KeyRing([NEW, OLD]))) == []
-    assert [use.recordings for use in uses_of_keys(folder, KeyRing([NEW, OLD]))] == [4, 0]
+    assert [use.recordings for use in key_uses(folder, KeyRing([NEW, OLD]))] == [4, 0]
 
 
 # --- at start ---------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_under_a_new_key_old_recordings_answer_409_and_new_meetings_work(
         assert httpx.get(f"{server.url}/api/meetings/{old}").status_code == 200, "its words can be read"
         new = asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))["meeting"]["id"]
         assert httpx.get(f"{server.url}/api/meetings/{new}/audio.wav").content[44:] == hello
-    uses = {use.fingerprint: use.recordings for use in uses_of_keys(tmp_path / "data/audio", KeyRing([NEW]))}
+    uses = {use.fingerprint: use.recordings for use in key_uses(tmp_path / "data/audio", KeyRing([NEW]))}
     assert uses == {fingerprint_of(NEW): 1, fingerprint_of(OLD): 1}
 
 

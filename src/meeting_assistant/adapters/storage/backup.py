@@ -1,4 +1,4 @@
-"""Copying everything while it is in use, and proving that a copy can be opened.
+"""Copy everything while it is in use, and prove that a copy can be opened.
 
 A backup is a folder: `meetings.db` (SQLite's own online backup), `audio/*.maj` up to what was durable, `uploads/*`
 (files that were sent and are not transcribed yet, as they are), and `manifest.json` with the size and SHA-256 of each
@@ -23,7 +23,7 @@ from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
 from meeting_assistant.adapters.storage.journal import durable_files
 from meeting_assistant.adapters.storage.journal.files import SUFFIX, FileAudioStore
 from meeting_assistant.adapters.storage.journal.keys import KeyRing
-from meeting_assistant.adapters.storage.journal.rekeying import uses_of_keys
+from meeting_assistant.adapters.storage.journal.rekeying import key_uses
 from meeting_assistant.domain.audio import BYTES_PER_SECOND
 from meeting_assistant.domain.errors import (
     AudioDecryptionError,
@@ -48,18 +48,18 @@ class Report:
     meetings: int = 0
     recordings: int = 0
     seconds: float = 0.0
-    without_sound: int = 0
-    """Finished meetings of which there are only words: recorded in memory, or their recording is gone."""
-    elsewhere: int = 0
-    """Recordings in the object store: their keys are in the backup, their sound is not."""
-    missing_elsewhere: int | None = None
-    """Of these, how many the store does not have, or not whole; None when it was not asked."""
+    without_audio: int = 0
+    """Finished meetings that have words and no recording: recorded in memory, or the recording is gone."""
+    archived: int = 0
+    """Recordings in the object store: the backup has their keys and not their audio."""
+    missing_in_archive: int | None = None
+    """How many of them the store does not have in full length; None when it was not asked."""
     problems: list[str] = field(default_factory=list)
     """A sentence for each thing that is wrong; empty when everything can be restored."""
 
 
 def make_backup(data_dir: Path, target: Path) -> Report:
-    """Copy into `target`, which appears whole or not at all. Raises InputError, StorageError."""
+    """Copy everything into `target`, which appears whole or not at all. Raises InputError, StorageError."""
     if target.exists() and not (target / MANIFEST).is_file() and any(target.iterdir()):
         raise InputError(
             f"{target} holds other files.", "Name a new folder, or one that holds an earlier backup."
@@ -86,9 +86,12 @@ def make_backup(data_dir: Path, target: Path) -> Report:
 
 
 def verify(source: Path, ring: KeyRing | None, objects: ObjectStore | None = None) -> Report:
-    """Read every byte: sums, the database's own check, each recording opened and decrypted to its end. Of recordings in
-    the object store, that they are there, in their length, and that a key is configured. Raises StorageError when the
-    store cannot be asked."""
+    """Check a backup by reading every byte of it.
+
+    Compares digests, runs the database's own check, and decrypts each recording to its end. Of recordings in the object
+    store it checks that they exist in full length and that their key is configured. Raises StorageError when the store
+    cannot be reached.
+    """
     manifest = _read_manifest(source)
     report = Report()
     for name, entry in manifest["files"].items():
@@ -105,7 +108,7 @@ def verify(source: Path, ring: KeyRing | None, objects: ObjectStore | None = Non
     for path in sorted((source / AUDIO).glob(f"*{SUFFIX}")):
         _check_recording(path, ring, known.get(path.stem, 0), report)
     if not report.problems:
-        _check_elsewhere(source / DATABASE, ring, objects, report)
+        _check_archived(source / DATABASE, ring, objects, report)
     return report
 
 
@@ -124,7 +127,7 @@ def restore(source: Path, data_dir: Path) -> None:
         if (source / UPLOADS).is_dir():
             durable_files.make_private_directory(data_dir / UPLOADS)
             _copy_uploads(source / UPLOADS, data_dir / UPLOADS)
-        # Last: a database that is there says that everything is.
+        # Last: the database stands for a complete restore.
         _copy_file(source / DATABASE, data_dir / DATABASE)
         durable_files.sync_directory(data_dir)
     except OSError as error:
@@ -135,7 +138,7 @@ def restore(source: Path, data_dir: Path) -> None:
 
 
 def _copy_database(database: Path, target: Path) -> None:
-    """Before the recordings: whatever it says is durable is in the journals that are copied after it."""
+    """Copy the database, before the recordings: what it calls durable is in the journals that are copied later."""
     try:
         with _opened(database) as source, contextlib.closing(sqlite3.connect(target)) as copy:
             source.backup(copy)
@@ -178,18 +181,18 @@ def _durable_bytes(path: Path) -> dict[str, int]:
 
 
 def _check_completeness(source: Path, report: Report) -> None:
-    """Sound that is still to be transcribed has to be there."""
+    """Report audio that is missing although it is not transcribed yet."""
     with _opened(source / DATABASE) as connection:
         meetings = connection.execute(
             "SELECT id, source, state, received_bytes, committed_sample * 2 * channels FROM meetings "
             "WHERE sound_deleted_at_ms IS NULL"
         ).fetchall()
-    elsewhere = {meeting_id for meeting_id, *_ in _stored_elsewhere(source / DATABASE)}
+    archived = {meeting_id for meeting_id, *_ in _archived_rows(source / DATABASE)}
     for meeting_id, kind, state, received, committed in meetings:
-        has_recording = meeting_id in elsewhere or (source / AUDIO / f"{meeting_id}{SUFFIX}").is_file()
+        has_recording = meeting_id in archived or (source / AUDIO / f"{meeting_id}{SUFFIX}").is_file()
         has_file = (source / UPLOADS / meeting_id).is_file()
         if state == "done":
-            report.without_sound += not has_recording
+            report.without_audio += not has_recording
         elif kind == "upload" and not has_file and not 0 < received <= committed:
             report.problems.append(f"{UPLOADS}/{meeting_id}, a file that is not transcribed yet, is missing.")
         elif kind == "live" and not has_recording and received > committed:
@@ -216,22 +219,22 @@ def _check_recording(path: Path, ring: KeyRing | None, durable_bytes: int, repor
     journal.close()
 
 
-def _check_elsewhere(
+def _check_archived(
     database: Path, ring: KeyRing | None, objects: ObjectStore | None, report: Report
 ) -> None:
-    rows = _stored_elsewhere(database)
-    report.elsewhere = len(rows)
+    rows = _archived_rows(database)
+    report.archived = len(rows)
     configured = ring.fingerprints if ring is not None else ()
     for fingerprint in sorted({row[3] for row in rows} - set(configured)):
         report.problems.append(
             f"Recordings in the object store need key {fingerprint}, which is not configured."
         )
     if objects is not None:
-        report.missing_elsewhere = sum(objects.size(name) != size for _, name, size, _ in rows)
+        report.missing_in_archive = sum(objects.size(name) != size for _, name, size, _ in rows)
 
 
-def _stored_elsewhere(database: Path) -> list[tuple[str, str, int, str]]:
-    """Of recordings in the object store: meeting, object, bytes, fingerprint of the key."""
+def _archived_rows(database: Path) -> list[tuple[str, str, int, str]]:
+    """Return meeting, object, bytes and fingerprint of the key of each recording in the object store."""
     with _opened(database) as connection:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "remote_recordings" not in tables:
@@ -243,7 +246,7 @@ def _stored_elsewhere(database: Path) -> list[tuple[str, str, int, str]]:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    """As it is now; a journal that grows meanwhile is copied up to some point at or after what was durable."""
+    """Copy a file; a journal that grows meanwhile is copied up to a point at or after what was durable."""
     with source.open("rb") as reading:
         descriptor = durable_files.open_file(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         with os.fdopen(descriptor, "wb") as writing:
@@ -253,7 +256,7 @@ def _copy_file(source: Path, target: Path) -> None:
 
 
 def _copy_uploads(source: Path, target: Path) -> None:
-    """Files of meetings, not those that are still arriving; one that is transcribed meanwhile may go."""
+    """Copy complete uploads; one that is transcribed and deleted meanwhile is skipped."""
     for path in sorted(source.glob("*-*-*-*-*")):
         if not (target / path.name).exists():
             with contextlib.suppress(FileNotFoundError):
@@ -268,7 +271,7 @@ def _write_manifest(folder: Path) -> None:
         "format": FORMAT,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "schema": schema,
-        "keys": {use.fingerprint: use.recordings for use in uses_of_keys(folder / AUDIO, None)},
+        "keys": {use.fingerprint: use.recordings for use in key_uses(folder / AUDIO, None)},
         "files": {
             str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": _digest(path)}
             for path in files

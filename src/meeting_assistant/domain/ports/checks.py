@@ -1,4 +1,4 @@
-"""What `doctor` reports."""
+"""Results of the checks that `doctor` makes."""
 
 from __future__ import annotations
 

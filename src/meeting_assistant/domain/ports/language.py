@@ -22,7 +22,7 @@ class LlmRequest:
     temperature: float = 0.0
     purpose: Purpose = "probe"
     meeting_ids: tuple[str, ...] = ()
-    """Meetings of which something stands in `user`: who saw them is recorded."""
+    """Meetings whose content is in `user`; the call is recorded for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,62 +42,62 @@ class LlmProvider(Protocol):
 
     @property
     def name(self) -> str:
-        """As in `LLM_PROVIDER_ORDER`."""
+        """The name in `LLM_PROVIDER_ORDER`."""
         ...
 
     @property
     def is_local(self) -> bool:
-        """True when the transcript does not leave what the operator runs."""
+        """True when the transcript stays on machines of the operator."""
         ...
 
     async def complete(self, request: LlmRequest) -> LlmReply:
-        """Ask once, without retries. Raises LlmError with the cause and the remedy."""
+        """Ask once, without retries. Raises LlmError."""
         ...
 
     def stream(self, request: LlmRequest) -> AsyncIterator[str | LlmReply]:
-        """Ask once: pieces of the answer as they come, then the whole reply. Raises LlmError, also half-way."""
+        """Ask once; yield pieces of the answer as they come, then the whole reply. Raises LlmError, also half-way."""
         ...
 
     async def context_tokens(self) -> int | None:
-        """How much the model reads and writes in all, in tokens; None where the server does not say."""
+        """Return the context window of the model in tokens; None where the server does not say."""
         ...
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close all connections."""
         ...
 
 
 class LlmCallLog(Protocol):
-    """Records which provider saw which meeting."""
+    """The record of which provider was sent which meeting."""
 
     async def started(self, call: LlmCall) -> None:
-        """Record a question before it is sent; durable when it returns. Raises StorageError."""
+        """Record a call before it is sent, durably. Raises StorageError."""
         ...
 
     async def finished(self, call: LlmCall) -> None:
-        """Record the result of a question."""
+        """Record the outcome of a call."""
         ...
 
     async def cancelled(self, call: LlmCall) -> None:
-        """Remove the record of a question that was not sent."""
+        """Delete the record of a call of which nothing was sent."""
         ...
 
     async def of_meeting(self, meeting_id: str) -> list[LlmCall]:
-        """Oldest first."""
+        """Return the calls about a meeting, oldest first."""
         ...
 
 
 class PreferenceStore(Protocol):
-    """What people chose for all their meetings."""
+    """Defaults that people chose for all their meetings."""
 
     async def preferences(self, owner: str) -> LlmPreferences:
-        """Those of one owner; nothing chosen when there are none."""
+        """Return the preferences of an owner; the defaults when there are none."""
         ...
 
     async def set_preferences(self, owner: str, preferences: LlmPreferences) -> None:
-        """Replace them."""
+        """Replace the preferences of an owner."""
         ...
 
     async def keeps_local(self, meeting_ids: Sequence[str]) -> bool:
-        """True when one of these meetings, or its owner, allows no provider outside. Raises StorageError."""
+        """Return whether one of these meetings, or its owner, allows no provider outside. Raises StorageError."""
         ...

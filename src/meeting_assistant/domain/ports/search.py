@@ -1,4 +1,4 @@
-"""Finding what was said."""
+"""Full-text search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meeting_assistant.domain.transcript import Utterance
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """An utterance that holds what was looked for."""
+    """An utterance that a search found."""
 
     meeting_id: str
     utterance: Utterance
@@ -30,17 +30,17 @@ class SearchIndex(Protocol):
         has_all: bool = False,
         limit: int = 20,
     ) -> list[SearchHit]:
-        """Best first. Of one owner or of all, of one meeting or of all; with any of the words, or with all."""
+        """Return utterances, best first: of one owner or all, of one meeting or all, with any of the words or all."""
         ...
 
 
 class QuestionReader(Protocol):
-    """Reads a question without a language model."""
+    """Interprets a question without a language model."""
 
     def keywords(self, question: str, language: str) -> tuple[str, ...]:
-        """The words that carry it, as they stand there, in order; empty for a question of light words only."""
+        """Return the content words of a question as they are written, in order; empty when there are none."""
         ...
 
     def best(self, question: str, texts: Sequence[str], language: str) -> list[int]:
-        """Indexes of the texts that hold most of what the question asks about, best first; empty when none does."""
+        """Return the indexes of the texts that match the question best, best first; empty when none does."""
         ...

@@ -1,4 +1,4 @@
-"""Links that let somebody without a token read one meeting."""
+"""Links for reading one meeting without a token."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from meeting_assistant.domain.access import Share
 
 
 class ShareStore(Protocol):
-    """Share links; what returns is durable. A link goes when its meeting goes."""
+    """Share links; what returns is durable. A link is deleted with its meeting."""
 
     async def add(self, share: Share) -> None:
         """Store a new link."""
         ...
 
     async def of_meeting(self, meeting_id: str) -> list[Share]:
-        """Newest first, expired ones too."""
+        """Return the links of a meeting, newest first, expired ones included."""
         ...
 
     async def by_digest(self, digest: str) -> Share | None:
-        """The link whose token has this SHA-256, expired or not."""
+        """Return the link whose token has this SHA-256, expired or not; None when there is none."""
         ...
 
     async def remove(self, meeting_id: str, share_id: str) -> None:

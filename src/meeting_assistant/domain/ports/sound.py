@@ -1,4 +1,4 @@
-"""Stored sound and sound in files."""
+"""Recordings, and audio in media files."""
 
 from __future__ import annotations
 
@@ -9,90 +9,100 @@ from typing import Protocol
 
 
 class AudioJournal(Protocol):
-    """The stored sound of one meeting, addressed by canonical PCM bytes. Blocks; called off the loop."""
+    """The recording of one meeting, addressed by canonical PCM bytes. Blocks; called off the event loop."""
 
     @property
     def durable_bytes(self) -> int:
-        """Everything below is on the disk."""
+        """Everything below this offset is on the disk."""
         ...
 
     def append(self, pcm: bytes) -> None:
-        """Write and sync; on return it is durable. Raises StorageError, then nothing below
-        `durable_bytes` has changed."""
+        """Write and sync: on return the bytes are durable.
+
+        Raises StorageError; then nothing below `durable_bytes` has changed.
+        """
         ...
 
     def read(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`, fewer only at the end. Raises AudioDecryptionError."""
+        """Return up to `length` bytes from `offset`, fewer only at the end. Raises AudioDecryptionError."""
         ...
 
     def seal(self) -> None:
-        """Nothing more will come; idempotent."""
+        """Complete the recording: nothing can be appended any more; idempotent."""
         ...
 
     def close(self) -> None:
-        """Let go of the file without sealing; idempotent."""
+        """Close the file without sealing; idempotent."""
         ...
 
 
 class AudioStore(Protocol):
-    """Where journals live."""
+    """The recordings of all meetings. Blocks; called off the event loop."""
 
     def create(self, meeting_id: str) -> AudioJournal:
-        """A new, empty journal."""
+        """Create an empty journal. Raises ConflictError when there is one, StorageError."""
         ...
 
     def open(self, meeting_id: str, *, durable_bytes: int = 0) -> AudioJournal:
-        """An existing one, for reading and going on. A torn end is left out, but never anything below
-        `durable_bytes`, which was acknowledged. Raises NotFoundError, AudioDecryptionError, StorageError."""
+        """Open a journal to read it or to continue it.
+
+        A torn end is left out, but never anything below `durable_bytes`, which was acknowledged. Raises NotFoundError,
+        AudioDecryptionError, StorageError.
+        """
         ...
 
     def exists(self, meeting_id: str) -> bool:
-        """True when there is a journal of that meeting."""
+        """Return whether there is a journal of that meeting."""
         ...
 
     def erase(self, meeting_id: str, spans: Sequence[tuple[int, int]]) -> None:
-        """Silence in the place of these byte ranges, for good; the recording is sealed. Idempotent.
+        """Replace these byte ranges by silence, for good, and seal the recording; idempotent.
 
-        Raises NotFoundError, AudioDecryptionError, StorageError; then the recording is as it was."""
+        Raises NotFoundError, AudioDecryptionError, StorageError; then the recording is unchanged.
+        """
         ...
 
     def delete(self, meeting_id: str) -> None:
-        """Destroy the key, then the file; unknown ids are fine."""
+        """Destroy the key, then the file; does nothing when there is none."""
         ...
 
 
 class AudioArchive(Protocol):
-    """Brings recordings that are complete to where they stay. Blocks; called off the loop."""
+    """Moves complete recordings to an object store. Blocks; called off the event loop."""
 
     def begin(self) -> None:
-        """After a start: do away with what a crash left unfinished on this disk."""
+        """Delete what a crash left unfinished on this disk; called after a start."""
         ...
 
     def local_ids(self) -> list[str]:
-        """Ids of meetings whose recording is on this machine's disk."""
+        """Return the ids of meetings whose recording is on this machine's disk."""
         ...
 
     def move(self, meeting_id: str) -> bool:
-        """Idempotent; a move that was cut short is ended. False when the recording is not sealed. Raises StorageError
-        (its code begins with `store_` when it is the store that refuses), AudioDecryptionError, NotFoundError; then
-        the recording is where it was."""
+        """Move a recording, or complete an interrupted move; idempotent. Returns False when it is not sealed.
+
+        Raises StorageError (its code begins with `store_` when the store refuses), AudioDecryptionError, NotFoundError;
+        then the recording is where it was.
+        """
         ...
 
     def clean_up(self) -> int:
-        """Remove what was deleted and what was copied in vain. Returns how much; raises StorageError at the first that
-        resists."""
+        """Remove deleted recordings and useless copies, and return how many.
+
+        Raises StorageError at the first that cannot be removed.
+        """
         ...
 
     def to_remove(self) -> int:
-        """How much `clean_up` would have to do."""
+        """Return how many objects `clean_up` would remove."""
         ...
 
     def check(self) -> None:
-        """Try the store. Raises StorageError."""
+        """Write, read and remove an object. Raises StorageError."""
         ...
 
     def close(self) -> None:
-        """What runs ends soon, by StorageError with the code `closing`."""
+        """Let running operations fail soon, by a StorageError with the code `closing`."""
         ...
 
 
@@ -115,16 +125,16 @@ class DecodeLimits:
     max_memory_bytes: int = 1 << 30
     max_cpu_s: int = 1800
     idle_timeout_s: float = 60.0
-    """Without any output for so long, the child is ended."""
+    """How long the child process may produce no output before it is ended."""
 
 
 class MediaDecoder(Protocol):
-    """Reads sound out of a container that somebody sent; runs where it can do no harm."""
+    """Decodes the audio of an untrusted media file, in a confined process."""
 
     async def probe(self, path: Path) -> MediaInfo:
-        """Look at the file. Raises AudioFormatError when there is no sound to be had."""
+        """Examine a file. Raises AudioFormatError when it has no audio."""
         ...
 
     def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
-        """Canonical PCM (16 kHz mono s16le) in pieces. Raises AudioFormatError, TooLargeError."""
+        """Yield canonical PCM (16 kHz mono s16le) in pieces. Raises AudioFormatError, TooLargeError."""
         ...

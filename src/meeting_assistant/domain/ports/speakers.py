@@ -1,4 +1,4 @@
-"""Who spoke when, found out after the meeting by an engine that takes its time."""
+"""Offline diarization, and the voices of enrolled speakers."""
 
 from __future__ import annotations
 
@@ -11,65 +11,68 @@ from meeting_assistant.domain.audio import Samples
 
 @dataclass(frozen=True, slots=True)
 class SpeakerTurn:
-    """Somebody speaks; turns of different speakers may overlap. Milliseconds from the start of the sound."""
+    """When one speaker talks; turns of different speakers may overlap. Milliseconds from the start of the audio."""
 
     start_ms: int
     end_ms: int
     speaker: int
-    """Counted from 0 within one result; no name."""
+    """An index from 0 within one result."""
 
 
 class Diarizer(Protocol):
-    """Tells speakers apart in a whole recording. `load` and `diarize` block; called on one thread."""
+    """Distinguishes the speakers of a whole recording. `load` and `diarize` block; called on one thread."""
 
     @property
     def name(self) -> str:
-        """What it is called in `/health`."""
+        """The name in `/health`."""
         ...
 
     @property
     def max_speakers(self) -> int | None:
-        """It takes more people than that for one another; None when it knows no limit."""
+        """How many speakers it can distinguish; None when there is no limit."""
         ...
 
     def load(self) -> None:
-        """Bring the model into memory; idempotent. Raises EngineError when something is missing."""
+        """Load the model; idempotent. Raises EngineError when something is missing."""
         ...
 
     def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
-        """Turns in order of time. `samples`, shape `(n,)`; `progress` is told 0..1. Raises EngineError."""
+        """Return turns in order of time. `samples` has the shape `(n,)`; `progress` is called with 0..1.
+
+        Raises EngineError.
+        """
         ...
 
     def close(self) -> None:
-        """Give everything back; idempotent."""
+        """Free all resources; idempotent."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceProfile:
-    """A voice that somebody asked to be known again in later meetings."""
+    """The voice of an enrolled speaker, which later meetings recognise."""
 
     id: str
     owner: str
     name: str
     vector: bytes
-    """float32, little-endian; only the adapter of the store sees it encrypted."""
+    """float32, little-endian. Encrypted only inside the store."""
     spoken_ms: int
-    """How much of the voice was heard."""
+    """How much speech it was computed from."""
     created_at_ms: int
 
 
 class VoiceProfileStore(Protocol):
-    """Voices that are known again: kept only because somebody asked for each of them."""
+    """The voices of enrolled speakers."""
 
     async def voices(self, owner: str) -> list[VoiceProfile]:
-        """Of one owner, oldest first. Those that no present key opens are left out."""
+        """Return the voices of an owner, oldest first, without those that no present key opens."""
         ...
 
-    async def keep_voice(self, profile: VoiceProfile) -> None:
-        """Store it; one of the same owner and name is replaced."""
+    async def save_voice(self, profile: VoiceProfile) -> None:
+        """Store a voice; it replaces one of the same owner and name."""
         ...
 
-    async def forget_voice(self, owner: str, profile_id: str) -> None:
-        """Remove it for good. Raises NotFoundError."""
+    async def delete_voice(self, owner: str, profile_id: str) -> None:
+        """Delete a voice for good. Raises NotFoundError."""
         ...

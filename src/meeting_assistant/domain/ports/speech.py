@@ -31,7 +31,7 @@ VoiceVector = Annotated[
     PlainSerializer(_write_vector, return_type=str),
     WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "Little-endian float32."}),
 ]
-"""A voice: a vector of length 1; the more alike two voices, the greater their product. In JSON it is base64 of
+"""An embedding of a voice: a vector of length 1. The dot product of two is their similarity. In JSON it is base64 of
 little-endian float32."""
 DecodeKind = Literal["partial", "final"]
 
@@ -80,18 +80,18 @@ class EngineInfo:
     name: str
     model: str
     languages: tuple[str, ...]
-    """Codes that it knows; empty when it takes any."""
+    """Language codes that it knows; empty when it takes any."""
     max_window_s: float
     max_batch: int = 1
-    """Windows that are cheaper together than one by one; 1 when the engine has no batches."""
+    """How many windows one batch may hold; 1 when the engine has no batches."""
     max_concurrency: int = 1
     """Batches that may run at the same time, each on its own thread."""
     partial_buckets_s: tuple[float, ...] = ()
-    """Lengths that partials are padded to; empty when they are not."""
+    """Durations that partials are padded to; empty when they are not."""
     final_buckets_s: tuple[float, ...] = ()
-    """The same for finished utterances."""
+    """Durations that finals are padded to; empty when they are not."""
     temperatures: tuple[float, ...] = (0.0,)
-    """Tried one after the other while the result of a final does not convince."""
+    """Tried in order while the result of a final fails the quality checks."""
 
 
 class AsrEngine(Protocol):
@@ -102,40 +102,40 @@ class AsrEngine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What it is; callable before `load`."""
+        """What the engine is; available before `load`."""
         ...
 
     def load(self) -> None:
-        """Bring the weights into memory; idempotent. Raises EngineError."""
+        """Load the weights; idempotent. Raises EngineError."""
         ...
 
     def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
-        """Decode windows; as many results, in the same order. Raises EngineError."""
+        """Decode windows and return as many results, in the same order. Raises EngineError."""
         ...
 
     def close_session(self, session: str) -> None:
-        """Forget what is kept for a session; unknown sessions are fine."""
+        """Free what is kept for a session; does nothing for an unknown one."""
         ...
 
     def close(self) -> None:
-        """Give everything back; idempotent."""
+        """Free all resources; idempotent."""
         ...
 
 
 class VoiceEmbedder(Protocol):
-    """Hears whose voice it is. `load` and `embed` block; called on one thread."""
+    """Computes embeddings of voices. `load` and `embed` block; called on one thread."""
 
     @property
     def name(self) -> str:
-        """What it is called in `/health`."""
+        """The name in `/health`."""
         ...
 
     def load(self) -> None:
-        """Bring the model into memory; idempotent. Raises EngineError."""
+        """Load the model; idempotent. Raises EngineError."""
         ...
 
     def embed(self, samples: Waveform) -> VoiceVector:
-        """Of a stretch of at least 0.5 s in which one person speaks."""
+        """Return the embedding of at least 0.5 s in which one person speaks."""
         ...
 
 
@@ -147,14 +147,14 @@ class VadStream(Protocol):
     """The voice activity of one session; keeps the model's state between calls."""
 
     def feed(self, samples: Samples) -> NDArray[np.float32]:
-        """Speech probability of each frame completed by these samples, shape `(frames,)`.
+        """Return the speech probability of each frame that these samples complete, shape `(frames,)`.
 
         A remainder shorter than a frame is kept for the next call. Blocks; called off the event loop.
         """
         ...
 
     def state(self) -> bytes:
-        """After the last whole frame: a stream opened with it and fed what follows goes on as this one does."""
+        """Return the state after the last whole frame; a stream that is opened with it continues like this one."""
         ...
 
 
@@ -163,13 +163,13 @@ class Vad(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in `/health`."""
+        """The name in `/health`."""
         ...
 
     def load(self) -> None:
-        """Bring the model into memory; idempotent."""
+        """Load the model; idempotent."""
         ...
 
     def open(self, state: bytes = b"") -> VadStream:
-        """Start a session with a fresh state."""
+        """Begin a session, in this state or in a fresh one."""
         ...

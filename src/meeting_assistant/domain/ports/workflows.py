@@ -16,92 +16,101 @@ from meeting_assistant.domain.workflows import (
 
 
 class Integration(Protocol):
-    """A place that hears of finished meetings. See `docs/how-to/add-an-integration.md`."""
+    """A system that finished meetings are delivered to. See `docs/how-to/add-an-integration.md`."""
 
     name: str
-    """In settings, API and page: `jira`."""
+    """The name in settings, API and page: `jira`."""
 
     def describe(self) -> Description:
-        """What it is and where it delivers to."""
+        """Return what it is and where it delivers to."""
         ...
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """What it would do, without asking anybody; nothing when there is nothing to tell. Pure."""
+        """Return the actions that it would perform; none when there is nothing to deliver. Pure."""
         ...
 
     async def deliver(self, delivery: Delivery) -> Receipt:
-        """Do it. Where the target can recognise `delivery.id`, a second call changes nothing.
+        """Perform the action. Where the target can recognise `delivery.id`, a second call changes nothing.
 
         `delivery.is_uncertain` says that an earlier attempt may have arrived. Raises DeliveryError.
         """
         ...
 
     async def test(self) -> str:
-        """Prove that it works: tell a channel, look at a project. Says what it did. Raises DeliveryError."""
+        """Prove that it works and return what was done: a message was sent, a project was read.
+
+        Raises DeliveryError.
+        """
         ...
 
     async def close(self) -> None:
-        """Let go; idempotent."""
+        """Close all connections; idempotent."""
         ...
 
 
 class DeliveryStore(Protocol):
-    """The outbox. One transaction per method; what returns is durable. Deliveries go when their meeting goes."""
+    """The outbox. One transaction per method; what returns is durable. Deliveries are deleted with their meeting."""
 
     async def plan(self, meeting_id: str, deliveries: Sequence[Delivery], step: str) -> list[Delivery]:
-        """Add those that are not there yet and end the step, in one transaction. Returns the added ones; what was
-        proposed before and not decided takes the new action. What the meeting does not choose is left out. Raises
-        NotFoundError without such a meeting.
+        """Add new deliveries and end the step, in one transaction. Returns the added ones.
+
+        A proposal that is present takes the new action. Integrations that the meeting does not choose are left out.
+        Raises NotFoundError when there is no such meeting.
         """
         ...
 
     async def of_meeting(self, meeting_id: str) -> list[Delivery]:
-        """In the order in which they were planned."""
+        """Return the deliveries of a meeting, in the order in which they were planned."""
         ...
 
     async def recent(
         self, *, states: Collection[DeliveryState], owner: str | None = None, limit: int = 100
     ) -> list[Delivery]:
-        """Of all meetings of an owner, or of all; newest first."""
+        """Return deliveries in these states, newest first; of the meetings of one owner, or of all."""
         ...
 
     async def get(self, delivery_id: str) -> Delivery:
-        """Raises NotFoundError."""
+        """Return a delivery. Raises NotFoundError."""
         ...
 
     async def take_due(self, now_ms: int, lease_ms: int, busy: Collection[str] = ()) -> Delivery | None:
-        """The delivery that is due longest, of an integration that is not busy; also one whose attempt was cut short
-        (its lease ran out: `is_uncertain`). It is counted as an attempt and leased until `now_ms + lease_ms`.
+        """Return the delivery that has been due longest, of an integration that is not busy; None when nothing is due.
+
+        An attempt whose lease ran out is due, too, and becomes uncertain. The delivery is counted as an attempt and
+        leased until `now_ms + lease_ms`.
         """
         ...
 
     async def next_due_ms(self) -> int | None:
-        """When there will be something to take; None when nothing waits."""
+        """Return when the next delivery is due; None when nothing waits."""
         ...
 
     async def end_leases(self, now_ms: int, dedup_delays_ms: Mapping[str, int]) -> int:
-        """For a process that is alone: whoever was delivering is dead, and what it had in hand is uncertain and waits
-        again, for as long as `dedup_delays_ms` says for its integration. Returns how many there were."""
+        """Return interrupted deliveries to the queue, as uncertain; return how many there were.
+
+        Only for the single process of a deployment: every lease is left over from one that ended. `dedup_delays_ms`
+        says how long deliveries to an integration wait before they are tried again.
+        """
         ...
 
     async def update(
-        self, delivery: Delivery, *, unless: Collection[DeliveryState] = (), is_to_note: bool = False
+        self, delivery: Delivery, *, unless: Collection[DeliveryState] = (), needs_note: bool = False
     ) -> bool:
-        """Store a delivery as it is now. False, with nothing stored, when it is in one of those states, or gone.
+        """Store a delivery. Returns False, with nothing stored, when it is in one of the states `unless`, or deleted.
 
-        What would wait for an integration that its meeting does not choose any more is proposed instead. `is_to_note`:
-        `to_note` returns it, once it is done or parked, until `noted` is called.
+        A pending delivery to an integration that its meeting no longer chooses becomes a proposal. With `needs_note`
+        a finished or parked delivery is returned by `to_note` until `noted` is called.
         """
         ...
 
     async def to_note(self, limit: int = 100) -> list[Delivery]:
-        """Those that are done or parked and of which the audit log does not tell yet; oldest first."""
+        """Return finished and parked deliveries that the audit log does not have yet, oldest first."""
         ...
 
     async def noted(self, delivery: Delivery) -> None:
-        """The audit log tells of it as it was given here."""
+        """Record that the audit log has this result."""
         ...
 
     async def pending(self) -> dict[DeliveryState, int]:
-        """How many there are in each state that is not settled."""
+        """Return the number of deliveries in each open state."""
         ...

@@ -143,7 +143,7 @@ class SpeakerEdits:
             spoken_ms=spoken_ms,
             created_at_ms=int(time.time() * 1000),
         )
-        await self._profiles.keep_voice(profile)
+        await self._profiles.save_voice(profile)
         logger.info("Voice enrolled.", extra=obs.log_fields(meeting=meeting_id))
         return profile
 
@@ -170,7 +170,7 @@ class SpeakerEdits:
 
     async def delete_voice(self, owner: str, profile_id: str) -> None:
         """Delete an enrolled voice for good; names in meetings stay. Raises NotFoundError."""
-        await self._profiles.forget_voice(owner, profile_id)
+        await self._profiles.delete_voice(owner, profile_id)
 
 
 def _longest(said: Transcript, label: str) -> list[Utterance]:

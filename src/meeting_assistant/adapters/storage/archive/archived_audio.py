@@ -1,9 +1,9 @@
-"""Recordings that move to an object store when their meeting is over: `AudioStore`, and what moves them.
+"""Recordings that move to an object store when their meeting is over.
 
-A journal is written on this machine's disk, where it can be synced. It moves when it is sealed and nobody adds to it:
-intent in the catalogue, copy, verification, `stored` in the catalogue, and only then the file goes. Before that step
-the file is the recording, after it the object is, whatever else still lies around; so a crash between any two steps
-leaves one recording, and the same call again ends what was begun. See docs/decisions/0025-object-store.md.
+A journal is written on this machine's disk, where it can be synced. It moves once it is sealed: the catalogue records
+the intent, the file is copied and verified, the catalogue records `stored`, and only then the file is deleted. Before
+that the file is the recording, afterwards the object is, so that a crash between any two steps leaves one recording
+and a second call completes the first. See docs/decisions/0025-object-store.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from meeting_assistant.adapters.storage.archive.object_store import PIECE_BYTES, ObjectStore
-from meeting_assistant.adapters.storage.archive.recording_cache import Locks, RecordingCache, altered, shred
+from meeting_assistant.adapters.storage.archive.recording_cache import (
+    Locks,
+    RecordingCache,
+    altered,
+    secure_delete,
+)
 from meeting_assistant.adapters.storage.journal import durable_files
 from meeting_assistant.adapters.storage.journal import format as fmt
 from meeting_assistant.adapters.storage.journal.file_journal import FileJournal, check_whole
@@ -40,8 +45,8 @@ logger = logging.getLogger(__name__)
 
 
 class ArchivedAudioStore:
-    """Implements `AudioStore` and `AudioArchive`. Blocks; any thread but the event loop's, on which the database
-    that the catalogue is in was opened."""
+    """Implements `AudioStore` and `AudioArchive`. Blocks; called from any thread but the event loop's, on which the
+    database of the catalogue was opened."""
 
     def __init__(
         self,
@@ -57,22 +62,22 @@ class ArchivedAudioStore:
         self._cache = cache
         self._keyring = keyring
         self._locks = Locks()
-        """Of recordings that are being moved, erased or deleted on this machine."""
+        """Held while a recording is moved, erased or deleted on this machine."""
         self._unwanted: set[str] = set()
-        """Somebody waits to delete these: copying them can stop."""
+        """Ids of meetings that wait to be deleted: copying them stops."""
         self._is_closing = threading.Event()
 
     # --- AudioStore
 
     def create(self, meeting_id: str) -> FileJournal:
-        """On this machine's disk."""
+        """Create a journal on this machine's disk."""
         self._local.path_of(meeting_id)
         if self._find(meeting_id) is not None:
             raise ConflictError("This meeting already has a recording.", "Open it instead.")
         return self._local.create(meeting_id)
 
     def open(self, meeting_id: str, *, durable_bytes: int = 0) -> FileJournal:
-        """From where it is; one in the object store is fetched as a whole and only read."""
+        """Open a recording where it is; one in the object store is fetched as a whole and is read-only."""
         self._local.path_of(meeting_id)
         recording = self._find(meeting_id)
         try:
@@ -81,28 +86,33 @@ class ArchivedAudioStore:
             again = self._find(meeting_id)
             if again is None or again == recording:
                 raise
-            return self._open_in(again, meeting_id, durable_bytes)  # it was moved or erased at that moment
+            return self._open_in(
+                again, meeting_id, durable_bytes
+            )  # it was moved or erased between the two calls
 
     def exists(self, meeting_id: str) -> bool:
-        """In either place. Raises ConflictError while it is on the disk of another machine."""
+        """Return whether there is a recording, here or in the store.
+
+        Raises ConflictError while it is on the disk of another machine.
+        """
         if self._local.exists(meeting_id):
             return True
         with suppress(NotFoundError):
             self._local.path_of(meeting_id)
-            where = self._ask(partial(self._catalogue.find, meeting_id))
-            if where.stored is None and where.elsewhere:
+            location = self._query(partial(self._catalogue.find, meeting_id))
+            if location.stored is None and location.other_machine:
                 raise ConflictError(
-                    f"The sound of this meeting is still on the machine that recorded it ({where.elsewhere}).",
+                    f"The sound of this meeting is still on the machine that recorded it ({location.other_machine}).",
                     "Try again when that machine is up and has moved it to the object store.",
                     code="sound_elsewhere",
                 )
-            return where.stored is not None
+            return location.stored is not None
         return False
 
     def erase(self, meeting_id: str, spans: Sequence[tuple[int, int]]) -> None:
-        """The new object is written and recorded before the old one goes."""
+        """Silence stretches; the new object is written and recorded before the old one is deleted."""
         self._local.path_of(meeting_id)
-        with self._locks.of(meeting_id):
+        with self._locks.get(meeting_id):
             recording = self._find(meeting_id)
             if recording is None:
                 self._local.erase(meeting_id, spans)
@@ -116,25 +126,25 @@ class ArchivedAudioStore:
                 raise durable_files.storage_error(error) from error
             finally:
                 source.close()
-                shred(temporary)
-            self._cache.forget(recording.object_name)
-            self._local.delete(meeting_id)  # left over from a move that was cut short
+                secure_delete(temporary)
+            self._cache.evict(recording.object_name)
+            self._local.delete(meeting_id)  # a move that was interrupted may have left it
         self._try_to_clean_up()
 
     def delete(self, meeting_id: str) -> None:
-        """All keys first, here and in the catalogue; objects go now, or when the store can be reached again."""
+        """Destroy all keys, here and in the catalogue; objects go now, or when the store can be reached again."""
         try:
             self._local.path_of(meeting_id)
         except NotFoundError:
             return
         self._unwanted.add(meeting_id)
         try:
-            with self._locks.of(meeting_id):
+            with self._locks.get(meeting_id):
                 recording = self._find(meeting_id)
-                is_known = self._ask(partial(self._catalogue.doom, meeting_id))
+                is_known = self._query(partial(self._catalogue.mark_for_deletion, meeting_id))
                 self._local.delete(meeting_id)
                 if recording is not None:
-                    self._cache.forget(recording.object_name)
+                    self._cache.evict(recording.object_name)
         finally:
             self._unwanted.discard(meeting_id)
         if is_known:
@@ -143,16 +153,16 @@ class ArchivedAudioStore:
     # --- AudioArchive
 
     def begin(self) -> None:
-        """After a start, and before anything else uses this disk."""
-        self._cache.tidy()
+        """Delete what a crash left unfinished; called before anything else uses this disk."""
+        self._cache.clean()
 
     def local_ids(self) -> list[str]:
-        """Ids of meetings whose recording is on this machine's disk."""
+        """Return the ids of meetings whose recording is on this machine's disk."""
         return self._local.ids()
 
     def move(self, meeting_id: str) -> bool:
-        """Idempotent. False when it is not sealed, so that something may still be added."""
-        with self._locks.of(meeting_id):
+        """Move a recording to the store; idempotent. Returns False when it is not sealed."""
+        with self._locks.get(meeting_id):
             recording = self._find(meeting_id)
             if recording is not None:
                 self._verify(recording.object_name, recording.size_bytes, recording.sha256)
@@ -164,40 +174,40 @@ class ArchivedAudioStore:
         return True
 
     def clean_up(self) -> int:
-        """Remove what has to go from the store. Returns how many objects went; raises at the first that resists."""
+        """Remove orphans from the store and return how many; raises at the first that cannot be removed."""
         here = self._local.ids()
         count = 0
-        for leftover in self._ask(partial(self._catalogue.leftovers, here)):
+        for orphan in self._query(partial(self._catalogue.orphans, here)):
             self._check_open()
-            with self._locks.of(leftover.meeting_id):
-                if leftover.is_order:
-                    self._local.delete(leftover.meeting_id)
-                elif self._ask(partial(self._catalogue.give_up, leftover.object_name)):
-                    self.objects.remove(leftover.object_name)
+            with self._locks.get(orphan.meeting_id):
+                if orphan.is_delete_request:
+                    self._local.delete(orphan.meeting_id)
+                elif self._query(partial(self._catalogue.claim_orphan, orphan.object_name)):
+                    self.objects.remove(orphan.object_name)
                 else:
                     continue  # it was finished meanwhile
-                self._ask(partial(self._catalogue.drop, leftover.object_name))
+                self._query(partial(self._catalogue.remove_entry, orphan.object_name))
             count += 1
         return count
 
     def to_remove(self) -> int:
-        """How many objects wait to be removed."""
+        """Return how many objects wait to be removed."""
         here = self._local.ids()
-        return len(self._ask(partial(self._catalogue.leftovers, here)))
+        return len(self._query(partial(self._catalogue.orphans, here)))
 
     def check(self) -> None:
         """Write, read and remove a small object. Raises StorageError."""
         self.objects.check()
 
     def close(self) -> None:
-        """What is being copied stops at the next piece."""
+        """Stop copies in progress at the next piece."""
         self._is_closing.set()
 
     # --- steps
 
     def _copy(self, meeting_id: str, path: Path, *, instead_of: str | None = None) -> None:
-        """The journal as it is, without its key: that goes into the catalogue."""
-        name = self._ask(partial(self._catalogue.begin_copy, meeting_id))
+        """Copy the journal without its key, which goes into the catalogue."""
+        name = self._query(partial(self._catalogue.begin_copy, meeting_id))
         digest, size, keys = hashlib.sha256(), 0, list[fmt.WrappedKey]()
 
         def pieces() -> Iterator[bytes]:
@@ -211,11 +221,11 @@ class ArchivedAudioStore:
         self.objects.write(name, pieces())
         self._verify(name, size, digest.hexdigest(), meeting_id)
         recording = RemoteRecording(meeting_id, name, size, digest.hexdigest(), keys[0])
-        if not self._ask(partial(self._catalogue.end_copy, recording, instead_of=instead_of)):
+        if not self._query(partial(self._catalogue.end_copy, recording, instead_of=instead_of)):
             raise NotFoundError("No sound is stored for this meeting.", "It was deleted meanwhile.")
 
     def _verify(self, name: str, size_bytes: int, sha256: str, meeting_id: str | None = None) -> None:
-        """Reads it back: the file goes on the strength of this."""
+        """Read an object back: the file is deleted only after this."""
         digest, size = hashlib.sha256(), 0
         for piece in self.objects.read(name):
             self._check_wanted(meeting_id)
@@ -225,7 +235,7 @@ class ArchivedAudioStore:
             raise altered()
 
     def _is_sealed(self, meeting_id: str) -> bool:
-        """Opening verifies every record: nothing damaged replaces anything."""
+        """Return whether a journal is complete; opening it verifies every record."""
         journal = self._local.open(meeting_id)
         try:
             return journal.is_sealed and journal.damage is None
@@ -260,20 +270,20 @@ class ArchivedAudioStore:
         return check_whole(journal, recording.meeting_id, durable_bytes)
 
     def _try_to_clean_up(self) -> None:
-        """Nobody waits for a store that is away: without their keys these objects are noise."""
+        """Remove orphans if the store can be reached: without their keys they are noise, so nothing waits for it."""
         try:
             self.clean_up()
         except MeetingAssistantError as error:
             logger.warning(
-                "Objects could not be removed from the object store; it is tried again.",
+                "Failed to remove objects from the object store; the next pass tries again.",
                 extra=log_fields(code=error.code),
             )
 
     def _find(self, meeting_id: str) -> RemoteRecording | None:
-        return self._ask(partial(self._catalogue.find, meeting_id)).stored
+        return self._query(partial(self._catalogue.find, meeting_id)).stored
 
-    def _ask(self, question: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        return self._catalogue.database.ask_from_thread(question)
+    def _query(self, question: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        return self._catalogue.database.call_from_thread(question)
 
     def _check_open(self) -> None:
         if self._is_closing.is_set():
@@ -286,7 +296,7 @@ class ArchivedAudioStore:
 
 
 def _without_key(path: Path, keys: list[fmt.WrappedKey]) -> Iterator[bytes]:
-    """The file in pieces, zeros in the place of its key slots; the key goes into `keys`. Raises StorageError."""
+    """Yield the file with zeros in the place of its key slots; put the key into `keys`. Raises StorageError."""
     try:
         with path.open("rb") as file:
             raw = file.read(fmt.HEADER_BYTES)

@@ -24,15 +24,17 @@ PIECE_BYTES = 1 << 20
 _PART_BYTES = 8 << 20
 """What is held in memory while an object is sent: one part of it."""
 _CONNECT_S, _ANSWER_S, _ATTEMPTS = 5, 20, 3
-"""A store that is away is noticed soon: everything is tried again later anyway."""
+"""Short, so that an outage is noticed soon: every operation is retried later anyway."""
 
 
 class ObjectStore:
-    """Errors are StorageError with a code: `store_unreachable`, `store_denied`, `store_missing` (no such bucket or
+    """One bucket or folder of objects.
+
+    Errors are StorageError with a code: `store_unreachable`, `store_denied`, `store_missing` (no such bucket or
     folder), `store_object_missing`."""
 
     def __init__(self, address: StoreAddress) -> None:
-        """Nothing is sent yet. Raises ConfigurationError when the package for S3 is missing."""
+        """Connect with the first request. Raises ConfigurationError when the package for S3 is missing."""
         self.address = address
         if address.kind == "s3" and importlib.util.find_spec("s3fs") is None:
             raise ConfigurationError(
@@ -42,8 +44,8 @@ class ObjectStore:
         self._files = _file_system(address)
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:
-        """All of it; what `pieces` raises ends it, and then there may be a part of an object or none."""
-        with self._named_errors():
+        """Write an object. When `pieces` raises, a part of the object may remain, or none."""
+        with self._translate_errors():
             self._check_folder()
             with self._files.open(self._path(name), "wb", block_size=_PART_BYTES) as file:
                 try:
@@ -62,18 +64,18 @@ class ObjectStore:
                 durable_files.sync_directory(Path(self.address.root))
 
     def read(self, name: str) -> Iterator[bytes]:
-        """In pieces, from its start."""
+        """Yield an object in pieces, from its start."""
         with (
-            self._named_errors(name),
+            self._translate_errors(name),
             self._files.open(self._path(name), "rb", block_size=_PART_BYTES) as file,
         ):
             while piece := file.read(PIECE_BYTES):
                 yield piece
 
     def size(self, name: str) -> int | None:
-        """In bytes; None when there is no such object."""
+        """Return the length of an object in bytes; None when there is no such object."""
         try:
-            with self._named_errors(name):
+            with self._translate_errors(name):
                 return int(self._files.info(self._path(name))["size"])
         except StorageError as error:
             if error.code == "store_object_missing":
@@ -81,9 +83,9 @@ class ObjectStore:
             raise
 
     def remove(self, name: str) -> None:
-        """One that is not there is fine."""
+        """Remove an object, if it exists."""
         try:
-            with self._named_errors(name):
+            with self._translate_errors(name):
                 self._check_folder()
                 self._files.rm_file(self._path(name))
         except StorageError as error:
@@ -91,7 +93,7 @@ class ObjectStore:
                 raise
 
     def check(self) -> None:
-        """Write, read back, remove. Raises StorageError."""
+        """Write, read back and remove a small object. Raises StorageError."""
         name, content = f".check-{secrets.token_hex(8)}", secrets.token_bytes(64)
         self.write(name, [content])
         try:
@@ -108,13 +110,13 @@ class ObjectStore:
         return f"{self.address.root}/{name}"
 
     def _check_folder(self) -> None:
-        """A folder is not made: where a disk is not mounted its recordings would go to another one."""
+        """Require the folder: making it would put recordings on the wrong disk when theirs is not mounted."""
         if self.address.kind == "file" and not Path(self.address.root).is_dir():
             raise FileNotFoundError(self.address.root)
 
     @contextlib.contextmanager
-    def _named_errors(self, name: str | None = None) -> Iterator[None]:
-        """Whatever lies below raises, in words that help; they hold no address with a secret in it."""
+    def _translate_errors(self, name: str | None = None) -> Iterator[None]:
+        """Translate what the libraries below raise; messages hold no address with a secret in it."""
         try:
             yield
         except MeetingAssistantError:
@@ -195,7 +197,7 @@ def _file_system(address: StoreAddress) -> Any:
 
 
 def _status(error: BaseException) -> int | None:
-    """Of the store's answer, where one lies beneath the error."""
+    """Return the HTTP status of the store's answer, where the error has one."""
     answer = getattr(error.__cause__, "response", None) or getattr(error, "response", None)
     if isinstance(answer, dict):
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -1,4 +1,4 @@
-"""Recordings that were fetched from the object store, as long as there is room for them. Nothing in it is needed.
+"""A bounded cache of recordings that were fetched from the object store. Losing it loses nothing.
 
 Objects never change, so a file under an object's name is that object. The files hold no keys.
 """
@@ -20,36 +20,39 @@ from meeting_assistant.domain.errors import StorageError
 
 
 class Locks:
-    """One lock for each name that somebody holds or waits for."""
+    """One lock for each name, as long as a thread holds it or waits for it."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._held: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
-    def of(self, name: str) -> threading.Lock:
-        """The lock; keep it while it is used."""
+    def get(self, name: str) -> threading.Lock:
+        """Return the lock of a name; keep a reference while it is used."""
         with self._guard:
             return self._held.setdefault(name, threading.Lock())
 
 
 class RecordingCache:
-    """A folder with a bound. Blocks; thread-safe."""
+    """Files of objects in a folder of limited size. Blocks; thread-safe."""
 
     def __init__(self, folder: Path, *, max_bytes: int, check_space: Callable[[int], None]) -> None:
-        """`check_space` raises StorageError when so many bytes would take room that recording needs."""
+        """`check_space` raises StorageError when so many bytes would take space that recording needs."""
         self._folder = folder
         self._max_bytes = max_bytes
         self._check_space = check_space
         self._locks = Locks()
 
-    def tidy(self) -> None:
-        """After a start: what a crash left unfinished."""
+    def clean(self) -> None:
+        """Delete what a crash left unfinished; called after a start."""
         for file in self._folder.glob("*.part"):
-            shred(file)
+            secure_delete(file)
 
     def fetch(self, name: str, size_bytes: int, sha256: str, read: Callable[[str], Iterator[bytes]]) -> Path:
-        """The file of that object; read only when it is not here. Raises StorageError, what `read` raises."""
-        lock = self._locks.of(name)
+        """Return the file of an object, which is read only when it is not cached.
+
+        Raises StorageError when the disk refuses or the digest differs, and what `read` raises.
+        """
+        lock = self._locks.get(name)
         with lock:
             path = self._folder / name
             try:
@@ -64,13 +67,13 @@ class RecordingCache:
                 raise durable_files.storage_error(error) from error
             return path
 
-    def forget(self, name: str) -> None:
-        """It is not needed any more; whoever has it open reads on."""
+    def evict(self, name: str) -> None:
+        """Remove an object; readers that have its file open are not disturbed."""
         with suppress(OSError):
             (self._folder / name).unlink(missing_ok=True)
 
     def new_file(self) -> Path:
-        """A name for work that needs a file for a while."""
+        """Return a name for a temporary file."""
         durable_files.make_private_directory(self._folder)
         return self._folder / f"{secrets.token_hex(8)}.part"
 
@@ -89,7 +92,7 @@ class RecordingCache:
             partial.unlink(missing_ok=True)
 
     def _make_room(self, size_bytes: int) -> None:
-        """The files that were not asked for the longest go first."""
+        """Remove the least recently used files."""
         files = sorted(
             (
                 (status.st_mtime, status.st_size, path)
@@ -106,7 +109,7 @@ class RecordingCache:
 
 
 def altered() -> StorageError:
-    """What was read is not what was written."""
+    """Return the error for an object whose contents are not those that were written."""
     return StorageError(
         "A recording in the object store is not what was stored there.",
         "Restore the object from the store's own backup or versions.",
@@ -114,8 +117,8 @@ def altered() -> StorageError:
     )
 
 
-def shred(path: Path) -> None:
-    """A recording that was needed for a while: its key first, then the file."""
+def secure_delete(path: Path) -> None:
+    """Destroy the key inside a temporary recording, then delete the file; errors are ignored."""
     with suppress(OSError):
         descriptor = durable_files.open_file(path, os.O_RDWR)
         try:

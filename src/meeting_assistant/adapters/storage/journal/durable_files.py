@@ -19,12 +19,12 @@ _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_file(path: Path, flags: int) -> int:
-    """A descriptor; a symbolic link in that place is refused, a new file belongs to its owner alone."""
+    """Open a file and return its descriptor. Refuses symbolic links; only its owner may read a new file."""
     return os.open(path, flags | _NO_LINKS, 0o600)
 
 
 def write_all(descriptor: int, position: int, content: bytes) -> None:
-    """However many writes it takes."""
+    """Write everything, in as many calls as it takes."""
     os.lseek(descriptor, position, os.SEEK_SET)
     view = memoryview(content)
     while view:
@@ -32,7 +32,7 @@ def write_all(descriptor: int, position: int, content: bytes) -> None:
 
 
 def sync_file(descriptor: int) -> None:
-    """On return the contents, and the length if it grew, are on the medium."""
+    """Return when the contents, and the length if it grew, are on the medium."""
     full_sync = getattr(fcntl, "F_FULLFSYNC", None) if sys.platform != "win32" else None
     if full_sync is not None:
         fcntl.fcntl(descriptor, full_sync)  # macOS: fsync alone leaves it in the drive's cache
@@ -43,7 +43,7 @@ def sync_file(descriptor: int) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """On return the names in it are durable. Windows has no such call; there the file system journals names."""
+    """Return when the names in a directory are durable. Windows has no such call; its file system journals names."""
     if sys.platform == "win32":
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -54,7 +54,7 @@ def sync_directory(path: Path) -> None:
 
 
 def make_private_directory(path: Path) -> None:
-    """Make it, readable by its owner only; durable."""
+    """Make a directory that only its owner can read, durably."""
     if not path.is_dir():
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         sync_directory(path.parent)
@@ -78,7 +78,7 @@ def write_new_file(path: Path, content: bytes) -> None:
 
 
 def lock_for_writing(descriptor: int) -> None:
-    """Until the descriptor is closed nobody else gets this lock. Raises ConflictError when somebody has it."""
+    """Take the exclusive lock, which lasts until the descriptor is closed. Raises ConflictError when it is taken."""
     if sys.platform == "win32":
         return
     try:
@@ -91,7 +91,7 @@ def lock_for_writing(descriptor: int) -> None:
 
 
 def _publish(temporary: Path, path: Path) -> None:
-    """Like rename, but never replaces: of two writers one gets FileExistsError."""
+    """Rename without replacing: of two writers one gets FileExistsError."""
     try:
         os.link(temporary, path)
     except FileExistsError:

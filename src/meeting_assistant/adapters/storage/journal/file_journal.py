@@ -26,7 +26,7 @@ class FileJournal:
     """One recording. Blocks; thread-safe: reading does not wait for a write in progress."""
 
     def __init__(self, path: Path, codec: fmt.JournalCodec) -> None:
-        """Verifies what is there. Raises StorageError."""
+        """Open the file and verify it. Raises StorageError."""
         self._path = path
         self._codec = codec
         self._writing = threading.Lock()
@@ -34,7 +34,7 @@ class FileJournal:
         self._output: int | None = None
         """The descriptor for writing; opened and locked by the first write."""
         self._has_epoch = False
-        """True while this opening may go on in the epoch that it began."""
+        """True while this opening may continue the epoch that it began."""
         self._must_cut = False
         """True when the file may hold more than the good part."""
         self._is_torn_end_kept = False
@@ -65,7 +65,7 @@ class FileJournal:
 
     @property
     def durable_bytes(self) -> int:
-        """Bytes of PCM on the disk."""
+        """Number of PCM bytes that are durable."""
         return self._good.end.place.offset
 
     @property
@@ -81,7 +81,7 @@ class FileJournal:
     # --- writing
 
     def append(self, pcm: bytes) -> None:
-        """Write and sync. After a StorageError `durable_bytes` says how much of `pcm` is stored; go on from there."""
+        """Write and sync. After a StorageError `durable_bytes` says how much of `pcm` is stored."""
         if len(pcm) % 2:
             raise ValueError("PCM of 16 bits has an even number of bytes")
         with self._writing:
@@ -101,7 +101,7 @@ class FileJournal:
                 self._write(output, *self._codec.seal(self._good.end.place))
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the file; idempotent."""
         with self._writing, self._reading:
             self._input.close()
             if self._output is not None:
@@ -109,7 +109,7 @@ class FileJournal:
                 self._output = None
 
     def _prepare(self) -> int:
-        """Be the writer, with nothing after the good part and an epoch of this opening."""
+        """Become the writer, remove what follows the good part and begin an epoch if needed."""
         self._check_open()
         if self.is_read_only:
             raise ConflictError("This recording is damaged and only read.", "Restore it from a backup.")
@@ -146,7 +146,7 @@ class FileJournal:
             raise ConflictError("This recording was changed since it was opened.", "Open it again.")
 
     def _keep_torn_end(self, descriptor: int) -> None:
-        """What a cut-short write left is kept beside the file before it goes: nothing is destroyed unseen."""
+        """Copy what an interrupted write left beside the file before cutting it off."""
         if self._is_torn_end_kept:
             return
         os.lseek(descriptor, self.file_bytes, os.SEEK_SET)
@@ -175,7 +175,7 @@ class FileJournal:
     # --- reading
 
     def read(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`, fewer only at the end of what is durable.
+        """Return up to `length` bytes from `offset`, fewer only at the end of what is durable.
 
         Costs the records touched, after a step of at most `INDEX_EVERY_BYTES` unless the last read ended there.
         Raises AudioDecryptionError when the file was changed meanwhile, StorageError.
@@ -215,7 +215,7 @@ class FileJournal:
         return b"".join(pieces)
 
     def _nearest(self, offset: int) -> Checkpoint:
-        """The best place to begin: where the last read ended, or the index."""
+        """Return the best place to begin: where the last read ended, or an entry of the index."""
         index = self._good.index
         indexed = index[bisect_right(index, offset, key=lambda entry: entry.place.offset) - 1]
         if indexed.place.offset <= self._cursor.place.offset <= offset:
@@ -228,7 +228,7 @@ class FileJournal:
 
 
 def copy_with_silence(source: FileJournal, target: FileJournal, spans: Sequence[tuple[int, int]]) -> None:
-    """All sound of one recording into another; `spans` are byte ranges of it that become silence."""
+    """Copy all audio of one recording into another; `spans` are byte ranges that become silence."""
     offset = 0
     while piece := source.read(offset, fmt.MAX_PAYLOAD_BYTES):
         kept = bytearray(piece)
@@ -241,7 +241,7 @@ def copy_with_silence(source: FileJournal, target: FileJournal, spans: Sequence[
 
 
 def check_whole(journal: FileJournal, meeting_id: str, durable_bytes: int) -> FileJournal:
-    """The journal, when no more than a torn end is wrong with it; else it is closed. Raises AudioDecryptionError."""
+    """Return the journal if at most its end is torn; otherwise close it and raise AudioDecryptionError."""
     found = journal.damage
     if found is not None and (not found.is_torn or journal.durable_bytes < durable_bytes):
         journal.close()

@@ -23,14 +23,14 @@ SUFFIX = ".maj"
 
 
 class FileAudioStore:
-    """Journals in a directory of mode 0700. Blocks; any thread but the event loop's."""
+    """Journals in a directory of mode 0700. Blocks; called from any thread but the event loop's."""
 
     def __init__(self, directory: Path, keyring: KeyRing) -> None:
         self._directory = directory
         self._keyring = keyring
 
     def create(self, meeting_id: str) -> FileJournal:
-        """A new journal; it is on the disk when this returns. Raises ConflictError, StorageError."""
+        """Create a journal, durably. Raises ConflictError, StorageError."""
         try:
             durable_files.make_private_directory(self._directory)
             return self._new_journal(meeting_id, self.path_of(meeting_id))
@@ -46,7 +46,7 @@ class FileAudioStore:
         return FileJournal(path, fmt.JournalCodec(fmt.decode_header(raw_header), data_key))
 
     def open(self, meeting_id: str, *, durable_bytes: int = 0) -> FileJournal:
-        """An existing journal, verified from its start; the file is not changed before the first write.
+        """Open a journal and verify it from its start; the file is not changed before the first write.
 
         A torn end is left out, but nothing below `durable_bytes`, which was acknowledged. Raises NotFoundError,
         AudioDecryptionError (wrong key, damage: the message names the place), StorageError.
@@ -54,18 +54,18 @@ class FileAudioStore:
         return check_whole(self._open(meeting_id), meeting_id, durable_bytes)
 
     def exists(self, meeting_id: str) -> bool:
-        """True when there is a file; anything but a meeting id has none."""
+        """Return whether there is a file; anything but a meeting id has none."""
         try:
             return self.path_of(meeting_id).exists()
         except NotFoundError:
             return False
 
     def ids(self) -> list[str]:
-        """Of all meetings that have a file here."""
+        """Return the ids of all meetings that have a file here."""
         return sorted(path.stem for path in self._directory.glob(f"*{SUFFIX}") if self.exists(path.stem))
 
     def erase(self, meeting_id: str, spans: Sequence[tuple[int, int]]) -> None:
-        """Write the recording anew under a new data key, silence in the place of the spans; then destroy the old key.
+        """Rewrite the recording under a new data key with silence in the place of the spans, then destroy the old key.
 
         The recording is sealed afterwards. Idempotent; a crash leaves the old recording or the new one.
         """
@@ -85,7 +85,10 @@ class FileAudioStore:
     def write_silenced(
         self, meeting_id: str, source: FileJournal, path: Path, spans: Sequence[tuple[int, int]]
     ) -> None:
-        """A sealed copy under a new data key, silence in the place of the spans. Raises OSError, StorageError."""
+        """Write a sealed copy under a new data key, with silence in the place of the spans.
+
+        Raises OSError, StorageError.
+        """
         target = self._new_journal(meeting_id, path)
         try:
             copy_with_silence(source, target, spans)
@@ -94,7 +97,7 @@ class FileAudioStore:
             target.close()
 
     def _replace(self, path: Path, temporary: Path) -> None:
-        """The old file keeps its descriptor while it loses its name, so that its key can be destroyed afterwards."""
+        """Replace the file; its descriptor stays open, so that the old key can be destroyed afterwards."""
         descriptor = durable_files.open_file(path, os.O_RDWR)
         try:
             durable_files.lock_for_writing(descriptor)
@@ -103,11 +106,11 @@ class FileAudioStore:
             destroy_key(descriptor)
         finally:
             os.close(descriptor)
-        for aside in self._directory.glob(f"{path.name}.torn*"):
-            aside.unlink(missing_ok=True)
+        for torn in self._directory.glob(f"{path.name}.torn*"):
+            torn.unlink(missing_ok=True)
 
     def delete(self, meeting_id: str) -> None:
-        """Destroy the wrapped key, then remove the file and what was set aside of it. Idempotent."""
+        """Destroy the wrapped key, then remove the file and copies of its torn ends. Idempotent."""
         if not self.exists(meeting_id):
             return
         path = self.path_of(meeting_id)
@@ -131,7 +134,7 @@ class FileAudioStore:
                 header = fmt.decode_header(file.read(fmt.HEADER_BYTES))
         except FileNotFoundError as error:
             raise NotFoundError(
-                "No sound is stored for this meeting.", "It may have been deleted."
+                "No audio is stored for this meeting.", "It may have been deleted."
             ) from error
         except OSError as error:
             raise durable_files.storage_error(error) from error
@@ -144,7 +147,7 @@ class FileAudioStore:
         return FileJournal(path, fmt.JournalCodec(header, self._keyring.unwrap(header.wrapped_key)))
 
     def path_of(self, meeting_id: str) -> Path:
-        """Its file, which may not be there. Raises NotFoundError for anything but a meeting id."""
+        """Return the path of a recording, which may not exist. Raises NotFoundError for anything but a meeting id."""
         try:
             canonical: str | None = str(uuid.UUID(meeting_id))
         except ValueError:
@@ -155,7 +158,7 @@ class FileAudioStore:
 
 
 def destroy_key(descriptor: int) -> None:
-    """Without its data key the sound cannot be had back, even where the file's blocks survive."""
+    """Overwrite the data key: without it the audio is unreadable, even where the blocks of the file survive."""
     durable_files.write_all(descriptor, fmt.SECTOR_BYTES, bytes(fmt.HEADER_BYTES - fmt.SECTOR_BYTES))
     os.fsync(descriptor)
 

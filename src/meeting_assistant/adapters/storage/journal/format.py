@@ -33,7 +33,7 @@ SECTOR_BYTES = 512
 HEADER_BYTES = 3 * SECTOR_BYTES
 """Identity, key slot A, key slot B: a torn write of one sector leaves the other two."""
 MAX_PAYLOAD_BYTES = 1 << 17
-"""About 4 s of sound: what one write and one sync carry at most."""
+"""About 4 s of audio: the most that one write and one sync carry."""
 MAX_OFFSET = 1 << 48
 """Far beyond any meeting; a larger start offset is noise, not a record."""
 
@@ -99,7 +99,7 @@ class Header:
 
 
 def encode_header(meeting_id: str, wrapped_key: WrappedKey) -> bytes:
-    """The first `HEADER_BYTES` of a new recording."""
+    """Return the first `HEADER_BYTES` of a new recording."""
     identity = _IDENTITY.pack(
         MAGIC, VERSION, CIPHER_AES_256_GCM, 1, SAMPLE_RATE_HZ, uuid.UUID(meeting_id).bytes
     )
@@ -108,7 +108,7 @@ def encode_header(meeting_id: str, wrapped_key: WrappedKey) -> bytes:
 
 
 def decode_header(raw: bytes) -> Header:
-    """Raises BadHeaderError."""
+    """Read a header. Raises BadHeaderError."""
     if len(raw) < HEADER_BYTES or not raw.startswith(MAGIC):
         raise BadHeaderError("this is not a recording of Meeting Assistant")
     identity = raw[: _IDENTITY.size]
@@ -130,7 +130,7 @@ def decode_header(raw: bytes) -> Header:
 
 
 def next_key_slot(header: Header, wrapped_key: WrappedKey) -> tuple[int, bytes]:
-    """To change keys: where to write which sector. The present key stays readable until that one is synced."""
+    """Return position and contents of the sector that changes the key. The present key stays until it is synced."""
     slot = 1 - header.slot
     return (1 + slot) * SECTOR_BYTES, _encode_slot(header.identity, header.generation + 1, wrapped_key)
 
@@ -141,7 +141,7 @@ def _encode_slot(identity: bytes, generation: int, key: WrappedKey) -> bytes:
 
 
 def _decode_slot(identity: bytes, raw: bytes) -> list[tuple[int, WrappedKey]]:
-    """The one key in it, or none."""
+    """Return the generation and key of a slot, or nothing when it is empty or damaged."""
     packed = raw[: _SLOT.size]
     if raw[_SLOT.size : _SLOT.size + 32] != _checksum(identity + packed):
         return []
@@ -182,7 +182,7 @@ class Head:
 
 
 def parse_head(raw: bytes) -> Head | None:
-    """None when these bytes cannot be a head (noise passes once in 1e11)."""
+    """Read a head; None when these bytes cannot be one (noise passes once in 1e11)."""
     if len(raw) < HEAD_BYTES:
         return None
     body_bytes, kind, offset = _HEAD.unpack_from(raw)
@@ -224,7 +224,7 @@ class Content:
     """Bytes of PCM that it stands for."""
 
     def pcm(self, start: int, end: int) -> bytes:
-        """Its sound between two positions counted from its own start; silence for a gap."""
+        """Return the audio between two positions counted from its own start; silence for a gap."""
         if self.type is RecordType.GAP:
             return bytes(max(0, min(end, self.sound_bytes) - start))
         return self.payload[start:end]
@@ -238,18 +238,18 @@ class JournalCodec:
         self._data_key = data_key
 
     def start(self) -> Place:
-        """Before the first record."""
+        """Return the place before the first record."""
         return Place(chain=_checksum(self._identity))
 
     def begin_epoch(self, place: Place, salt: bytes) -> tuple[bytes, Place]:
-        """The record that begins an epoch; `salt` is `SALT_BYTES` of fresh randomness, never used before."""
+        """Return the record that begins an epoch; `salt` is `SALT_BYTES` of fresh randomness, never used before."""
         head = _HEAD.pack(EPOCH_BODY_BYTES, RecordType.EPOCH, place.offset)
         epoch, commitment = self._derive(place, head, salt)
         body = salt + commitment
         return head + body, Place(_link(place, head, body), place.offset, epoch)
 
     def write(self, place: Place, kind: RecordType, payload: bytes) -> tuple[bytes, Place]:
-        """An encrypted record. The same place must never be written from twice with other bytes."""
+        """Return an encrypted record. A place must never be written from twice with different bytes."""
         assert place.epoch is not None, "an epoch comes first"
         assert not place.is_sealed, "nothing follows the final record"
         assert len(payload) <= MAX_PAYLOAD_BYTES
@@ -260,7 +260,7 @@ class JournalCodec:
         )
 
     def seal(self, place: Place) -> tuple[bytes, Place]:
-        """The final record."""
+        """Return the final record."""
         return self.write(place, RecordType.FINAL, _LENGTH.pack(place.offset))
 
     def read(self, place: Place, raw_head: bytes, body: bytes) -> tuple[Content, Place]:
@@ -294,7 +294,7 @@ class JournalCodec:
         return Place(_link(place, head, body), place.offset, epoch)
 
     def _derive(self, place: Place, head: bytes, salt: bytes) -> tuple[Epoch, bytes]:
-        """Key, base nonce, commitment: bound to the data key, the salt, all records before and the meeting.
+        """Derive key, base nonce and commitment from the data key, the salt, all records before and the meeting.
 
         The commitment is needed because a GCM tag can be made to fit under two keys (invisible salamanders).
         """
@@ -324,7 +324,7 @@ def _nonce(place: Place) -> bytes:
 
 
 def _sound_bytes(kind: RecordType, payload: bytes) -> int:
-    """Raises struct.error when a gap is not eight bytes."""
+    """Return how much audio a record stands for. Raises struct.error when a gap is not eight bytes."""
     if kind is RecordType.AUDIO:
         return len(payload)
     if kind is RecordType.GAP:

@@ -47,20 +47,20 @@ class KeyRing:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Of all keys; that of the key that wraps comes first."""
+        """Fingerprints of all keys; that of the wrapping key comes first."""
         return tuple(self._fernets)
 
     @property
     def fingerprint(self) -> str:
-        """Of the key that wraps."""
+        """Fingerprint of the wrapping key."""
         return self.fingerprints[0]
 
     def wrap(self, data_key: bytes) -> WrappedKey:
-        """As a Fernet token, by the first key."""
+        """Encrypt a data key by the first key."""
         return WrappedKey(self.fingerprint, self._fernets[self.fingerprint].encrypt(data_key))
 
     def unwrap(self, wrapped: WrappedKey) -> bytes:
-        """The data key. Raises AudioDecryptionError that names the fingerprints."""
+        """Decrypt a data key. Raises AudioDecryptionError, which names the fingerprints."""
         fernet = self._fernets.get(wrapped.fingerprint)
         if fernet is None:
             raise AudioDecryptionError(
@@ -79,26 +79,26 @@ class KeyRing:
 
 
 def fingerprint_of(key: str) -> str:
-    """Names a key and gives nothing of it away: the first 8 bytes of the SHA-256 of its 32 bytes, as hex."""
+    """Return a name of a key that reveals nothing of it: the first 8 bytes of the SHA-256 of its 32 bytes, as hex."""
     return hashlib.sha256(base64.urlsafe_b64decode(key)).hexdigest()[:16]
 
 
 def new_key() -> str:
-    """A fresh key for `AUDIO_ENCRYPTION_KEY`."""
+    """Generate a key for `AUDIO_ENCRYPTION_KEY`."""
     return Fernet.generate_key().decode()
 
 
 def load_keyring(configured: Sequence[str], data_dir: Path) -> KeyRing | None:
-    """The configured keys and the generated one, as far as there are any; nothing is made. Raises as below."""
+    """Return the configured keys and the generated one; None when there is neither. Raises as below."""
     generated = _read_generated(data_dir / GENERATED_KEY_FILE)
     keys = [*configured, *generated]
     return KeyRing(keys, "configured" if configured else "generated") if keys else None
 
 
 def load_or_create_keyring(configured: Sequence[str], data_dir: Path) -> KeyRing:
-    """The configured keys, else the generated one, which is made when there is none.
+    """Return the configured keys, or the generated one, which is made if there is none.
 
-    A generated key goes on opening its recordings when keys are configured later. Raises ConfigurationError,
+    A generated key still opens its recordings when keys are configured later. Raises ConfigurationError,
     StorageError; an existing key file is never replaced.
     """
     path = data_dir / GENERATED_KEY_FILE

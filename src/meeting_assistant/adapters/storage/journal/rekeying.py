@@ -28,22 +28,24 @@ class KeyUse:
     is_first: bool
     """True for the key that encrypts new recordings."""
     voices: int = 0
-    """Voices that are known again and need it, too."""
+    """How many stored voices need it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields for JSON."""
         return asdict(self)
 
 
-def uses_of_keys(
+def key_uses(
     directory: Path,
     ring: KeyRing | None,
-    elsewhere: Counter[str] | None = None,
+    archived: Counter[str] | None = None,
     voices: Mapping[str, int] = NO_VOICES,
 ) -> list[KeyUse]:
-    """Configured keys in their order, then those that recordings or voices need and nobody configured. `elsewhere`: how
-    many recordings that are not in the directory need which key; `voices`: how many voices do."""
-    needed = Counter(elsewhere or {})
+    """Return the uses of the configured keys in their order, then of keys that are needed and not configured.
+
+    `archived` counts recordings in the object store by the fingerprint of their key, `voices` the stored voices.
+    """
+    needed = Counter(archived or {})
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         header = _header_of(path)
         if header is not None and header.wrapped_key is not None:
@@ -63,10 +65,10 @@ def uses_of_keys(
 
 
 def rotate_all(directory: Path, ring: KeyRing) -> Iterator[tuple[str, MeetingAssistantError | None]]:
-    """Wrap the data key of every recording by the first key; yields each that was moved, or could not be.
+    """Wrap the data key of every recording by the first key; yield each one that was changed, or could not be.
 
-    The sound itself is not touched. A header has two slots: the new key goes into the other one and is synced, so
-    that a crash leaves a slot that opens. Recordings that are there already are passed over, so it can be run again.
+    The audio itself is not touched. A header has two slots: the new key goes into the other one and is synced, so
+    that a crash leaves a slot that opens. Recordings under the first key are skipped, so that it can be run again.
     """
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         try:
@@ -92,7 +94,7 @@ def _rotate(path: Path, ring: KeyRing) -> bool:
         after = _read_header(descriptor)
         if after is None or after.wrapped_key is None or after.wrapped_key.fingerprint != ring.fingerprint:
             raise OSError(0, "the key slot could not be read back")
-        # Only now does the old key lose its hold on the recording.
+        # Only now is the old key erased.
         old = (1 + header.slot) * fmt.SECTOR_BYTES
         durable_files.write_all(descriptor, old, bytes(fmt.SECTOR_BYTES))
         os.fsync(descriptor)

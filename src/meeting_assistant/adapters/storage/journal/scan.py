@@ -18,7 +18,7 @@ from meeting_assistant.adapters.storage.journal.format import (
 )
 
 INDEX_EVERY_BYTES = 1 << 20
-"""About half a minute of sound between two places from which reading can begin: 110 of them per hour."""
+"""About half a minute of audio between two places from which reading can begin: 110 of them per hour."""
 TORN_LIMIT_BYTES = HEAD_BYTES + MAX_PAYLOAD_BYTES + TAG_BYTES + 4096
 """Each record is synced before the next is written, so no more than one can be torn, and a page of noise after it."""
 _CERTAIN = {Finding.AFTER_END}
@@ -29,7 +29,7 @@ and is never left out as torn."""
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A place and where it lies in the file."""
+    """A place and its position in the file."""
 
     position: int
     place: Place
@@ -40,12 +40,12 @@ class Damage:
     """What was found after the good part."""
 
     position: int
-    """In the file."""
+    """Position in the file."""
     offset: int
-    """In the sound: bytes of PCM before it."""
+    """Position in the audio: bytes of PCM before it."""
     finding: Finding
     is_torn: bool
-    """True when a write that was cut short explains it; such bytes were never acknowledged."""
+    """True when an interrupted write explains it; such bytes were never acknowledged."""
 
 
 @dataclass(slots=True)
@@ -75,14 +75,14 @@ def scan(file: BinaryIO, size: int, codec: JournalCodec) -> Scan:
         try:
             _, place = codec.read(found.end.place, raw_head, body)
         except BadRecordError as error:
-            found.damage = _judge(error.finding, file, size, found.end)
+            found.damage = _classify(error.finding, file, size, found.end)
             return found
         found.remember(Checkpoint(found.end.position + HEAD_BYTES + len(body), place))
     return found
 
 
-def _judge(finding: Finding, file: BinaryIO, size: int, end: Checkpoint) -> Damage:
-    """Torn, or damaged? A head of a later record shows that the bad one had been synced before."""
+def _classify(finding: Finding, file: BinaryIO, size: int, end: Checkpoint) -> Damage:
+    """Decide between torn and damaged: a head of a later record shows that the bad one had been synced."""
     rest = size - end.position
     is_torn = finding not in _CERTAIN and rest <= TORN_LIMIT_BYTES
     if is_torn:
@@ -92,6 +92,6 @@ def _judge(finding: Finding, file: BinaryIO, size: int, end: Checkpoint) -> Dama
 
 
 def _holds_head(noise: bytes, offset: int) -> bool:
-    """True when a record of about that offset begins somewhere in it; by chance once in a billion files."""
+    """Return whether a record of about that offset begins somewhere in the bytes; by chance in one of 10^9 files."""
     heads = (parse_head(noise[start : start + HEAD_BYTES]) for start in range(len(noise) - HEAD_BYTES + 1))
     return any(offset <= head.offset <= offset + TORN_LIMIT_BYTES for head in heads if head is not None)

@@ -47,9 +47,9 @@ logger = logging.getLogger(__name__)
 
 
 def uncancellable(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """A transaction is finished even when its caller is cancelled, who learns of that afterwards.
+    """Let a transaction finish when its caller is cancelled, and cancel the caller afterwards.
 
-    A cancelled one would leave its connection behind with the write lock held until it is collected.
+    A cancelled transaction would leave its connection, and the write lock, to the garbage collector.
     """
 
     @functools.wraps(method)
@@ -89,30 +89,33 @@ class Database:
         """Create or migrate the schema. Raises StorageError; a file that is no database is not opened at all."""
         self._loop = asyncio.get_running_loop()
         self._refuse_damaged()
-        with _named_errors():
+        with _translate_errors():
             async with self._writer.begin() as connection:
                 await connection.run_sync(_migrate)
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._writer.dispose()
         await self._readers.dispose()
 
-    def ask_from_thread(self, question: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """For a thread that may wait, never the event loop's: what the coroutine gives on the loop of `open`."""
+    def call_from_thread(self, function: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run a coroutine on the loop of `open` and return its result. Blocks; never called on that loop.
+
+        Raises StorageError when the loop does not run.
+        """
         loop = self._loop
         if loop is None or not loop.is_running():
             raise StorageError(
                 "The database is not open.", "See the server's log for why.", code="cannot_open"
             )
-        answer = asyncio.run_coroutine_threadsafe(question(), loop)
+        answer = asyncio.run_coroutine_threadsafe(function(), loop)
         while not concurrent.futures.wait([answer], timeout=_LOOP_LOOK_S).done:
-            if not loop.is_running():  # one that has ended answers nobody
+            if not loop.is_running():  # a loop that has ended never answers
                 raise StorageError("The server is shutting down.", "Start it again.")
         return answer.result()
 
     def _refuse_damaged(self) -> None:
-        """Only to look into a damaged file, SQLite tidies up beside it, and its log may hold what is missing."""
+        """Raise before SQLite opens a damaged file: opening it deletes the log, which may hold what is missing."""
         if self.is_shared or not self._url.database:
             return
         path = Path(self._url.database)
@@ -125,7 +128,7 @@ class Database:
             return  # not readable: opening it will say so
         # Beside a database that is empty or gone SQLite takes a log for a left-over and removes it.
         if (start and start != _MAGIC) or (not start and _size(path.with_name(f"{path.name}-wal"))):
-            self._refusal = _name("malformed")
+            self._refusal = _translate("malformed")
             raise self._refusal
 
     def _check(self) -> None:
@@ -134,9 +137,9 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that is durable when the block is left; one at a time."""
+        """Open a transaction that is durable when the block ends; SQLite has one at a time."""
         self._check()
-        with _named_errors():
+        with _translate_errors():
             async with (
                 self._writing,
                 AsyncSession(self._writer, expire_on_commit=False, info={"is_writing": True}) as session,
@@ -146,18 +149,21 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A snapshot."""
+        """Open a session that reads from a snapshot."""
         self._check()
-        with _named_errors():
+        with _translate_errors():
             async with AsyncSession(self._readers) as session:
                 yield session
 
     async def purge_deleted(self) -> None:
-        """Take deleted contents out of the write-ahead log too. While somebody reads them for longer than a few seconds
-        that cannot be done; it is then said in the log, and done by the next call or when the server stops."""
+        """Remove deleted contents from the write-ahead log, too.
+
+        A reader that takes longer than a few seconds prevents it; a warning is logged, and the next call or the end of
+        the server does it.
+        """
         if self.is_shared:
             return  # what is deleted there is overwritten by its own VACUUM
-        with _named_errors():
+        with _translate_errors():
             async with self._writing, self._writer.connect() as connection:
                 async with connection.begin():
                     await connection.execute(text(FORGET_DELETED))
@@ -166,18 +172,20 @@ class Database:
                 async with raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)") as answer:
                     is_busy, *_ = await answer.fetchone()
         if is_busy:
-            logger.warning("What was deleted could not be taken out of the write-ahead log yet.")
+            logger.warning(
+                "Failed to remove deleted contents from the write-ahead log; a later call tries again."
+            )
 
     async def probe(self) -> None:
         """Write and read in a transaction that is rolled back. Raises StorageError."""
-        with _named_errors():
+        with _translate_errors():
             async with self._writing, self._writer.connect() as connection, connection.begin() as transaction:
                 await connection.execute(text("CREATE TABLE doctor_probe (value INTEGER)"))
                 await connection.execute(text("INSERT INTO doctor_probe VALUES (42)"))
                 value = (await connection.execute(text("SELECT value FROM doctor_probe"))).scalar_one()
                 await transaction.rollback()
         if value != 42:
-            raise StorageError("The database gave back something else than was written.", "Check the disk.")
+            raise StorageError("The database returned something else than was written.", "Check the disk.")
 
 
 def _size(path: Path) -> int:
@@ -242,16 +250,16 @@ def _migrate(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _named_errors() -> Iterator[None]:
-    """The driver's errors in words that help. Nothing is deleted or repaired behind anybody's back."""
+def _translate_errors() -> Iterator[None]:
+    """Translate errors of the driver into StorageError. Nothing is deleted or repaired."""
     try:
         yield
     except DBAPIError as error:
         if error.connection_invalidated:
             raise _unreachable() from error
-        raise _name(str(error.orig)) from error
+        raise _translate(str(error.orig)) from error
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise _name(str(error)) from error
+        raise _translate(str(error)) from error
     except (OSError, TimeoutError) as error:
         raise _unreachable() from error
 
@@ -264,59 +272,47 @@ def _unreachable() -> StorageError:
     )
 
 
-def _name(driver_message: str) -> StorageError:
-    for part, code, message, remedy in (
-        (
-            "full",
-            "disk_full",
-            "The disk of the database is full.",
-            "Free some space; nothing stored is lost.",
-        ),
-        ("readonly", "read_only", "The database cannot be written.", "Make DATA_DIR and its files writable."),
-        (
-            "unable to open",
-            "cannot_open",
-            "The database cannot be opened.",
-            "Check DATA_DIR and its permissions.",
-        ),
-        ("locked", "locked", "Another program holds the database.", "Stop the other copy of the server."),
-        (
-            "malformed",
-            "damaged",
-            "The database is damaged.",
-            "Stop the server, keep all files, restore a backup.",
-        ),
-        (
-            "disk full",
-            "disk_full",
-            "The disk of the database is full.",
-            "Free some space; nothing stored is lost.",
-        ),
-        (
-            "No space left",
-            "disk_full",
-            "The disk of the database is full.",
-            "Free some space; nothing stored is lost.",
-        ),
-        (
-            "password authentication failed",
-            "cannot_open",
-            "The database server does not take this user or password.",
-            "Check DATABASE_URL.",
-        ),
-        (
-            "does not exist",
-            "cannot_open",
-            "There is no such database or table.",
-            "Create it: `createdb NAME`.",
-        ),
-        (
-            "not a database",
-            "damaged",
-            "The database is not one.",
-            "Stop the server, keep the file, restore a backup.",
-        ),
-    ):
+_FULL = ("disk_full", "The disk of the database is full.", "Free some space; nothing stored is lost.")
+_DRIVER_ERRORS = {
+    "full": _FULL,
+    "readonly": (
+        "read_only",
+        "The database cannot be written.",
+        "Make DATA_DIR and its files writable.",
+    ),
+    "unable to open": (
+        "cannot_open",
+        "The database cannot be opened.",
+        "Check DATA_DIR and its permissions.",
+    ),
+    "locked": ("locked", "Another program holds the database.", "Stop the other copy of the server."),
+    "malformed": (
+        "damaged",
+        "The database is damaged.",
+        "Stop the server, keep all files, restore a backup.",
+    ),
+    "No space left": _FULL,
+    "password authentication failed": (
+        "cannot_open",
+        "The database server does not take this user or password.",
+        "Check DATABASE_URL.",
+    ),
+    "does not exist": (
+        "cannot_open",
+        "There is no such database or table.",
+        "Create it: `createdb NAME`.",
+    ),
+    "not a database": (
+        "damaged",
+        "The database is not one.",
+        "Stop the server, keep the file, restore a backup.",
+    ),
+}
+"""Code, message and remedy by a part of what SQLite or PostgreSQL says; the first one that occurs counts."""
+
+
+def _translate(driver_message: str) -> StorageError:
+    for part, (code, message, remedy) in _DRIVER_ERRORS.items():
         if part in driver_message:
             return StorageError(message, remedy, code=code)
     return StorageError("The database refused.", "See the server's log.")

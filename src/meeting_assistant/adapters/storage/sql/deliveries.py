@@ -19,20 +19,20 @@ _COLUMNS = tuple(Delivery.model_fields)
 
 
 class SqlDeliveryStore:
-    """A delivery goes with its meeting."""
+    """Implements `DeliveryStore`. A delivery is deleted with its meeting."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @uncancellable
     async def plan(self, meeting_id: str, deliveries: Sequence[Delivery], step: str) -> list[Delivery]:
-        """Add those that are not there yet, refresh the proposed ones and end the step."""
+        """Add new deliveries, refresh the proposed ones and end the step."""
         added: list[Delivery] = []
         async with self._database.writing() as session:
             meeting = await get_meeting(session, meeting_id)
             for delivery in deliveries:
                 if not _is_chosen(meeting, delivery.integration):
-                    continue  # somebody chose otherwise while this was planned
+                    continue  # the choice changed while this was planned
                 known = await _row(session, delivery.id)
                 if known is None:
                     session.add(DeliveryRow(lease_until_ms=0, is_noted=True, **_values(delivery)))
@@ -44,7 +44,7 @@ class SqlDeliveryStore:
         return added
 
     async def of_meeting(self, meeting_id: str) -> list[Delivery]:
-        """In the order in which they were planned."""
+        """Return the deliveries of a meeting in the order in which they were planned."""
         query = select(DeliveryRow).where(DeliveryRow.meeting_id == meeting_id)
         async with self._database.reading() as session:
             await get_meeting(session, meeting_id)
@@ -53,7 +53,7 @@ class SqlDeliveryStore:
     async def recent(
         self, *, states: Collection[DeliveryState], owner: str | None = None, limit: int = 100
     ) -> list[Delivery]:
-        """Newest first."""
+        """Return deliveries in these states, newest first."""
         query = select(DeliveryRow).where(DeliveryRow.state.in_([state.value for state in states]))
         if owner is not None:
             query = query.join(MeetingRow, MeetingRow.id == DeliveryRow.meeting_id).where(
@@ -64,7 +64,7 @@ class SqlDeliveryStore:
             return [_delivery(row) for row in rows]
 
     async def get(self, delivery_id: str) -> Delivery:
-        """Raises NotFoundError."""
+        """Return a delivery. Raises NotFoundError."""
         async with self._database.reading() as session:
             row = await _row(session, delivery_id)
             if row is None:
@@ -73,7 +73,7 @@ class SqlDeliveryStore:
 
     @uncancellable
     async def take_due(self, now_ms: int, lease_ms: int, busy: Collection[str] = ()) -> Delivery | None:
-        """The one that is due longest, counted and leased in one transaction."""
+        """Count and lease the delivery that has been due longest, in one transaction."""
         is_due = (DeliveryRow.state == DeliveryState.PENDING.value) & (DeliveryRow.next_at_ms <= now_ms)
         is_stale = (DeliveryRow.state == DeliveryState.SENDING.value) & (DeliveryRow.lease_until_ms <= now_ms)
         query = select(DeliveryRow).where(or_(is_due, is_stale), DeliveryRow.integration.not_in(busy))
@@ -89,7 +89,7 @@ class SqlDeliveryStore:
             return _delivery(row)
 
     async def next_due_ms(self) -> int | None:
-        """The earliest, of those that wait and of leases."""
+        """Return the earliest due time of waiting deliveries and of leases."""
         of_state = select(func.min(DeliveryRow.next_at_ms)).where(
             DeliveryRow.state == DeliveryState.PENDING.value
         )
@@ -102,7 +102,7 @@ class SqlDeliveryStore:
 
     @uncancellable
     async def end_leases(self, now_ms: int, dedup_delays_ms: Mapping[str, int]) -> int:
-        """They wait again, as long as their target needs to know what it got."""
+        """Return interrupted deliveries to the queue, as uncertain."""
         sending = select(DeliveryRow).where(DeliveryRow.state == DeliveryState.SENDING.value)
         async with self._database.writing() as session:
             rows = (await session.scalars(sending)).all()
@@ -114,11 +114,11 @@ class SqlDeliveryStore:
 
     @uncancellable
     async def update(
-        self, delivery: Delivery, *, unless: Collection[DeliveryState] = (), is_to_note: bool = False
+        self, delivery: Delivery, *, unless: Collection[DeliveryState] = (), needs_note: bool = False
     ) -> bool:
-        """As it is now; the lease ends."""
+        """Store a delivery and end its lease."""
         async with self._database.writing() as session:
-            # The meeting first, as whoever changes its choice does: two that wait for each other's row never end.
+            # The meeting's row first, in the order that other transactions use: otherwise two could deadlock.
             meeting = await session.get(MeetingRow, delivery.meeting_id, with_for_update=True)
             row = await _row(session, delivery.id)
             if meeting is None or row is None or row.state in unless:
@@ -126,28 +126,28 @@ class SqlDeliveryStore:
             for name, value in _values(delivery).items():
                 setattr(row, name, value)
             if row.state == DeliveryState.PENDING and not _is_chosen(meeting, row.integration):
-                row.state = DeliveryState.PROPOSED.value  # chosen while it was tried in vain
+                row.state = DeliveryState.PROPOSED.value  # the choice changed while it was tried
             row.lease_until_ms = 0
-            row.is_noted = not is_to_note
+            row.is_noted = not needs_note
             return True
 
     async def to_note(self, limit: int = 100) -> list[Delivery]:
-        """Oldest first."""
-        settled = (DeliveryState.DONE.value, DeliveryState.PARKED.value)
-        query = select(DeliveryRow).where(DeliveryRow.is_noted.is_(False), DeliveryRow.state.in_(settled))
+        """Return finished deliveries that the audit log does not have yet, oldest first."""
+        finished = (DeliveryState.DONE.value, DeliveryState.PARKED.value)
+        query = select(DeliveryRow).where(DeliveryRow.is_noted.is_(False), DeliveryRow.state.in_(finished))
         async with self._database.reading() as session:
             rows = await session.scalars(query.order_by(DeliveryRow.done_at_ms).limit(limit))
             return [_delivery(row) for row in rows]
 
     @uncancellable
     async def noted(self, delivery: Delivery) -> None:
-        """Unless it has been tried again meanwhile."""
+        """Record that the audit log has this result, unless the delivery was tried again meanwhile."""
         same = (DeliveryRow.id == delivery.id) & (DeliveryRow.done_at_ms == delivery.done_at_ms)
         async with self._database.writing() as session:
             await session.execute(update(DeliveryRow).where(same).values(is_noted=True))
 
     async def pending(self) -> dict[DeliveryState, int]:
-        """Those that are not settled, by state."""
+        """Return the number of open deliveries by state."""
         query = select(DeliveryRow.state, func.count()).group_by(DeliveryRow.state)
         async with self._database.reading() as session:
             counts = {DeliveryState(state): count for state, count in (await session.execute(query)).all()}
@@ -155,28 +155,32 @@ class SqlDeliveryStore:
 
 
 async def redact_actions(session: AsyncSession, meeting_id: str) -> None:
-    """What was to be delivered held words that are to be forgotten: what cannot have arrived goes, and of what has, or
-    may have, stays only that it did. Such a delivery no longer stands in the way of another under its name; that it is
-    there keeps another from going without a click."""
+    """Remove words that were taken off the record from the outbox.
+
+    Deliveries that cannot have arrived are deleted. Of the others only the fact remains: under a new id, so that the
+    action can be planned again, and present, so that it is not sent again without a click.
+    """
     of_meeting = DeliveryRow.meeting_id == meeting_id
-    settled = (DeliveryState.DONE.value, DeliveryState.DISMISSED.value)
+    finished = (DeliveryState.DONE.value, DeliveryState.DISMISSED.value)
     may_be_there = DeliveryRow.is_uncertain | (DeliveryRow.state == DeliveryState.SENDING.value)
-    gone = of_meeting & DeliveryRow.state.not_in(settled) & ~may_be_there
+    gone = of_meeting & DeliveryRow.state.not_in(finished) & ~may_be_there
     await session.execute(delete(DeliveryRow).where(gone))
     for row in (await session.scalars(select(DeliveryRow).where(of_meeting))).all():
-        if row.state not in settled:
+        if row.state not in finished:
             row.state, row.is_uncertain = DeliveryState.DISMISSED.value, True
-            row.last_error = "It was on its way when something was taken off the record. Look there for it."
+            row.last_error = (
+                "It was being delivered when words were taken off the record. Look for it in the target."
+            )
         row.id = str(uuid4())
         row.action = {"key": FORGOTTEN, "title": "Taken off the record", "payload": {}}
 
 
-async def hold_back(session: AsyncSession, meeting_id: str, may_go: Collection[str]) -> None:
-    """What waits for its time waits for a click, but for these integrations."""
+async def hold_back(session: AsyncSession, meeting_id: str, allowed: Collection[str]) -> None:
+    """Turn pending deliveries into proposals, except those to the allowed integrations."""
     waiting = (DeliveryRow.meeting_id == meeting_id) & (DeliveryRow.state == DeliveryState.PENDING.value)
     await session.execute(
         update(DeliveryRow)
-        .where(waiting, DeliveryRow.integration.not_in(may_go))
+        .where(waiting, DeliveryRow.integration.not_in(allowed))
         .values(state=DeliveryState.PROPOSED.value)
     )
 

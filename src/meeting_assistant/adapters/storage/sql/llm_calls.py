@@ -1,4 +1,4 @@
-"""Which provider saw which meeting, and what people chose for theirs, in SQL."""
+"""Calls to language models, and what people chose for their meetings, in SQL."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class SqlLlmCalls:
 
     @uncancellable
     async def started(self, call: LlmCall) -> None:
-        """Add the record."""
+        """Record a call before it is sent."""
         async with self._database.writing() as session:
             await self._add(session, call)
 
     @uncancellable
     async def finished(self, call: LlmCall) -> None:
-        """Update the record, or add it where there is none."""
+        """Record the outcome of a call, and the call where it was not recorded before."""
         changed = call.model_dump(include=_COLUMNS - {"id"})
         async with self._database.writing() as session:
             rows = update(LlmCallRow).where(LlmCallRow.id == call.id).values(changed)
@@ -37,12 +37,12 @@ class SqlLlmCalls:
 
     @uncancellable
     async def cancelled(self, call: LlmCall) -> None:
-        """Delete the record."""
+        """Delete the record of a call."""
         async with self._database.writing() as session:
             await session.execute(delete(LlmCallRow).where(LlmCallRow.id == call.id))
 
     async def of_meeting(self, meeting_id: str) -> list[LlmCall]:
-        """Oldest first: ids sort by time."""
+        """Return the calls about a meeting, oldest first: ids sort by time."""
         query = select(LlmCallRow).where(LlmCallRow.meeting_id == meeting_id).order_by(LlmCallRow.id)
         async with self._database.reading() as session:
             return [
@@ -55,7 +55,7 @@ class SqlLlmCalls:
     @staticmethod
     async def _add(session: AsyncSession, call: LlmCall) -> None:
         columns = call.model_dump(include=_COLUMNS)
-        # One of them may have been deleted meanwhile.
+        # A meeting may have been deleted meanwhile.
         there = await session.scalars(select(MeetingRow.id).where(MeetingRow.id.in_(call.meeting_ids)))
         session.add_all(LlmCallRow(meeting_id=meeting_id, **columns) for meeting_id in there)
 
@@ -67,19 +67,19 @@ class SqlPreferences:
         self._database = database
 
     async def preferences(self, owner: str) -> LlmPreferences:
-        """Nothing chosen when there are none."""
+        """Return the preferences of an owner; the defaults when there are none."""
         async with self._database.reading() as session:
             row = await session.get(PreferencesRow, owner)
             return LlmPreferences.model_validate(row.document) if row is not None else LlmPreferences()
 
     @uncancellable
     async def set_preferences(self, owner: str, preferences: LlmPreferences) -> None:
-        """Replaces what was there."""
+        """Replace the preferences of an owner."""
         async with self._database.writing() as session:
             await session.merge(PreferencesRow(owner=owner, document=preferences.model_dump()))
 
     async def keeps_local(self, meeting_ids: Sequence[str]) -> bool:
-        """By the meeting itself or by its owner."""
+        """Return whether a meeting, or its owner, allows no provider outside."""
         query = (
             select(MeetingRow.local_only, PreferencesRow.document)
             .outerjoin(PreferencesRow, PreferencesRow.owner == MeetingRow.owner)

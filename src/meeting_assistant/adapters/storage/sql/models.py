@@ -59,8 +59,8 @@ class MeetingRow(Base):
 
 
 class RemoteRecordingRow(Base):
-    """An object in the object store, or one that is being written or removed. It may outlive its meeting: what was
-    deleted while the store was away still has to be removed there."""
+    """An object in the object store, also while it is written or removed. It may outlive its meeting: an object that
+    was deleted while the store could not be reached still has to be removed there."""
 
     __tablename__ = "remote_recordings"
     __table_args__ = (Index("ix_remote_recordings_meeting", "meeting_id"),)
@@ -68,7 +68,7 @@ class RemoteRecordingRow(Base):
     object_name: Mapped[str] = mapped_column(String(128), primary_key=True)
     meeting_id: Mapped[str] = mapped_column(String(36))
     state: Mapped[str] = mapped_column(String(16))
-    """`copying`, `stored`, `doomed`, or `order`: no object, but a recording on the disk of `gateway` to destroy."""
+    """`copying`, `stored`, `doomed` (to delete), or `order` (a recording to delete from the disk of `gateway`)."""
     gateway: Mapped[str] = mapped_column(String(64))
     """The machine that wrote it."""
     size_bytes: Mapped[int]
@@ -76,7 +76,7 @@ class RemoteRecordingRow(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     key_fingerprint: Mapped[str | None] = mapped_column(String(16))
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """The data key, wrapped by the operator's: the object holds none. Null once it is doomed."""
+    """The data key, wrapped by the operator's: the object holds none. Null once it is marked for deletion."""
 
 
 class UtteranceRow(Base):
@@ -114,7 +114,7 @@ class WordRow(Base):
 
 
 class SpeakerRow(Base):
-    """What people said of a speaker: the name, and that it is the same one as another."""
+    """The name of a speaker, and the label that it was merged into."""
 
     __tablename__ = "speakers"
 
@@ -125,7 +125,7 @@ class SpeakerRow(Base):
 
 
 class VoiceProfileRow(Base):
-    """A voice that somebody asked to be known again. The vector is encrypted."""
+    """The voice of an enrolled speaker. The vector is encrypted."""
 
     __tablename__ = "voice_profiles"
     __table_args__ = (Index("ix_voice_profiles_owner", "owner"),)
@@ -162,7 +162,7 @@ class EventRow(Base):
 
 
 class StepRow(Base):
-    """How often a step of finishing a meeting was begun, and how it ended."""
+    """How often a step was attempted, and whether it is done."""
 
     __tablename__ = "steps"
 
@@ -186,7 +186,7 @@ class ShareRow(Base):
 
 
 class LlmCallRow(Base):
-    """One provider was asked about one meeting."""
+    """One question to one provider about one meeting."""
 
     __tablename__ = "llm_calls"
 
@@ -229,11 +229,11 @@ class DeliveryRow(Base):
     created_at_ms: Mapped[int]
     done_at_ms: Mapped[int | None]
     is_noted: Mapped[bool] = mapped_column(server_default=true())
-    """What became of it stands in the audit log, or need not."""
+    """True when the audit log has the result, or does not need it."""
 
 
 class PreferencesRow(Base):
-    """What one owner chose for all their meetings."""
+    """Defaults of the meetings of one owner."""
 
     __tablename__ = "preferences"
 

@@ -1,8 +1,8 @@
-"""Which recordings lie in the object store, and the keys that open them.
+"""The catalogue of the object store: which recordings are there, and the keys that open them.
 
-A row is written before its object and removed after it, so that no object is ever forgotten. A recording is where its
-`stored` row says; without one it is on the disk of the machine that recorded it. A data key is destroyed by the
-transaction that dooms its object, whether or not the store can be reached.
+A row is written before its object and removed after it, so that every object has a row. A recording is where its
+`stored` row says; without one it is on the disk of the machine that recorded it. The transaction that marks an object
+for deletion destroys its data key, whether or not the store can be reached.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from meeting_assistant.adapters.storage.sql.database import Database, uncancella
 from meeting_assistant.adapters.storage.sql.models import MeetingRow, RemoteRecordingRow
 from meeting_assistant.domain.errors import AudioDecryptionError
 
-COPYING, STORED, DOOMED, ORDER = "copying", "stored", "doomed", "order"
+COPYING, STORED, TO_DELETE, DELETE_REQUESTED = "copying", "stored", "doomed", "order"
+"""States as the database has them: an object that is written, a recording, an object to delete, and a recording that
+another machine has to delete from its disk."""
 _Row = RemoteRecordingRow
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteRecording:
-    """One that lies in the object store."""
+    """A recording in the object store."""
 
     meeting_id: str
     object_name: str
@@ -39,21 +41,21 @@ class RemoteRecording:
 
 @dataclass(frozen=True, slots=True)
 class RecordingLocation:
-    """Of a recording."""
+    """Where a recording is."""
 
     stored: RemoteRecording | None
-    elsewhere: str | None
-    """The other machine on whose disk it is; None where it is stored, on this machine, deleted, or never was."""
+    other_machine: str | None
+    """The machine on whose disk it is, if that is another one; None where it is stored, here, deleted, or never was."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
-    """Something that has to be removed."""
+class Orphan:
+    """An object, or a recording on this disk, that has to be removed."""
 
     meeting_id: str
     object_name: str
-    is_order: bool
-    """Not an object: the recording on this machine's disk, which somebody deleted over another machine."""
+    is_delete_request: bool
+    """True for a recording on this machine's disk that was deleted through another machine."""
 
 
 class SqlRecordings:
@@ -64,14 +66,14 @@ class SqlRecordings:
         self._gateway = gateway
 
     async def find(self, meeting_id: str) -> RecordingLocation:
-        """Where its sound is."""
+        """Return where the audio of a meeting is."""
         async with self.database.reading() as session:
             row = await _stored(session, meeting_id)
-            elsewhere = await self._other_disk(session, meeting_id) if row is None else None
-        return RecordingLocation(None if row is None else _recording(row), elsewhere)
+            other = await self._other_machine(session, meeting_id) if row is None else None
+        return RecordingLocation(None if row is None else _recording(row), other)
 
-    async def _other_disk(self, session: AsyncSession, meeting_id: str) -> str | None:
-        """The other machine on whose disk the sound must be, where no object is."""
+    async def _other_machine(self, session: AsyncSession, meeting_id: str) -> str | None:
+        """Return the machine on whose disk the audio must be when there is no object, if it is another one."""
         return await session.scalar(
             select(MeetingRow.gateway).where(
                 MeetingRow.id == meeting_id,
@@ -82,7 +84,7 @@ class SqlRecordings:
 
     @uncancellable
     async def begin_copy(self, meeting_id: str) -> str:
-        """The name of an object that is about to be written: the one of an attempt that was cut short, or a new one."""
+        """Return the name of the object to write: that of an interrupted attempt, or a new one."""
         async with self.database.writing() as session:
             query = select(_Row).where(
                 _Row.meeting_id == meeting_id, _Row.state == COPYING, _Row.gateway == self._gateway
@@ -104,13 +106,16 @@ class SqlRecordings:
 
     @uncancellable
     async def end_copy(self, recording: RemoteRecording, *, instead_of: str | None = None) -> bool:
-        """The object is written and verified: from now on it is the recording. False when the recording was deleted
-        meanwhile (or changed, where it stands in the place of another object); then the new object is doomed."""
+        """Make a verified object the recording.
+
+        Returns False when the recording was deleted meanwhile, or changed in the case of `instead_of`; the new object
+        is then marked for deletion.
+        """
         async with self.database.writing() as session:
             if instead_of is not None and not await _change(
-                session, instead_of, STORED, state=DOOMED, key_fingerprint=None, wrapped_key=None
+                session, instead_of, STORED, state=TO_DELETE, key_fingerprint=None, wrapped_key=None
             ):
-                await _change(session, recording.object_name, COPYING, state=DOOMED)
+                await _change(session, recording.object_name, COPYING, state=TO_DELETE)
                 return False
             is_stored = await _change(
                 session,
@@ -127,56 +132,63 @@ class SqlRecordings:
         return is_stored
 
     @uncancellable
-    async def doom(self, meeting_id: str) -> bool:
-        """Destroy the keys of all its objects; True when there were any. Where another machine has the sound on its
-        disk, order that it goes."""
+    async def mark_for_deletion(self, meeting_id: str) -> bool:
+        """Destroy the keys of all objects of a meeting and return whether there were any.
+
+        Where another machine has the audio on its disk, request that it is deleted there.
+        """
         async with self.database.writing() as session:
             has_stored = await _stored(session, meeting_id) is not None
-            elsewhere = None if has_stored else await self._other_disk(session, meeting_id)
-            if elsewhere is not None:
-                order = _Row(
-                    object_name=f"{ORDER}:{meeting_id}",
+            other = None if has_stored else await self._other_machine(session, meeting_id)
+            if other is not None:
+                request = _Row(
+                    object_name=f"{DELETE_REQUESTED}:{meeting_id}",
                     meeting_id=meeting_id,
-                    state=ORDER,
-                    gateway=elsewhere,
+                    state=DELETE_REQUESTED,
+                    gateway=other,
                     size_bytes=0,
                     sha256="",
                     key_fingerprint=None,
                     wrapped_key=None,
                 )
-                await session.merge(order)
+                await session.merge(request)
             count = await mark_objects_for_deletion(session, meeting_id)
         if count:
             await self.database.purge_deleted()
         return count > 0
 
-    async def leftovers(self, here: Sequence[str]) -> list[Leftover]:
-        """What this machine may remove: doomed objects, and copies that were cut short. An object that another machine
-        may still be writing is left to that one. `here`: ids of meetings with a recording on this machine's disk."""
+    async def orphans(self, here: Sequence[str]) -> list[Orphan]:
+        """Return what this machine may remove: objects marked for deletion, and interrupted copies.
+
+        An object that another machine may still be writing is left to that machine. `here` holds the ids of meetings
+        with a recording on this machine's disk.
+        """
         is_mine = _Row.gateway == self._gateway
         async with self.database.reading() as session:
-            doomed = (_Row.state == DOOMED) & or_(_Row.size_bytes > 0, is_mine)
-            rows = await session.scalars(select(_Row).where(doomed | ((_Row.state == ORDER) & is_mine)))
-            found = [Leftover(row.meeting_id, row.object_name, row.state == ORDER) for row in rows]
+            marked = (_Row.state == TO_DELETE) & or_(_Row.size_bytes > 0, is_mine)
+            rows = await session.scalars(
+                select(_Row).where(marked | ((_Row.state == DELETE_REQUESTED) & is_mine))
+            )
+            found = [Orphan(row.meeting_id, row.object_name, row.state == DELETE_REQUESTED) for row in rows]
             stored = select(_Row.meeting_id).where(_Row.state == STORED)
-            cut_short = select(_Row).where(_Row.state == COPYING, is_mine)
-            for row in await session.scalars(cut_short):
+            interrupted = select(_Row).where(_Row.state == COPYING, is_mine)
+            for row in await session.scalars(interrupted):
                 is_there = await session.scalar(stored.where(_Row.meeting_id == row.meeting_id).limit(1))
                 if is_there or row.meeting_id not in here:
-                    found.append(Leftover(row.meeting_id, row.object_name, is_order=False))
+                    found.append(Orphan(row.meeting_id, row.object_name, is_delete_request=False))
         return found
 
     @uncancellable
-    async def give_up(self, object_name: str) -> bool:
-        """Doom a leftover. False when it has become a recording since it was listed."""
+    async def claim_orphan(self, object_name: str) -> bool:
+        """Mark an orphan for deletion. Returns False when it has become a recording since it was listed."""
         async with self.database.writing() as session:
-            of_it = (_Row.object_name == object_name) & _Row.state.in_((COPYING, DOOMED))
-            change = update(_Row).where(of_it).values(state=DOOMED)
+            of_it = (_Row.object_name == object_name) & _Row.state.in_((COPYING, TO_DELETE))
+            change = update(_Row).where(of_it).values(state=TO_DELETE)
             return cast("CursorResult[Any]", await session.execute(change)).rowcount == 1
 
     @uncancellable
-    async def drop(self, object_name: str) -> None:
-        """The object is gone, or the order was carried out."""
+    async def remove_entry(self, object_name: str) -> None:
+        """Remove the row of an object, or of a request, that is done."""
         async with self.database.writing() as session:
             of_it = (_Row.object_name == object_name) & (_Row.state != STORED)
             await session.execute(delete(_Row).where(of_it))
@@ -184,15 +196,17 @@ class SqlRecordings:
     # --- keys
 
     async def needed_keys(self) -> Counter[str]:
-        """How many recordings each key opens, by its fingerprint."""
+        """Return how many recordings each key opens, by its fingerprint."""
         query = select(_Row.key_fingerprint, func.count()).where(_Row.state == STORED)
         async with self.database.reading() as session:
             rows = (await session.execute(query.group_by(_Row.key_fingerprint))).all()
         return Counter({str(fingerprint): int(count) for fingerprint, count in rows})
 
     async def rewrap(self, ring: KeyRing) -> tuple[int, list[tuple[str, AudioDecryptionError]]]:
-        """Wrap all data keys by the first key; no object is touched. Returns how many were moved, and which could not
-        be. Can be run again."""
+        """Wrap all data keys by the first key, without touching any object.
+
+        Returns how many were wrapped anew, and which could not be. Can be run again.
+        """
         async with self.database.reading() as session:
             query = select(_Row).where(_Row.state == STORED, _Row.key_fingerprint != ring.fingerprint)
             old = [_recording(row) for row in await session.scalars(query.order_by(_Row.meeting_id))]
@@ -222,9 +236,9 @@ class SqlRecordings:
 
 
 async def mark_objects_for_deletion(session: AsyncSession, meeting_id: str) -> int:
-    """In a transaction that deletes the meeting or its sound, too: its keys never outlive it."""
+    """Destroy the keys of all objects, in the transaction that deletes the meeting or its audio."""
     of_it = (_Row.meeting_id == meeting_id) & _Row.state.in_((COPYING, STORED))
-    change = update(_Row).where(of_it).values(state=DOOMED, key_fingerprint=None, wrapped_key=None)
+    change = update(_Row).where(of_it).values(state=TO_DELETE, key_fingerprint=None, wrapped_key=None)
     return cast("CursorResult[Any]", await session.execute(change)).rowcount
 
 
@@ -234,7 +248,7 @@ async def _stored(session: AsyncSession, meeting_id: str) -> RemoteRecordingRow 
 
 
 async def _change(session: AsyncSession, object_name: str, before: str, **values: object) -> bool:
-    """True when the object was in that state."""
+    """Change a row and return whether it was in that state."""
     change = update(_Row).where(_Row.object_name == object_name, _Row.state == before).values(**values)
     return cast("CursorResult[Any]", await session.execute(change)).rowcount == 1
 

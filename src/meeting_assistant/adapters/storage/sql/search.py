@@ -23,11 +23,11 @@ LIMIT :most
 """
 _JOIN = " ON u.meeting_id = s.meeting_id AND u.utterance = s.utterance"
 _FIRST_UNSPACED = "\u2e80"
-"""Chinese, Japanese and Korean begin here: a whole run of their characters is taken for one word."""
+"""Chinese, Japanese and Korean begin here: tokenizers take a whole run of their characters for one word."""
 
 
 class SqlSearchIndex:
-    """Ranked by how rare and how near the words are, words by their stem."""
+    """Implements `SearchIndex`. Ranks by how rare and how near the words are, compared by their stems."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -41,7 +41,7 @@ class SqlSearchIndex:
         has_all: bool = False,
         limit: int = 20,
     ) -> list[SearchHit]:
-        """Best first."""
+        """Return the best utterances first."""
         wanted = [word for word in (word.strip() for word in words) if any(map(str.isalnum, word))]
         if not wanted:
             return []

@@ -1,4 +1,4 @@
-"""The full-text index over what was said, and keeping it.
+"""The full-text index over transcripts, and keeping it current.
 
 SQLite: FTS5 (https://sqlite.org/fts5.html). PostgreSQL: a `tsvector` under a GIN index
 (https://www.postgresql.org/docs/current/textsearch.html). In both, rows are numbered by `search_rows`, whose numbers
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from meeting_assistant.adapters.storage.sql.models import SearchRow
 
 CONFIGURATION = "english"
-"""Of PostgreSQL: how words are brought to their stem. Words of other languages are found as they are written."""
+"""The stemmer of PostgreSQL. Words of other languages are found as they are written."""
 _NUMBER = "INSERT INTO search_rows (meeting_id, utterance) SELECT meeting_id, utterance FROM utterances"
 _SAID = """SELECT s.id, u.text FROM search_rows s JOIN utterances u
     ON u.meeting_id = s.meeting_id AND u.utterance = s.utterance"""
@@ -50,13 +50,13 @@ FORGET_DELETED = "INSERT INTO said (said) VALUES ('optimize')"
 
 
 def create_index(connection: Connection) -> None:
-    """And fill it with what is there."""
+    """Create the index and fill it from the stored utterances."""
     for statement in _CREATE[connection.dialect.name]:
         connection.execute(text(statement))
 
 
 def drop_index(connection: Connection) -> None:
-    """`search_rows` stays."""
+    """Drop the index; `search_rows` stays."""
     connection.execute(text("DROP TABLE said"))
 
 

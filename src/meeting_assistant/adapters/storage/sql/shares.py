@@ -1,4 +1,4 @@
-"""Share links in SQL: implements `ShareStore`."""
+"""Share links in SQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meeting_assistant.domain.errors import NotFoundError
 
 
 class SqlShareStore:
-    """In the same database as the meetings: a link goes with its meeting."""
+    """Implements `ShareStore`. A link is deleted with its meeting."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,20 +31,20 @@ class SqlShareStore:
             )
 
     async def of_meeting(self, meeting_id: str) -> list[Share]:
-        """Newest first, expired ones too."""
+        """Return the links of a meeting, newest first, expired ones included."""
         query = select(ShareRow).where(ShareRow.meeting_id == meeting_id)
         async with self._database.reading() as session:
             return [_share(row) for row in await session.scalars(query.order_by(ShareRow.id.desc()))]
 
     async def by_digest(self, digest: str) -> Share | None:
-        """The link with that token, expired or not."""
+        """Return the link with that digest, expired or not."""
         async with self._database.reading() as session:
             row = (await session.scalars(select(ShareRow).where(ShareRow.digest == digest))).first()
         return None if row is None else _share(row)
 
     @uncancellable
     async def remove(self, meeting_id: str, share_id: str) -> None:
-        """Raises NotFoundError."""
+        """Withdraw a link. Raises NotFoundError."""
         of_it = (ShareRow.id == share_id) & (ShareRow.meeting_id == meeting_id)
         async with self._database.writing() as session:
             if (await session.scalars(select(ShareRow).where(of_it))).first() is None:

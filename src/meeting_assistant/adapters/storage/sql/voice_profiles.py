@@ -1,4 +1,4 @@
-"""Voices that are known again, in SQL; each vector is wrapped by the key of the recordings."""
+"""Voices of enrolled speakers, in SQL; each vector is encrypted by the key of the recordings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class SqlVoiceProfiles:
     """Implements `VoiceProfileStore`."""
 
     def __init__(self, database: Database, keyring: KeyRing, model: str) -> None:
-        """`model` names what made the vectors: those of another one say nothing and are left out."""
+        """`model` names what computed the vectors; those of other models cannot be compared and are left out."""
         self._database = database
         self._keyring = keyring
         self._model = model
 
     async def voices(self, owner: str) -> list[VoiceProfile]:
-        """Oldest first."""
+        """Return the voices of an owner, oldest first."""
         of_owner = (VoiceProfileRow.owner == owner) & (VoiceProfileRow.model == self._model)
         async with self._database.reading() as session:
             rows = (
@@ -38,15 +38,15 @@ class SqlVoiceProfiles:
             try:
                 vector = self._keyring.unwrap(WrappedKey(fingerprint.decode(), token))
             except AudioDecryptionError:
-                continue  # its key is not configured; it comes back with the key
+                continue  # its key is not configured; the voice returns with the key
             profiles.append(
                 VoiceProfile(row.id, row.owner, row.name, vector, row.spoken_ms, row.created_at_ms)
             )
         return profiles
 
     @uncancellable
-    async def keep_voice(self, profile: VoiceProfile) -> None:
-        """One of the same owner and name is replaced."""
+    async def save_voice(self, profile: VoiceProfile) -> None:
+        """Store a voice; it replaces one of the same owner and name."""
         wrapped = self._keyring.wrap(profile.vector)
         same = (VoiceProfileRow.owner == profile.owner) & (VoiceProfileRow.name == profile.name)
         async with self._database.writing() as session:
@@ -63,15 +63,15 @@ class SqlVoiceProfiles:
                 )
             )
 
-    async def uses_of_keys(self) -> Counter[str]:
-        """How many voices, of every owner and model, need the key of each fingerprint."""
+    async def key_uses(self) -> Counter[str]:
+        """Return how many voices, of every owner and model, need the key of each fingerprint."""
         async with self._database.reading() as session:
             vectors = (await session.scalars(select(VoiceProfileRow.vector))).all()
         return Counter(vector.partition(_SEPARATOR)[0].decode() for vector in vectors)
 
     @uncancellable
     async def rewrap(self) -> int:
-        """Move all of every owner to the first key, of whatever model. Returns how many no present key opens."""
+        """Encrypt all voices by the first key. Returns how many no present key opens."""
         unopened = 0
         async with self._database.writing() as session:
             for row in await session.scalars(select(VoiceProfileRow)):
@@ -86,11 +86,11 @@ class SqlVoiceProfiles:
         return unopened
 
     @uncancellable
-    async def forget_voice(self, owner: str, profile_id: str) -> None:
-        """And its freed page is overwritten."""
+    async def delete_voice(self, owner: str, profile_id: str) -> None:
+        """Delete a voice and overwrite its freed page."""
         this = (VoiceProfileRow.owner == owner) & (VoiceProfileRow.id == profile_id)
         async with self._database.writing() as session:
             if (await session.scalars(select(VoiceProfileRow.id).where(this))).first() is None:
-                raise NotFoundError("There is no such voice.", "It may have been forgotten already.")
+                raise NotFoundError("There is no such voice.", "It may have been deleted already.")
             await session.execute(delete(VoiceProfileRow).where(this))
         await self._database.purge_deleted()
