@@ -59,7 +59,7 @@ async def test_late_results_of_a_worker_that_was_thought_dead_are_fenced(fleet: 
     """The network delivers them only after another worker has taken over."""
     taken_over, fenced = fleet.metric("fleet_takeovers_total"), fleet.metric("fleet_fenced_total")
     async with fleet.worker_behind_proxy() as (far, link):
-        meetings = fleet.hold_many(12, ITEMS)
+        meetings = fleet.hold_many(9, ITEMS)
         await under_way(meetings)
         link.stall_at(b"meeting-assistant:inbox:")  # with a result in it
         async with asyncio.timeout(60):
