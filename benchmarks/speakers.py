@@ -48,8 +48,8 @@ from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.ports import Diarizer, VoiceVector
 from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Utterance
 from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.diarization.attribution import attribute
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.turns import attribute
 from meeting_assistant.services.transcription.audio_session import process_audio_session
 from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSpec, SpeechServices
 
@@ -205,9 +205,9 @@ async def hear(spoken: Spoken, final: Diarizer | None) -> tuple[Record, float, f
     with ThreadPoolExecutor(1) as threads:
         tools = SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)
         await process_audio_session(SessionSpec("bench", is_live=False), pieces(), record, tools)
-    if diarization.has_offline_diarizer:
+    if diarization.recordings.is_available:
         began = time.perf_counter()
-        turns = await diarization.diarize_recording(spoken.name, spoken.sound, lambda share: None)
+        turns = await diarization.recordings.diarize_recording(spoken.name, spoken.sound, lambda share: None)
         final_s = time.perf_counter() - began
         apply(record, turns)
     diarization.close()
@@ -220,7 +220,7 @@ def apply(record: Record, turns: Sequence[Any]) -> None:
     result = attribute(said, turns, next_utterance=max(record.final, default=0) + 1, may_split=True)
     for number, speaker in result.speakers.items():
         record.final[number] = record.final[number].model_copy(update={"speaker": speaker})
-    for parts in result.parts.values():
+    for parts in result.splits.values():
         record.final.update({part.utterance: part for part in parts})
 
 

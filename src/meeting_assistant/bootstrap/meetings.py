@@ -48,7 +48,7 @@ def build_meetings(
     profiles = build_voice_profiles(settings, storage.database)
     options = live_options(settings, _options_check(minutes, workflows))
     planner = SessionPlanner(
-        storage.store, speech.diarization, enrolled_speakers_of(profiles), speech.engines, options
+        storage.store, speech.diarization.live, enrolled_speakers_of(profiles), speech.engines, options
     )
     live = LiveMeetings(
         io=writing,
@@ -86,7 +86,7 @@ def build_meetings(
         retention=retention,
         redaction=Redaction(reading, minutes.service),
         speakers=SpeakerEdits(
-            storage.store, storage.channels, profiles, speech.diarization, service.open_recording
+            storage.store, storage.channels, profiles, speech.diarization.live, service.open_recording
         ),
     )
 

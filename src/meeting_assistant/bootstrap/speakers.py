@@ -9,12 +9,9 @@ import numpy as np
 
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.ports import Diarizer, VoiceProfileStore
-from meeting_assistant.services.diarization.diarization_service import (
-    DiarizationService,
-    RecordingDiarizer,
-    choose_diarization,
-)
+from meeting_assistant.services.diarization.diarization_service import DiarizationService, choose_diarization
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
+from meeting_assistant.services.diarization.recording_diarization import RecordingDiarizer
 from meeting_assistant.services.live.session_plan import EnrolledSpeakersOf
 
 if TYPE_CHECKING:
@@ -27,12 +24,10 @@ def max_speakers_of_recordings(settings: Settings) -> str | None:
     return next((name for name in choice.chain if name != "embedded"), None)
 
 
-def build_diarization(
-    settings: Settings, *, elsewhere: RecordingDiarizer | None = None
-) -> DiarizationService:
+def build_diarization(settings: Settings, *, remote: RecordingDiarizer | None = None) -> DiarizationService:
     """Build the embedded engine for live labels, and the requested engine, or its fallback, for whole recordings.
 
-    With `elsewhere`, other machines diarize whole recordings and no model for that is loaded here.
+    With `remote`, other machines diarize whole recordings and no model for that is loaded here.
     """
     from meeting_assistant.adapters.diarization.embedded import EmbeddedVoices
     from meeting_assistant.adapters.diarization.nemo import NemoDiarizer
@@ -46,8 +41,8 @@ def build_diarization(
     }
     return DiarizationService(
         EmbeddedVoices() if "embedded" in choice.chain else None,
-        [engines[name] for name in choice.chain if name in engines and elsewhere is None],
-        elsewhere=elsewhere,
+        [engines[name] for name in choice.chain if name in engines and remote is None],
+        remote=remote,
     )
 
 

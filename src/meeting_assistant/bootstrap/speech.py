@@ -86,7 +86,7 @@ def build_speech(settings: Settings) -> SpeechEngines:
     is_fleet = settings.orchestrator_backend == "redis"
     remote = build_remote_sessions(settings, engine.info) if is_fleet else None
     fleet_diarizer = build_fleet_diarizer(settings, remote)
-    diarization = build_diarization(settings, elsewhere=fleet_diarizer)
+    diarization = build_diarization(settings, remote=fleet_diarizer)
     vad = SileroVad()
     vad_threads = ThreadPoolExecutor(max_workers=VAD_THREADS, thread_name_prefix="vad")
     asr = AsrService(engine, batch_size=settings.inference_batch_size, probe=spoken_sample)

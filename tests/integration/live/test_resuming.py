@@ -19,7 +19,7 @@ from meeting_assistant.domain.transcript import PROVISIONAL, Gap, Speaker, Trans
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.known_voices import reembed_known_speakers
+from meeting_assistant.services.diarization.live_labels import reembed_known_speakers
 from meeting_assistant.services.live.session_plan import LiveOptions, session_spec
 from meeting_assistant.services.transcription.audio_session import process_audio_session
 from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSpec, SpeechServices
@@ -115,7 +115,7 @@ async def test_resumed_after_any_commit_the_transcript_is_the_same(
         labels = sorted({u.speaker for u in before if u.speaker and u.speaker != PROVISIONAL})
         transcript = Transcript(utterances=before, speakers=[Speaker(label=label) for label in labels])
         stored = meeting.model_copy(update={"committed_sample": commit_point.committed_sample})
-        known = await reembed_known_speakers(transcript, read, tools.diarization) if keeps_audio else []
+        known = await reembed_known_speakers(transcript, read, tools.diarization.live) if keeps_audio else []
         spec = session_spec(
             stored, transcript, commit_point.resume, OPTIONS, is_live=False, known_voices=known
         )

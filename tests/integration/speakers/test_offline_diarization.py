@@ -29,8 +29,8 @@ from meeting_assistant.domain.events import (
 )
 from meeting_assistant.domain.ports import Diarizer, EngineInfo, SpeakerTurn
 from meeting_assistant.domain.transcript import PROVISIONAL, Utterance, Word
+from meeting_assistant.services.diarization.attribution import attribute
 from meeting_assistant.services.diarization.diarization_service import DiarizationService, choose_diarization
-from meeting_assistant.services.diarization.turns import attribute
 from meeting_assistant.services.events.meeting_channel import Watcher
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.testing.harness.finished_meeting import FakeDiarizer, FinishedMeeting
@@ -301,7 +301,7 @@ class LateWorker:
 async def test_an_engine_for_four_that_came_late_leaves_the_labels_of_a_meeting_of_five(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
-    meeting = finished_meeting(diarization=DiarizationService(None, elsewhere=LateWorker()))
+    meeting = finished_meeting(diarization=DiarizationService(None, remote=LateWorker()))
     await meeting.begin(*(said(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6)))
     await meeting.finish()
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3", "S4", "S5"]
@@ -359,7 +359,7 @@ async def test_the_log_says_what_is_missing_and_what_to_do(
 ) -> None:
     meeting = finished_meeting(FakeDiarizer(name="first", missing=missing()))
     await meeting.begin(*TALK)
-    (record,) = [r for r in caplog.records if "not in use" in r.message]
+    (record,) = [r for r in caplog.records if "Failed to load" in r.message]
     assert record.levelname == "WARNING"
     assert record.__dict__["meeting_fields"] == {
         "engine": "first",
@@ -553,7 +553,7 @@ async def test_whatever_is_missing_the_embedded_labels_stand_and_every_place_say
     watcher = await meeting.begin(*TALK)
     assert meeting.diarization.name == "embedded"
     assert [t.code for t in meeting.diarization.load_errors] == codes, "what /health says"
-    logged = [r.__dict__["meeting_fields"]["remedy"] for r in caplog.records if "not in use" in r.message]
+    logged = [r.__dict__["meeting_fields"]["remedy"] for r in caplog.records if "Failed to load" in r.message]
     await meeting.finish()
     final = (await events_until_final(watcher))[-1]
     assert isinstance(final, MeetingFinished)
@@ -594,9 +594,9 @@ async def test_on_a_fleet_workers_load_what_hears_recordings_and_gateways_do_not
     settings = load_settings()
     info = EngineInfo("x", "x", ("en",), max_window_s=30)
     far = build_fleet_diarizer(settings, build_remote_sessions(settings, info))
-    gateway = build_diarization(settings, elsewhere=far)
+    gateway = build_diarization(settings, remote=far)
     await gateway.start()
-    assert (gateway.name, gateway.has_offline_diarizer, gateway.load_errors) == ("nemo", True, [])
+    assert (gateway.name, gateway.recordings.is_available, gateway.load_errors) == ("nemo", True, [])
     gateway.close()
     worker = build_worker(settings)
     await worker.diarization.start()
@@ -629,7 +629,7 @@ def test_a_single_word_between_two_of_another_speaker_is_a_fault_of_times() -> N
     line = said(1, "one two three four five six", 0, "S1")
     turns = [SpeakerTurn(0, 500, 0), SpeakerTurn(500, 750, 1), SpeakerTurn(750, 1500, 0)]
     found = attribute([line], turns, next_utterance=2, may_split=True)
-    assert (found.parts, found.speakers) == ({}, {})
+    assert (found.splits, found.speakers) == ({}, {})
 
 
 def test_after_the_minutes_an_utterance_stays_whole_and_belongs_to_who_says_most_of_it() -> None:
@@ -638,16 +638,16 @@ def test_after_the_minutes_an_utterance_stays_whole_and_belongs_to_who_says_most
     known = said(2, "hello hello hello there", 2000, "S1")
     turns.append(SpeakerTurn(2000, 3000, 0))
     found = attribute([line, known], turns, next_utterance=3, may_split=False)
-    assert found.parts == {}
+    assert found.splits == {}
     assert found.speakers == {1: "S2"}
 
 
 def test_words_where_nobody_was_heard_go_with_their_neighbours() -> None:
     line = said(1, "one two three four five six seven eight", 0, "S1")
     found = attribute([line], [SpeakerTurn(1200, 1700, 4)], next_utterance=2, may_split=True)
-    assert (found.parts, found.speakers) == ({}, {})
+    assert (found.splits, found.speakers) == ({}, {})
     nobody = attribute([line], [SpeakerTurn(60_000, 61_000, 0)], next_utterance=2, may_split=True)
-    assert (nobody.parts, nobody.speakers) == ({}, {})
+    assert (nobody.splits, nobody.speakers) == ({}, {})
 
 
 async def test_a_shutdown_does_not_wait_for_a_recording_that_is_being_heard(
@@ -680,7 +680,7 @@ class ForEver:
 async def main():
     service = DiarizationService(None, [ForEver()])
     await service.start()
-    asyncio.ensure_future(service.diarize_recording("a-meeting", np.zeros(1, np.int16), print))
+    asyncio.ensure_future(service.recordings.diarize_recording("a-meeting", np.zeros(1, np.int16), print))
     await asyncio.to_thread(ForEver.begun.wait)
     service.close()
 

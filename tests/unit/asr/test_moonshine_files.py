@@ -30,11 +30,13 @@ def test_a_wheel_without_the_voice_model_is_named(tmp_path: Path) -> None:
 
 def test_the_three_voices_of_the_sample_meeting_are_told_apart() -> None:
     sound = to_waveform(pcm_to_samples(read_pcm(demo_audio_path())))
-    model, voices = EmbeddedVoices(), SpeakerClustering()
+    model, clustering = EmbeddedVoices(), SpeakerClustering()
     numbers: dict[str, set[int | None]] = {}
     for number, line in enumerate(load_demo().utterances):
         vector = model.embed(sound[line.start_ms * 16 : line.end_ms * 16])
         assert vector.shape == (512,)
         assert float(np.linalg.norm(vector)) == pytest.approx(1.0, abs=1e-4)
-        numbers.setdefault(line.speaker, set()).add(voices.hear(number, vector, line.end_ms - line.start_ms))
+        numbers.setdefault(line.speaker, set()).add(
+            clustering.assign(number, vector, line.end_ms - line.start_ms)
+        )
     assert numbers == {"S1": {0}, "S2": {1}, "S3": {2}}

@@ -93,7 +93,9 @@ async def test_a_worker_diarizes_one_recording_at_a_time_and_goes_on_with_meetin
     broker = MemoryBroker()
     await broker.gateway("north").submit(JOB.model_copy(update={"kind": JobKind.IDENTIFY_SPEAKERS}))
     link = WatchedLink(broker)
-    diarization = SimpleNamespace(has_offline_diarizer=True, max_speakers=None, name="fine")
+    diarization = SimpleNamespace(
+        name="fine", recordings=SimpleNamespace(is_available=True, max_speakers=None)
+    )
     worker = new_worker(link, slots=2, diarization=diarization)
     running = asyncio.create_task(worker.run())
     await link.has_asked_again.wait()

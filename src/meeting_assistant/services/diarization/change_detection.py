@@ -1,8 +1,8 @@
-"""Where in an utterance the speaker changes. Pure.
+"""Speaker change detection within an utterance. Pure.
 
-Windows of 1.5 s slide over the utterance; each brings a vector of the voice in it. The utterance is cut where the mean
-of the windows just before and the mean of those just after are least alike, if that is less than one voice would be,
-and then each part again. A cut lies in the quietest frame nearby.
+Windows of 1.5 s slide over the utterance; each yields a speaker embedding. The utterance is cut where the mean
+embeddings just before and just after differ most, provided that they are less similar than one speaker would be; both
+halves are then treated the same way. Each cut is moved to the quietest frame nearby.
 """
 
 from __future__ import annotations
@@ -15,38 +15,51 @@ import numpy as np
 
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, VoiceVector
-from meeting_assistant.services.diarization.speaker_clustering import similarity_threshold
+from meeting_assistant.services.diarization.agglomerative import similarity_threshold
 
 WINDOW_SAMPLES = SAMPLE_RATE_HZ * 3 // 2
 HOP_SAMPLES = SAMPLE_RATE_HZ // 4
-MIN_PART_SAMPLES = SAMPLE_RATE_HZ
-"""No part of an utterance is shorter."""
+MIN_SPAN_SAMPLES = SAMPLE_RATE_HZ
+"""Shortest span of one speaker."""
 SLACK_SAMPLES = SAMPLE_RATE_HZ // 4
 """A window may reach this far over a cut and still count for its side."""
 CONTEXT_SAMPLES = SAMPLE_RATE_HZ * 3
-"""Heard on either side of a possible cut: with more, somebody who interrupts and is interrupted would be missed."""
+"""Audio compared on either side of a possible cut. More would miss a speaker who interrupts and is interrupted."""
 NEARBY_SAMPLES = SAMPLE_RATE_HZ * 7 // 20
+"""How far a cut may move to a quieter frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceWindow:
-    """The voice in a stretch of an utterance; samples from its start."""
+    """The speaker embedding of a stretch of an utterance; samples from its start."""
 
     start: int
     end: int
     vector: VoiceVector
 
 
+@dataclass(frozen=True, slots=True)
+class VoiceSegment:
+    """A stretch of an utterance with one speaker; samples from the start of the utterance."""
+
+    start: int
+    end: int
+    vector: VoiceVector | None
+    """None when the audio gives no usable embedding."""
+    spoken_ms: int
+    """From the first to the last voiced frame."""
+
+
 def window_starts(samples: int) -> list[int]:
-    """Where the windows of an utterance of that length begin; none when it is too short to hold two speakers."""
-    if samples < 2 * MIN_PART_SAMPLES or samples <= WINDOW_SAMPLES:
+    """Return where the windows of an utterance of that length begin; none when it is too short for two speakers."""
+    if samples < 2 * MIN_SPAN_SAMPLES or samples <= WINDOW_SAMPLES:
         return []
     last = samples - WINDOW_SAMPLES
     return [*range(0, last, HOP_SAMPLES), last]
 
 
-def parts(sound: Waveform, windows: Sequence[VoiceWindow]) -> list[tuple[int, int]]:
-    """Spans of one speaker each, in order and without a hole: shape `[(start, end), …]` in samples."""
+def single_speaker_spans(sound: Waveform, windows: Sequence[VoiceWindow]) -> list[tuple[int, int]]:
+    """Return spans of one speaker each as `(start, end)` in samples, in order and without gaps."""
     cuts = [_quietest(sound, cut) for cut in _cuts(0, len(sound), windows)]
     edges = [0, *cuts, len(sound)]
     return [(start, end) for start, end in pairwise(edges) if end > start]
@@ -54,7 +67,7 @@ def parts(sound: Waveform, windows: Sequence[VoiceWindow]) -> list[tuple[int, in
 
 def _cuts(start: int, end: int, windows: Sequence[VoiceWindow]) -> list[int]:
     best, cut = 0.0, None
-    for candidate in range(start + MIN_PART_SAMPLES, end - MIN_PART_SAMPLES + 1, HOP_SAMPLES):
+    for candidate in range(start + MIN_SPAN_SAMPLES, end - MIN_SPAN_SAMPLES + 1, HOP_SAMPLES):
         first, last = max(start, candidate - CONTEXT_SAMPLES), min(end, candidate + CONTEXT_SAMPLES)
         before = [
             w for w in windows if first <= w.start + SLACK_SAMPLES and w.end <= candidate + SLACK_SAMPLES
@@ -62,9 +75,9 @@ def _cuts(start: int, end: int, windows: Sequence[VoiceWindow]) -> list[int]:
         after = [w for w in windows if candidate <= w.start + SLACK_SAMPLES and w.end <= last + SLACK_SAMPLES]
         if not before or not after:
             continue
-        alike = float(_mean(before) @ _mean(after))
+        similarity = float(_mean(before) @ _mean(after))
         shorter_s = min(candidate - first, last - candidate) / SAMPLE_RATE_HZ
-        margin = alike - similarity_threshold(shorter_s)
+        margin = similarity - similarity_threshold(shorter_s)
         if margin < best:
             best, cut = margin, candidate
     if cut is None:

@@ -112,7 +112,7 @@ class Worker:
         megabytes, and another worker may be free."""
         kinds = {JobKind.LIVE_SESSION, JobKind.TRANSCRIBE_FILE}
         is_free = self._diarizing is None or self._diarizing.done()
-        if self._tools.diarization.has_offline_diarizer and is_free:
+        if self._tools.diarization.recordings.is_available and is_free:
             kinds.add(JobKind.IDENTIFY_SPEAKERS)
         return kinds
 
@@ -144,8 +144,8 @@ class Worker:
             slots=self._options.slots,
             busy=len(self._sessions),
             engines={**self._options.engines, "diarization": diarization.name},
-            has_offline_diarizer=diarization.has_offline_diarizer,
-            max_speakers=diarization.max_speakers,
+            has_offline_diarizer=diarization.recordings.is_available,
+            max_speakers=diarization.recordings.max_speakers,
         )
 
     # --- one job
@@ -265,8 +265,10 @@ class Worker:
     async def _diarize(self, sink: RemoteSink, audio: AsyncIterator[bytes]) -> None:
         chunks = [pcm async for pcm in audio]
         diarization = self._tools.diarization
-        samples = await diarization.compute(lambda: pcm_to_samples(b"".join(chunks), 1))
-        turns = await diarization.diarize_recording(sink.job.meeting_id, samples, sink.send_progress)
+        samples = await asyncio.to_thread(lambda: pcm_to_samples(b"".join(chunks), 1))
+        turns = await diarization.recordings.diarize_recording(
+            sink.job.meeting_id, samples, sink.send_progress
+        )
         for part in split_turns(turns):
             await sink.send(part)
 

@@ -13,10 +13,9 @@ from meeting_assistant.domain.meeting import YOU, Meeting, MeetingOptions, Meeti
 from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.asr.endpointing import EndpointOptions
-from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.known_voices import reembed_known_speakers
-from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
+from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker, reembed_known_speakers
 from meeting_assistant.services.diarization.speaker_clustering import LabelledVoice
+from meeting_assistant.services.diarization.speaker_embedding import SpeakerEmbeddingService
 from meeting_assistant.services.transcription.session_types import SessionSpec
 
 EnrolledSpeakersOf = Callable[[str], Awaitable[Sequence[EnrolledSpeaker]]]
@@ -53,7 +52,7 @@ class SessionPlanner:
     def __init__(
         self,
         store: MeetingStore,
-        diarization: DiarizationService,
+        embeddings: SpeakerEmbeddingService,
         enrolled_speakers: EnrolledSpeakersOf,
         engines: Mapping[str, str],
         options: LiveOptions,
@@ -61,7 +60,7 @@ class SessionPlanner:
         """`engines` names the engines that run now; every new meeting records them."""
         self.options = options
         self._store = store
-        self._diarization = diarization
+        self._embeddings = embeddings
         self._enrolled_speakers = enrolled_speakers
         self._engines = engines
 
@@ -115,7 +114,7 @@ class SessionPlanner:
         if self.options.has_speakers:
             if read_audio is not None:
                 voices = await reembed_known_speakers(
-                    transcript, read_audio, self._diarization, channels=meeting.channels
+                    transcript, read_audio, self._embeddings, channels=meeting.channels
                 )
             speakers = await self._enrolled_speakers(meeting.owner)
         return session_spec(

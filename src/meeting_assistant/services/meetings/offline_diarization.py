@@ -23,8 +23,8 @@ from meeting_assistant.domain.meeting import YOU, Meeting, StageError
 from meeting_assistant.domain.ports import AudioStore, SpeakerTurn, StoredEvent
 from meeting_assistant.domain.steps import SPEAKERS
 from meeting_assistant.domain.transcript import PROVISIONAL
+from meeting_assistant.services.diarization.attribution import attribute
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.diarization.turns import attribute
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
@@ -70,7 +70,7 @@ class OfflineDiarization:
 
         An engine that fails becomes an entry of the meeting's errors, and the live labels stay.
         """
-        if self._diarization.has_offline_diarizer:
+        if self._diarization.recordings.is_available:
             attempts = await self._store.begin_step(meeting.id, SPEAKERS)
             if attempts:  # else it was done before a later step was interrupted
                 await self._store_load_errors(meeting.id)
@@ -90,7 +90,7 @@ class OfflineDiarization:
                 meeting = await self._store.get(meeting_id)
                 if not meeting.state.is_over:
                     continue  # `run` comes to it
-                if not self._diarization.has_offline_diarizer:
+                if not self._diarization.recordings.is_available:
                     await self._store_load_errors(meeting_id)
                     await self._store.end_step(meeting_id, SPEAKERS)
                     continue
@@ -164,7 +164,7 @@ class OfflineDiarization:
         try:
             async with self._one_at_a_time:
                 await self._check_limit(meeting)
-                turns = await self._diarization.diarize_recording(
+                turns = await self._diarization.recordings.diarize_recording(
                     meeting.id, await self._recording(meeting), report
                 )
                 # In a fleet, the limit is known only after a worker took the recording.
@@ -186,7 +186,7 @@ class OfflineDiarization:
 
     async def _check_limit(self, meeting: Meeting) -> None:
         """Raise EngineError when the engine tells apart fewer speakers than were labelled live."""
-        limit = self._diarization.max_speakers
+        limit = self._diarization.recordings.max_speakers
         utterances = (await self._store.transcript(meeting.id)).utterances
         labels = {u.speaker for u in utterances if u.speaker not in (None, PROVISIONAL)}
         if meeting.channels > 1:
@@ -205,19 +205,17 @@ class OfflineDiarization:
         taken |= set(await self._store.speaker_names(meeting.id))
         if meeting.channels > 1:
             taken.add(YOU)
-        result = await self._diarization.compute(
-            partial(
-                attribute,
-                [u for u in utterances if meeting.channels == 1 or u.speaker != YOU],
-                turns,
-                next_utterance=max((u.utterance for u in utterances), default=0) + 1,
-                may_split=may_split,
-                taken=taken,
-            )
+        result = await asyncio.to_thread(
+            attribute,
+            [u for u in utterances if meeting.channels == 1 or u.speaker != YOU],
+            turns,
+            next_utterance=max((u.utterance for u in utterances), default=0) + 1,
+            may_split=may_split,
+            taken=taken,
         )
         await self._relabel(meeting.id, result.speakers)
-        if result.parts:
-            await self._publish(meeting.id, partial(self._store.split_utterances, meeting.id, result.parts))
+        if result.splits:
+            await self._publish(meeting.id, partial(self._store.split_utterances, meeting.id, result.splits))
         if result.overlaps:
             await self._publish(meeting.id, partial(self._store.mark_overlap, meeting.id, result.overlaps))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +24,7 @@ from meeting_assistant.domain.ports import (
 )
 from meeting_assistant.domain.steps import REWRITE
 from meeting_assistant.domain.transcript import PROVISIONAL, Transcript, Utterance
-from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.diarization.speaker_embedding import SpeakerEmbeddingService
 from meeting_assistant.services.events.meeting_channel import Channels
 
 logger = logging.getLogger(__name__)
@@ -43,14 +44,14 @@ class SpeakerEdits:
         store: MeetingStore,
         channels: Channels,
         profiles: VoiceProfileStore,
-        diarization: DiarizationService,
+        embeddings: SpeakerEmbeddingService,
         open_recording: Callable[[str], Awaitable[AudioJournal]],
     ) -> None:
         """`open_recording` raises NotFoundError or ConflictError when there is no recording to read."""
         self._store = store
         self._channels = channels
         self._profiles = profiles
-        self._diarization = diarization
+        self._embeddings = embeddings
         self._open_sound = open_recording
 
     async def rename(self, meeting_id: str, label: str, name: str | None) -> None:
@@ -117,7 +118,7 @@ class SpeakerEdits:
         cleaned = " ".join(name.split())
         if not cleaned:
             raise InputError("A voice needs a name.", "Say whose voice it is.")
-        if not self._diarization.has_voices:
+        if not self._embeddings.is_available:
             raise ConflictError(
                 "Voices cannot be enrolled: this server has no engine for them.",
                 "Set DIARIZATION_ENGINE to a value other than `off`; /health names what else is missing.",
@@ -157,9 +158,9 @@ class SpeakerEdits:
                 start, end = (
                     ms_to_samples(ms) * meeting.frame_bytes for ms in (utterance.start_ms, utterance.end_ms)
                 )
-                pcm = await self._diarization.compute(partial(journal.read, start, end - start))
+                pcm = await asyncio.to_thread(journal.read, start, end - start)
                 sound = to_waveform(pcm_to_samples(pcm, meeting.channels))
-                vector = await self._diarization.embed(sound if meeting.channels == 1 else sound[:, channel])
+                vector = await self._embeddings.embed(sound if meeting.channels == 1 else sound[:, channel])
                 if vector is not None:
                     length_ms = utterance.end_ms - utterance.start_ms
                     total = total + vector * np.float32(length_ms / 1000)

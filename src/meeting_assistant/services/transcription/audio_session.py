@@ -116,14 +116,14 @@ class _Session:
         self._states = deque([(begin.start_sample, self._vad.state())])
         """The detector's states at some samples, from the newest one that is not after `_resume_sample` on."""
         self._speakers = LiveLabels(
-            tools.diarization if spec.has_speakers else None,
+            tools.diarization.live if spec.has_speakers else None,
             taken_labels=spec.taken_labels,
             known=spec.known_voices,
-            people=spec.enrolled_speakers,
+            enrolled=spec.enrolled_speakers,
         )
         self._listener = UtteranceDecoder(
             asr=tools.asr,
-            diarization=tools.diarization if spec.has_speakers else None,
+            embeddings=tools.diarization.live if spec.has_speakers else None,
             vad=tools.vad,
             vad_threads=tools.vad_threads,
             kind=TicketKind.FINAL if spec.is_live else TicketKind.FILE,
@@ -144,7 +144,7 @@ class _Session:
             language=self._language,
             interval_s=spec.partial_interval_s,
             hotwords=spec.hotwords,
-            guess=self._speakers.guess,
+            guess=self._speakers.label_partial,
         )
 
     # --- sound comes in
@@ -307,7 +307,9 @@ class _Session:
             utterance=number,
             start_ms=start_ms,
             end_ms=end_ms,
-            speaker=YOU if part.channel == 0 else self._speakers.tell(number, part.voice, part.spoken_ms),
+            speaker=YOU
+            if part.channel == 0
+            else self._speakers.label_for(number, part.voice, part.spoken_ms),
             overlap=part.overlap,
             echo=part.echo,
             text=text,
@@ -337,8 +339,8 @@ class _Session:
         await self._repair_speakers(is_last=True)
 
     async def _repair_speakers(self, *, is_last: bool = False) -> None:
-        await self._speakers.repair(self._sink.relabel, is_last=is_last)
-        for label, name in self._speakers.recognised().items():
+        await self._speakers.recluster(self._sink.relabel, is_last=is_last)
+        for label, name in self._speakers.identified().items():
             await self._sink.name_speaker(label, name)
 
     def stop_captions(self) -> None:

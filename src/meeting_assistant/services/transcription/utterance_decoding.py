@@ -15,8 +15,9 @@ from meeting_assistant.services.asr.batching import TicketKind
 from meeting_assistant.services.asr.endpointing import FRAME_MS, Endpointer, EndpointOptions, SpeechEnded
 from meeting_assistant.services.asr.stabiliser import reject_audio
 from meeting_assistant.services.asr.temperature_fallback import decode_with_temperature_fallback
-from meeting_assistant.services.diarization.attribution import words_of_parts
-from meeting_assistant.services.diarization.diarization_service import DiarizationService, VoiceSegment
+from meeting_assistant.services.diarization.attribution import split_words
+from meeting_assistant.services.diarization.change_detection import VoiceSegment
+from meeting_assistant.services.diarization.speaker_embedding import SpeakerEmbeddingService
 from meeting_assistant.services.transcription.echo_removal import Loudness, without_echo
 from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment, part_of
 
@@ -29,7 +30,7 @@ class UtteranceDecoder:
     """What hears utterances out for one session."""
 
     asr: AsrService
-    diarization: DiarizationService | None
+    embeddings: SpeakerEmbeddingService | None
     """None when nobody is told apart."""
     vad: Vad
     vad_threads: Executor
@@ -82,8 +83,8 @@ class UtteranceDecoder:
         decode = asyncio.create_task(self._decode(replace(request, samples=samples)))
         try:
             voices: Sequence[VoiceSegment] = ()
-            if self.diarization is not None and not is_you:
-                voices = await self.diarization.listen(samples, span.voiced)
+            if self.embeddings is not None and not is_you:
+                voices = await self.embeddings.segment(samples, span.voiced)
             result = await decode
         finally:
             decode.cancel()
@@ -100,7 +101,7 @@ class UtteranceDecoder:
             ]
         spans = [part_of(span, voice.start, voice.end) for voice in voices]
         if result.words is not None:
-            results = words_of_parts(result, voices)
+            results = split_words(result, voices)
         else:
             # Estimated word times are too coarse to cut a sentence by: the sound is cut, each part decoded alone.
             results = [

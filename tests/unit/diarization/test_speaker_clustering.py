@@ -11,20 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meeting_assistant.domain.ports import VoiceVector
+from meeting_assistant.services.diarization.agglomerative import agglomerate, similarity_threshold
 from meeting_assistant.services.diarization.attribution import SpeakerLabels
 from meeting_assistant.services.diarization.change_detection import (
     HOP_SAMPLES,
     WINDOW_SAMPLES,
     VoiceWindow,
-    parts,
+    single_speaker_spans,
     window_starts,
 )
 from meeting_assistant.services.diarization.speaker_clustering import (
+    ClusteringOptions,
     LabelledVoice,
     SpeakerClustering,
-    VoiceOptions,
-    agglomerate,
-    similarity_threshold,
 )
 
 
@@ -36,118 +35,124 @@ def voice(number: int, wobble: float = 0.0, seed: int = 0) -> VoiceVector:
     return vector / np.float32(np.linalg.norm(vector))
 
 
-def hear(voices: SpeakerClustering, said: Sequence[tuple[VoiceVector, int]]) -> list[int | None]:
-    return [voices.hear(number, vector, ms) for number, (vector, ms) in enumerate(said, start=1)]
+def assign_all(
+    clustering: SpeakerClustering, utterances: Sequence[tuple[VoiceVector, int]]
+) -> list[int | None]:
+    return [clustering.assign(number, vector, ms) for number, (vector, ms) in enumerate(utterances, start=1)]
 
 
 def test_voices_are_numbered_as_they_are_first_heard() -> None:
-    said = [voice(5), voice(2), voice(5, 0.05), voice(9), voice(2, 0.05)]
-    assert hear(SpeakerClustering(), [(vector, 3000) for vector in said]) == [0, 1, 0, 2, 1]
+    utterances = [voice(5), voice(2), voice(5, 0.05), voice(9), voice(2, 0.05)]
+    assert assign_all(SpeakerClustering(), [(vector, 3000) for vector in utterances]) == [0, 1, 0, 2, 1]
 
 
 def test_there_is_no_ceiling_at_four_voices() -> None:
-    assert hear(SpeakerClustering(), [(voice(n), 3000) for n in range(12)]) == list(range(12))
+    assert assign_all(SpeakerClustering(), [(voice(n), 3000) for n in range(12)]) == list(range(12))
 
 
 def test_a_short_utterance_joins_a_known_voice_but_opens_none() -> None:
-    voices = SpeakerClustering()
-    assert hear(voices, [(voice(1), 700), (voice(1), 3000), (voice(1, 0.1), 700), (voice(2), 700)]) == [
+    clustering = SpeakerClustering()
+    assert assign_all(
+        clustering, [(voice(1), 700), (voice(1), 3000), (voice(1, 0.1), 700), (voice(2), 700)]
+    ) == [
         None,
         0,
         0,
         None,
     ]
-    assert len(voices) == 1
+    assert len(clustering) == 1
 
 
 def test_what_was_too_short_is_told_when_its_voice_has_been_heard() -> None:
-    voices = SpeakerClustering()
-    assert voices.hear(1, voice(1, 0.05), 800) is None
-    assert voices.hear(2, voice(7), 4000) == 0
-    assert voices.hear(3, voice(1), 4000) == 1
-    assert voices.regroup() == {1: 1}
+    clustering = SpeakerClustering()
+    assert clustering.assign(1, voice(1, 0.05), 800) is None
+    assert clustering.assign(2, voice(7), 4000) == 0
+    assert clustering.assign(3, voice(1), 4000) == 1
+    assert clustering.recluster() == {1: 1}
 
 
 def test_one_voice_that_was_taken_for_two_is_joined_again() -> None:
     between = voice(1) + voice(2)
     between = between / np.float32(np.linalg.norm(between))
-    voices = SpeakerClustering()
+    clustering = SpeakerClustering()
     # Heard in a row these are two; what comes later lies between them and shows that they are one.
-    assert hear(voices, [(voice(1), 2000), (voice(2), 2000)]) == [0, 1]
+    assert assign_all(clustering, [(voice(1), 2000), (voice(2), 2000)]) == [0, 1]
     for number in range(3, 13):
-        voices.hear(number, between, 5000)
-    changed = voices.regroup()
+        clustering.assign(number, between, 5000)
+    changed = clustering.recluster()
     assert changed
-    assert len(voices) == 1
+    assert len(clustering) == 1
 
 
 def test_two_voices_that_were_taken_for_one_are_parted() -> None:
-    voices = SpeakerClustering()
+    clustering = SpeakerClustering()
     # A first short piece that is like both draws both in.
     mixed = voice(1) + voice(2)
     mixed = mixed / np.float32(np.linalg.norm(mixed))
-    assert voices.hear(1, mixed, 1500) == 0
-    assert voices.hear(2, voice(1), 1600) == 0
+    assert clustering.assign(1, mixed, 1500) == 0
+    assert clustering.assign(2, voice(1), 1600) == 0
     for number in range(3, 9):
-        voices.hear(number, voice(1 + number % 2, 0.05, number), 6000)
-    voices.regroup()
-    heard = {number: voices.nearest(voice(number), 6000) for number in (1, 2)}
+        clustering.assign(number, voice(1 + number % 2, 0.05, number), 6000)
+    clustering.recluster()
+    heard = {number: clustering.nearest(voice(number), 6000) for number in (1, 2)}
     assert heard[1] != heard[2]
-    assert len(voices) == 2
+    assert len(clustering) == 2
 
 
 def test_the_voice_that_keeps_most_of_its_speech_keeps_its_number() -> None:
-    voices = SpeakerClustering()
-    hear(voices, [(voice(3), 9000), (voice(4), 3000), (voice(3, 0.05), 9000), (voice(4, 0.05), 3000)])
-    assert voices.regroup() == {}
-    assert voices.nearest(voice(3), 5000) == 0
-    assert voices.nearest(voice(4), 5000) == 1
+    clustering = SpeakerClustering()
+    assign_all(
+        clustering, [(voice(3), 9000), (voice(4), 3000), (voice(3, 0.05), 9000), (voice(4, 0.05), 3000)]
+    )
+    assert clustering.recluster() == {}
+    assert clustering.nearest(voice(3), 5000) == 0
+    assert clustering.nearest(voice(4), 5000) == 1
 
 
 def test_too_little_sound_stays_unknown() -> None:
-    voices = SpeakerClustering()
-    voices.hear(1, voice(1), 3000)
-    assert voices.hear(2, voice(1), 200) is None
-    assert voices.regroup() == {}
+    clustering = SpeakerClustering()
+    clustering.assign(1, voice(1), 3000)
+    assert clustering.assign(2, voice(1), 200) is None
+    assert clustering.recluster() == {}
 
 
 def test_a_long_meeting_is_remembered_by_its_newest_pieces_and_its_voices() -> None:
-    voices = SpeakerClustering(VoiceOptions(max_pieces=40))
+    clustering = SpeakerClustering(ClusteringOptions(max_embeddings=40))
     for number in range(200):
-        voices.hear(number, voice(number % 3, 0.05, number), 3000)
-        if voices.is_due:
-            assert voices.regroup() == {}
-    assert [voices.nearest(voice(n), 3000) for n in range(3)] == [0, 1, 2]
-    assert len(voices) == 3
+        clustering.assign(number, voice(number % 3, 0.05, number), 3000)
+        if clustering.is_due:
+            assert clustering.recluster() == {}
+    assert [clustering.nearest(voice(n), 3000) for n in range(3)] == [0, 1, 2]
+    assert len(clustering) == 3
 
 
 def test_grouping_anew_gets_rarer_as_the_meeting_gets_longer() -> None:
-    voices = SpeakerClustering()
+    clustering = SpeakerClustering()
     times = 0
     for number in range(400):
-        voices.hear(number, voice(number % 4), 3000)
-        if voices.is_due:
+        clustering.assign(number, voice(number % 4), 3000)
+        if clustering.is_due:
             times += 1
-            voices.regroup()
+            clustering.recluster()
     assert times < 60
 
 
 def test_who_spoke_before_a_restart_keeps_the_label() -> None:
-    voices, labels = SpeakerClustering(), SpeakerLabels(["S1", "S2"])
+    clustering, labels = SpeakerClustering(), SpeakerLabels(["S1", "S2"])
     for number, label in ((1, "S1"), (2, "S2")):
-        labels.know(voices.recall(LabelledVoice(number, label, voice(number), 5000), None), label)
-    assert labels.label(voices.hear(3, voice(2, 0.05), 3000)) == "S2"
-    assert labels.label(voices.hear(4, voice(9), 3000)) == "S3"
+        labels.keep(clustering.add_labelled(LabelledVoice(number, label, voice(number), 5000), None), label)
+    assert labels.label(clustering.assign(3, voice(2, 0.05), 3000)) == "S2"
+    assert labels.label(clustering.assign(4, voice(9), 3000)) == "S3"
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 999)), min_size=1, max_size=40))
 def test_the_same_person_keeps_the_same_number(turns: list[tuple[int, int]]) -> None:
-    voices = SpeakerClustering()
+    clustering = SpeakerClustering()
     numbers: dict[int, int | None] = {}
     for at, (person, seed) in enumerate(turns):
-        number = voices.hear(at, voice(person, 0.05, seed), 3000)
+        number = clustering.assign(at, voice(person, 0.05, seed), 3000)
         assert numbers.setdefault(person, number) == number
-    assert voices.regroup() == {}
+    assert clustering.recluster() == {}
     assert len(set(numbers.values())) == len(numbers)
 
 
@@ -202,7 +207,7 @@ def windows_of(speakers: Sequence[int], seconds_each: float) -> tuple[VoiceVecto
 
 def test_an_utterance_is_cut_in_the_pause_between_two_speakers() -> None:
     sound, windows = windows_of([1, 2, 1], 3.0)
-    found = parts(sound, windows)
+    found = single_speaker_spans(sound, windows)
     assert (found[0][0], found[-1][1]) == (0, len(sound))
     for (_, end), wanted in zip(found[:-1], (48_000, 96_000), strict=True):
         assert abs(end - wanted) <= 1600, "the cut lies in the pause"
@@ -210,7 +215,7 @@ def test_an_utterance_is_cut_in_the_pause_between_two_speakers() -> None:
 
 def test_an_utterance_of_one_speaker_stays_whole() -> None:
     sound, windows = windows_of([1, 1, 1], 3.0)
-    assert parts(sound, windows) == [(0, len(sound))]
+    assert single_speaker_spans(sound, windows) == [(0, len(sound))]
 
 
 def test_windows_cover_an_utterance_to_its_end() -> None:

@@ -13,7 +13,7 @@ from meeting_assistant.domain.audio import Waveform
 from meeting_assistant.domain.errors import ConflictError
 from meeting_assistant.domain.ports import VoiceVector
 from meeting_assistant.services.diarization.daemon_executor import DaemonExecutor
-from meeting_assistant.services.diarization.diarization_service import DiarizationService
+from meeting_assistant.services.diarization.speaker_embedding import SpeakerEmbeddingService
 from meeting_assistant.services.meetings.speaker_edits import SpeakerEdits
 
 
@@ -30,10 +30,10 @@ class OneVoice:
 
 
 async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_are_grouped() -> None:
-    service = DiarizationService(OneVoice())
+    service = SpeakerEmbeddingService(OneVoice())
     await service.start()
     may_end = threading.Event()
-    grouping = asyncio.create_task(service.compute(may_end.wait))
+    grouping = asyncio.create_task(service.run_clustering(may_end.wait))
     assert await service.embed(np.zeros(16_000, np.float32)) is not None
     assert not grouping.done()
     may_end.set()
@@ -42,7 +42,7 @@ async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_ar
 
 
 async def test_where_nobody_is_told_apart_no_voice_can_be_known_again() -> None:
-    speakers = SpeakerEdits(*cast(Any, (None, None, None, DiarizationService(None), None)))
+    speakers = SpeakerEdits(*cast(Any, (None, None, None, SpeakerEmbeddingService(None), None)))
     with pytest.raises(ConflictError, match="no engine tells them apart") as refused:
         await speakers.enrol("meeting", "S1", "Ana", "")
     assert "DIARIZATION_ENGINE" in refused.value.remedy
@@ -69,7 +69,7 @@ def test_work_that_nobody_waits_for_is_done_in_order_and_dropped_when_it_is_clos
     began.wait()
     thread.shutdown()
     assert waiting.cancelled()
-    with pytest.raises(RuntimeError, match="no more work"):
+    with pytest.raises(RuntimeError, match="shut down"):
         thread.submit(done.append, 4)
     may_go.set()
     assert running.result()
