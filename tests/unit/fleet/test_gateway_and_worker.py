@@ -256,13 +256,14 @@ async def test_workers_of_another_version_are_not_counted_and_the_operator_is_sh
 class FakeDiarization:
     """Answers with the same turns, and reports progress."""
 
-    has_offline_diarizer, max_speakers, name = True, None, "fake"
+    is_available, max_speakers, name = True, None, "fake"
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
 
-    async def compute(self, function: Callable[[], object]) -> object:
-        return function()
+    @property
+    def recordings(self) -> FakeDiarization:
+        return self
 
     async def diarize_recording(
         self, meeting_id: str, samples: np.ndarray, progress: Callable[[float], None]

@@ -10,7 +10,7 @@ from meeting_assistant.domain.ports import AsrResult
 from meeting_assistant.domain.transcript import Word
 from meeting_assistant.services.asr.endpointing import FRAME_MS, SpeechEnded
 from meeting_assistant.services.transcription.echo_removal import Loudness, without_echo
-from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment
+from meeting_assistant.services.transcription.session_types import SpeakerSegment
 from meeting_assistant.services.transcription.utterance_decoding import mark_overlap
 
 LOUD, FAINT = 8000, 800

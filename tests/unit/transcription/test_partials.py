@@ -9,16 +9,16 @@ SECOND = 16_000
 
 def test_windows_begin_with_the_utterance_and_move_on_by_half_when_it_grows_long() -> None:
     utterance = OpenUtterance(1, start_sample=10 * SECOND)
-    assert utterance.window(15 * SECOND, 6.0) == 10 * SECOND
-    assert utterance.window(17 * SECOND, 6.0) == 14 * SECOND
-    assert utterance.window(19 * SECOND, 6.0) == 14 * SECOND
+    assert utterance.window_start(15 * SECOND, 6.0) == 10 * SECOND
+    assert utterance.window_start(17 * SECOND, 6.0) == 14 * SECOND
+    assert utterance.window_start(19 * SECOND, 6.0) == 14 * SECOND
 
 
 def test_only_a_window_that_begins_alike_goes_on_from_settled_words() -> None:
     utterance = OpenUtterance(1, start_sample=0)
     for _ in range(2):
         utterance.stabiliser.update("we agreed to ship".split())
-    assert utterance.prefix_for(utterance.window(5 * SECOND, 6.0)) == "we agreed to"
+    assert utterance.prefix_for(utterance.window_start(5 * SECOND, 6.0)) == "we agreed to"
     # Asked for and never answered: the words still belong to the window before.
-    utterance.window(7 * SECOND, 6.0)
-    assert utterance.prefix_for(utterance.window(8 * SECOND, 6.0)) == ""
+    utterance.window_start(7 * SECOND, 6.0)
+    assert utterance.prefix_for(utterance.window_start(8 * SECOND, 6.0)) == ""

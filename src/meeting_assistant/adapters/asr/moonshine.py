@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meeting_assistant.adapters.asr.moonshine_decoder import MoonshineDecoder, Token
+from meeting_assistant.adapters.asr.moonshine_decoder import DecodedToken, MoonshineDecoder
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import EngineError, EngineNotInstalledError
 from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
@@ -21,11 +21,11 @@ from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
 MIN_SAMPLES = SAMPLE_RATE_HZ // 10
 """Shorter windows hold no word and the encoder refuses them."""
 MAX_CONCURRENCY = 8
-"""Decodes at the same time, one per processor core."""
+"""Upper limit of decodes at the same time; there is one per processor core."""
 
 
 class MoonshineEngine:
-    """English, embedded weights, no network, no word times."""
+    """English only; embedded weights, no network, no word times."""
 
     info = EngineInfo(
         name="moonshine",
@@ -37,11 +37,11 @@ class MoonshineEngine:
 
     def __init__(self) -> None:
         self._decoder: MoonshineDecoder | None = None
-        self._newest: dict[str, list[Token]] = {}
-        """Per session the tokens of its newest partial: what was promised of it is not worked out again."""
+        self._newest: dict[str, list[DecodedToken]] = {}
+        """The tokens of the newest partial of each session, from which the next one can continue."""
 
     def load(self) -> None:
-        """Raises EngineNotInstalledError, EngineError."""
+        """Load the weights. Raises EngineNotInstalledError, EngineError."""
         if self._decoder is not None:
             return
         try:
@@ -57,15 +57,15 @@ class MoonshineEngine:
         self._decoder = decoder
 
     def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
-        """One after the other. Raises EngineError."""
+        """Decode the windows one after the other. Raises EngineError."""
         return [self._transcribe_one(request) for request in batch]
 
     def close_session(self, session: str) -> None:
-        """Forget its newest partial."""
+        """Forget the newest partial of the session."""
         self._newest.pop(session, None)
 
     def close(self) -> None:
-        """Free all native memory."""
+        """Free the native memory."""
         self._newest.clear()
         self._decoder = None
 
@@ -85,8 +85,10 @@ class MoonshineEngine:
         )
 
 
-def _tokens_of(prefix: str, newest: Sequence[Token], decoder: MoonshineDecoder) -> Sequence[Token]:
-    """Those tokens of the newest hypothesis that spell the promised words; none when it has others."""
+def _tokens_of(
+    prefix: str, newest: Sequence[DecodedToken], decoder: MoonshineDecoder
+) -> Sequence[DecodedToken]:
+    """Return the tokens of the newest hypothesis that spell the prefix; none when it begins with other words."""
     if not prefix or not decoder.text(newest).startswith(prefix):
         return ()
     for end in range(len(newest) + 1):
@@ -96,7 +98,7 @@ def _tokens_of(prefix: str, newest: Sequence[Token], decoder: MoonshineDecoder) 
 
 
 def model_dir() -> Path:
-    """Where the wheel keeps the weights; it is not imported. Raises EngineNotInstalledError."""
+    """Return the folder of the weights in the wheel, without importing it. Raises EngineNotInstalledError."""
     spec = importlib.util.find_spec("moonshine_voice")
     if spec is None or spec.origin is None:
         raise EngineNotInstalledError("moonshine-voice", "Run `make setup` again.")

@@ -1,10 +1,10 @@
-"""Moonshine Tiny on ONNX Runtime itself: the embedded weights on one thread.
+"""Moonshine Tiny on ONNX Runtime: the embedded weights on one thread.
 
-The library decodes with two threads that wait for each other by spinning, which costs about four times the processor
-time of one. It alone tells voices apart, so finished utterances stay with it.
+The library of the wheel decodes with two threads that wait for each other by spinning, which costs about four times the
+processor time of one.
 
-One window at a time: the weights are quantised while they run, with one scale for all rows of a batch, so that a loud
-neighbour would change a quiet room's words; and a batch of four saves only a quarter of the time.
+Windows are decoded one at a time: activations are quantised with one scale for all rows of a batch, so that a loud
+neighbour would change the words of a quiet room, and a batch of four saves only a quarter of the time.
 
 The model is that of Jeffries et al., *Moonshine: Speech Recognition for Live Transcription and Voice Commands* (2024):
 an encoder over raw samples, and an autoregressive decoder with a cache of keys and values.
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 START, END = 1, 2
 TOKENS_PER_SECOND = 6.5
-"""No speech is faster; more tokens are a loop of the decoder."""
+"""Upper limit of speech; more tokens are a decoder loop."""
 HEADS, HEAD_SIZE = 8, 36
 
 WORD_START = "\u2581"
 Array = NDArray[np.float32]
 
 
-class Token(NamedTuple):
-    """A piece of a word."""
+class DecodedToken(NamedTuple):
+    """A token and the probability with which it was decoded."""
 
     id: int
     probability: float
 
 
 class MoonshineDecoder:
-    """Greedy decoding. Blocks; one thread at a time."""
+    """A greedy decoder. Blocks; used by one thread at a time."""
 
     def __init__(self, model_dir: Path) -> None:
         """`model_dir` holds `encoder_model.ort`, `decoder_model_merged.ort`, `tokenizer.bin`. Raises OSError."""
@@ -65,22 +65,22 @@ class MoonshineDecoder:
         ]
         self._output_names = [output.name for output in self._decoder.get_outputs()]
 
-    def decode(self, window: Waveform, prefix: Sequence[Token] = ()) -> list[Token]:
-        """The tokens of a window of at least 0.1 s; they begin with those promised before."""
+    def decode(self, window: Waveform, prefix: Sequence[DecodedToken] = ()) -> list[DecodedToken]:
+        """Return the tokens of a window of at least 0.1 s; they begin with `prefix`."""
         sound = np.asarray(window, np.float32)[None]
-        # At the rate of samples: the graph thins it out itself.
+        # One value per sample: the graph reduces it itself.
         mask = np.ones(sound.shape, np.int64)
         encoded: Array = self._encoder.run(None, {"input_values": sound, "attention_mask": mask})[0]
         most = int(len(window) / SAMPLE_RATE_HZ * TOKENS_PER_SECOND) + 1
         return self._generate(encoded, mask, list(prefix), most)
 
-    def text(self, tokens: Sequence[Token]) -> str:
-        """As words."""
+    def text(self, tokens: Sequence[DecodedToken]) -> str:
+        """Return the text of the tokens."""
         joined = b"".join(self._pieces[token.id] for token in tokens)
         return joined.decode("utf-8", errors="ignore").replace(WORD_START, " ").strip()
 
-    def word_probabilities(self, tokens: Sequence[Token]) -> tuple[float, ...]:
-        """For each word of the text the least probability of its tokens."""
+    def word_probabilities(self, tokens: Sequence[DecodedToken]) -> tuple[float, ...]:
+        """Return for each word of the text the lowest probability of its tokens."""
         words: list[float] = []
         for token in tokens:
             piece = self._pieces[token.id]
@@ -91,8 +91,8 @@ class MoonshineDecoder:
         return tuple(words)
 
     def _generate(
-        self, encoded: Array, mask: NDArray[np.int64], tokens: list[Token], most: int
-    ) -> list[Token]:
+        self, encoded: Array, mask: NDArray[np.int64], tokens: list[DecodedToken], most: int
+    ) -> list[DecodedToken]:
         past = {name: np.zeros((1, HEADS, 0, HEAD_SIZE), np.float32) for name in self._past_names}
         unread = [START, *(token.id for token in tokens)]
         for step in range(max(0, most - len(tokens))):
@@ -108,17 +108,17 @@ class MoonshineDecoder:
             newest = int(scores.argmax())
             if newest == END:
                 break
-            tokens.append(Token(newest, float(1.0 / np.exp(scores - scores[newest]).sum())))
+            tokens.append(DecodedToken(newest, float(1.0 / np.exp(scores - scores[newest]).sum())))
             unread = [newest]
             for name, value in zip(self._output_names[1:], present, strict=True):
-                # The encoder's keys are computed once and come back empty afterwards.
+                # The keys of the encoder are computed in the first step and empty afterwards.
                 if step == 0 or ".decoder." in name:
                     past[name.replace("present", "past_key_values")] = value
         return tokens
 
 
 def read_pieces(raw: bytes) -> list[bytes]:
-    """The vocabulary: for each token its length, in one byte or (from 128 on) two, then its bytes."""
+    """Parse the vocabulary: for each token its length, in one byte or (from 128 on) two, then its bytes."""
     pieces: list[bytes] = []
     position = 0
     while position < len(raw):

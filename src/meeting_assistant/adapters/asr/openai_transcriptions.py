@@ -1,7 +1,7 @@
-"""Any server with `POST /v1/audio/transcriptions`: vLLM, speaches, a cloud.
+"""Recognition by a server with `POST /v1/audio/transcriptions`: vLLM, speaches, a cloud.
 
-The request is OpenAI's, as documented in its API reference (audio, create transcription). What a server does not know
-of it is left out from then on: word times first, then `verbose_json`.
+The request is OpenAI's, as documented in its API reference (audio, create transcription). Options that a server rejects
+are left out from then on: word times first, then `verbose_json`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from meeting_assistant.net.http import BlockingHttpClient, HttpFailure, HttpResp
 
 MIN_SAMPLES = SAMPLE_RATE_HZ // 10
 MAX_CONCURRENCY = 4
-"""Requests at the same time; the server batches them itself."""
+"""Requests at the same time; the server forms batches itself."""
 MAX_PROMPT_CHARS = 800
 _FORMS: tuple[Mapping[str, str], ...] = (
     {"response_format": "verbose_json", "timestamp_granularities[]": "word"},
@@ -32,12 +32,12 @@ _FORMS: tuple[Mapping[str, str], ...] = (
 
 
 class OpenAiTranscriptions:
-    """Sends each window to a server."""
+    """An engine that sends each window to a server."""
 
     def __init__(
         self, base_url: str, model: str, *, api_key: str | None = None, timeout_s: float = 30.0
     ) -> None:
-        """`base_url` with or without `/v1`."""
+        """`base_url`: with or without `/v1`."""
         root = base_url.rstrip("/").removesuffix("/v1")
         self._url = f"{root}/v1/audio/transcriptions"
         self._model = model
@@ -48,11 +48,11 @@ class OpenAiTranscriptions:
             headers=headers,
         )
         self._form = 0
-        """Index of the form that the server understands."""
+        """Index of the form that the server accepts."""
 
     @property
     def info(self) -> EngineInfo:
-        """Languages are the server's affair: any is passed on."""
+        """Description of the engine; any language is passed on to the server."""
         return EngineInfo(
             name="openai",
             model=f"{self._model} at a server",
@@ -62,20 +62,20 @@ class OpenAiTranscriptions:
         )
 
     def load(self) -> None:
-        """Nothing to load: a server that is away shows at the first window, and meetings go on when it is back."""
+        """Do nothing: an unreachable server fails the first window, and meetings go on when it is back."""
 
     def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
-        """One request per window. Raises EngineError."""
-        return [self._one(request) for request in batch]
+        """Send one request per window. Raises EngineError."""
+        return [self._transcribe_one(request) for request in batch]
 
     def close_session(self, session: str) -> None:
-        """Nothing is kept for a session."""
+        """Do nothing: no state is kept for a session."""
 
     def close(self) -> None:
-        """Close connections."""
+        """Close the connections."""
         self._client.close()
 
-    def _one(self, request: AsrRequest) -> AsrResult:
+    def _transcribe_one(self, request: AsrRequest) -> AsrResult:
         if len(request.samples) < MIN_SAMPLES:
             return AsrResult(text="")
         sound = _wav(request.samples)
@@ -107,7 +107,7 @@ class OpenAiTranscriptions:
             return _result(response.json(), len(request.samples) * 1000 // SAMPLE_RATE_HZ, request.language)
         except (ValueError, KeyError, TypeError) as error:
             raise EngineError(
-                "The transcription server answered something else than a transcription.",
+                "The answer of the transcription server is not a transcription.",
                 "Check that ASR_SERVER__BASE_URL names a server with /v1/audio/transcriptions.",
             ) from error
 

@@ -1,8 +1,8 @@
 """Whisper on CTranslate2, in batches across meetings.
 
-faster-whisper finds, downloads and loads the model and brings its tokenizer; decoding goes past its `transcribe`,
-which takes one recording at a time, straight to `ctranslate2.models.Whisper`. What that asks of a batch is kept here:
-all prompts have `<|startoftranscript|>` at the same place, and all windows are padded to one length.
+faster-whisper finds, downloads and loads the model and provides its tokenizer. Decoding bypasses its `transcribe`,
+which takes one recording at a time, and calls `ctranslate2.models.Whisper` directly. In a batch, all prompts must have
+`<|startoftranscript|>` at the same place and all windows must be padded to one length.
 
 The model is that of Radford et al., *Robust Speech Recognition via Large-Scale Weak Supervision* (2022).
 """
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 MIN_SAMPLES = SAMPLE_RATE_HZ // 10
 FRAMES_PER_SECOND = 100
 FULL_FRAMES = 3000
-"""30 s: what the model was trained on; finished utterances are always decoded on it."""
+"""30 s, as in the training of the model; finished utterances always use it."""
 PARTIAL_FRAMES = (1000, 1500, FULL_FRAMES)
-"""Shorter inputs make captions cheaper. None below 10 s, which costs too much accuracy; none whose half is 80 or 128,
-because CTranslate2 takes features of that length for encoder output."""
+"""Shorter inputs make partials cheaper. None below 10 s, which would cost too much accuracy; none whose half is 80 or
+128, because CTranslate2 mistakes features of that length for encoder output."""
 MARGIN_S = 1.5
-"""Silence after the sound that a shortened input keeps: without it the decoder repeats itself."""
+"""Silence at the end of a shortened input: without it the decoder repeats itself."""
 PROMPT_SLOTS = (0, 48, 192)
-"""Lengths that prompts are brought to, so that meetings with and without vocabulary share few shapes."""
+"""Lengths to which prompts are padded, so that meetings with different vocabularies can share a batch."""
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BEAM = 5
 TOKENS_PER_SECOND = 10
 SURE_OF_LANGUAGE = 0.8
-"""Probability from which another language than the usual one is believed."""
+"""Probability from which a guess replaces the language detected so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhisperOptions:
-    """Which model and how it computes."""
+    """The model and how it computes."""
 
     model: str
-    """A size such as `medium`, an id on the hub, or a folder."""
+    """A size such as `medium`, an id on the model hub, or a folder."""
     device: str = "auto"
     compute_type: str = "default"
     max_batch: int = 8
@@ -56,7 +56,7 @@ class WhisperOptions:
 
 
 class WhisperEngine:
-    """About a hundred languages, word times, vocabulary; weights have to be had."""
+    """About a hundred languages, word times, vocabulary; the weights are downloaded or given as a folder."""
 
     def __init__(self, options: WhisperOptions) -> None:
         self._options = options
@@ -66,7 +66,7 @@ class WhisperEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """Its languages are certain after `load`."""
+        """Description of the engine; its languages are exact after `load`."""
         return EngineInfo(
             name="faster-whisper",
             model=f"whisper {Path(self._options.model).name}",
@@ -79,7 +79,7 @@ class WhisperEngine:
         )
 
     def load(self) -> None:
-        """Raises EngineNotInstalledError, EngineError."""
+        """Load the weights. Raises EngineNotInstalledError, EngineError."""
         if self._model is not None:
             return
         try:
@@ -108,7 +108,7 @@ class WhisperEngine:
         self._model = model
 
     def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
-        """Windows of one shape together. Raises EngineError."""
+        """Decode windows of one shape together. Raises EngineError."""
         self.load()
         results = [AsrResult(text="")] * len(batch)
         groups: dict[tuple[object, ...], list[int]] = {}
@@ -124,14 +124,14 @@ class WhisperEngine:
         return results
 
     def close_session(self, session: str) -> None:
-        """Nothing is kept for a session."""
+        """Do nothing: no state is kept for a session."""
 
     def close(self) -> None:
-        """Free all native memory."""
+        """Free the native memory."""
         self._model = None
         self._tokenizers.clear()
 
-    # --- one shape
+    # --- windows of one shape
 
     def _decode(self, requests: Sequence[AsrRequest], vocabulary: Sequence[list[int]]) -> list[AsrResult]:
         from ctranslate2 import StorageView
@@ -140,10 +140,10 @@ class WhisperEngine:
         frames = _frames(requests[0])
         features = np.stack([self._features(request, frames) for request in requests])
         encoded = whisper.encode(StorageView.from_array(features))
-        spoken = self._spoken(requests, encoded)
+        languages = self._languages_of(requests, encoded)
         prompts = [
             [*before, *self._tokenizer(language).sot_sequence, self._tokenizer(language).no_timestamps]
-            for before, (language, _) in zip(vocabulary, spoken, strict=True)
+            for before, (language, _) in zip(vocabulary, languages, strict=True)
         ]
         seconds = max(len(request.samples) for request in requests) / SAMPLE_RATE_HZ
         temperature, is_final = requests[0].temperature, requests[0].kind == "final"
@@ -159,7 +159,7 @@ class WhisperEngine:
         )
         results = [
             self._result(output, language, probability)
-            for output, (language, probability) in zip(outputs, spoken, strict=True)
+            for output, (language, probability) in zip(outputs, languages, strict=True)
         ]
         if not is_final:
             return results
@@ -171,7 +171,7 @@ class WhisperEngine:
     def _result(self, output: Any, language: str, probability: float | None) -> AsrResult:
         tokenizer = self._tokenizer(language)
         tokens = output.sequences_ids[0]
-        # The score is a mean over the tokens without the end of text, which counts as well.
+        # The score is a mean over the tokens without the end of text, which Whisper's limits include.
         mean = output.scores[0] * len(tokens) / (len(tokens) + 1)
         return AsrResult(
             text=tokenizer.decode(tokens).strip(),
@@ -181,36 +181,36 @@ class WhisperEngine:
             no_speech_probability=float(output.no_speech_prob),
         )
 
-    def _spoken(self, requests: Sequence[AsrRequest], encoded: Any) -> list[tuple[str, float | None]]:
-        """Language of each window, with its probability where it was found out."""
+    def _languages_of(self, requests: Sequence[AsrRequest], encoded: Any) -> list[tuple[str, float | None]]:
+        """Return the language of each window, with its probability where the model detected it."""
         if len(self._languages) == 1:
             return [(self._languages[0], None)] * len(requests)
-        asked = [_code(request.language) for request in requests]
-        if all(asked):
-            return [(code, None) for code in asked if code]
-        spoken: list[tuple[str, float | None]] = []
+        requested = [_code(request.language) for request in requests]
+        if all(requested):
+            return [(code, None) for code in requested if code]
+        languages: list[tuple[str, float | None]] = []
         guesses = self._whisper.model.detect_language(encoded)
-        for request, code, guess in zip(requests, asked, guesses, strict=True):
+        for request, code, guess in zip(requests, requested, guesses, strict=True):
             token, probability = guess[0]
-            heard, usual = token.strip("<|>"), _code(request.detected_language)
+            newest, before = token.strip("<|>"), _code(request.detected_language)
             if code:
-                spoken.append((code, None))
-            elif usual and heard != usual and probability < SURE_OF_LANGUAGE:
-                spoken.append((usual, None))
+                languages.append((code, None))
+            elif before and newest != before and probability < SURE_OF_LANGUAGE:
+                languages.append((before, None))
             else:
-                spoken.append((heard, float(probability)))
-        return spoken
+                languages.append((newest, float(probability)))
+        return languages
 
     def _features(self, request: AsrRequest, frames: int) -> np.ndarray[Any, np.dtype[np.float32]]:
         mel = self._whisper.feature_extractor(request.samples.astype(np.float32))[:, :frames]
-        # Padding with zeros after the logarithm, as the model knows it; the last frame is an artefact of the transform.
+        # Zeros after the logarithm, as in the training; the last frame is an artefact of the transform.
         mel = mel[:, :-1]
         padded = np.zeros((mel.shape[0], frames), np.float32)
         padded[:, : mel.shape[1]] = mel
         return padded
 
     def _vocabulary(self, request: AsrRequest) -> list[int]:
-        """Names and terms of the meeting as text that went before; brought to one of the slots by repetition."""
+        """Return the prompt of names and terms, as preceding text; repetition pads it to one of the slots."""
         words = ", ".join(request.hotwords)
         if not words.strip():
             return []
@@ -240,20 +240,20 @@ class WhisperEngine:
 
 
 def is_on_disk(model: str) -> bool:
-    """True when the weights are there without a download."""
+    """Return whether the weights are available without a download."""
     from faster_whisper.utils import download_model
 
     if Path(model).is_dir():
         return True
     try:
         download_model(model, local_files_only=True)
-    except Exception:  # noqa: BLE001 - an unknown size, no cache, a broken cache: all mean that they are not there
+    except Exception:  # noqa: BLE001 - an unknown size, no cache or a broken one: each means that they are not available
         return False
     return True
 
 
 def has_cuda() -> bool:
-    """True when CTranslate2 finds a device."""
+    """Return whether CTranslate2 finds a CUDA device."""
     from ctranslate2 import get_cuda_device_count
 
     return bool(get_cuda_device_count() > 0)
@@ -266,7 +266,7 @@ def _all_languages() -> tuple[str, ...]:
 
 
 def _code(language: str | None) -> str | None:
-    """`de-CH` is `de` to the model."""
+    """Return the code that the model knows: `de` for `de-CH`."""
     return language.partition("-")[0].lower() if language else None
 
 
@@ -278,7 +278,7 @@ def _frames(request: AsrRequest) -> int:
 
 
 def _room_s(frames: int) -> float:
-    """The longest sound for an input of so many frames."""
+    """Return the length of the longest audio for an input of so many frames."""
     seconds = frames / FRAMES_PER_SECOND
     return seconds if frames == FULL_FRAMES else seconds - MARGIN_S
 

@@ -1,6 +1,6 @@
-"""When each word was said, from the attention of a Whisper decoder to the sound.
+"""Word times from the attention of the Whisper decoder to the audio.
 
-The alignment itself (dynamic time warping over chosen attention heads) is CTranslate2's; here its steps become words.
+The alignment itself (dynamic time warping over selected attention heads) is CTranslate2's; here its steps become words.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 FRAME_SAMPLES = 160
 MS_PER_STEP = 20
-"""One position of the encoder's output."""
+"""Length of one position of the encoder's output."""
 MIN_FRAMES = 2
-"""CTranslate2 divides by fewer."""
+"""With fewer CTranslate2 divides by zero."""
 
 
 class WordAligner:
-    """Adds words with times to results."""
+    """Adds words with their times to results."""
 
     def __init__(self, whisper: Whisper, tokenizer_of: Callable[[str], Tokenizer]) -> None:
         self._whisper = whisper
@@ -40,7 +40,7 @@ class WordAligner:
         encoded: Any,
         requests: Sequence[AsrRequest],
     ) -> list[AsrResult]:
-        """The same results with words; one pass per language, because a pass takes one start sequence."""
+        """Return the results with words; one pass per language, because a pass takes one start sequence."""
         with_words = [replace(result, words=()) for result in results]
         if not any(tokens):
             return with_words
@@ -59,7 +59,7 @@ class WordAligner:
 def to_words(
     alignment: Any, tokens: Sequence[int], tokenizer: Tokenizer, duration_ms: int
 ) -> tuple[Word, ...]:
-    """Words with times in milliseconds from the start of the window; never backwards, never after its end."""
+    """Return words with times in milliseconds from the start of the window, monotonic and never after its end."""
     texts, groups = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
     texts, groups = texts[:-1], groups[:-1]  # the end of text
     steps = np.array([step for _, step in alignment.alignments], np.int64)
@@ -81,7 +81,7 @@ def to_words(
 
 
 def _time_ms(token: int, of_token: Any, steps: Any, duration_ms: int) -> int:
-    """When a token begins: the first step of the path on it."""
+    """Return when a token begins: at the first step of the path on it."""
     at = int(np.searchsorted(of_token, token))
     if at >= len(steps):
         return duration_ms

@@ -1,8 +1,8 @@
-"""The process that reads what somebody sent: `python -I -m … probe|decode MAX_SECONDS`, the file on standard input.
+"""The child process that decodes an uploaded file: `python -I -m … probe|decode MAX_SECONDS`.
 
-It has no path, no other file, an empty working directory and tight limits. Containers that name other files
-(concat, HLS, DASH, image lists) are not on the list, because a 55-byte file of that kind reads whatever it names.
-Canonical PCM goes to standard output; one JSON line (what was found, or what is wrong) to standard error.
+The file is its standard input. It knows no path, has an empty working directory and tight limits. Containers that
+refer to other files (concat, HLS, DASH, image lists) are not accepted, because a 55-byte file of that kind reads any
+file that it names. Canonical PCM goes to standard output, one JSON line (a description or an error) to standard error.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ MAX_BAD_PACKETS = 1000
 
 
 class NotSoundError(Exception):
-    """The code that goes back to the parent."""
+    """The file cannot be decoded; the message is the code for the parent."""
 
 
 def main() -> None:
-    """Exit code 0 with the sound, 3 with a reason."""
+    """Run the child; exit code 0 with the audio, 3 with a reason."""
     mode, max_seconds, memory, cpu = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     import av
 
@@ -54,13 +54,13 @@ def main() -> None:
 
 
 def report(**fields: Any) -> None:
-    """One JSON line for the parent."""
+    """Write one JSON line for the parent."""
     sys.stderr.write(json.dumps(fields) + "\n")
     sys.stderr.flush()
 
 
 def _limit(memory: int, cpu: int) -> None:
-    """Where the system has such limits. Address space is counted from what the libraries already take."""
+    """Set limits where the system has them. Address space counts from what the libraries already take."""
     try:
         import resource
     except ImportError:
@@ -105,7 +105,7 @@ def _info(container: Any, stream: Any) -> dict[str, Any]:
 
 
 def _frames(container: Any, stream: Any) -> Any:
-    """Decoded frames; damaged packets are passed over, up to a limit."""
+    """Yield decoded frames; damaged packets are skipped, up to a limit."""
     import av
 
     bad = 0
@@ -114,7 +114,7 @@ def _frames(container: Any, stream: Any) -> Any:
         try:
             packet = next(packets, None)
         except av.FFmpegError:
-            return  # the file breaks off here
+            return  # the file is truncated
         if packet is None:
             return
         try:
@@ -126,7 +126,7 @@ def _frames(container: Any, stream: Any) -> Any:
 
 
 def _prove(container: Any, stream: Any) -> None:
-    """One frame that really decodes: headers are easily made."""
+    """Decode one frame: a valid header proves nothing."""
     for frame in _frames(container, stream):
         if frame.samples > 0:
             return
@@ -142,7 +142,7 @@ def _decode(container: Any, stream: Any, max_seconds: float) -> None:
     written = 0
     for frame in _and_end(_frames(container, stream)):
         if frame is not None:
-            frame.pts = None  # gaps and jumps of time stamps are not ours to fill
+            frame.pts = None  # otherwise the resampler fills gaps and jumps of the time stamps
         for piece in resampler.resample(frame):
             pcm = piece.to_ndarray().astype("<i2").tobytes()
             if written + len(pcm) > budget:

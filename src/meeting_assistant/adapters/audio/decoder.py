@@ -1,4 +1,4 @@
-"""Decodes uploads in a child process that can do no harm: implements `MediaDecoder`."""
+"""Decoding of uploads in an isolated child process; implements `MediaDecoder`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from meeting_assistant.domain.errors import AudioFormatError, MeetingAssistantError, TooLargeError
 from meeting_assistant.domain.ports import DecodeLimits, MediaInfo
 
-PIECE_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 16
 PROBE_SECONDS = 30.0
 MAX_REPORT_BYTES = 1 << 16
 _MODULE = "meeting_assistant.adapters.audio.decode_child"
@@ -28,10 +28,10 @@ _REASONS = {
 
 
 class PyAvDecoder:
-    """FFmpeg by PyAV, one child per file."""
+    """Decodes with FFmpeg by PyAV, in one child process per file."""
 
     async def probe(self, path: Path) -> MediaInfo:
-        """Open it and decode its first sound. Raises AudioFormatError."""
+        """Open the file and decode its first frame. Raises AudioFormatError."""
         limits = DecodeLimits(max_cpu_s=int(PROBE_SECONDS))
         async with _child("probe", path, limits) as child:
             try:
@@ -42,14 +42,14 @@ class PyAvDecoder:
         return MediaInfo(**report)  # type: ignore[arg-type]  # the child is ours and fills exactly these
 
     async def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
-        """Canonical PCM in pieces of at most 64 KiB; the child waits while nobody reads."""
+        """Yield canonical PCM in chunks of at most 64 KiB; the child waits for the reader."""
         limits = limits or DecodeLimits()
         async with _child("decode", path, limits) as child:
             assert child.process.stdout is not None
             while True:
                 try:
                     async with asyncio.timeout(limits.idle_timeout_s):
-                        piece = await child.process.stdout.read(PIECE_BYTES)
+                        piece = await child.process.stdout.read(CHUNK_BYTES)
                 except TimeoutError:
                     raise _failure("too_damaged", limits) from None
                 if not piece:
@@ -59,27 +59,27 @@ class PyAvDecoder:
 
 
 class _Child:
-    """The running process and what it says on standard error."""
+    """The running process and its report on standard error."""
 
     def __init__(self, process: asyncio.subprocess.Process, limits: DecodeLimits) -> None:
         self.process = process
         self._limits = limits
         assert process.stderr is not None
-        self._listening = asyncio.create_task(_read_limited(process.stderr))
+        self._stderr = asyncio.create_task(_read_limited(process.stderr))
 
     async def report(self) -> dict[str, object]:
-        """After its end: what it found. Raises AudioFormatError, TooLargeError."""
-        said = await self._listening
+        """Wait for the end and return the description of the file. Raises AudioFormatError, TooLargeError."""
+        report = await self._stderr
         code = await self.process.wait()
         info: dict[str, object] | None = None
-        for line in said.splitlines():
+        for line in report.splitlines():
             with contextlib.suppress(ValueError, AttributeError):
                 fields = json.loads(line)
                 info = fields.get("info", info)
                 if "error" in fields:
                     raise _failure(fields["error"], self._limits)
         if code != 0 or info is None:
-            # Killed by a limit, or crashed: FFmpeg met something that it should not have met.
+            # Killed by a limit, or crashed on a malformed file.
             raise _failure("not_audio", self._limits)
         return info
 
@@ -87,14 +87,14 @@ class _Child:
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
-        self._listening.cancel()
-        await asyncio.gather(self._listening, return_exceptions=True)
+        self._stderr.cancel()
+        await asyncio.gather(self._stderr, return_exceptions=True)
         await self.process.wait()
 
 
 @contextlib.asynccontextmanager
 async def _child(mode: str, path: Path, limits: DecodeLimits) -> AsyncIterator[_Child]:
-    """Started with the file as standard input, and certainly ended when the block is left."""
+    """Start a child with the file as standard input; it has ended when the block is left."""
     arguments = [mode, str(limits.max_duration_s), str(limits.max_memory_bytes), str(limits.max_cpu_s)]
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="decode-"))
@@ -115,7 +115,7 @@ async def _child(mode: str, path: Path, limits: DecodeLimits) -> AsyncIterator[_
 
 
 async def _read_limited(stream: asyncio.StreamReader) -> str:
-    """All of it is read, so that the child never waits; only the beginning is kept."""
+    """Return the beginning of the stream; all of it is read, so that the child never waits."""
     kept = b""
     while piece := await stream.read(4096):
         kept = (kept + piece)[:MAX_REPORT_BYTES]

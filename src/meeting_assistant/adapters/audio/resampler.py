@@ -1,4 +1,4 @@
-"""From a client's sample rate to ours, piece by piece."""
+"""Resampling of a stream from the client's sample rate to 16 kHz."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class StreamResampler:
-    """libswresample with its state kept over calls; at our own rate bytes pass through unchanged."""
+    """Resamples with libswresample and keeps its state between calls; 16 kHz passes through unchanged."""
 
     def __init__(self, input_rate_hz: int, channels: int = 1) -> None:
         self._rate_hz = input_rate_hz
@@ -28,11 +28,11 @@ class StreamResampler:
 
     @property
     def has_odd_byte(self) -> bool:
-        """True when a part of a sample waits for the rest."""
+        """True when an incomplete sample waits for its rest."""
         return bool(self._odd)
 
     def feed(self, pcm: bytes) -> bytes:
-        """s16le at the input rate in, channels interleaved, any number of bytes; canonical PCM out."""
+        """Take s16le at the input rate, channels interleaved, any number of bytes; return canonical PCM."""
         joined = self._odd + pcm
         even = len(joined) - len(joined) % self._frame_bytes
         self._odd = joined[even:]
@@ -47,7 +47,7 @@ class StreamResampler:
         return _bytes_of(self._resampler.resample(frame))
 
     def flush(self) -> bytes:
-        """What the filter still holds; the resampler is at its end afterwards."""
+        """Return what the filter still holds and end the stream."""
         if self._resampler is None:
             return b""
         resampler, self._resampler = self._resampler, None

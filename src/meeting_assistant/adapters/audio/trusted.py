@@ -1,4 +1,4 @@
-"""Reads sound files that ship with the product. What users send goes through the guarded decoder instead."""
+"""Reading of audio files that ship with the product; uploads go through the isolated decoder instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 
 
 def read_pcm(path: Path) -> bytes:
-    """Canonical PCM (16 kHz mono s16le) of a whole file; blocks."""
+    """Return a whole file as canonical PCM (16 kHz mono s16le); blocks."""
     import av
 
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)

@@ -1,9 +1,8 @@
-"""Whose voice it is, as a vector: the speaker embedding that ships inside the `moonshine-voice` library.
+"""The speaker embedding model that ships inside the `moonshine-voice` library.
 
-The library itself uses it only together with a decode that costs three times the processor time of ours
-(`adapters/asr/moonshine_decoder.py`) and with a copy of everything per meeting. The weights lie in its shared library
-as one block, the same on every platform; they are found by their signature and taken only when their digest is the
-one we know.
+The library uses it only together with a decode that costs three times the processor time of ours
+(`adapters/asr/moonshine_decoder.py`) and with a copy of everything per meeting. The weights are one block of its shared
+library, the same on every platform; they are found by their signature and used only when their digest is the known one.
 
 They are `pyannote/embedding`, an x-vector network (Snyder et al. 2018) on SincNet features (Ravanelli and Bengio 2018).
 """
@@ -33,7 +32,7 @@ LIBRARIES = ("libmoonshine.so", "libmoonshine.dylib", "moonshine.dll", "libmoons
 
 
 class EmbeddedVoices:
-    """Turns a stretch of one voice into a unit vector."""
+    """Computes unit-length speaker embeddings."""
 
     name = "embedded"
 
@@ -41,7 +40,7 @@ class EmbeddedVoices:
         self._model: InferenceSession | None = None
 
     def load(self) -> None:
-        """Raises EngineError when the installed wheel does not hold the weights."""
+        """Load the weights. Raises EngineError when the installed wheel does not contain them."""
         if self._model is not None:
             return
         import onnxruntime
@@ -55,7 +54,7 @@ class EmbeddedVoices:
         )
 
     def embed(self, samples: Waveform) -> VoiceVector:
-        """Shape `(512,)`, length 1. More than about 2 s of sound makes it reliable."""
+        """Return an embedding of shape `(512,)`; it is reliable from about 2 s of speech on."""
         self.load()
         assert self._model is not None
         (vectors,) = self._model.run(["embeddings"], {"waveform": np.asarray(samples, np.float32)[None]})
@@ -64,7 +63,7 @@ class EmbeddedVoices:
 
 
 def package_dir() -> Path:
-    """Of the installed wheel; it is not imported. Raises EngineError."""
+    """Return the folder of the installed wheel, without importing it. Raises EngineError."""
     spec = importlib.util.find_spec("moonshine_voice")
     if spec is None or spec.origin is None:
         raise EngineError("moonshine-voice is not installed.", "Run `make setup` again.")
@@ -72,7 +71,7 @@ def package_dir() -> Path:
 
 
 def read_weights(directory: Path) -> bytes:
-    """The block of weights out of the shared library there. Raises EngineError."""
+    """Return the weights from the shared library in that folder. Raises EngineError."""
     for name in LIBRARIES:
         path = directory / name
         if path.is_file():

@@ -1,7 +1,7 @@
-"""Speakers by NVIDIA NeMo's streaming Sortformer (Medennikov et al. 2025), run over the whole recording.
+"""Diarization by NVIDIA NeMo's streaming Sortformer (Medennikov et al. 2025), run over the whole recording.
 
-The package is the extra `meeting-assistant[nemo]`. The model knows four speakers at most; who needs more takes pyannote
-or the embedded engine.
+The package is the extra `meeting-assistant[nemo]`. The model distinguishes at most four speakers; meetings with more
+need pyannote or the embedded engine.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from meeting_assistant.domain.ports import SpeakerTurn
 MODEL = "nvidia/diar_streaming_sortformer_4spk-v2.1"
 THRESHOLD = 0.5
 FRAME_MS = 80
-"""Of one row of probabilities: the encoder's hop."""
+"""Length of one row of probabilities: the hop of the encoder."""
 MIN_TURN_MS = 240
 
 
 class NemoDiarizer:
-    """Sortformer; on the GPU when there is one."""
+    """Runs Sortformer, on the GPU when there is one."""
 
     name = "nemo"
     max_speakers: int | None = 4
-    """Columns of Sortformer's answer."""
+    """The number of columns in the output of Sortformer."""
 
     def __init__(self, model: str = MODEL) -> None:
         """`model`: an id on the model hub, or a `.nemo` file."""
@@ -34,7 +34,7 @@ class NemoDiarizer:
         self._model: Any = None
 
     def load(self) -> None:
-        """Raises EngineError with what to install."""
+        """Load the model. Raises EngineError whose remedy names what to install."""
         if self._model is not None:
             return
         if importlib.util.find_spec("nemo") is None:
@@ -54,11 +54,11 @@ class NemoDiarizer:
                 model = SortformerEncLabelModel.from_pretrained(self._id, map_location=device)
             model.eval()
         except Exception as error:
-            raise _named(error, self._id) from error
+            raise _engine_error(error, self._id) from error
         self._model = model
 
     def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
-        """Overlapping turns are kept. Raises EngineError."""
+        """Return the speaker turns, which may overlap. Raises EngineError."""
         self.load()
         progress(0.0)
         try:
@@ -71,17 +71,17 @@ class NemoDiarizer:
             )
             frames = probabilities[0].float().cpu().numpy()
         except Exception as error:
-            raise _named(error, self._id) from error
+            raise _engine_error(error, self._id) from error
         progress(1.0)
         return turns_of(frames.reshape(-1, frames.shape[-1]))
 
     def close(self) -> None:
-        """Idempotent."""
+        """Release the model; idempotent."""
         self._model = None
 
 
 def turns_of(probabilities: Any) -> list[SpeakerTurn]:
-    """From probabilities, shape `(frames, speakers)`, to turns in order of time."""
+    """Turn probabilities of shape `(frames, speakers)` into speaker turns in the order of time."""
     turns: list[SpeakerTurn] = []
     for speaker in range(probabilities.shape[1]):
         start: int | None = None
@@ -95,7 +95,7 @@ def turns_of(probabilities: Any) -> list[SpeakerTurn]:
     return sorted(turns, key=lambda turn: (turn.start_ms, turn.speaker))
 
 
-def _named(error: Exception, model: str) -> EngineError:
+def _engine_error(error: Exception, model: str) -> EngineError:
     if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).casefold():
         return EngineError(
             "Speaker labels: the GPU has too little memory for NeMo.",

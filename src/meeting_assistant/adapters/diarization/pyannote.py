@@ -1,7 +1,7 @@
-"""Speakers by `pyannote.audio` 4 and its pipeline community-1 (Bredin 2023; Landini et al. 2022 for the clustering).
+"""Diarization by `pyannote.audio` 4 and its pipeline community-1 (Bredin 2023; clustering: Landini et al. 2022).
 
-The package is the extra `meeting-assistant[pyannote]`. Its weights are behind a form and a token (`HF_TOKEN`); a folder
-that holds them already works without either.
+The package is the extra `meeting-assistant[pyannote]`. A download of the weights requires accepted terms and a token
+(`HF_TOKEN`); a folder that contains them requires neither.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import SpeakerTurn
 
 SHARES = {"segmentation": (0.0, 0.5), "speaker_counting": (0.5, 0.5), "embeddings": (0.5, 0.95)}
-"""Of the time that the steps of the pipeline take, as it names them."""
+"""Where each step of the pipeline begins and ends, as a share of the whole time."""
 
 
 class PyannoteDiarizer:
-    """The whole pipeline; on the GPU when there is one."""
+    """Runs the pipeline, on the GPU when there is one."""
 
     name = "pyannote"
     max_speakers: int | None = None
@@ -32,7 +32,7 @@ class PyannoteDiarizer:
         self._pipeline: Any = None
 
     def load(self) -> None:
-        """Raises EngineError with what to install, to set or to accept."""
+        """Load the pipeline. Raises EngineError whose remedy names what to install, to set or to accept."""
         if self._pipeline is not None:
             return
         if importlib.util.find_spec("pyannote") is None or importlib.util.find_spec("pyannote.audio") is None:
@@ -53,14 +53,14 @@ class PyannoteDiarizer:
             from pyannote.audio import Pipeline
             from pyannote.audio.telemetry import set_telemetry_metrics
 
-            # It reports every use to its makers unless it is told not to.
+            # By default it reports every use to its makers.
             set_telemetry_metrics(False)
 
             pipeline = Pipeline.from_pretrained(self._model, token=self._token)
             if pipeline is not None and torch.cuda.is_available():
                 pipeline.to(torch.device("cuda"))
         except Exception as error:
-            raise _named(error, self._model) from error
+            raise _engine_error(error, self._model) from error
         if pipeline is None:
             raise EngineError(
                 f"Speaker labels: {self._model} could not be fetched with this HF_TOKEN.",
@@ -70,20 +70,20 @@ class PyannoteDiarizer:
         self._pipeline = pipeline
 
     def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
-        """Overlapping turns are kept. Raises EngineError."""
+        """Return the speaker turns, which may overlap. Raises EngineError."""
         self.load()
 
-        reached = [0.0]
+        shares = [0.0]
 
         def hook(
             step: str, *_: object, total: int | None = None, completed: int | None = None, **__: object
         ) -> None:
             start, end = SHARES.get(step, (0.95, 1.0))
-            # A step is told once more when it is over, without its count: progress never goes back.
-            reached[0] = max(
-                reached[0], start + (end - start) * (float(completed / total) if total and completed else 0.0)
+            # The last call of a step has no count, and progress never goes back.
+            shares[0] = max(
+                shares[0], start + (end - start) * (float(completed / total) if total and completed else 0.0)
             )
-            progress(reached[0])
+            progress(shares[0])
 
         import torch
 
@@ -91,7 +91,7 @@ class PyannoteDiarizer:
             sound = torch.from_numpy(to_waveform(samples)[None])
             output = self._pipeline({"waveform": sound, "sample_rate": SAMPLE_RATE_HZ}, hook=hook)
         except Exception as error:
-            raise _named(error, self._model) from error
+            raise _engine_error(error, self._model) from error
         numbers: dict[str, int] = {}
         return [
             SpeakerTurn(
@@ -103,12 +103,12 @@ class PyannoteDiarizer:
         ]
 
     def close(self) -> None:
-        """Idempotent."""
+        """Release the pipeline; idempotent."""
         self._pipeline = None
 
 
-def _named(error: Exception, model: str) -> EngineError:
-    """In words that help; what torch says goes no further than its kind."""
+def _engine_error(error: Exception, model: str) -> EngineError:
+    """Return the error with a remedy; the message contains only the type of the cause."""
     if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).casefold():
         return EngineError(
             "Speaker labels: the GPU has too little memory for pyannote.",

@@ -1,7 +1,7 @@
-"""Silero voice activity by ONNX Runtime, with its state kept per session.
+"""Silero voice activity detection on ONNX Runtime, with a state per session.
 
-The model file ships in the faster-whisper wheel (silero-vad v6, MIT). faster-whisper's own wrapper resets the
-state at every call, which suits files and not streams; so the file is found there and run here.
+The model file ships in the faster-whisper wheel (silero-vad v6, MIT). The wrapper there resets the state at every call,
+which suits files but not streams.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 CONTEXT_SAMPLES = 64
-"""The model sees the end of the frame before: it was trained on 576 samples with a hop of 512."""
+"""End of the frame before, which the model also reads: it was trained on 576 samples with a hop of 512."""
 STATE_SHAPE = (1, 1, 128)
 LSTM_VALUES = 128
 STATE_VALUES = 2 * LSTM_VALUES + CONTEXT_SAMPLES
@@ -37,7 +37,7 @@ class SileroVad:
         self._session: onnxruntime.InferenceSession | None = None
 
     def load(self) -> None:
-        """Raises EngineNotInstalledError when the wheel that carries the model is missing."""
+        """Load the model. Raises EngineNotInstalledError when the wheel that carries it is missing."""
         if self._session is not None:
             return
         try:
@@ -45,7 +45,7 @@ class SileroVad:
         except ImportError as error:
             raise EngineNotInstalledError("onnxruntime", "Run `make setup` again.") from error
         options = onnxruntime.SessionOptions()
-        # One thread: a frame takes a fraction of a millisecond, waking others costs more than it gains.
+        # One thread: a frame takes a fraction of a millisecond, so that waking others costs more than it gains.
         options.inter_op_num_threads = 1
         options.intra_op_num_threads = 1
         options.enable_cpu_mem_arena = False
@@ -55,8 +55,10 @@ class SileroVad:
         )
 
     def open(self, state: bytes = b"") -> SileroStream:
-        """A stream with that state, or a fresh one (also for a state of another model). Raises EngineError before
-        `load`."""
+        """Return a stream with that state, or a fresh one when it is empty or of another model.
+
+        Raises EngineError before `load`.
+        """
         if self._session is None:
             raise EngineError("The voice activity model is not loaded.", "Call load() first.")
         return SileroStream(self._session, state)
@@ -76,7 +78,7 @@ class SileroStream:
         self._rest: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
     def feed(self, samples: Samples) -> NDArray[np.float32]:
-        """Speech probability of each completed frame, shape `(frames,)`."""
+        """Return the speech probability of each completed frame, shape `(frames,)`."""
         pending = np.concatenate([self._rest, to_waveform(samples)])
         frames = len(pending) // VAD_FRAME_SAMPLES
         self._rest = pending[frames * VAD_FRAME_SAMPLES :]
@@ -94,13 +96,13 @@ class SileroStream:
         return np.asarray(probabilities, dtype=np.float32).reshape(-1)
 
     def state(self) -> bytes:
-        """Both LSTM vectors and the context, little-endian float32."""
+        """Return both LSTM vectors and the context as little-endian float32."""
         parts = (self._h.reshape(-1), self._c.reshape(-1), self._context)
         return np.concatenate(parts).astype("<f4").tobytes()
 
 
 def model_path() -> Path:
-    """Where the model lies; found without importing faster-whisper, which would load CTranslate2."""
+    """Return the path of the model, without importing faster-whisper, which would load CTranslate2."""
     spec = importlib.util.find_spec("faster_whisper")
     if spec is None or not spec.submodule_search_locations:
         raise EngineNotInstalledError(

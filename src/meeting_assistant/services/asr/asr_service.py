@@ -1,8 +1,8 @@
-"""The one owner of the speech engine and of its threads.
+"""The owner of the speech engine and of its threads; nothing else calls the engine.
 
-Sessions ask with tickets; the dispatcher takes the most urgent batch whenever a lane of the engine is free, reads the
-sound at that moment and hands results back through futures. Nothing else ever calls the engine. What batches
-take is measured all the time, and says how fast captions may be renewed and how many meetings fit.
+Sessions request decodes with tickets. Whenever a thread of the engine is free, the dispatcher takes the most urgent
+batch, reads its audio at that moment and returns the results through futures. The time of every batch is measured: it
+determines how often partials are renewed and how many meetings fit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
@@ -41,7 +40,6 @@ from meeting_assistant.services.asr.degradation import (
     PartialPolicy,
 )
 
-R = TypeVar("R")
 Bound = tuple[Ticket, AsrRequest]
 
 logger = logging.getLogger(__name__)
@@ -52,25 +50,25 @@ TARGET_SECONDS = {
     TicketKind.PARTIAL: 0.5,
     TicketKind.FILE: 30.0,
 }
-"""How soon an answer is wanted; the deadline of a ticket is its time of asking plus this."""
+"""Target latency by kind; the deadline of a ticket is the time of its request plus this."""
 LIVE_KINDS = (TicketKind.FINAL, TicketKind.COMMIT, TicketKind.PARTIAL)
 COST_BUCKETS_S = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 30.0)
-"""Lengths told apart in the cost of an engine that does not pad."""
+"""Length buckets of the cost model for an engine that does not pad."""
 SHORT_PROMPT_CHARS = 150
-"""Prompts of a batch have one length: a long vocabulary does not lengthen everybody's."""
+"""Prompts of a batch are padded to one length: long ones get a batch of their own."""
 QUIET_SECONDS = 10.0
-"""Nobody speaks any more when nothing live was asked for so long: files take all lanes."""
+"""After so long without a live request, files may use all threads of the engine."""
 WATCH_SECONDS = 0.25
-"""How often the load is looked at while nothing else happens."""
+"""How often the load is checked while no batch ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An answer and what it cost."""
+    """A result and what it cost."""
 
     result: AsrResult
     seconds: float
-    """On the engine, for the whole batch."""
+    """Time on the engine, for the whole batch."""
 
 
 class AsrService:
@@ -84,7 +82,7 @@ class AsrService:
         ladder: DegradationLadder | None = None,
         probe: Callable[[], Waveform] | None = None,
     ) -> None:
-        """`probe`: speech to measure the engine on when it starts."""
+        """`probe`: returns speech on which the engine is measured at the start."""
         self._engine = engine
         self._probe = probe
         self._max_concurrency = max(1, engine.info.max_concurrency)
@@ -99,32 +97,32 @@ class AsrService:
         self._in_flight: dict[int, tuple[float, Batch]] = {}
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._live_asked_at = float("-inf")
+        self._live_requested_at = float("-inf")
         self._costs = CostModel()
         self._ladder = ladder or DegradationLadder()
         self._level_listeners: list[Callable[[Level], None]] = []
 
     @property
     def info(self) -> EngineInfo:
-        """Of the engine behind it."""
+        """Description of the engine."""
         return self._engine.info
 
     @property
     def level(self) -> Level:
-        """How far the service has stepped down."""
+        """Current level of degradation."""
         return self._ladder.level
 
     @property
     def partial_policy(self) -> PartialPolicy:
-        """How captions are to be made now."""
+        """How partials are made at the current level."""
         return PARTIAL_POLICIES[self._ladder.level]
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
-        """Be told of each step, on the event loop."""
+        """Register a callback for changes of the level, called on the event loop."""
         self._level_listeners.append(listener)
 
     async def start(self) -> None:
-        """Load the engine, measure it, and begin to dispatch. Raises EngineError."""
+        """Load and measure the engine, and start to dispatch. Raises EngineError."""
         await run_blocking(self._threads, self._engine.load)
         if self._probe is not None:
             await self._measure(await run_blocking(self._threads, self._probe))
@@ -136,17 +134,17 @@ class AsrService:
     async def decode(
         self, kind: TicketKind, session: str, bind: Callable[[], AsrRequest | None]
     ) -> Decoded | None:
-        """Ask for a decode and wait for it.
+        """Request a decode and wait for its result.
 
-        None when a newer ticket of the session took its place, when it was cancelled, or when `bind` found nothing
-        to decode. Raises EngineError when the engine failed on this very window.
+        Returns None when a newer ticket of the session replaced it, when it was cancelled, or when `bind` returned
+        None. Raises EngineError when the engine failed on this window.
         """
-        asked = time.monotonic()
-        ticket = Ticket(session, kind, asked + TARGET_SECONDS[kind], bind)
+        requested_at = time.monotonic()
+        ticket = Ticket(session, kind, requested_at + TARGET_SECONDS[kind], bind)
         answer: asyncio.Future[Decoded | None] = asyncio.get_running_loop().create_future()
         self._answers[ticket] = answer
         if kind in LIVE_KINDS:
-            self._live_asked_at = asked
+            self._live_requested_at = requested_at
         replaced = self._queue.put(ticket)
         if replaced is not None:
             obs.tickets_coalesced_total.inc()
@@ -155,17 +153,17 @@ class AsrService:
         decoded = await answer
         if decoded is not None:
             obs.asr_latency_seconds.labels(self.info.name, kind.name.lower()).observe(
-                time.monotonic() - asked
+                time.monotonic() - requested_at
             )
         return decoded
 
     def cancel(self, session: str) -> None:
-        """Take back a session's partials; finals stay."""
+        """Cancel a session's partials; finals stay."""
         for ticket in self._queue.cancel(session, COALESCED):
             self._resolve(ticket, None)
 
     async def close_session(self, session: str) -> None:
-        """Forget what the engine keeps for the session, after the decodes of it that run."""
+        """Release what the engine keeps for the session, after its running decodes."""
         while any(
             ticket.session == session for _, batch in self._in_flight.values() for ticket, _ in batch.items
         ):
@@ -173,7 +171,7 @@ class AsrService:
         await run_blocking(self._threads, self._engine.close_session, session)
 
     async def close(self) -> None:
-        """Stop dispatching, end what waits with EngineError, give the engine back; idempotent."""
+        """Stop dispatching, fail what waits with EngineError and close the engine; idempotent."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._running, return_exceptions=True)
@@ -192,12 +190,12 @@ class AsrService:
             return
         self._threads.shutdown()
 
-    # --- how much there is to do
+    # --- load and capacity
 
     def capacity(
         self, *, live: int, partial_interval_s: float, max_meetings: int | None
     ) -> capacity.Capacity:
-        """How many meetings fit, from measured times."""
+        """Return how many meetings fit, from measured times."""
         return capacity.plan(
             self._window_cost,
             max_concurrency=self._max_concurrency,
@@ -209,7 +207,7 @@ class AsrService:
         )
 
     def predicted_wait_s(self) -> float:
-        """Of a caption that is asked for now: everything live before it, over all lanes."""
+        """Return the wait of a partial that is requested now: all live work before it, over all threads."""
         now, most = time.monotonic(), self._rules.max_windows
         backlog = 0.0
         for began, batch in self._in_flight.values():
@@ -227,7 +225,7 @@ class AsrService:
         return self._costs.predict(shape.key, most) / most
 
     async def _measure(self, speech: Waveform) -> None:
-        """Time a few decodes, so that the first meetings are admitted on facts."""
+        """Time a few decodes, so that the first meetings are admitted by measured times."""
         session, known = "measurement", self.info.languages
         language = "en" if not known or "en" in known else known[0]
         windows: list[tuple[DecodeKind, float]] = [("partial", 1.0), ("partial", 4.0), ("final", 4.0)]
@@ -237,9 +235,9 @@ class AsrService:
             began = time.monotonic()
             try:
                 await run_blocking(self._threads, self._engine.transcribe, [request])
-            except Exception as error:  # noqa: BLE001 - it shows at the first real window, with its remedy
+            except Exception as error:  # noqa: BLE001 - the first real window raises it again, with its remedy
                 logger.warning(
-                    "The speech engine could not be measured.",
+                    "Failed to measure the speech engine.",
                     extra=obs.log_fields(error=type(error).__name__),
                 )
                 break
@@ -248,15 +246,15 @@ class AsrService:
 
     async def _watch_load(self) -> None:
         while True:
-            self._look_at_load()
+            self._check_load()
             await asyncio.sleep(WATCH_SECONDS)
 
-    def _look_at_load(self) -> None:
+    def _check_load(self) -> None:
         if not self._ladder.observe(time.monotonic(), self.predicted_wait_s()):
             return
         level = self._ladder.level
         obs.degradation_level.set(level)
-        logger.info("The live service changed its pace.", extra=obs.log_fields(level=int(level)))
+        logger.info("The degradation level changed.", extra=obs.log_fields(level=int(level)))
         for listener in self._level_listeners:
             listener(level)
 
@@ -279,8 +277,8 @@ class AsrService:
             await self._work.wait()
 
     def _may_take_files(self) -> bool:
-        """While people speak, one lane stays free of files: live sound never waits for a piece of them."""
-        if self._max_concurrency == 1 or time.monotonic() - self._live_asked_at > QUIET_SECONDS:
+        """Return False when a file would take the last thread while there is live speech."""
+        if self._max_concurrency == 1 or time.monotonic() - self._live_requested_at > QUIET_SECONDS:
             return True
         return sum(batch.has_files for _, batch in self._in_flight.values()) < self._max_concurrency - 1
 
@@ -294,7 +292,7 @@ class AsrService:
         seconds, count = time.monotonic() - began, len(batch.items)
         self._costs.observe(batch.key, count, seconds)
         self._costs.observe(batch.items[0][0].kind, count, seconds)
-        self._look_at_load()
+        self._check_load()
 
     async def _run(self, bound: Sequence[Bound]) -> None:
         started = time.monotonic()
@@ -310,7 +308,7 @@ class AsrService:
             self._resolve(ticket, Decoded(result, seconds))
 
     async def _isolate(self, bound: Sequence[Bound], error: Exception) -> None:
-        """A batch failed: halve it, until the window that is to blame stands alone."""
+        """Decode a failed batch in halves, until the window that fails is alone."""
         if len(bound) > 1:
             middle = len(bound) // 2
             for half in (bound[:middle], bound[middle:]):
@@ -318,7 +316,7 @@ class AsrService:
             return
         ticket, _ = bound[0]
         logger.warning(
-            "The speech engine failed on a window.",
+            "The speech engine failed to decode a window.",
             extra=obs.log_fields(meeting=ticket.session, kind=ticket.kind.name, error=type(error).__name__),
         )
         self._fail(ticket, error)
@@ -344,7 +342,7 @@ class AsrService:
 
 
 def shape_of(info: EngineInfo, request: AsrRequest) -> Shape:
-    """Which batch a window belongs into."""
+    """Return the shape of a window: only windows of equal key form a batch."""
     shape = shape_of_length(info, request.kind == "final", len(request.samples) / SAMPLE_RATE_HZ)
     if info.max_batch > 1 and request.hotwords:
         prompt = "short" if len(", ".join(request.hotwords)) <= SHORT_PROMPT_CHARS else "long"
@@ -353,7 +351,7 @@ def shape_of(info: EngineInfo, request: AsrRequest) -> Shape:
 
 
 def shape_of_length(info: EngineInfo, is_final: bool, seconds: float) -> Shape:
-    """The same for a window that is only thought of."""
+    """Return the shape of a window of that length, with default options."""
     pads_to = info.final_buckets_s if is_final else info.partial_buckets_s
     bucket = next((b for b in pads_to or COST_BUCKETS_S if b >= seconds), info.max_window_s)
     return Shape((is_final, bucket), bucket if pads_to else seconds)

@@ -1,8 +1,8 @@
-"""The order of decoding: tickets in, batches out. Pure.
+"""The ticket queue: orders decodes and forms batches. Pure.
 
-A ticket is a session's standing request. It holds no sound: what is decoded is read when the decode starts
-(`Ticket.bind`), so a partial is never stale. Strictly by kind, and inside a kind by deadline: with deadlines alone,
-overload makes finals late in order to refresh captions.
+A ticket holds no audio: its window is read when the decode starts (`Ticket.bind`), so that a partial is never stale.
+Tickets are ordered by kind first and by deadline within a kind: with deadlines alone, overload would delay finals in
+order to refresh captions.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from meeting_assistant.domain.ports import AsrRequest
 
 
 class TicketKind(IntEnum):
-    """What is asked for; smaller goes first."""
+    """The kinds of decode; a smaller value is more urgent."""
 
     FINAL = 0
-    """An utterance ended; never dropped."""
+    """A finished utterance; never dropped."""
     COMMIT = 1
-    """The window is near its maximum."""
+    """A partial whose window is nearly full."""
     PARTIAL = 2
-    """A caption of an utterance still open; only the newest matters."""
+    """A partial; only the newest of a session matters."""
     FILE = 3
-    """A piece of an upload: background."""
+    """An utterance of an upload; background work."""
 
 
 COALESCED = frozenset({TicketKind.COMMIT, TicketKind.PARTIAL})
 """Kinds of which a session holds at most one ticket."""
 
 FILE_FLOOR = 8
-"""A waiting FILE ticket goes into every so-manieth batch, whatever else waits."""
+"""After so many batches without one, the next batch takes a waiting FILE ticket first."""
 MAX_FILES_IN_BATCH = 2
-"""So that a live utterance that ends while a batch runs does not wait for a whole batch of background work."""
+"""Limit for one batch, so that a live utterance never waits for a whole batch of background work."""
 LOOK_AHEAD = 4
-"""Tickets looked at for each place in a batch: those with another key stay where they are."""
+"""Tickets examined for each place in a batch; those with another key stay in the queue."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,22 +49,22 @@ class Ticket:
     due_at: float
     """Monotonic seconds."""
     bind: Callable[[], AsrRequest | None]
-    """Reads the window as it is now; None when there is nothing to decode any more. May be asked more than once."""
+    """Reads the window as it is now; None when there is nothing left to decode. May be called more than once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a window looks like to the engine."""
+    """The properties of a window that decide on its batch."""
 
     key: Hashable
-    """Windows of one batch have equal keys (length bucket, decoding options)."""
+    """Equal for all windows of a batch (length bucket, decoding options)."""
     padded_s: float
-    """Seconds of sound that the engine computes on."""
+    """Seconds of audio that the engine computes, with its padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRules:
-    """What may stand together."""
+    """Which windows may form a batch."""
 
     shape_of: Callable[[AsrRequest], Shape]
     max_windows: int = 1
@@ -78,21 +78,21 @@ class Batch:
     key: Hashable = None
     items: list[tuple[Ticket, AsrRequest]] = field(default_factory=list)
     stale: list[Ticket] = field(default_factory=list)
-    """Met on the way: there is nothing to decode for them any more."""
+    """Tickets that have nothing left to decode."""
 
     @property
     def has_files(self) -> bool:
-        """True when background work is in it."""
+        """True when it contains background work."""
         return any(ticket.kind is TicketKind.FILE for ticket, _ in self.items)
 
 
 class TicketQueue:
-    """All tickets that wait."""
+    """The tickets that wait for a decode."""
 
     def __init__(self) -> None:
         self._heaps: dict[TicketKind, list[tuple[float, int, Ticket]]] = {kind: [] for kind in TicketKind}
         self._waiting: dict[TicketKind, dict[Ticket, None]] = {kind: {} for kind in TicketKind}
-        """What is really there: a heap may still hold tickets that were taken back."""
+        """The valid tickets: a heap may still hold cancelled ones."""
         self._single: dict[tuple[str, TicketKind], tuple[Ticket, float]] = {}
         self._order = itertools.count()
         self._batches_without_file = 0
@@ -101,34 +101,34 @@ class TicketQueue:
         return sum(len(waiting) for waiting in self._waiting.values())
 
     def waiting(self, kind: TicketKind) -> int:
-        """Tickets of that kind."""
+        """Return how many tickets of that kind wait."""
         return len(self._waiting[kind])
 
     def put(self, ticket: Ticket) -> Ticket | None:
-        """Queue a ticket; returns the one of the same session and kind that it replaces, if any.
+        """Queue a ticket. Return the one of the same session and kind that it replaces, if any.
 
-        The replacement takes over the older deadline: asking again must not send a session to the back.
+        The replacement keeps the older deadline: a new request must not send a session to the back.
         """
         replaced, due_at = None, ticket.due_at
         if ticket.kind in COALESCED:
             older = self._single.get((ticket.session, ticket.kind))
             if older is not None:
                 replaced, due_at = older[0], min(older[1], due_at)
-                self._forget(replaced)
+                self._discard(replaced)
             self._single[ticket.session, ticket.kind] = (ticket, due_at)
         self._waiting[ticket.kind][ticket] = None
         heapq.heappush(self._heaps[ticket.kind], (due_at, next(self._order), ticket))
         return replaced
 
     def cancel(self, session: str, kinds: Collection[TicketKind] = COALESCED) -> list[Ticket]:
-        """Take back a session's tickets of these kinds."""
+        """Remove and return a session's tickets of these kinds."""
         gone = [ticket for kind in kinds for ticket in self._waiting[kind] if ticket.session == session]
         for ticket in gone:
-            self._forget(ticket)
+            self._discard(ticket)
         return gone
 
     def take(self, rules: BatchRules, *, may_take_files: bool = True) -> Batch:
-        """The most urgent window and those that go with it; without items when nothing can be decoded now."""
+        """Return the most urgent window and those that fit its batch; without items when nothing can be decoded now."""
         batch = Batch()
         room = rules.max_padded_s
         files = 0
@@ -140,7 +140,7 @@ class TicketQueue:
                 ticket = entry[2]
                 request = ticket.bind()
                 if request is None:
-                    self._forget(ticket)
+                    self._discard(ticket)
                     batch.stale.append(ticket)
                     continue
                 shape = rules.shape_of(request)
@@ -148,7 +148,7 @@ class TicketQueue:
                 if not is_first and (shape.key != batch.key or shape.padded_s > room):
                     kept.append(entry)
                     continue
-                self._forget(ticket)
+                self._discard(ticket)
                 batch.key = shape.key
                 batch.items.append((ticket, request))
                 room -= shape.padded_s
@@ -176,7 +176,7 @@ class TicketQueue:
         return kinds
 
     def _pop(self, kind: TicketKind) -> tuple[float, int, Ticket] | None:
-        """The most urgent one that is still wanted; it stays among the waiting until it is forgotten."""
+        """Return the most urgent valid ticket; it stays valid until it is discarded."""
         heap = self._heaps[kind]
         while heap:
             entry = heapq.heappop(heap)
@@ -184,7 +184,7 @@ class TicketQueue:
                 return entry
         return None
 
-    def _forget(self, ticket: Ticket) -> None:
+    def _discard(self, ticket: Ticket) -> None:
         self._waiting[ticket.kind].pop(ticket, None)
         single = self._single.get((ticket.session, ticket.kind))
         if single is not None and single[0] is ticket:

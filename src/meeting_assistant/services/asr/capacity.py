@@ -1,4 +1,4 @@
-"""How many meetings this machine holds, from what decoding was measured to take on it. Pure."""
+"""How many meetings this machine can transcribe at once, from measured decode times. Pure."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from dataclasses import dataclass
 from meeting_assistant.services.asr.degradation import PARTIAL_POLICIES, Level, PartialPolicy
 
 SPEECH_SHARE = 0.75
-"""Of a meeting's time somebody speaks."""
+"""Share of a meeting that is speech."""
 UTTERANCE_S = 4.0
-"""A usual utterance."""
+"""Length of a typical utterance."""
 MAX_UTILISATION = 0.85
-"""Of the engine's time that may be planned with: the rest absorbs that people speak at the same moment."""
+"""Share of the engine's time that is planned; the rest absorbs meetings in which people speak at the same moment."""
 
 WindowCost = Callable[[bool, float], float]
-"""(is_final, seconds of sound) -> seconds of the engine for one window."""
+"""(is_final, seconds of audio) -> seconds of the engine for one window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What `/api/capacity` tells."""
+    """The answer of `/api/capacity`."""
 
     live: int
-    """Meetings that record now."""
+    """Meetings that are recording."""
     comfortable: int
-    """Meetings that fit with captions at full policy."""
+    """Meetings that fit with captions at full speed."""
     total: int
     """Meetings that fit when captions are slowed; more are refused."""
     more: int
-    """Meetings that may still begin."""
+    """Meetings that may still start."""
     level: Level
     predicted_wait_s: float
-    """Of a caption that is asked for now."""
+    """Wait of a partial that is requested now."""
     load_per_meeting: float
-    """Seconds of one engine thread per second of a meeting in which people speak, captions at full policy."""
+    """Seconds of one engine thread per second of a meeting, with captions at full speed."""
 
 
 def load_of_meeting(cost: WindowCost, *, partial_interval_s: float, policy: PartialPolicy) -> float:
-    """Engine seconds per second of a meeting."""
+    """Return the seconds of one engine thread that a second of a meeting takes."""
     step = partial_interval_s * policy.interval_factor
     partials = 0.0
     at = step
@@ -58,7 +58,7 @@ def plan(
     predicted_wait_s: float,
     max_meetings: int | None = None,
 ) -> Capacity:
-    """`max_meetings`: a limit that the operator set; it holds instead of the measured one."""
+    """Return the capacity. `max_meetings`: a limit set by the operator, used instead of the measured one."""
 
     def fits(policy: PartialPolicy) -> int:
         load = load_of_meeting(cost, partial_interval_s=partial_interval_s, policy=policy)

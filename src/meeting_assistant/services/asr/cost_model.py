@@ -1,8 +1,7 @@
-"""How long decoding takes on this machine, learned while it runs. Pure.
+"""How long decodes take on this machine, learned while it runs. Pure.
 
-For each key (kind of decode and length bucket) the time of a batch of `n` windows is taken to be `a * n + b`: `b` is
-what the engine costs at all, `a` what one more window adds. Both are fitted by least squares in which older batches
-count less and less.
+For each key (kind of decode and length bucket) the time of a batch of `n` windows is modelled as `a * n + b`: `b` is
+the fixed cost of a batch, `a` the cost of each window. Both are fitted by least squares with decaying weights.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 FORGETTING = 0.95
-"""Weight of everything older at each new batch: about the last twenty count."""
+"""Decay of the weights at each new batch: about the last twenty count."""
 MIN_SPREAD = 0.05
 """Variance of batch sizes below which `a` and `b` cannot be told apart."""
 
@@ -32,7 +31,7 @@ class _Sums:
         self.nt = self.nt * FORGETTING + n * seconds
 
     def line(self) -> tuple[float, float]:
-        """`a`, `b`; neither below zero."""
+        """Return `a` and `b`; neither is below zero."""
         mean_n, mean_t = self.n / self.weight, self.t / self.weight
         spread = self.nn / self.weight - mean_n * mean_n
         if spread < MIN_SPREAD:
@@ -43,21 +42,21 @@ class _Sums:
 
 
 class CostModel:
-    """Predicts seconds of the engine."""
+    """Predicts how many seconds of the engine a batch takes."""
 
     def __init__(self, prior_s: float = 0.1) -> None:
-        """`prior_s`: one window, as long as nothing is known."""
+        """`prior_s`: the prediction for one window before anything was observed."""
         self._prior_s = prior_s
         self._sums: dict[Hashable, _Sums] = {}
         self._all = _Sums()
 
     def observe(self, key: Hashable, n: int, seconds: float) -> None:
-        """A batch of `n` windows took that long."""
+        """Learn that a batch of `n` windows took that long."""
         self._sums.setdefault(key, _Sums()).add(n, seconds)
         self._all.add(n, seconds)
 
     def predict(self, key: Hashable, n: int = 1) -> float:
-        """Seconds for a batch of `n`; for an unknown key what batches take in general."""
+        """Return the seconds for a batch of `n` windows; an unknown key gets the average of all keys."""
         sums = self._sums.get(key, self._all)
         if sums.weight == 0.0:
             return self._prior_s * n

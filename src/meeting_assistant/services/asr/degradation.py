@@ -1,7 +1,7 @@
-"""What gives way when there is more to do than the machine can: captions first, words never. Pure.
+"""The degradation ladder: under load captions get slower and cheaper; finals are not affected. Pure.
 
-A ladder of declared steps with hysteresis. It goes up while the predicted wait is over the target and comes down,
-later and slower, when there is room again; clients hear of each step.
+The steps have hysteresis: the level rises while the predicted wait exceeds the target, and falls later and more slowly
+when there is room again. Clients are notified of each step.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from enum import IntEnum
 
 
 class Level(IntEnum):
-    """Each includes those below it."""
+    """The steps; each includes those below it."""
 
     NORMAL = 0
     SLOWER_PARTIALS = 1
     CHEAPER_PARTIALS = 2
     ONLY_WATCHED = 3
-    """No captions for meetings that nobody watches."""
+    """No captions for meetings without viewers."""
     NO_NEW_MEETINGS = 4
 
 
@@ -32,12 +32,12 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class PartialPolicy:
-    """How captions are made at a level."""
+    """How partials are made at a level."""
 
     interval_factor: float
-    """Times the interval that the settings ask for."""
+    """Factor of the interval in the settings."""
     window_s: float
-    """The longest window a partial looks back."""
+    """The longest window of a partial."""
     partials_for_unwatched: bool
 
 
@@ -52,18 +52,18 @@ PARTIAL_POLICIES = {
 
 @dataclass(frozen=True, slots=True)
 class LadderOptions:
-    """When to step."""
+    """When the level changes."""
 
     target_s: float = 0.6
-    """A predicted wait above it makes captions late."""
+    """A predicted wait above it raises the level."""
     relief: float = 0.4
-    """There is room again when the wait is below this share of the target."""
+    """A wait below this share of the target lowers the level."""
     up_after_s: float = 1.0
     down_after_s: float = 2.0
 
 
 class DegradationLadder:
-    """Feed it the predicted wait; it says which level holds."""
+    """Turns predicted waits into a level."""
 
     def __init__(self, options: LadderOptions | None = None) -> None:
         self._options = options or LadderOptions()
@@ -73,11 +73,11 @@ class DegradationLadder:
 
     @property
     def level(self) -> Level:
-        """That holds now."""
+        """The current level."""
         return self._level
 
     def observe(self, now: float, predicted_wait_s: float) -> bool:
-        """True when the level changed. `now` in monotonic seconds."""
+        """Take a predicted wait; return whether the level changed. `now` in monotonic seconds."""
         options = self._options
         if predicted_wait_s > options.target_s:
             self._under_since = None

@@ -1,15 +1,15 @@
-"""From speech probabilities to utterances: where one starts, where it ends. Pure.
+"""Endpointing: where utterances start and end, from speech probabilities. Pure.
 
 An utterance opens after a short run of voiced frames and closes after a pause, or at the length limit at its
-quietest recent frame. Two thresholds (hysteresis) keep a trailing syllable from ending it. The sound handed
-on reaches a little further on both sides than the voiced part, because recognisers need the onset of the
-first consonant, but never into the utterance before: no sample belongs to two utterances.
+quietest recent frame. Two thresholds (hysteresis) keep a trailing syllable from ending it. An utterance reaches a
+little further on both sides than its voiced part, because recognisers need the onset of the first consonant, but
+never into the utterance before: no sample belongs to two utterances.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, ms_to_samples
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES
@@ -19,22 +19,22 @@ FRAME_MS = VAD_FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """When speech counts as begun and as over."""
+    """When speech begins and when it is over."""
 
     threshold: float = 0.5
     """A frame at or above it is voiced."""
     release: float = 0.35
-    """Inside an utterance a frame below it is silent; in between it carries on what was."""
+    """Inside an utterance a frame below it is silent; between the two thresholds the last state continues."""
     min_voiced_ms: int = 96
-    """Voiced frames in a row that open an utterance: a click is shorter, "Yes" is longer."""
+    """Run of voiced frames that opens an utterance: a click is shorter, "Yes" is longer."""
     silence_ms: int = 500
     """A pause this long closes the utterance."""
     max_utterance_ms: int = 15_000
-    """Longer speech is cut, at its quietest frame of the last third."""
+    """Longer speech is cut at the quietest frame of its last third."""
     lead_ms: int = 300
-    """Sound kept before the first voiced frame."""
+    """Audio before the first voiced frame that belongs to the utterance."""
     trail_ms: int = 300
-    """Sound kept after the last voiced frame."""
+    """Audio after the last voiced frame that belongs to the utterance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +51,44 @@ class SpeechEnded:
     start_sample: int
     end_sample: int
     voiced: tuple[bool, ...]
-    """One flag per frame from `start_sample` on: where in it somebody spoke."""
+    """One flag per frame from `start_sample` on: whether it contains speech."""
 
     @property
     def voiced_ms(self) -> int:
-        """Spoken time in it."""
+        """Length of the voiced frames."""
         return sum(self.voiced) * FRAME_MS
+
+    def after(self, sample: int) -> SpeechEnded:
+        """Return the utterance without what lies before `sample`, a sample of the meeting."""
+        if self.start_sample >= sample:
+            return self
+        frames = (sample - self.start_sample) // VAD_FRAME_SAMPLES
+        return replace(self, start_sample=sample, voiced=self.voiced[frames:])
+
+    def sub_span(self, start: int, end: int) -> SpeechEnded:
+        """Return a part of the utterance; `start` and `end` in samples from its start."""
+        first, last = start // VAD_FRAME_SAMPLES, -(-end // VAD_FRAME_SAMPLES)
+        return SpeechEnded(self.start_sample + start, self.start_sample + end, self.voiced[first:last])
 
 
 EndpointEvent = SpeechStarted | SpeechEnded
 
 
 class Endpointer:
-    """Feed it probabilities in order; it answers with what began and ended."""
+    """Turns speech probabilities, frame by frame, into starts and ends of utterances."""
 
     def __init__(
         self, options: EndpointOptions | None = None, *, start_sample: int = 0, floor: int | None = None
     ) -> None:
-        """`start_sample` is that of the first frame; no utterance begins before `floor`."""
+        """`start_sample`: of the first frame; `floor`: no utterance begins before it."""
         self._options = options or EndpointOptions()
         self._origin = start_sample
         self._floor = start_sample if floor is None else floor
-        """No utterance may begin before: the end of the last one."""
+        """End of the last utterance: the next one cannot begin before it."""
         self._frame = 0
         """Index of the next frame, counted from the origin."""
         self._run = 0
-        """Voiced frames in a row while closed."""
+        """Length of the current run of voiced frames outside an utterance."""
         self._open: _OpenUtterance | None = None
 
     @property
@@ -86,12 +98,12 @@ class Endpointer:
 
     @property
     def position(self) -> int:
-        """Sample up to which probabilities have been seen."""
+        """End of the last frame, in samples."""
         return self._sample_at(self._frame)
 
     @property
     def decided_until(self) -> int:
-        """Everything before it is decided: no later frame can pull it into an utterance."""
+        """Sample before which no later frame can open an utterance."""
         if self._open is not None:
             return self._open.start_sample
         undecided = self._run * VAD_FRAME_SAMPLES + ms_to_samples(self._options.lead_ms)
@@ -99,11 +111,11 @@ class Endpointer:
 
     @property
     def voiced_ms(self) -> int:
-        """Spoken time in the open utterance; 0 when closed."""
+        """Length of speech in the open utterance; 0 outside one."""
         return sum(self._open.voiced) * FRAME_MS if self._open else 0
 
     def push(self, probabilities: Iterable[float]) -> list[EndpointEvent]:
-        """One probability per frame of `VAD_FRAME_SAMPLES`."""
+        """Take one probability per frame of `VAD_FRAME_SAMPLES`; return the starts and ends that they decide."""
         events: list[EndpointEvent] = []
         for probability in probabilities:
             self._frame += 1
@@ -114,7 +126,7 @@ class Endpointer:
         return events
 
     def flush(self, end_sample: int | None = None) -> list[EndpointEvent]:
-        """The stream ends or rests here: close what is open. `end_sample` may lie past the last whole frame."""
+        """Close the open utterance because no audio follows. `end_sample` may lie past the last whole frame."""
         if self._open is None:
             self._run = 0
             return []
@@ -122,7 +134,7 @@ class Endpointer:
         return [self._close(self._open, end)]
 
     def restart(self, start_sample: int) -> None:
-        """Go on from here after a `flush`, with frames aligned anew."""
+        """Continue at `start_sample` after a `flush`; frames are counted from there."""
         self._origin = start_sample
         self._floor = start_sample
         self._frame = 0
@@ -162,7 +174,7 @@ class Endpointer:
             events.extend(self._cut(utterance))
 
     def _cut(self, utterance: _OpenUtterance) -> list[EndpointEvent]:
-        """Close at the quietest frame of the last third and go on from there in a new utterance."""
+        """Close at the quietest frame of the last third; the rest opens a new utterance."""
         frames = len(utterance.probabilities)
         first = frames * 2 // 3
         # Three frames around a candidate decide: one quiet frame inside a word is a plosive, not a pause.

@@ -1,33 +1,33 @@
-"""Which language a meeting is in, when nobody said so. Pure.
+"""The language of a meeting when nobody chose one. Pure.
 
-The recogniser's guess for one short utterance is often wrong, so that captions jump between languages. A guess
-counts when it is confident and long enough, and one language takes over from another only after several in a row.
+The recogniser's guess for one short utterance is often wrong, and captions would jump between languages. A guess counts
+when it is confident and long enough, and another language takes over only after several guesses in a row.
 """
 
 from __future__ import annotations
 
 MIN_PROBABILITY = 0.6
 MIN_SECONDS = 1.5
-"""Guesses about less sound do not count."""
+"""Guesses for shorter audio do not count."""
 CERTAIN = 0.9
-"""One guess this good settles the first language."""
+"""Probability with which one guess determines the first language."""
 RUN = 3
 """Guesses in a row after which the language of the meeting changes."""
 
 
 class LanguageDetection:
-    """One per session."""
+    """The language of one session."""
 
-    def __init__(self, requested: str | None, detected: str | None = None) -> None:
-        """`requested`: what a person chose; it holds. `detected`: what was found out before."""
+    def __init__(self, requested: str | None) -> None:
+        """`requested`: the language that a person chose; it is never changed."""
         self.requested = requested
-        self.detected = requested or detected
-        """What is spoken as far as is known; None before anything was found out."""
+        self.detected = requested
+        """The language of the meeting; None as long as it is unknown."""
         self._other: str | None = None
         self._run = 0
 
     def observe(self, language: str | None, probability: float | None, seconds: float) -> None:
-        """Take a guess about one utterance into account."""
+        """Take into account the recogniser's guess for one utterance."""
         if self.requested is not None or language is None or probability is None:
             return
         if probability < MIN_PROBABILITY or seconds < MIN_SECONDS:

@@ -1,4 +1,4 @@
-"""Voice activity of sound with one or two channels: somebody speaks when somebody speaks on any of them."""
+"""Voice activity detection for audio with one or two channels: there is speech when a channel has speech."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from meeting_assistant.domain.ports import Vad
 
 
 class MultichannelVad:
-    """A stream per channel, with the state of all as one."""
+    """One stream per channel, with their states as one."""
 
     def __init__(self, vad: Vad, channels: int, state: bytes = b"") -> None:
         size = len(state) // channels
         self._streams = [vad.open(state[at * size : (at + 1) * size]) for at in range(channels)]
 
     def feed(self, samples: Samples) -> NDArray[np.float32]:
-        """Speech probability of each frame that is complete, shape `(frames,)`. Blocks.
+        """Return the speech probability of each completed frame, shape `(frames,)`. Blocks.
 
         `samples`, shape `(n,)` for one channel, else `(n, channels)`.
         """
@@ -27,5 +27,5 @@ class MultichannelVad:
         return np.asarray(np.max(np.stack(each), axis=0), np.float32)
 
     def state(self) -> bytes:
-        """After the last whole frame."""
+        """Return the state after the last whole frame."""
         return b"".join(stream.state() for stream in self._streams)

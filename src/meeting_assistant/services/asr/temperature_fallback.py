@@ -1,4 +1,4 @@
-"""Finished utterances: in full, once more when the engine failed, and hotter when the text does not convince."""
+"""Decoding of finished utterances: again when the engine failed, and at a higher temperature when the text is poor."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import AsrRequest
 from meeting_assistant.services.asr.asr_service import AsrService, Decoded
 from meeting_assistant.services.asr.batching import TicketKind
-from meeting_assistant.services.asr.stabiliser import passes_quality_checks
+from meeting_assistant.services.asr.hallucination_filters import passes_quality_checks
 
 
 async def decode_with_temperature_fallback(
     asr: AsrService, kind: TicketKind, request: AsrRequest
 ) -> Decoded | None:
-    """The best text there is. Raises EngineError.
+    """Return the first result that passes the quality checks, or else the likeliest one. Raises EngineError.
 
-    Raising the temperature step by step is the method of Radford et al. (2022), section 4.5; each step is a ticket of
-    its own, so that a hard window never holds up its neighbours.
+    Raising the temperature step by step is the method of Radford et al. (2022), section 4.5. Each step is a ticket of
+    its own, so that a difficult window does not delay others.
     """
     best: Decoded | None = None
     for temperature in asr.info.temperatures:
@@ -35,5 +35,5 @@ async def _decode_with_retry(asr: AsrService, kind: TicketKind, request: AsrRequ
     try:
         return await asr.decode(kind, request.session, lambda: request)
     except EngineError:
-        # Alone this time: a passing fault (memory, a device that resets) must not cost words.
+        # A transient fault (memory, a device that resets) must not cost words.
         return await asr.decode(kind, request.session, lambda: request)

@@ -1,8 +1,7 @@
-"""Word times where the engine gives none: an estimate, and flagged as one. Pure.
+"""Estimated word times for engines without alignment; transcripts mark them as estimates. Pure.
 
-The voiced time of the utterance is shared out among its words in proportion to their length in characters (plus
-one for the gap): speech runs at a fairly even number of characters per second within a breath, and pauses,
-which voice activity knows, take no words.
+The voiced time of the utterance is divided among its words in proportion to their length in characters (plus one for
+the gap): between pauses, which voice activity detection knows, speech has a fairly even rate of characters per second.
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ from meeting_assistant.services.asr.endpointing import FRAME_MS
 def estimate_word_times(
     words: Sequence[str], *, start_ms: int, end_ms: int, voiced: Sequence[bool]
 ) -> list[Word]:
-    """Spread words over the voiced frames that begin at `start_ms`; times never overlap or leave the span."""
+    """Spread words over the voiced frames, the first of which begins at `start_ms`.
+
+    Times never overlap and never leave the span.
+    """
     if not words:
         return []
     frames = [index for index, is_voiced in enumerate(voiced) if is_voiced] or list(
@@ -38,7 +40,7 @@ def estimate_word_times(
 
 
 def _at(frames: Sequence[int], fraction: float) -> float:
-    """Milliseconds from the start at which that fraction of the voiced time has passed."""
+    """Return the milliseconds from the start after which that fraction of the voiced time has passed."""
     position = fraction * len(frames)
     index = min(int(position), len(frames) - 1)
     return (frames[index] + (position - index)) * FRAME_MS

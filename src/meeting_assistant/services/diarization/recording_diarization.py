@@ -12,6 +12,7 @@ from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import Samples
 from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import Diarizer, SpeakerTurn
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.diarization.daemon_executor import DaemonExecutor
 
 logger = logging.getLogger(__name__)
@@ -73,10 +74,9 @@ class RecordingDiarizationService:
 
     async def start(self) -> None:
         """Load the first engine that can be loaded."""
-        loop = asyncio.get_running_loop()
         for engine in self._engines:
             try:
-                await loop.run_in_executor(self._thread, engine.load)
+                await run_blocking(self._thread, engine.load)
             except EngineError as error:
                 log_load_error(engine.name, error)
                 self.load_errors.append(error)
@@ -101,7 +101,7 @@ class RecordingDiarizationService:
             loop.call_soon_threadsafe(progress, share)
 
         began = time.monotonic()
-        turns = await loop.run_in_executor(self._thread, self._engine.diarize, samples, report)
+        turns = await run_blocking(self._thread, self._engine.diarize, samples, report)
         obs.diarization_latency_seconds.labels(self._engine.name).observe(time.monotonic() - began)
         return turns
 

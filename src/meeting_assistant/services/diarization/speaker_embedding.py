@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Waveform, samples_to_ms
 from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES, VoiceEmbedder, VoiceVector
+from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.diarization.change_detection import (
     WINDOW_SAMPLES,
     VoiceSegment,
@@ -59,7 +59,7 @@ class SpeakerEmbeddingService:
         if self._embedder is None:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._embedder.load)
+            await run_blocking(self._thread, self._embedder.load)
         except EngineError as error:
             log_load_error(self._embedder.name, error)
             self.load_errors.append(error)
@@ -85,13 +85,13 @@ class SpeakerEmbeddingService:
 
     async def run_clustering(self, work: Callable[[], R]) -> R:
         """Run a clustering step off the event loop, on a thread of its own."""
-        return await asyncio.get_running_loop().run_in_executor(self._clustering_thread, work)
+        return await run_blocking(self._clustering_thread, work)
 
     async def _run(self, work: Callable[[Waveform], R], sound: Waveform) -> R | None:
         assert self._embedder is not None
         began = time.monotonic()
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, work, sound)
+            result = await run_blocking(self._thread, work, sound)
         except Exception as error:  # noqa: BLE001 - a failing label must not cost the utterance its words
             logger.warning("Speaker embedding failed.", extra=obs.log_fields(error=type(error).__name__))
             return None

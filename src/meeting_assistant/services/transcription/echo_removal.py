@@ -1,13 +1,14 @@
-"""The echo of one channel in the other: the same words within a second. Pure.
+"""Removal of the echo of one channel in the other: the same words within a second. Pure.
 
-A microphone hears the loudspeaker. What it repeats is found word by word, wherever in an utterance that stands and
-however many voices said it, and is taken out of the channel in which it is quieter. The words that stay remember it.
+A microphone picks up the loudspeaker. The words that it repeats are found one by one, wherever in an utterance they are
+and however many voices said them, and are removed from the channel in which they are quieter. The segment that keeps
+the words also keeps the text of their echo.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,25 +19,27 @@ from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples, ms_to_sample
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES
 from meeting_assistant.services.asr.stabiliser import split_words
 from meeting_assistant.services.asr.word_timing import estimate_word_times
-from meeting_assistant.services.transcription.speaker_segment import SpeakerSegment, part_of
+from meeting_assistant.services.transcription.echo_alignment import (
+    MIN_ECHO_LETTERS,
+    EchoWord,
+    Match,
+    matches,
+)
+from meeting_assistant.services.transcription.session_types import SpeakerSegment
 
-ECHO_WITHIN_SAMPLES = SAMPLE_RATE_HZ
-"""Later than this, the same words are said again and no echo."""
 ESTIMATE_SAMPLES = SAMPLE_RATE_HZ // 2
-"""How far off a time may be that no engine gave."""
-ECHO_LIKENESS = 85.0
-"""Per cent of the letters: a microphone hears a loudspeaker less well than the line does."""
-MIN_ECHO_LETTERS = 8
-"""Two people may say "Yes" to the same question."""
+"""How far off an estimated word time may be."""
+MIN_ECHO_RATIO = 85.0
+"""Per cent of equal letters: a microphone picks up a loudspeaker less well than the line does."""
 MIN_LETTERS_INSIDE = 12
-"""Of an echo that is not all that one of the two said: two people may use the same phrase."""
+"""Letters of an echo that is only a part of a segment on both sides: two people may use the same phrase."""
 LOUDER = 4.0
-"""Words this much more energetic than the echo beside them are no echo."""
+"""Words with this many times the energy of the echo beside them are no echo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """Of each channel in an utterance, frame by frame."""
+    """The energy of each channel of an utterance, frame by frame."""
 
     start_sample: int
     frames: NDArray[np.float32]
@@ -44,95 +47,73 @@ class Loudness:
 
     @classmethod
     def of(cls, start_sample: int, sound: Samples) -> Loudness:
-        """`sound`, shape `(n, channels)`."""
+        """Measure audio of shape `(n, channels)`."""
         whole = len(sound) // VAD_FRAME_SAMPLES
         cut = to_waveform(sound[: whole * VAD_FRAME_SAMPLES])
         frames = np.square(cut).reshape(whole, VAD_FRAME_SAMPLES, sound.shape[1]).mean(axis=1)
         return cls(start_sample, np.asarray(frames, np.float32))
 
     def between(self, channel: int, start_sample: int, end_sample: int) -> float:
-        """The median: a louder word that reaches into the stretch does not decide."""
+        """Return the median, so that a louder word that reaches into the stretch does not decide."""
         first = max(0, (start_sample - self.start_sample) // VAD_FRAME_SAMPLES)
         last = max(first + 1, -(-(end_sample - self.start_sample) // VAD_FRAME_SAMPLES))
         stretch = self.frames[first:last, channel]
         return float(np.median(stretch)) if len(stretch) else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """A word of a channel."""
+def without_echo(segments: Sequence[SpeakerSegment], loudness: Loudness) -> list[SpeakerSegment]:
+    """Remove from the quieter channel the words that both channels have.
 
-    part: int
-    position: int
-    """Among the words of its part."""
-    text: str
-    key: str
-    start_sample: int
-    end_sample: int
-    slack_samples: int
-
-    def is_near(self, other: _Heard) -> bool:
-        within = ECHO_WITHIN_SAMPLES + max(self.slack_samples, other.slack_samples)
-        return abs(self.start_sample - other.start_sample) <= within
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """The same words on both channels: ranges of words of each."""
-
-    first: range
-    second: range
-
-
-def without_echo(parts: Sequence[SpeakerSegment], loudness: Loudness) -> list[SpeakerSegment]:
-    """Of the same words on two channels only those of the louder one, which remember the others.
-
-    A part that is an echo throughout goes; one that holds an echo is cut around it.
+    A segment that is an echo throughout is dropped; one that contains an echo is cut around it.
     """
-    words = [_words_of(number, part) for number, part in enumerate(parts)]
-    streams = [_stream(parts, words, is_second=side) for side in (False, True)]
-    runs = [run for run in _runs(*streams) if _is_echo(run, streams, words)]
-    matched = [{at for run in runs for at in run.first}, {at for run in runs for at in run.second}]
+    words = [_words_of(number, segment) for number, segment in enumerate(segments)]
+    streams = [_stream(segments, words, is_second=side) for side in (False, True)]
+    echoes = [match for match in matches(*streams) if _is_echo(match, streams, words)]
+    matched = [{at for echo in echoes for at in echo.first}, {at for echo in echoes for at in echo.second}]
 
-    def energy(said: Sequence[_Heard]) -> float:
-        channel = parts[said[0].part].channel or 0
-        return loudness.between(channel, said[0].start_sample, said[-1].end_sample)
+    def energy(stretch: Sequence[EchoWord]) -> float:
+        channel = segments[stretch[0].segment].channel or 0
+        return loudness.between(channel, stretch[0].start_sample, stretch[-1].end_sample)
 
-    gone: dict[int, dict[int, _Heard]] = defaultdict(dict)
-    """Words that go, by part and position, each with the word that it is the echo of."""
-    repeated: dict[int, list[_Heard]] = defaultdict(list)
-    for run in runs:
-        sides = [[streams[side][at] for at in span] for side, span in enumerate((run.first, run.second))]
+    removed: dict[int, dict[int, EchoWord]] = defaultdict(dict)
+    """Words to remove, by segment and position, each with the word that it is the echo of."""
+    repeated: dict[int, list[EchoWord]] = defaultdict(list)
+    for echo in echoes:
+        sides = [[streams[side][at] for at in span] for side, span in enumerate((echo.first, echo.second))]
         quiet = 1 if energy(sides[0]) >= energy(sides[1]) else 0
         limit = LOUDER * energy(sides[quiet])
-        beside = [word for word in _leftovers(run, quiet, streams, matched) if energy([word]) <= limit]
+        beside = [word for word in _misheard_beside(echo, quiet, streams, matched) if energy([word]) <= limit]
         for word in (*sides[quiet], *beside):
-            nearest = min(sides[1 - quiet], key=lambda said: abs(said.start_sample - word.start_sample))
-            gone[word.part][word.position] = nearest
-            repeated[nearest.part].append(word)
-    kept: list[SpeakerSegment] = []
-    for number, part in enumerate(parts):
-        said_again = sorted(repeated[number], key=lambda word: word.start_sample)
-        echo = " ".join(word.text for word in said_again) or part.echo
-        kept += _cut_around(replace(part, echo=echo), words[number], gone[number])
-    return kept
+            source = _nearest(word, sides[1 - quiet])
+            removed[word.segment][word.position] = source
+            repeated[source.segment].append(word)
+    cleaned: list[SpeakerSegment] = []
+    for number, segment in enumerate(segments):
+        echoed = sorted(repeated[number], key=lambda word: word.start_sample)
+        text = " ".join(word.text for word in echoed) or segment.echo
+        cleaned += _cut_around(replace(segment, echo=text), words[number], removed[number])
+    return cleaned
+
+
+def _nearest(word: EchoWord, others: Sequence[EchoWord]) -> EchoWord:
+    return min(others, key=lambda other: abs(other.start_sample - word.start_sample))
 
 
 def _stream(
-    parts: Sequence[SpeakerSegment], words: Sequence[Sequence[_Heard]], *, is_second: bool
-) -> list[_Heard]:
-    """All words of one channel, in order of time."""
+    segments: Sequence[SpeakerSegment], words: Sequence[Sequence[EchoWord]], *, is_second: bool
+) -> list[EchoWord]:
+    """Return all words of one channel in the order of time."""
     of_channel = [
         word
-        for part, said in zip(parts, words, strict=True)
-        for word in said
-        if bool(part.channel) == is_second
+        for segment, its_words in zip(segments, words, strict=True)
+        for word in its_words
+        if bool(segment.channel) == is_second
     ]
-    return sorted(of_channel, key=lambda word: (word.start_sample, word.part, word.position))
+    return sorted(of_channel, key=lambda word: (word.start_sample, word.segment, word.position))
 
 
-def _words_of(number: int, part: SpeakerSegment) -> list[_Heard]:
-    span, result = part.span, part.result
+def _words_of(number: int, segment: SpeakerSegment) -> list[EchoWord]:
+    span, result = segment.span, segment.result
     slack = 0
     timed = result.words
     if timed is None:
@@ -142,7 +123,7 @@ def _words_of(number: int, part: SpeakerSegment) -> list[_Heard]:
             estimate_word_times(split_words(result.text), start_ms=0, end_ms=length_ms, voiced=span.voiced)
         )
     return [
-        _Heard(
+        EchoWord(
             number,
             position,
             word.text.strip(),
@@ -155,131 +136,76 @@ def _words_of(number: int, part: SpeakerSegment) -> list[_Heard]:
     ]
 
 
-# --- the same words
-
-
-def _runs(first: Sequence[_Heard], second: Sequence[_Heard]) -> Iterator[_Run]:
-    """Stretches in which both say nearly the same, the longest first; no word is in two of them.
-
-    Local alignment (Smith and Waterman 1981) over words, counted in letters: what is alike adds them, what differs
-    takes them away. Two words of one may be one of the other ("where ever", "wherever").
-    """
-    used: tuple[set[int], set[int]] = (set(), set())
-    while True:
-        score, run = _best_run(first, second, used)
-        if run is None or score < MIN_ECHO_LETTERS / 2:
-            return
-        yield run
-        used[0].update(run.first)
-        used[1].update(run.second)
-
-
-_STEPS = ((1, 1), (1, 2), (2, 1))
-
-
-def _best_run(
-    first: Sequence[_Heard], second: Sequence[_Heard], used: tuple[set[int], set[int]]
-) -> tuple[float, _Run | None]:
-    scores = np.zeros((len(first) + 1, len(second) + 1))
-    begins: dict[tuple[int, int], tuple[int, int]] = {}
-    best, found = 0.0, None
-    for i in range(1, len(first) + 1):
-        if i - 1 in used[0]:
-            continue
-        for j in range(1, len(second) + 1):
-            if j - 1 in used[1] or not first[i - 1].is_near(second[j - 1]):
-                continue
-            score, begin = 0.0, (i, j)
-            for a, b in _STEPS:
-                before = (i - a, j - b)
-                if before[0] < 0 or before[1] < 0:
-                    continue
-                if not (used[0].isdisjoint(range(i - a, i)) and used[1].isdisjoint(range(j - b, j))):
-                    continue
-                gain = float(scores[before]) + _gain(first[i - a : i], second[j - b : j])
-                if gain > score:
-                    score, begin = gain, begins.get(before, before)
-            for before, lost in (((i - 1, j), first[i - 1]), ((i, j - 1), second[j - 1])):
-                gain = float(scores[before]) - len(lost.key)
-                if gain > score:
-                    score, begin = gain, begins[before]
-            if score > 0:
-                scores[i, j], begins[i, j] = score, begin
-            if score > best:
-                best, found = score, _Run(range(begin[0], i), range(begin[1], j))
-    return best, found
-
-
-def _gain(first: Sequence[_Heard], second: Sequence[_Heard]) -> float:
-    a, b = "".join(word.key for word in first), "".join(word.key for word in second)
-    return (len(a) + len(b)) / 2 * (fuzz.ratio(a, b) / 50 - 1)
-
-
-def _is_echo(run: _Run, streams: Sequence[Sequence[_Heard]], words: Sequence[Sequence[_Heard]]) -> bool:
-    sides = [[streams[side][at] for at in at_range] for side, at_range in enumerate((run.first, run.second))]
-    said, heard = ("".join(word.key for word in side) for side in sides)
-    is_all_of_one = any(
-        sum(word.part == part for word in side) == len(words[part])
+def _is_echo(
+    match: Match, streams: Sequence[Sequence[EchoWord]], words: Sequence[Sequence[EchoWord]]
+) -> bool:
+    sides = [[streams[side][at] for at in span] for side, span in enumerate((match.first, match.second))]
+    first, second = ("".join(word.key for word in side) for side in sides)
+    is_whole_segment = any(
+        sum(word.segment == segment for word in side) == len(words[segment])
         for side in sides
-        for part in {word.part for word in side}
+        for segment in {word.segment for word in side}
     )
-    letters = MIN_ECHO_LETTERS if is_all_of_one else MIN_LETTERS_INSIDE
-    return min(len(said), len(heard)) >= letters and fuzz.ratio(said, heard) >= ECHO_LIKENESS
+    letters = MIN_ECHO_LETTERS if is_whole_segment else MIN_LETTERS_INSIDE
+    return min(len(first), len(second)) >= letters and fuzz.ratio(first, second) >= MIN_ECHO_RATIO
 
 
-def _leftovers(
-    run: _Run, quiet: int, streams: Sequence[Sequence[_Heard]], matched: Sequence[set[int]]
-) -> list[_Heard]:
-    """A few words beside an echo that were misheard: too few to be told from it, and next to words of the other channel
-    of which nothing else was heard."""
-    echo, source = (run.first, run.second) if quiet == 0 else (run.second, run.first)
+def _misheard_beside(
+    echo: Match, quiet: int, streams: Sequence[Sequence[EchoWord]], matched: Sequence[set[int]]
+) -> list[EchoWord]:
+    """Return the few unmatched words beside an echo that belong to it.
+
+    They are too few to be an utterance of their own, and the words of the other channel next to them are unmatched too.
+    """
+    near, far = (echo.first, echo.second) if quiet == 0 else (echo.second, echo.first)
     mine, others = streams[quiet], streams[1 - quiet]
-    left: list[_Heard] = []
-    for step, inner, other in ((-1, echo.start, source.start - 1), (1, echo.stop - 1, source.stop)):
-        stretch: list[_Heard] = []
+    found: list[EchoWord] = []
+    for step, inner, other in ((-1, near.start, far.start - 1), (1, near.stop - 1, far.stop)):
+        stretch: list[EchoWord] = []
         at = inner + step
-        while 0 <= at < len(mine) and at not in matched[quiet] and mine[at].part == mine[inner].part:
+        while 0 <= at < len(mine) and at not in matched[quiet] and mine[at].segment == mine[inner].segment:
             stretch.append(mine[at])
             at += step
         if not stretch or not 0 <= other < len(others) or other in matched[1 - quiet]:
             continue
         if sum(len(word.key) for word in stretch) < MIN_ECHO_LETTERS and stretch[0].is_near(others[other]):
-            left += stretch
-    return left
+            found += stretch
+    return found
 
 
-# --- what is left
+# --- what remains of a segment
 
 
 def _cut_around(
-    part: SpeakerSegment, words: Sequence[_Heard], gone: Mapping[int, _Heard]
+    segment: SpeakerSegment, words: Sequence[EchoWord], removed: Mapping[int, EchoWord]
 ) -> list[SpeakerSegment]:
-    """The part without these words: as it is, in pieces, or not at all."""
-    if not gone:
-        return [part]
-    pieces: list[list[int]] = []
+    """Return the segment without the removed words: unchanged, in parts, or not at all."""
+    if not removed:
+        return [segment]
+    runs: list[list[int]] = []
     for at in range(len(words)):
-        if at in gone:
+        if at in removed:
             continue
-        if pieces and pieces[-1][-1] == at - 1:
-            pieces[-1].append(at)
+        if runs and runs[-1][-1] == at - 1:
+            runs[-1].append(at)
         else:
-            pieces.append([at])
-    return [_piece(part, words, gone, piece[0], piece[-1] + 1) for piece in pieces]
+            runs.append([at])
+    return [_part(segment, words, removed, run[0], run[-1] + 1) for run in runs]
 
 
-def _piece(
-    part: SpeakerSegment, words: Sequence[_Heard], gone: Mapping[int, _Heard], first: int, last: int
+def _part(
+    segment: SpeakerSegment, words: Sequence[EchoWord], removed: Mapping[int, EchoWord], first: int, last: int
 ) -> SpeakerSegment:
-    span, result = part.span, part.result
+    """Return the segment with only the words from `first` up to, not including, `last`."""
+    span, result = segment.span, segment.result
     start, end = span.start_sample, span.end_sample
-    # Where the echo began and ended its source knows better, which was loud and most often spoken alone. At least half
-    # of the words at the edges stay inside.
+    # The times of the source are better than those of the echo: it was loud and most often the only speech. At least
+    # half of the words at the edges stays inside.
     if first > 0:
-        echo_ends = max(words[first - 1].end_sample, gone[first - 1].end_sample)
+        echo_ends = max(words[first - 1].end_sample, removed[first - 1].end_sample)
         start = min(echo_ends, (words[first].start_sample + words[first].end_sample) // 2)
     if last < len(words):
-        echo_begins = min(words[last].start_sample, gone[last].start_sample)
+        echo_begins = min(words[last].start_sample, removed[last].start_sample)
         end = max(echo_begins, (words[last - 1].start_sample + words[last - 1].end_sample) // 2)
     start = min(max(start - span.start_sample, 0), span.end_sample - span.start_sample)
     end = max(start, min(end, span.end_sample) - span.start_sample)
@@ -297,8 +223,8 @@ def _piece(
         )
     sure = result.word_probabilities
     return replace(
-        part,
-        span=part_of(span, start, end),
+        segment,
+        span=span.sub_span(start, end),
         result=replace(
             result,
             text=" ".join(word.text for word in words[first:last]),

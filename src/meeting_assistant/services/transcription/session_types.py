@@ -1,5 +1,7 @@
-"""What a session is told, what it borrows, and where its results go: the terms on which `process_audio_session` runs,
-here or on another machine."""
+"""The interface of a transcription session: what it is given, what it uses, where its results go.
+
+The same for a session on this machine and on a worker.
+"""
 
 from __future__ import annotations
 
@@ -8,43 +10,44 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.meeting import ResumePoint
-from meeting_assistant.domain.ports import Vad
+from meeting_assistant.domain.ports import AsrResult, Vad, VoiceVector
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.asr_service import AsrService
-from meeting_assistant.services.asr.endpointing import EndpointOptions
+from meeting_assistant.services.asr.endpointing import EndpointOptions, SpeechEnded
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
 from meeting_assistant.services.diarization.speaker_clustering import LabelledVoice
-from meeting_assistant.services.transcription.partials import CaptionSink
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
-    """What a session is told; small and JSON-safe, so that it can travel."""
+    """The parameters of a session; small and JSON-safe, so that they can be sent to a worker."""
 
     meeting_id: str
     resume: ResumePoint = field(default_factory=ResumePoint)
-    """Where to begin; the sound that comes begins at its `start_sample`."""
+    """Where to begin: the first sample of the audio is its `start_sample`."""
     committed_sample: int = 0
-    """Words before it are in the transcript and are not said again."""
+    """Words before it are in the transcript and are not transcribed again."""
     next_utterance: int = 1
     taken_labels: tuple[str, ...] = ()
+    """Speaker labels that the meeting already has."""
     known_voices: tuple[LabelledVoice, ...] = ()
-    """Who spoke before the session was taken up."""
+    """Embeddings of the utterances that were labelled before the session was resumed."""
     enrolled_speakers: tuple[EnrolledSpeaker, ...] = ()
-    """Voices that the owner asked to be known again."""
+    """Voices to identify."""
     language: str | None = None
     hotwords: tuple[str, ...] = ()
     is_live: bool = True
-    """Live sessions show partials and close an utterance when the sound stays away."""
+    """Live sessions send partials and close an utterance when no audio arrives."""
     partial_interval_s: float = 0.5
     channels: int = 1
-    """Of the sound; with 2, channel 0 is the person at the machine."""
+    """Channels of the audio; with 2, channel 0 is the person at the machine."""
     has_speakers: bool = True
     endpointing: EndpointOptions = field(default_factory=EndpointOptions)
     idle_timeout_s: float = 1.5
-    """Live: with no sound for so long, the open utterance is finished."""
+    """Live: after so long without audio the open utterance is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,48 +55,81 @@ class CommitPoint:
     """How far a session has come."""
 
     committed_sample: int
-    """What was said before it is decided."""
+    """Everything before it is committed."""
     resume: ResumePoint
-    """Where whoever takes over begins."""
+    """Where a session that continues this one begins."""
 
 
-class SessionSink(CaptionSink, Protocol):
-    """Where a session's results go; here the meeting's channel, on a worker the way back to the gateway."""
+@dataclass(frozen=True, slots=True)
+class SpeakerSegment:
+    """The part of an utterance that one speaker says."""
+
+    span: SpeechEnded
+    """In samples of the meeting."""
+    result: AsrResult
+    """Word times count from the start of `span`."""
+    channel: int | None = None
+    """None when the audio has one channel."""
+    voice: VoiceVector | None = None
+    spoken_ms: int = 0
+    overlap: bool = False
+    echo: str | None = None
+    """Words of the other channel that were removed as an echo of this segment."""
+
+
+class SessionSink(Protocol):
+    """Where the results of a session go: the meeting's channel here, or from a worker to the gateway."""
+
+    @property
+    def has_viewers(self) -> bool:
+        """True when a viewer would receive partials."""
+        ...
 
     @property
     def has_client(self) -> bool:
         """False while the client is gone and may come back with the rest of a sentence."""
         ...
 
+    def received_sample(self) -> int:
+        """Return how much audio was received so far, for the lag."""
+        ...
+
+    def send_partial(self, partial: PartialTranscript) -> None:
+        """Send a partial; it may be dropped."""
+        ...
+
     async def commit_utterances(
         self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
-        """Durable together when it returns; called in order. `takes_back`: not all keep what was shown as stable."""
+        """Store utterances in one transaction; called in the order of time.
+
+        `takes_back`: they do not keep all stable words that were shown.
+        """
         ...
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
-        """Durable when it returns: these utterances were said by somebody else than was told."""
+        """Store new speaker labels of utterances."""
         ...
 
     async def name_speaker(self, label: str, name: str) -> None:
-        """A voice was known again. A name that a person gave stays."""
+        """Store the name of an identified speaker; a name that a person gave stays."""
         ...
 
     async def commit_silence(self, commit_point: CommitPoint) -> None:
-        """Durable when it returns: nothing was said up to here."""
+        """Store that there is no speech up to here."""
         ...
 
     async def record_gap(self, gap: Gap, commit_point: CommitPoint) -> None:
-        """Durable when it returns: this stretch could not be transcribed."""
+        """Store that a stretch could not be transcribed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechServices:
-    """The shared machinery that sessions borrow."""
+    """The services that all sessions of a process share."""
 
     asr: AsrService
     vad: Vad
     vad_threads: Executor
-    """Runs voice activity, off the event loop."""
+    """Runs voice activity detection off the event loop."""
     diarization: DiarizationService

@@ -1,0 +1,247 @@
+"""The second half of a session: finished utterances are decoded together and committed in the order of time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from meeting_assistant import observability as obs
+from meeting_assistant import tracing
+from meeting_assistant.domain.audio import Samples, samples_to_ms
+from meeting_assistant.domain.errors import EngineError
+from meeting_assistant.domain.meeting import YOU
+from meeting_assistant.domain.ports import AsrRequest, AsrResult
+from meeting_assistant.domain.transcript import Gap, Utterance, Word
+from meeting_assistant.services.asr.batching import TicketKind
+from meeting_assistant.services.asr.endpointing import SpeechEnded
+from meeting_assistant.services.asr.hallucination_filters import reject_text
+from meeting_assistant.services.asr.language_detection import LanguageDetection
+from meeting_assistant.services.asr.stabiliser import split_words
+from meeting_assistant.services.asr.word_timing import estimate_word_times
+from meeting_assistant.services.diarization.live_labels import LiveLabels
+from meeting_assistant.services.transcription.partials import OpenUtterance, PartialCaptions
+from meeting_assistant.services.transcription.session_types import (
+    CommitPoint,
+    SessionSink,
+    SessionSpec,
+    SpeakerSegment,
+    SpeechServices,
+)
+from meeting_assistant.services.transcription.utterance_decoding import UtteranceDecoder
+
+logger = logging.getLogger(__name__)
+
+MAX_PENDING = 8
+"""Finished utterances that may wait for their decode before the intake waits too."""
+NO_SAMPLES = np.zeros(0, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing was said up to the commit point."""
+
+    commit_point: CommitPoint
+
+
+@dataclass(frozen=True, slots=True)
+class NoWords:
+    """An utterance that is rejected before its decode."""
+
+    commit_point: CommitPoint
+    utterance: OpenUtterance
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """An utterance whose decode is running."""
+
+    commit_point: CommitPoint
+    utterance: OpenUtterance
+    ended: SpeechEnded
+    decode: asyncio.Task[list[SpeakerSegment]]
+
+
+Pending = Silence | NoWords | Decoding
+
+
+class OrderedCommit:
+    """Finished utterances of one session; all methods on the event loop."""
+
+    def __init__(
+        self,
+        spec: SessionSpec,
+        services: SpeechServices,
+        sink: SessionSink,
+        captions: PartialCaptions,
+        language: LanguageDetection,
+        labels: LiveLabels,
+    ) -> None:
+        """`captions`, `language` and `labels` are shared with the other parts of the session."""
+        self._spec = spec
+        self._sink = sink
+        self._captions = captions
+        self._language = language
+        self._labels = labels
+        self._engine = services.asr.info.name
+        self._decoder = UtteranceDecoder(
+            asr=services.asr,
+            embeddings=services.diarization.live if spec.has_speakers else None,
+            vad=services.vad,
+            vad_threads=services.vad_threads,
+            kind=TicketKind.FINAL if spec.is_live else TicketKind.FILE,
+            endpointing=spec.endpointing,
+        )
+        self._next_number = spec.next_utterance
+        self._pending: asyncio.Queue[Pending | None] = asyncio.Queue(MAX_PENDING)
+        self._decodes: set[asyncio.Task[list[SpeakerSegment]]] = set()
+
+    def next_number(self) -> int:
+        """Return the number of the next utterance."""
+        self._next_number += 1
+        return self._next_number - 1
+
+    def start_decode(
+        self, commit_point: CommitPoint, utterance: OpenUtterance, ended: SpeechEnded, sound: Samples
+    ) -> Decoding:
+        """Decode a finished utterance in a task. `sound`, shape `(n,)` or `(n, channels)`, is that of `ended`."""
+        request = AsrRequest(
+            session=self._spec.meeting_id,
+            kind="final",
+            samples=NO_SAMPLES,
+            language=self._language.requested,
+            detected_language=self._language.detected,
+            hotwords=self._spec.hotwords,
+        )
+        decode = asyncio.create_task(self._decode(utterance.id, ended, sound, request))
+        self._decodes.add(decode)
+        decode.add_done_callback(self._decodes.discard)
+        return Decoding(commit_point, utterance, ended, decode)
+
+    async def put(self, pending: Pending) -> None:
+        """Queue what comes next in the order of time; waits while too many utterances are pending."""
+        await self._pending.put(pending)
+
+    async def close(self) -> None:
+        """Let `run` return after what is queued."""
+        await self._pending.put(None)
+
+    async def run(self) -> None:
+        """Commit what is queued, in order, until `close`."""
+        while (pending := await self._pending.get()) is not None:
+            match pending:
+                case Silence(commit_point):
+                    await self._sink.commit_silence(commit_point)
+                case NoWords(commit_point, utterance):
+                    await self._commit_no_words(utterance, commit_point)
+                case Decoding(commit_point, utterance, ended, decode):
+                    try:
+                        segments = await decode
+                    except EngineError as error:
+                        await self._record_gap(ended, commit_point, error)
+                    else:
+                        await self._commit(utterance, commit_point, segments)
+
+    async def finish_labels(self) -> None:
+        """Assign the final labels of the session; what is still provisional becomes unknown."""
+        await self._correct_labels(is_last=True)
+
+    def cancel_decodes(self) -> None:
+        """Cancel decodes whose results are not needed any more."""
+        for decode in list(self._decodes):
+            decode.cancel()
+
+    async def _decode(
+        self, number: int, ended: SpeechEnded, sound: Samples, request: AsrRequest
+    ) -> list[SpeakerSegment]:
+        seconds = samples_to_ms(ended.end_sample - ended.start_sample) / 1000
+        with tracing.span(
+            "utterance",
+            meeting=self._spec.meeting_id,
+            utterance=number,
+            seconds=seconds,
+            engine=self._engine,
+        ) as span:
+            segments = await self._decoder.decode(ended, sound, request)
+            span.set(parts=len(segments))
+            return segments
+
+    async def _commit(
+        self, utterance: OpenUtterance, commit_point: CommitPoint, segments: Sequence[SpeakerSegment]
+    ) -> None:
+        finished: list[Utterance] = []
+        for segment in segments:
+            number = self.next_number() if finished else utterance.id
+            final = self._utterance(number, segment)
+            if final is not None:
+                finished.append(final)
+        if not finished:
+            await self._commit_no_words(utterance, commit_point)
+            return
+        text = " ".join(final.text for final in finished)
+        takes_back = not utterance.stabiliser.is_kept_by(split_words(text))
+        await self._sink.commit_utterances(finished, commit_point, takes_back=takes_back)
+        await self._correct_labels()
+
+    async def _commit_no_words(self, utterance: OpenUtterance, commit_point: CommitPoint) -> None:
+        self._captions.withdraw(utterance, commit_point.committed_sample)
+        await self._sink.commit_silence(commit_point)
+
+    def _utterance(self, number: int, segment: SpeakerSegment) -> Utterance | None:
+        """Return the utterance to commit; None when it has no words or a hallucination filter rejects them."""
+        span, result = segment.span, segment.result
+        start_ms, end_ms = samples_to_ms(span.start_sample), samples_to_ms(span.end_sample)
+        text = result.text.strip()
+        reason = reject_text(text, voiced_ms=span.voiced_ms, duration_ms=end_ms - start_ms, result=result)
+        if reason is not None:
+            obs.suppressed_hypotheses_total.labels(reason).inc()
+        if reason is not None or not text:
+            return None
+        self._language.observe(result.language, result.language_probability, (end_ms - start_ms) / 1000)
+        label = YOU if segment.channel == 0 else None
+        if label is None:
+            label = self._labels.label_for(number, segment.voice, segment.spoken_ms)
+        return Utterance(
+            utterance=number,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            speaker=label,
+            overlap=segment.overlap,
+            echo=segment.echo,
+            text=text,
+            words=_words(result, span, start_ms, end_ms),
+            timing="estimated" if result.words is None else "engine",
+        )
+
+    async def _record_gap(self, ended: SpeechEnded, commit_point: CommitPoint, error: EngineError) -> None:
+        logger.warning(
+            "Failed to transcribe an utterance; it becomes a gap.",
+            extra=obs.log_fields(meeting=self._spec.meeting_id, code=error.code),
+        )
+        gap = Gap(
+            start_ms=samples_to_ms(ended.start_sample),
+            end_ms=samples_to_ms(ended.end_sample),
+            reason="engine_failed",
+        )
+        obs.gaps_total.labels(gap.reason).inc()
+        await self._sink.record_gap(gap, commit_point)
+
+    async def _correct_labels(self, *, is_last: bool = False) -> None:
+        await self._labels.recluster(self._sink.relabel, is_last=is_last)
+        for label, name in self._labels.identified().items():
+            await self._sink.name_speaker(label, name)
+
+
+def _words(result: AsrResult, ended: SpeechEnded, start_ms: int, end_ms: int) -> list[Word]:
+    """Return the words with times in the meeting: the engine's, or estimated ones."""
+    if result.words is None:
+        return estimate_word_times(
+            split_words(result.text), start_ms=start_ms, end_ms=end_ms, voiced=ended.voiced
+        )
+    return [
+        word.model_copy(update={"start_ms": start_ms + word.start_ms, "end_ms": start_ms + word.end_ms})
+        for word in result.words
+    ]
