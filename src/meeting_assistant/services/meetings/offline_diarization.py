@@ -13,14 +13,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples, pcm_to_samples
 from meeting_assistant.domain.errors import EngineError, MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.meeting import YOU, Meeting, StageError
-from meeting_assistant.domain.ports import AudioStore, SpeakerTurn, StoredEvent
+from meeting_assistant.domain.ports import SpeakerTurn, StoredEvent
 from meeting_assistant.domain.steps import SPEAKERS
 from meeting_assistant.domain.transcript import PROVISIONAL
 from meeting_assistant.services.diarization.attribution import attribute
@@ -28,10 +25,9 @@ from meeting_assistant.services.diarization.diarization_service import Diarizati
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
+from meeting_assistant.services.meetings.recording_reader import read_recording
 
 logger = logging.getLogger(__name__)
-
-CHUNK_S = 60
 
 
 @dataclass(slots=True)
@@ -165,7 +161,7 @@ class OfflineDiarization:
             async with self._one_at_a_time:
                 await self._check_limit(meeting)
                 turns = await self._diarization.recordings.diarize_recording(
-                    meeting.id, await self._recording(meeting), report
+                    meeting.id, await read_recording(self._io, meeting), report
                 )
                 # In a fleet, the limit is known only after a worker took the recording.
                 await self._check_limit(meeting)
@@ -230,35 +226,6 @@ class OfflineDiarization:
             await channel.publish(write)
         finally:
             self._channels.release(meeting_id)
-
-    async def _recording(self, meeting: Meeting) -> Samples:
-        """Return the whole recording; of two channels, the second one."""
-        if (await self._store.get(meeting.id)).sound_deleted_at_ms is not None:
-            raise EngineError(
-                "Speaker labels: the audio was deleted before it was diarized.",
-                "The live labels were kept. AUDIO_RETENTION sets how long audio is kept.",
-                code="no_sound",
-            )
-        if self._io.audio is None:
-            raise EngineError(
-                "Speaker labels: no audio is stored to diarize (AUDIO_STORAGE=memory).",
-                "Use AUDIO_STORAGE=journal for labels by this engine; the live labels were kept.",
-                code="no_sound",
-            )
-        return await self._io.on_disk(self._read, self._io.audio, meeting)
-
-    @staticmethod
-    def _read(audio: AudioStore, meeting: Meeting) -> Samples:
-        journal = audio.open(meeting.id)
-        try:
-            piece, pieces, offset = CHUNK_S * SAMPLE_RATE_HZ * meeting.frame_bytes, [], 0
-            while pcm := journal.read(offset, piece):
-                offset += len(pcm)
-                whole = pcm_to_samples(pcm[: len(pcm) - len(pcm) % meeting.frame_bytes], meeting.channels)
-                pieces.append(whole if meeting.channels == 1 else whole[:, 1])
-            return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-        finally:
-            journal.close()
 
     async def _store_load_errors(self, meeting_id: str) -> None:
         """Store why another engine than the requested one labels speakers."""
