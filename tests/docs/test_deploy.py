@@ -1,4 +1,4 @@
-"""What `deploy/` says is true of the code, and those who read such files take them. No container engine is needed."""
+"""The files in `deploy/` agree with the code and pass the checkers of their formats. No container engine is needed."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_the_page_of_figures_warns_where_the_alerts_do(definition: Definition) -
 
 def test_every_alert_is_on_the_page_but_those_it_cannot_see() -> None:
     shown = {f"MeetingAssistant{one.alert.name}" for one in WARNED if one.alert is not None}
-    # A server that does not answer has no page; what workers put aside or leave to others is in their own figures; how
-    # many more meetings fit stands at the top of the page.
+    # A server that does not answer has no page. Dead letters, and jobs that workers leave to others, are in the
+    # metrics of the workers; how many more meetings fit is at the top of the page.
     assert rules().keys() - shown == {
         "MeetingAssistantUnreachable",
         "MeetingAssistantDeadJobs",

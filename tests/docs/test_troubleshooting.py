@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -28,7 +29,8 @@ from meeting_assistant.testing.harness.command import run_cli
 
 pytestmark = pytest.mark.docs
 
-PAGE = (Path(__file__).parents[2] / "docs/how-to/troubleshooting.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/how-to/troubleshooting.md").read_text(encoding="utf-8")
 
 
 def test_a_missing_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,3 +115,16 @@ async def test_a_redis_and_a_database_that_do_not_answer_are_named() -> None:
         await store.open()
     assert "`Redis does not answer`" in PAGE
     assert "`The database server cannot be reached`" in PAGE
+
+
+def test_every_message_of_the_page_is_one_that_the_program_prints() -> None:
+    """Numbers, names and what `…` stands for are filled in at run time."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    joined = re.sub(r'"\s*\n\s*f?"', "", source)
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    missing = []
+    for message in (message for row in rows for message in re.findall(r"`([^`]+)`", row.split(" | ")[0])):
+        pieces = [piece.strip() for piece in re.split(r"…|\d+|\bnemo\b", message)]
+        missing += [piece for piece in pieces if len(piece) > 3 and piece not in joined]
+    assert len(rows) > 15
+    assert missing == []
