@@ -75,9 +75,9 @@ def stream(clip: Clip, listener: Listener) -> None:
 
 def word_errors(clips: Sequence[Clip], texts: Sequence[str]) -> float:
     """Share of the words that were said."""
-    said = [[word.text for word in clip.words] for clip in clips]
-    errors = sum(align(words, normalise(text)).errors for words, text in zip(said, texts, strict=True))
-    return round(errors / sum(map(len, said)), 4)
+    spoken = [[word.text for word in clip.words] for clip in clips]
+    errors = sum(align(words, normalise(text)).errors for words, text in zip(spoken, texts, strict=True))
+    return round(errors / sum(map(len, spoken)), 4)
 
 
 def main() -> None:

@@ -58,7 +58,7 @@ async def run(server: ServerProcess, hours: float) -> dict[str, Any]:
     steady = [entry for entry in memory if entry[0] >= min(STEADY_AFTER_HOURS, hours / 2)]
     hours_seen, megabytes = [hour for hour, _ in steady], [mb for _, mb in steady]
     slope = float(np.polyfit(hours_seen, megabytes, 1)[0]) if len(steady) > 2 else float("nan")
-    said = [utterance["text"] for utterance in final["transcript"]["utterances"]]
+    texts = [utterance["text"] for utterance in final["transcript"]["utterances"]]
     return {
         "hours": hours,
         "seconds": round(took, 1),
@@ -66,7 +66,7 @@ async def run(server: ServerProcess, hours: float) -> dict[str, Any]:
         "memory_mb": {f"{hour:.0f}": round(mb, 1) for hour, mb in memory},
         "slope_mb_per_hour": round(slope, 3),
         "sentences_said": sentences,
-        "utterances": len(said),
+        "utterances": len(texts),
         "coverage": final["coverage"],
     }
 

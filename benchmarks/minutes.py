@@ -193,12 +193,12 @@ def real_figures(writer: EmbeddedWriter, cases: Sequence[Case]) -> dict[str, Any
 
 def rouge1(candidate: str, reference: str, most: int = WORDS) -> float:
     """F1 of single words, of 100; the candidate is cut after so many words (Lin, 2004)."""
-    said = Counter(words_of(candidate)[:most])
+    counts = Counter(words_of(candidate)[:most])
     wanted = Counter(words_of(reference))
-    common = sum((said & wanted).values())
+    common = sum((counts & wanted).values())
     if common == 0:
         return 0.0
-    precision, recall = common / said.total(), common / wanted.total()
+    precision, recall = common / counts.total(), common / wanted.total()
     return 100 * 2 * precision * recall / (precision + recall)
 
 
@@ -212,9 +212,9 @@ def words_of(text: str) -> list[str]:
 
 def evidence_of(minutes: Minutes, transcript: Transcript) -> list[bool]:
     """For each item: does every quote stand in the utterance it cites, and is there one?"""
-    said = {u.utterance: u.text for u in transcript.utterances}
+    texts = {u.utterance: u.text for u in transcript.utterances}
     return [
-        bool(item.evidence) and all(e.quote in said.get(e.utterance, "") for e in item.evidence)
+        bool(item.evidence) and all(e.quote in texts.get(e.utterance, "") for e in item.evidence)
         for item in minutes.items()
     ]
 

@@ -2,7 +2,7 @@
 
     .venv/bin/pip install '.[bench]'
     python benchmarks/speakers.py                      meetings made here, and ../shared/audio when it is there
-    python benchmarks/speakers.py --engine pyannote    the same, heard out by that engine at the end (needs its extra)
+    python benchmarks/speakers.py --engine pyannote    the same, diarized by that engine at the end (needs its extra)
 
 Meetings run through the product's own `process_audio_session`. `live` is what was told when an utterance was finished,
 `final` what stands when the meeting is over. Nothing is forgiven: no collar, overlapping speech counts. Those turns of
@@ -140,10 +140,10 @@ def made(speakers: int, *, seed: int, noise: float = 0.0) -> Spoken:
     turns: list[Turn] = []
     for number, line in enumerate(load_demo().utterances[: 8 * speakers]):
         who = number % speakers if number < speakers else int(draw.integers(speakers))
-        said = speak(line.text, who)
+        speech = speak(line.text, who)
         start = sum(map(len, pieces)) / 16_000
-        turns.append(Turn(start, start + len(said) / 16_000, f"voice {who}", line.text))
-        pieces += [said, np.zeros(int(draw.choice([800, 4000, 12_000, 24_000])), np.int16)]
+        turns.append(Turn(start, start + len(speech) / 16_000, f"voice {who}", line.text))
+        pieces += [speech, np.zeros(int(draw.choice([800, 4000, 12_000, 24_000])), np.int16)]
     sound = np.concatenate(pieces)
     if noise:
         sound = np.clip(sound + draw.normal(0, noise, len(sound)), -32768, 32767).astype(np.int16)
@@ -186,7 +186,7 @@ def meetings() -> list[Spoken]:
 # --- running and scoring
 
 
-async def hear(spoken: Spoken, final: Diarizer | None) -> tuple[Record, float, float]:
+async def process(spoken: Spoken, final: Diarizer | None) -> tuple[Record, float, float]:
     """What was told, with the processor time of telling voices apart and the time of the final pass, in seconds."""
     asr, vad, voices = AsrService(MoonshineEngine()), SileroVad(), TimedVoices()
     await asr.start()
@@ -216,31 +216,31 @@ async def hear(spoken: Spoken, final: Diarizer | None) -> tuple[Record, float, f
 
 
 def apply(record: Record, turns: Sequence[Any]) -> None:
-    said = sorted(record.final.values(), key=lambda u: u.start_ms)
-    result = attribute(said, turns, next_utterance=max(record.final, default=0) + 1, may_split=True)
+    utterances = sorted(record.final.values(), key=lambda u: u.start_ms)
+    result = attribute(utterances, turns, next_utterance=max(record.final, default=0) + 1, may_split=True)
     for number, speaker in result.speakers.items():
         record.final[number] = record.final[number].model_copy(update={"speaker": speaker})
     for parts in result.splits.values():
         record.final.update({part.utterance: part for part in parts})
 
 
-def score(spoken: Spoken, told: Mapping[int, Utterance]) -> dict[str, float | int]:
+def score(spoken: Spoken, labelled: Mapping[int, Utterance]) -> dict[str, float | int]:
     """DER with its parts, in percent of the spoken time, and cpWER in percent."""
     reference = annotated((turn.start_s, turn.end_s, turn.speaker) for turn in spoken.turns)
     heard = annotated(
-        (u.start_ms / 1000, u.end_ms / 1000, u.speaker or f"nobody {u.utterance}") for u in told.values()
+        (u.start_ms / 1000, u.end_ms / 1000, u.speaker or f"nobody {u.utterance}") for u in labelled.values()
     )
     whole = Timeline([Segment(0, len(spoken.sound) / 16_000)])
     parts = DiarizationErrorRate(collar=0.0, skip_overlap=False)(reference, heard, uem=whole, detailed=True)
-    named = {u.speaker for u in told.values() if u.speaker not in (None, PROVISIONAL)}
+    named = {u.speaker for u in labelled.values() if u.speaker not in (None, PROVISIONAL)}
     words: dict[str, list[str]] = defaultdict(list)
     for turn in spoken.turns:
         words[turn.speaker].append(plain(turn.words))
-    said: dict[str, list[str]] = defaultdict(list)
-    for utterance in sorted(told.values(), key=lambda u: u.start_ms):
-        said[utterance.speaker or "nobody"].append(plain(utterance.text))
+    words_of: dict[str, list[str]] = defaultdict(list)
+    for utterance in sorted(labelled.values(), key=lambda u: u.start_ms):
+        words_of[utterance.speaker or "nobody"].append(plain(utterance.text))
     rate = meeteval.wer.cp_word_error_rate(
-        {k: " ".join(v) for k, v in words.items()}, {k: " ".join(v) for k, v in said.items()}
+        {k: " ".join(v) for k, v in words.items()}, {k: " ".join(v) for k, v in words_of.items()}
     )
     return {
         "der": round(100 * parts["diarization error rate"], 1),
@@ -282,7 +282,7 @@ def main() -> None:
     }
     rows: list[dict[str, Any]] = []
     for spoken in meetings():
-        record, cpu_s, final_s = asyncio.run(hear(spoken, finals.get(engine)))
+        record, cpu_s, final_s = asyncio.run(process(spoken, finals.get(engine)))
         seconds = len(spoken.sound) / 16_000
         row = {
             "meeting": spoken.name,

@@ -256,11 +256,11 @@ def uv_environment() -> dict[str, str]:
         [str(BIN / "python"), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
     pairs = re.findall(r"^(?:global|install|:env:)\.(index-url|cert)='(.*)'$", listed, re.MULTILINE)
-    told = dict(pairs)
-    if "index-url" in told and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & set(environment):
-        environment["UV_DEFAULT_INDEX"] = told["index-url"]
-    if "cert" in told:
-        environment.setdefault("SSL_CERT_FILE", told["cert"])
+    options = dict(pairs)
+    if "index-url" in options and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & set(environment):
+        environment["UV_DEFAULT_INDEX"] = options["index-url"]
+    if "cert" in options:
+        environment.setdefault("SSL_CERT_FILE", options["cert"])
     return environment
 
 
@@ -281,8 +281,8 @@ def node_version() -> tuple[int, ...]:
     program = shutil.which("node")
     if program is None:
         return ()
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return tuple(int(part) for part in re.findall(r"\d+", said)[:2])
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return tuple(int(part) for part in re.findall(r"\d+", output)[:2])
 
 
 def frontend_sources() -> list[Path]:

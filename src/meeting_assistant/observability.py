@@ -22,7 +22,7 @@ _JOB_BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 queue_depth = Gauge(
     "meeting_assistant_inference_queue_depth", "Inference jobs that wait for a worker.", ["backend"]
 )
-jobs_total = Counter("meeting_assistant_inference_jobs_total", "Inference jobs taken up.", ["kind"])
+jobs_total = Counter("meeting_assistant_inference_jobs_total", "Inference jobs started.", ["kind"])
 job_failures_total = Counter(
     "meeting_assistant_inference_failures_total", "Inference jobs that failed.", ["kind"]
 )

@@ -1,4 +1,4 @@
-"""The page of figures: what an operator sees of a server, of a fleet, and of trouble."""
+"""The dashboard: what an operator sees of a server, of a fleet, and of problems."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_an_operator_sees_a_meeting_in_the_figures(
     page_server: ServerProcess, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
-    trouble: list[str] = []
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
+    problem: list[str] = []
+    page.on("pageerror", lambda error: problem.append(str(error)))
+    page.on("console", lambda m: problem.append(m.text) if m.type == "error" else None)
     page.goto(page_server.url)
     page.get_by_test_id("dashboard-link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
@@ -67,7 +67,7 @@ def test_an_operator_sees_a_meeting_in_the_figures(
     expect(tile(page, "word_commit")).to_contain_text("95 % within", timeout=15_000)
     assert tile(page, "caption_lag").get_attribute("title").endswith("meeting_assistant_caption_lag_seconds")
     talking.get_by_test_id("stop").click()
-    assert trouble == []
+    assert problem == []
 
 
 def test_what_needs_attention_is_said_in_words_and_not_by_colour_alone(

@@ -20,7 +20,7 @@ from meeting_assistant.testing.harness.outbox import BEGAN_MS, LINES, MINUTES
 OpenBrowser = Callable[..., BrowserContext]
 
 
-class Told:
+class Delivered:
     """A server with a finished meeting, a repository and a channel that is archived at first."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Told:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[Told]:
+def delivered(tmp_path: Path) -> Iterator[Delivered]:
     held = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
     (meeting_id,) = seed(tmp_path / "data", held)
     repository = GitHub()
@@ -45,12 +45,14 @@ def told(tmp_path: Path) -> Iterator[Told]:
             "WORKFLOWS__GITHUB__API_URL": tracker.url,
         }
         with ServerProcess(tmp_path / "data", env) as server:
-            yield Told(server, meeting_id, repository, channel)
+            yield Delivered(server, meeting_id, repository, channel)
 
 
-def test_tickets_are_approved_and_a_channel_is_tried_again(told: Told, open_browser: OpenBrowser) -> None:
+def test_tickets_are_approved_and_a_channel_is_tried_again(
+    delivered: Delivered, open_browser: OpenBrowser
+) -> None:
     page = open_browser().new_page()
-    page.goto(f"{told.server.url}/#/meetings/{told.meeting_id}/2")
+    page.goto(f"{delivered.server.url}/#/meetings/{delivered.meeting_id}/2")
     expect(page.locator("#utterance-2")).to_have_class(re.compile(r"\bmarked\b"))
     rows = page.get_by_test_id("delivery")
 
@@ -66,7 +68,7 @@ def test_tickets_are_approved_and_a_channel_is_tried_again(told: Told, open_brow
     second = named("<!channel>")
     second.get_by_test_id("dismiss").click()
     expect(second).to_contain_text("dismissed")
-    assert told.repository.issues == []
+    assert delivered.repository.issues == []
     first.get_by_test_id("approve").click()
     expect(first.get_by_role("link", name="acme/plans#1")).to_have_attribute(
         "href", "https://github.example/acme/plans/issues/1"
@@ -74,36 +76,36 @@ def test_tickets_are_approved_and_a_channel_is_tried_again(told: Told, open_brow
     expect(first).to_contain_text("delivered")
     parked.get_by_test_id("retry-delivery").click()
     expect(parked).to_have_attribute("data-state", "done")
-    assert [issue["title"] for issue in told.repository.issues] == ["Send the release notes."]
+    assert [issue["title"] for issue in delivered.repository.issues] == ["Send the release notes."]
 
 
 def test_what_somebody_else_decided_meanwhile_stops_no_other_approval(
-    told: Told, open_browser: OpenBrowser
+    delivered: Delivered, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
-    page.goto(f"{told.server.url}/#/meetings/{told.meeting_id}")
+    page.goto(f"{delivered.server.url}/#/meetings/{delivered.meeting_id}")
     rows = page.get_by_test_id("delivery")
     expect(rows).to_have_count(3)
-    of_it = f"{told.server.url}/api/meetings/{told.meeting_id}"
+    of_it = f"{delivered.server.url}/api/meetings/{delivered.meeting_id}"
     first = next(one for one in httpx.get(f"{of_it}/deliveries").json() if one["state"] == "proposed")
     httpx.post(f"{of_it}/deliveries/{first['id']}/dismiss").raise_for_status()
     page.get_by_test_id("approve-all").click()
     expect(page.get_by_text("This does not wait for anybody.")).to_be_visible()
     expect(rows.and_(page.locator("[data-state=dismissed]"))).to_have_count(1)
     expect(rows.and_(page.locator("[data-state=done]"))).to_have_count(1)
-    assert len(told.repository.issues) == 1
+    assert len(delivered.repository.issues) == 1
 
 
 def test_an_item_that_was_added_by_hand_is_proposed_when_somebody_looks_again(
-    told: Told, open_browser: OpenBrowser
+    delivered: Delivered, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
-    page.goto(f"{told.server.url}/#/meetings/{told.meeting_id}")
+    page.goto(f"{delivered.server.url}/#/meetings/{delivered.meeting_id}")
     rows = page.get_by_test_id("delivery")
     expect(rows).to_have_count(3)
     added = {"kind": "action_items", "text": "Book a room."}
-    version = told.server.get(f"/api/meetings/{told.meeting_id}/minutes")[-1]["version"]
-    url = f"{told.server.url}/api/meetings/{told.meeting_id}/minutes/items"
+    version = delivered.server.get(f"/api/meetings/{delivered.meeting_id}/minutes")[-1]["version"]
+    url = f"{delivered.server.url}/api/meetings/{delivered.meeting_id}/minutes/items"
     httpx.post(url, params={"version": version}, json=added).raise_for_status()
     page.get_by_test_id("look-again").click()
     expect(rows).to_have_count(4)
@@ -113,10 +115,10 @@ def test_an_item_that_was_added_by_hand_is_proposed_when_somebody_looks_again(
 
 
 def test_an_integration_is_tested_and_a_meeting_may_do_without_it(
-    told: Told, open_browser: OpenBrowser
+    delivered: Delivered, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
-    page.goto(told.server.url)
+    page.goto(delivered.server.url)
     page.get_by_text("Title, participants and vocabulary").click()
     page.get_by_test_id("integrations").click()
     expect(page.get_by_test_id("integration")).to_have_count(2)
@@ -136,9 +138,9 @@ def test_an_integration_is_tested_and_a_meeting_may_do_without_it(
         {"name": "quiet.wav", "mimeType": "audio/wav", "buffer": sound.getvalue()}
     )
     expect(page.get_by_test_id("delete-meeting")).to_be_visible()
-    assert told.server.get("/api/meetings")["meetings"][0]["workflows"] == ["github"]
-    page.goto(told.server.url)
+    assert delivered.server.get("/api/meetings")["meetings"][0]["workflows"] == ["github"]
+    page.goto(delivered.server.url)
     page.get_by_test_id("try-sample").click()
     expect(page.get_by_test_id("status")).to_contain_text("Listening")
-    newest = told.server.get("/api/meetings")["meetings"][0]
+    newest = delivered.server.get("/api/meetings")["meetings"][0]
     assert (newest["title"], newest["workflows"]) == ("Sample meeting", [])

@@ -52,8 +52,8 @@ def test_an_utterance_is_cut_with_the_keyboard_and_the_rest_given_to_somebody_el
     held: tuple[ServerProcess, str], page: Page
 ) -> None:
     server, meeting_id = held
-    said = page.get_by_test_id("utterance")
-    said.nth(1).get_by_test_id("split").focus()
+    utterances = page.get_by_test_id("utterance")
+    utterances.nth(1).get_by_test_id("split").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("split-word").first).to_be_focused()
     for _ in range(3):
@@ -64,32 +64,32 @@ def test_an_utterance_is_cut_with_the_keyboard_and_the_rest_given_to_somebody_el
     page.get_by_test_id("speaker-new-name").fill("Ben")
     page.get_by_test_id("speaker-save").click()
 
-    expect(said).to_have_count(5)
-    expect(said.nth(1).locator("p")).to_have_text("Who takes the brochures?")
-    expect(said.nth(2)).to_contain_text("Ben")
-    expect(said.nth(2).locator("p")).to_have_text(QUOTE)
+    expect(utterances).to_have_count(5)
+    expect(utterances.nth(1).locator("p")).to_have_text("Who takes the brochures?")
+    expect(utterances.nth(2)).to_contain_text("Ben")
+    expect(utterances.nth(2).locator("p")).to_have_text(QUOTE)
     # The minutes say so as well, and lead to the part that says it.
     decision = page.get_by_test_id("decision")
     expect(decision).to_contain_text("Ben brings the brochures.")
     decision.get_by_title("Show where it was said").click()
-    expect(said.nth(2)).to_have_class(re.compile("marked"))
+    expect(utterances.nth(2)).to_have_class(re.compile("marked"))
     page.reload()
-    expect(said.nth(2)).to_contain_text("Ben")
+    expect(utterances.nth(2)).to_contain_text("Ben")
     text = httpx.get(f"{server.url}/api/meetings/{meeting_id}/export?format=txt").text
     assert re.search(r"Ben\b.*\n?.*I will bring them on Friday\.", text), text
 
 
 def test_cutting_can_be_given_up(page: Page) -> None:
-    said = page.get_by_test_id("utterance")
-    said.nth(1).hover()
-    said.nth(1).get_by_test_id("split").click()
+    utterances = page.get_by_test_id("utterance")
+    utterances.nth(1).hover()
+    utterances.nth(1).get_by_test_id("split").click()
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("split-word")).to_have_count(0)
-    expect(said).to_have_count(4)
+    expect(utterances).to_have_count(4)
 
 
 def test_several_lines_are_given_to_one_person_at_once(page: Page) -> None:
-    said = page.get_by_test_id("utterance")
+    utterances = page.get_by_test_id("utterance")
     page.get_by_test_id("select-several").click()
     page.get_by_test_id("select").nth(1).check()
     page.get_by_test_id("select").nth(3).click(modifiers=["Shift"])
@@ -98,9 +98,9 @@ def test_several_lines_are_given_to_one_person_at_once(page: Page) -> None:
     page.get_by_test_id("correct-selected").click()
     page.get_by_test_id("speaker-new-name").fill("Cleo")
     page.get_by_test_id("speaker-save").click()
-    expect(said.nth(1)).to_contain_text("Cleo")
-    expect(said.nth(3)).to_contain_text("Cleo")
-    expect(said.nth(2)).to_contain_text("Speaker 2")
+    expect(utterances.nth(1)).to_contain_text("Cleo")
+    expect(utterances.nth(3)).to_contain_text("Cleo")
+    expect(utterances.nth(2)).to_contain_text("Speaker 2")
     expect(page.get_by_test_id("select")).to_have_count(0)
 
 

@@ -108,12 +108,12 @@ def test_you_and_the_others_of_a_call_are_told_apart_by_channel(
     names_of = {one["label"]: one["name"] for one in document["transcript"]["speakers"]}
     assert names_of["S1"] == "You"
     yours, theirs = words_of(is_you=True), words_of(is_you=False)
-    told: dict[bool, set[str]] = {True: set(), False: set()}
+    words_by_side: dict[bool, set[str]] = {True: set(), False: set()}
     for utterance in document["transcript"]["utterances"]:
-        told[utterance["speaker"] == "S1"] |= set(re.findall(r"\w+", utterance["text"].casefold()))
-    assert told[True], "you said something"
-    assert len(told[True] & (yours - theirs)) > len(told[True] & (theirs - yours))
-    assert len(told[False] & (theirs - yours)) > len(told[False] & (yours - theirs))
+        words_by_side[utterance["speaker"] == "S1"] |= set(re.findall(r"\w+", utterance["text"].casefold()))
+    assert words_by_side[True], "you said something"
+    assert len(words_by_side[True] & (yours - theirs)) > len(words_by_side[True] & (theirs - yours))
+    assert len(words_by_side[False] & (theirs - yours)) > len(words_by_side[False] & (yours - theirs))
 
 
 def test_after_a_reload_a_call_goes_on_with_nothing_lost_and_no_channel_in_the_place_of_the_other(

@@ -29,19 +29,19 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def watch_for_trouble(page: Page) -> list[str]:
+def watch_for_problems(page: Page) -> list[str]:
     """Errors of the page and violations of its security policy."""
-    trouble: list[str] = []
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
-    return trouble
+    problem: list[str] = []
+    page.on("pageerror", lambda error: problem.append(str(error)))
+    page.on("console", lambda m: problem.append(m.text) if m.type == "error" else None)
+    return problem
 
 
 def test_speaking_into_the_microphone_makes_captions_and_then_minutes(
     page_server: ServerProcess, open_browser: OpenBrowser, microphone: Path
 ) -> None:
     page = open_browser(microphone, permissions=["microphone"]).new_page()
-    trouble = watch_for_trouble(page)
+    problem = watch_for_problems(page)
     page.goto(page_server.url)
     page.get_by_test_id("new-meeting").click()
 
@@ -57,27 +57,27 @@ def test_speaking_into_the_microphone_makes_captions_and_then_minutes(
     expect(minutes).to_be_visible(timeout=30_000)
     expect(minutes.get_by_test_id("summary-item").first).to_be_visible()
     expect(page).to_have_url(re.compile(r"#/meetings/[0-9a-f-]{36}"))
-    assert trouble == []
+    assert problem == []
 
 
 def test_the_sample_meeting_runs_without_a_microphone(
     page_server: ServerProcess, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
-    trouble = watch_for_trouble(page)
+    problem = watch_for_problems(page)
     page.goto(page_server.url)
     page.get_by_test_id("try-sample").click()
     expect(page.get_by_test_id("utterance").first).to_be_visible(timeout=30_000)
     page.get_by_test_id("stop").click()
     expect(page.get_by_test_id("minutes")).to_be_visible(timeout=30_000)
-    assert trouble == []
+    assert problem == []
 
 
 def test_an_upload_shows_progress_and_its_minutes_lead_to_the_moment(
     page_server: ServerProcess, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
-    trouble = watch_for_trouble(page)
+    problem = watch_for_problems(page)
     page.goto(page_server.url)
     page.get_by_test_id("upload-input").set_input_files(demo_audio_path())
     expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
@@ -94,7 +94,7 @@ def test_an_upload_shows_progress_and_its_minutes_lead_to_the_moment(
     expect(page.get_by_test_id("utterance").filter(has_text="Ana <b>").first).to_be_visible()
     page.reload()
     expect(page.get_by_test_id("utterance").filter(has_text="Ana <b>").first).to_be_visible()
-    assert trouble == []
+    assert problem == []
 
 
 def test_what_is_not_sound_gives_a_sentence_and_a_way_out(
@@ -215,13 +215,13 @@ def test_signing_in_sharing_and_taking_something_off_the_record(
         page.get_by_test_id("upload-input").set_input_files(microphone)
         expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
 
-        said = page.get_by_test_id("utterance")
-        words = said.first.locator("p").inner_text()
-        before = said.count()
-        said.first.hover()
-        said.first.get_by_test_id("redact").click()
+        utterances = page.get_by_test_id("utterance")
+        words = utterances.first.locator("p").inner_text()
+        before = utterances.count()
+        utterances.first.hover()
+        utterances.first.get_by_test_id("redact").click()
         page.get_by_test_id("confirm-delete").click()
-        expect(said).to_have_count(before - 1, timeout=20_000)
+        expect(utterances).to_have_count(before - 1, timeout=20_000)
         expect(page.get_by_text("off the record")).to_be_visible()
         expect(page.get_by_text(words)).to_have_count(0)
 
@@ -260,8 +260,8 @@ def test_what_people_type_and_say_is_shown_as_text(
         ).json()
     address = f"{page_server.url}/api/meetings/{made['id']}"
     page = open_browser().new_page()
-    trouble = watch_for_trouble(page)
-    page.on("dialog", lambda dialog: trouble.append(dialog.message))
+    problem = watch_for_problems(page)
+    page.on("dialog", lambda dialog: problem.append(dialog.message))
     page.goto(f"{page_server.url}/#/meetings/{made['id']}")
     expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
     for label, name in zip(("S1", "S2"), PAYLOADS[1:], strict=False):
@@ -273,4 +273,4 @@ def test_what_people_type_and_say_is_shown_as_text(
     expect(page.get_by_text(PAYLOADS[1]).first).to_be_visible()
     page.goto(page_server.url)
     expect(page.get_by_text(PAYLOADS[0]).first).to_be_visible()
-    assert trouble == []
+    assert problem == []

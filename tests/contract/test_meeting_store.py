@@ -71,7 +71,7 @@ async def create(store: MeetingStore, title: str = "Planning") -> Meeting:
     return meeting
 
 
-def said(
+def make_utterance(
     number: int, text: str = "We ship on Friday.", speaker: str | None = "S1", rev: int = 1
 ) -> Utterance:
     start = number * 1000
@@ -117,26 +117,26 @@ async def test_meetings_are_listed_newest_first_in_pages(store: MeetingStore) ->
 async def test_utterances_come_back_in_order_with_words_and_speakers(
     store: MeetingStore, meeting: Meeting
 ) -> None:
-    await store.commit_utterances(meeting.id, [said(2, "No.", "S2")], 48_000)
-    await store.commit_utterances(meeting.id, [said(1)], 32_000)
+    await store.commit_utterances(meeting.id, [make_utterance(2, "No.", "S2")], 48_000)
+    await store.commit_utterances(meeting.id, [make_utterance(1)], 32_000)
     transcript = await store.transcript(meeting.id)
-    assert transcript.utterances == [said(1), said(2, "No.", "S2")]
+    assert transcript.utterances == [make_utterance(1), make_utterance(2, "No.", "S2")]
     assert transcript.speakers == [Speaker(label="S1"), Speaker(label="S2")]
     assert (await store.get(meeting.id)).committed_sample == 48_000
 
 
 async def test_the_same_utterance_twice_is_stored_once(store: MeetingStore, meeting: Meeting) -> None:
-    [first] = await store.commit_utterances(meeting.id, [said(1)], 32_000)
-    [again] = await store.commit_utterances(meeting.id, [said(1, "Other words.")], 32_000)
+    [first] = await store.commit_utterances(meeting.id, [make_utterance(1)], 32_000)
+    [again] = await store.commit_utterances(meeting.id, [make_utterance(1, "Other words.")], 32_000)
     assert again == first, "what is stored is returned, not what was refused"
-    assert (await store.transcript(meeting.id)).utterances == [said(1)]
+    assert (await store.transcript(meeting.id)).utterances == [make_utterance(1)]
     assert await store.last_seq(meeting.id) == 1
 
 
 async def test_a_higher_revision_replaces_in_place(store: MeetingStore, meeting: Meeting) -> None:
-    await store.commit_utterances(meeting.id, [said(1)], 32_000)
-    await store.commit_utterances(meeting.id, [said(1, "We slip on Friday.", rev=2)], 32_000)
-    assert (await store.transcript(meeting.id)).utterances == [said(1, "We slip on Friday.", rev=2)]
+    await store.commit_utterances(meeting.id, [make_utterance(1)], 32_000)
+    await store.commit_utterances(meeting.id, [make_utterance(1, "We slip on Friday.", rev=2)], 32_000)
+    assert (await store.transcript(meeting.id)).utterances == [make_utterance(1, "We slip on Friday.", rev=2)]
     assert await store.last_seq(meeting.id) == 2
 
 
@@ -150,13 +150,15 @@ async def test_offsets_never_move_backwards(store: MeetingStore, meeting: Meetin
 
 async def test_numbers_have_no_gap_however_many_write_at_once(store: MeetingStore, meeting: Meeting) -> None:
     numbers = range(1, 51)
-    stored = await asyncio.gather(*(store.commit_utterances(meeting.id, [said(n)], n) for n in numbers))
+    stored = await asyncio.gather(
+        *(store.commit_utterances(meeting.id, [make_utterance(n)], n) for n in numbers)
+    )
     assert sorted(event.seq for events in stored for event in events) == list(numbers)
     assert [event.seq for event in await store.events_after(meeting.id, 0)] == list(numbers)
 
 
 async def test_missed_events_are_told_as_things_are_now(store: MeetingStore, meeting: Meeting) -> None:
-    await store.commit_utterances(meeting.id, [said(1)], 1)
+    await store.commit_utterances(meeting.id, [make_utterance(1)], 1)
     await store.append_event(meeting.id, GapFound(start_ms=5, end_ms=9, reason="engine_failed"))
     await store.rename_speaker(meeting.id, "S1", "Anna")
     await store.rename_speaker(meeting.id, "S1", "Ana")
@@ -179,7 +181,7 @@ async def test_missed_events_are_told_as_things_are_now(store: MeetingStore, mee
 async def test_a_write_returns_what_a_client_that_comes_back_reads(
     store: MeetingStore, meeting: Meeting
 ) -> None:
-    stored = await store.commit_utterances(meeting.id, [said(1), said(2, "No.", "S2")], 1)
+    stored = await store.commit_utterances(meeting.id, [make_utterance(1), make_utterance(2, "No.", "S2")], 1)
     stored += await store.rename_speaker(meeting.id, "S1", "Ana")
     ben = await store.add_speaker(meeting.id, "Ben")
     [relabelled] = await store.relabel(meeting.id, {2: ben}, by_person=True)
@@ -198,20 +200,22 @@ async def test_a_write_returns_what_a_client_that_comes_back_reads(
 
 
 async def test_words_that_are_taken_out_leave_gaps(store: MeetingStore, meeting: Meeting) -> None:
-    await store.commit_utterances(meeting.id, [said(1), said(2), said(3)], 64_000)
+    await store.commit_utterances(
+        meeting.id, [make_utterance(1), make_utterance(2), make_utterance(3)], 64_000
+    )
     await store.add_bookmark(meeting.id, Bookmark(at_ms=1500, note="here"))
     item = Item(id="d1", text="Ship", evidence=[Evidence(utterance=1, quote="ship")])
     await store.append_event(meeting.id, NotesChanged(decisions=[item]))
     await finish(store, meeting, Minutes(decisions=[item]))
     last = await store.last_seq(meeting.id)
     span = OffRecord(start_sample=16_000, end_sample=40_000)
-    left = said(2, "Friday.", rev=2)
+    left = make_utterance(2, "Friday.", rev=2)
     stored = await store.redact(meeting.id, [span], [left], [1])
     assert [(event.seq, event.body) for event in stored] == [(last + 1, off_record_gap(span))]
     assert stored == await store.events_after(meeting.id, last)
     assert await store.redact(meeting.id, [span], [left], [1]) == [], "nothing of it is new"
     transcript = await store.transcript(meeting.id)
-    assert transcript.utterances == [left, said(3)]
+    assert transcript.utterances == [left, make_utterance(3)]
     assert transcript.gaps == [Gap(start_ms=1000, end_ms=2500, reason="off_the_record")]
     assert await store.minutes(meeting.id) is None
     assert await store.notes(meeting.id) == [NotesChanged()]
@@ -228,7 +232,7 @@ async def test_only_a_speaker_who_spoke_can_be_named(store: MeetingStore, meetin
 async def test_a_name_that_an_engine_suggests_does_not_replace_one(
     store: MeetingStore, meeting: Meeting
 ) -> None:
-    await store.commit_utterances(meeting.id, [said(1)], 1)
+    await store.commit_utterances(meeting.id, [make_utterance(1)], 1)
     [event] = await store.rename_speaker(meeting.id, "S1", "Ana", keep_present=True)
     assert event.body == SpeakersChanged(names={"S1": "Ana"})
     assert await store.rename_speaker(meeting.id, "S1", "Ben", keep_present=True) == []
@@ -282,7 +286,7 @@ async def test_deleting_removes_everything_of_it_and_nothing_else(
 ) -> None:
     other = await create(store)
     for each in (meeting, other):
-        await store.commit_utterances(each.id, [said(1)], 1)
+        await store.commit_utterances(each.id, [make_utterance(1)], 1)
     await store.delete(meeting.id)
     with pytest.raises(NotFoundError):
         await store.get(meeting.id)
@@ -311,7 +315,7 @@ async def test_a_caller_that_is_cancelled_leaves_no_lock_behind(
 
 async def talk(store: MeetingStore, meeting: Meeting, *speakers: str | None) -> None:
     """Utterances 1, 2, … by these speakers."""
-    utterances = [said(n, f"Sentence {n}.", speaker) for n, speaker in enumerate(speakers, start=1)]
+    utterances = [make_utterance(n, f"Sentence {n}.", speaker) for n, speaker in enumerate(speakers, start=1)]
     await store.commit_utterances(meeting.id, utterances, 16_000)
 
 
@@ -320,7 +324,9 @@ async def labels(store: MeetingStore, meeting: Meeting) -> list[str | None]:
 
 
 async def test_parts_of_an_utterance_become_durable_together(store: MeetingStore, meeting: Meeting) -> None:
-    events = await store.commit_utterances(meeting.id, [said(1), said(3, "No.", "S2")], 32_000)
+    events = await store.commit_utterances(
+        meeting.id, [make_utterance(1), make_utterance(3, "No.", "S2")], 32_000
+    )
     assert [event.seq for event in events] == [1, 2]
     assert await labels(store, meeting) == ["S1", "S2"]
 
@@ -330,8 +336,8 @@ async def test_relabelling_is_one_event_and_raises_revisions(store: MeetingStore
     assert [s.label for s in (await store.transcript(meeting.id)).speakers] == ["S1", "S2"], "`S?` is nobody"
     [event] = await store.relabel(meeting.id, {2: "S1", 3: "S1"})
     assert await labels(store, meeting) == ["S1", "S1", "S1"]
-    told = await store.events_after(meeting.id, event.seq - 1)
-    assert told == [event]
+    notified = await store.events_after(meeting.id, event.seq - 1)
+    assert notified == [event]
     assert isinstance(event.body, SpeakersChanged)
     assert [(line.utterance, line.rev, line.speaker) for line in event.body.utterances] == [
         (2, 2, "S1"),
@@ -361,7 +367,9 @@ async def test_two_labels_of_one_person_stay_joined(store: MeetingStore, meeting
     [event] = await store.merge_speakers(meeting.id, "S3", "S1")
     assert isinstance(event.body, SpeakersChanged)
     assert event.body.names == {"S1": "Ana"}, "a name goes along"
-    await store.commit_utterances(meeting.id, [said(4, "And more.", "S2"), said(5, "Yes.", "S3")], 32_000)
+    await store.commit_utterances(
+        meeting.id, [make_utterance(4, "And more.", "S2"), make_utterance(5, "Yes.", "S3")], 32_000
+    )
     assert await labels(store, meeting) == ["S1"] * 5
     await store.relabel(meeting.id, {4: "S3"})
     assert await labels(store, meeting) == ["S1"] * 5
@@ -501,7 +509,7 @@ TWO_VOICES = "Who takes the slides? I will send them."
 
 async def held_by_two(store: MeetingStore, meeting: Meeting) -> None:
     """Two sentences in one utterance, quoted apart and together by the minutes."""
-    lines = [said(1, TWO_VOICES), said(2, "Thank you.", "S2")]
+    lines = [make_utterance(1, TWO_VOICES), make_utterance(2, "Thank you.", "S2")]
     await store.commit_utterances(meeting.id, lines, 48_000)
     quotes = ("Who takes the slides?", "I will send them.", TWO_VOICES)
     summary = [
@@ -566,7 +574,7 @@ async def test_what_is_not_there_cannot_be_cut(store: MeetingStore, meeting: Mee
 async def test_nothing_is_cut_while_minutes_are_written_that_cite_the_whole(
     store: MeetingStore, meeting: Meeting
 ) -> None:
-    await store.commit_utterances(meeting.id, [said(1, TWO_VOICES)], 48_000)
+    await store.commit_utterances(meeting.id, [make_utterance(1, TWO_VOICES)], 48_000)
     with pytest.raises(ConflictError):
         await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
     await finish(store, meeting, Minutes())

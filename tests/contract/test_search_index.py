@@ -37,11 +37,11 @@ class Library:
             owner=owner,
         )
         await self.store.create(meeting)
-        said = [
+        utterances = [
             Utterance(utterance=n, start_ms=n * 1000, end_ms=n * 1000 + 900, text=line)
             for n, line in enumerate(lines, start=1)
         ]
-        await self.store.commit_utterances(meeting.id, said, 16_000)
+        await self.store.commit_utterances(meeting.id, utterances, 16_000)
         return meeting.id
 
     async def find(self, *words: str, **options: object) -> list[int]:

@@ -40,24 +40,24 @@ def sound() -> bytes:
 def undisturbed(server: ServerProcess, sound: bytes) -> list[Line]:
     """What the meeting says when nothing goes wrong."""
     final = asyncio.run(LiveClient(server.ws_url).stream(paced(sound, speed=SPEED)))
-    said = lines(final)
-    assert len(said) >= 5
-    return said
+    found = lines(final)
+    assert len(found) >= 5
+    return found
 
 
 def lines(final: Mapping[str, Any]) -> list[Line]:
     """Speakers in the order in which they appear: a label that was taken back is not given again."""
     order: dict[str | None, str | None] = {None: None}
-    for said in final["transcript"]["utterances"]:
-        order.setdefault(said["speaker"], f"speaker {len(order)}")
+    for utterance in final["transcript"]["utterances"]:
+        order.setdefault(utterance["speaker"], f"speaker {len(order)}")
     return [
         (u["start_ms"], u["end_ms"], order[u["speaker"]], u["text"])
         for u in final["transcript"]["utterances"]
     ]
 
 
-def without_speakers(said: list[Line]) -> list[tuple[int, int, str]]:
-    return [(start, end, text) for start, end, _, text in said]
+def without_speakers(given: list[Line]) -> list[tuple[int, int, str]]:
+    return [(start, end, text) for start, end, _, text in given]
 
 
 @dataclass

@@ -35,7 +35,7 @@ def test_a_clock_that_jumps_changes_nothing_of_a_meeting(
     sound = hello * 4
     env = {"PYTHONPATH": str(tmp_path / "site"), "SESSION_GRACE_SECONDS": "600"}
     with ServerProcess(tmp_path / "data", env) as server:
-        undisturbed = said(asyncio.run(LiveClient(server.ws_url).stream(paced(sound, speed=6))))
+        undisturbed = spoken_lines(asyncio.run(LiveClient(server.ws_url).stream(paced(sound, speed=6))))
         assert len(undisturbed) == 4
         for seed in campaign.seeds():
             dice = random.Random(seed)
@@ -51,13 +51,13 @@ def test_a_clock_that_jumps_changes_nothing_of_a_meeting(
             final = asyncio.run(client.stream(paced(sound, speed=6)))
             coverage = final["coverage"]
             assert coverage["captured_s"] == coverage["transcribed_s"] == round(len(sound) / 32_000, 3)
-            assert said(final) == undisturbed
+            assert spoken_lines(final) == undisturbed
             assert final["errors"] == []
             assert jumps >= 4
             campaign.count(meetings=1, jumps=jumps)
 
 
-def said(final: Mapping[str, Any]) -> list[tuple[int, int, str]]:
+def spoken_lines(final: Mapping[str, Any]) -> list[tuple[int, int, str]]:
     return [(u["start_ms"], u["end_ms"], u["text"]) for u in final["transcript"]["utterances"]]
 
 

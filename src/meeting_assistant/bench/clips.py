@@ -9,7 +9,7 @@ from typing import Any
 
 from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.adapters.vad.silero import SileroVad
-from meeting_assistant.bench.timeline import Clip, SaidWord
+from meeting_assistant.bench.timeline import Clip, SpokenWord
 from meeting_assistant.bench.words import normalise
 from meeting_assistant.demo import demo_audio_path, load_demo
 from meeting_assistant.domain.audio import pcm_to_samples
@@ -51,7 +51,7 @@ def read_clip(audio: Path) -> Clip:
 def make_clip(name: str, pcm: bytes, turns: Sequence[Turn]) -> Clip:
     """Word times are estimated inside the voiced part of each turn, in proportion to the length of the words."""
     voiced = [p >= VOICED for p in _probabilities(pcm)]
-    words: list[SaidWord] = []
+    words: list[SpokenWord] = []
     starts: list[float] = []
     last_end = -PAUSE_S
     for start_s, end_s, text in sorted(turns):
@@ -64,7 +64,7 @@ def make_clip(name: str, pcm: bytes, turns: Sequence[Turn]) -> Clip:
         timed = estimate_word_times(
             normalise(text), start_ms=int(start_s * 1000), end_ms=int(end_s * 1000), voiced=frames
         )
-        words += [SaidWord(word.text, word.start_ms / 1000, word.end_ms / 1000) for word in timed]
+        words += [SpokenWord(word.text, word.start_ms / 1000, word.end_ms / 1000) for word in timed]
     words.sort(key=lambda word: word.start_s)
     return Clip(name, pcm, tuple(words), tuple(starts))
 
@@ -84,7 +84,7 @@ def part(clip: Clip, *, offset_s: float = 0.0, seconds: float) -> Clip:
         pcm += clip.pcm[_byte(begin) : _byte(end)]
         shift = at - begin
         words += [
-            SaidWord(word.text, word.start_s + shift, word.end_s + shift)
+            SpokenWord(word.text, word.start_s + shift, word.end_s + shift)
             for word in clip.words
             if word.start_s >= begin and word.end_s <= end
         ]

@@ -10,7 +10,7 @@ from meeting_assistant.bench.words import Alignment, align, normalise
 
 
 @dataclass(frozen=True, slots=True)
-class SaidWord:
+class SpokenWord:
     """A word of the reference; times in seconds from the start of the sound."""
 
     text: str
@@ -25,7 +25,7 @@ class Clip:
     name: str
     pcm: bytes
     """Canonical: 16 kHz mono s16le."""
-    words: tuple[SaidWord, ...]
+    words: tuple[SpokenWord, ...]
     """In order of their start; what overlaps is in one line like everything else."""
     speech_starts_s: tuple[float, ...]
     """Where a turn begins after a pause."""

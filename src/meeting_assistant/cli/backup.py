@@ -21,7 +21,7 @@ def run_backup(target: Path) -> None:
     console = Console(stderr=True, highlight=False)
     make_backup(settings.data_dir, target)
     report = _verify(target, settings)
-    _tell(report, settings, console)
+    _print_report(report, settings, console)
     console.print(
         "Keys are not in it. Keep a copy of AUDIO_ENCRYPTION_KEY (or of audio.key in DATA_DIR) elsewhere: "
         "without it the recordings in this backup open for nobody.",
@@ -45,7 +45,7 @@ def run_restore(source: Path, *, is_verify: bool) -> None:
     _check_sqlite(settings)
     console = Console(stderr=True, highlight=False)
     report = _verify(source, settings)
-    _tell(report, settings, console)
+    _print_report(report, settings, console)
     _raise_problems(report)
     if not is_verify:
         restore(source, settings.data_dir)
@@ -58,7 +58,7 @@ def _verify(folder: Path, settings: Settings) -> Report:
     return verify(folder, load_keyring(settings.audio_encryption_keys(), settings.data_dir), objects)
 
 
-def _tell(report: Report, settings: Settings, console: Console) -> None:
+def _print_report(report: Report, settings: Settings, console: Console) -> None:
     console.print(
         f"{report.meetings} meetings, {report.recordings} recordings opened ({report.seconds / 60:.1f} minutes).",
         markup=False,

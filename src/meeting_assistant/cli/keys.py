@@ -93,8 +93,8 @@ def rotate_keys() -> int:
         f"{done} recordings moved to key {ring.fingerprint}; {failed} could not be moved.", markup=False
     )
     moved, elsewhere, unopened = asyncio.run(_rotate_in_database(settings, ring))
-    for meeting_id, trouble in elsewhere:
-        console.print(f"{meeting_id}: {trouble}", markup=False)
+    for meeting_id, failure in elsewhere:
+        console.print(f"{meeting_id}: {failure}", markup=False)
     if moved or elsewhere:
         console.print(
             f"In the object store: {moved} recordings moved to key {ring.fingerprint}; {len(elsewhere)} could not "

@@ -82,7 +82,7 @@ class Transcript(_Record):
     speakers: list[Speaker] = Field(default_factory=list)
     gaps: list[Gap] = Field(default_factory=list)
 
-    def settled(self) -> Transcript:
+    def without_provisional(self) -> Transcript:
         """Return the transcript with unknown speakers in the place of undecided ones."""
         if not any(utterance.speaker == PROVISIONAL for utterance in self.utterances):
             return self

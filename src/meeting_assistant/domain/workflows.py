@@ -75,11 +75,11 @@ class MeetingOutcome:
 
     def quotes(self, item: Item) -> list[str]:
         """Return the quotes of an item with their speakers: `Ana: "I will send it."`"""
-        said = {utterance.utterance: utterance for utterance in self.transcript.utterances}
+        utterances = {utterance.utterance: utterance for utterance in self.transcript.utterances}
         return [
-            f"{self.transcript.speaker_name(said[evidence.utterance].speaker)}: “{evidence.quote}”"
+            f"{self.transcript.speaker_name(utterances[evidence.utterance].speaker)}: “{evidence.quote}”"
             for evidence in item.evidence
-            if evidence.utterance in said
+            if evidence.utterance in utterances
         ]
 
 

@@ -67,10 +67,10 @@ class OtelTracer:
 
     def stop(self) -> None:
         """Send what is left; a receiver that does not answer is not waited for any longer than `STOP_SECONDS`."""
-        patience = threading.Timer(STOP_SECONDS, self._exporter.shutdown)
-        patience.start()
+        watchdog = threading.Timer(STOP_SECONDS, self._exporter.shutdown)
+        watchdog.start()
         self._provider.shutdown()
-        patience.cancel()
+        watchdog.cancel()
 
 
 class OtelSpan:

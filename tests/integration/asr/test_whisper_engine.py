@@ -31,10 +31,10 @@ def engine(tiny_whisper: Path) -> Iterator[WhisperEngine]:
 @pytest.fixture(scope="module")
 def windows(speak: Speak) -> list[AsrRequest]:
     """Eight: two languages, with and without vocabulary, with and without a language that somebody chose."""
-    said = [(text, "en-us") for text in ENGLISH] + [(text, "de") for text in GERMAN]
+    sentences = [(text, "en-us") for text in ENGLISH] + [(text, "de") for text in GERMAN]
     requests = []
     for number in range(8):
-        text, voice = said[number % len(said)]
+        text, voice = sentences[number % len(sentences)]
         requests.append(
             AsrRequest(
                 session=f"s{number}",

@@ -121,13 +121,13 @@ async def test_voices_that_are_known_again_move_with_the_recordings(tmp_path: Pa
 
 def test_a_recording_that_no_key_opens_is_left_and_named(tmp_path: Path) -> None:
     folder = tmp_path / "data/audio"
-    foreign = recordings(folder, Fernet.generate_key().decode(), 1)[0]
-    before = (folder / f"{foreign}.maj").read_bytes()
+    unknown = recordings(folder, Fernet.generate_key().decode(), 1)[0]
+    before = (folder / f"{unknown}.maj").read_bytes()
     rotated = run_cli("keys", "rotate", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=NEW)
     assert rotated.returncode == 1
-    assert foreign in rotated.stderr
+    assert unknown in rotated.stderr
     assert "Audio decryption failed" in rotated.stderr
-    assert (folder / f"{foreign}.maj").read_bytes() == before
+    assert (folder / f"{unknown}.maj").read_bytes() == before
 
 
 ROTATE = """

@@ -140,14 +140,14 @@ def test_a_backup_says_what_it_covers(
     folder, env, meeting = moved
     made = run_cli("backup", str(tmp_path / "backup"), cwd=folder, **env)
     assert made.returncode == 0, made.stderr
-    told = " ".join(made.stderr.split())
-    assert "1 meetings, 0 recordings opened" in told
-    assert "1 recordings are in the object store" in told
-    assert "has 1 of them in their full length" in told
+    reported = " ".join(made.stderr.split())
+    assert "1 meetings, 0 recordings opened" in reported
+    assert "1 recordings are in the object store" in reported
+    assert "has 1 of them in their full length" in reported
     blind = run_cli("restore", "--verify", str(tmp_path / "backup"), cwd=folder, AUDIO_ENCRYPTION_KEY=KEY)
     assert "AUDIO_STORE_URL is not set" in blind.stderr
-    foreign = {**env, "AUDIO_ENCRYPTION_KEY": Fernet.generate_key().decode()}
-    keyless = run_cli("restore", "--verify", str(tmp_path / "backup"), cwd=tmp_path, **foreign)
+    unknown = {**env, "AUDIO_ENCRYPTION_KEY": Fernet.generate_key().decode()}
+    keyless = run_cli("restore", "--verify", str(tmp_path / "backup"), cwd=tmp_path, **unknown)
     assert keyless.returncode == 1
     assert "which is not configured" in " ".join(keyless.stderr.split())
     restored = run_cli("restore", str(tmp_path / "backup"), cwd=tmp_path, **env)

@@ -58,10 +58,10 @@ class StoredMeetings:
         journal.append(bytes(32_000))
         journal.seal()
         journal.close()
-        said = Utterance(
+        utterance = Utterance(
             utterance=1, start_ms=0, end_ms=900, speaker="S1", text="I will send the plan by Friday."
         )
-        await self.store.commit_utterances(meeting.id, [said], 16_000)
+        await self.store.commit_utterances(meeting.id, [utterance], 16_000)
         return meeting
 
     async def finish(self, meeting: Meeting, minutes: Minutes | None = None) -> None:
@@ -81,7 +81,7 @@ async def houses(tmp_path: Path) -> AsyncIterator[list[StoredMeetings]]:
         await house.parts.__aexit__()
 
 
-async def house_at(
+async def services_at(
     houses: list[StoredMeetings], folder: Path, retention: str = "keep", days_later: float = 0
 ) -> StoredMeetings:
     house = StoredMeetings(folder, retention, days_later)
@@ -100,7 +100,7 @@ async def house_at(
 async def test_sound_is_kept_as_long_as_configured(
     houses: list[StoredMeetings], tmp_path: Path, retention: str, days_later: float, is_kept: bool
 ) -> None:
-    house = await house_at(houses, tmp_path, retention, days_later)
+    house = await services_at(houses, tmp_path, retention, days_later)
     meeting = await house.meeting()
     await house.finish(meeting)
     if not house.retention.keeps_all:
@@ -112,7 +112,7 @@ async def test_sound_is_kept_as_long_as_configured(
 async def test_sound_goes_as_soon_as_minutes_are_written(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    house = await services_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
     assert not house.audio.exists(meeting.id)
@@ -123,7 +123,7 @@ async def test_sound_goes_as_soon_as_minutes_are_written(
 async def test_sound_that_was_not_transcribed_outlives_the_minutes(
     houses: list[StoredMeetings], tmp_path: Path, reason: str, is_kept: bool
 ) -> None:
-    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    house = await services_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.store.append_event(meeting.id, GapFound(start_ms=0, end_ms=500, reason=reason))
     await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
@@ -133,7 +133,7 @@ async def test_sound_that_was_not_transcribed_outlives_the_minutes(
 async def test_sound_beyond_the_last_word_outlives_the_minutes(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    house = await services_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.store.set_received(meeting.id, 64_000)  # of which 16 000 samples are committed
     await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
@@ -141,7 +141,7 @@ async def test_sound_beyond_the_last_word_outlives_the_minutes(
 
 
 async def test_without_minutes_the_sound_stays(houses: list[StoredMeetings], tmp_path: Path) -> None:
-    house = await house_at(houses, tmp_path, "delete-after-minutes")
+    house = await services_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.finish(meeting, minutes=None)
     await house.retention.enforce()
@@ -151,7 +151,7 @@ async def test_without_minutes_the_sound_stays(houses: list[StoredMeetings], tmp
 async def test_a_meeting_that_is_not_over_keeps_its_sound(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await house_at(houses, tmp_path, "days:1", days_later=99)
+    house = await services_at(houses, tmp_path, "days:1", days_later=99)
     meeting = await house.meeting(MeetingState.RECORDING)
     await house.retention.enforce()
     assert house.audio.exists(meeting.id)
@@ -162,7 +162,7 @@ async def test_a_meeting_that_is_not_over_keeps_its_sound(
 async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
     houses: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await house_at(houses, tmp_path, "days:1", days_later=2)
+    house = await services_at(houses, tmp_path, "days:1", days_later=2)
     stubborn, other = await house.meeting(), await house.meeting()
     for meeting in (stubborn, other):
         await house.finish(meeting)
@@ -185,7 +185,7 @@ async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
 async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
     houses: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await house_at(houses, tmp_path)
+    house = await services_at(houses, tmp_path)
     meeting = await house.meeting()
     journal = house.audio.open(meeting.id)
     assert journal.durable_bytes == 32_000
@@ -201,7 +201,7 @@ async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
             await house.redaction.redact(meeting.id, 0, 1000)
     assert (await house.store.transcript(meeting.id)).utterances == [], "words go first"
     assert await house.store.incomplete_steps("forget") == [meeting.id]
-    later = await house_at(houses, tmp_path)
+    later = await services_at(houses, tmp_path)
     await later.redaction.resume_incomplete()
     assert await later.store.incomplete_steps("forget") == []
     assert (await later.store.minutes(meeting.id)) is not None
@@ -213,7 +213,7 @@ async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
 async def test_finishing_a_hundred_times_at_once_gives_one_result(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await house_at(houses, tmp_path)
+    house = await services_at(houses, tmp_path)
     meeting = await house.meeting()
     job = InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id)
     await asyncio.gather(*(house.finisher.finish(job) for _ in range(100)))
@@ -228,7 +228,7 @@ async def test_finishing_a_hundred_times_at_once_gives_one_result(
 async def test_a_meeting_that_takes_the_process_down_each_time_is_parked_and_can_be_retried(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await house_at(houses, tmp_path)
+    house = await services_at(houses, tmp_path)
     meeting = await house.meeting()
     for _ in range(MAX_ATTEMPTS):
         await house.store.begin_step(meeting.id, "finish")  # and then the process died

@@ -1,5 +1,4 @@
-"""An engine that hears the whole recording has the last word on who spoke; what is missing for it is named and passed
-by."""
+"""Offline diarization: an engine processes the whole recording; what it cannot do is named, and the labels stay."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ async def finished_meeting(tmp_path: Path) -> AsyncIterator[Callable[..., Finish
         await one.close()
 
 
-def said(number: int, text: str, start_ms: int, speaker: str | None, **more: object) -> Utterance:
+def make_utterance(number: int, text: str, start_ms: int, speaker: str | None, **more: object) -> Utterance:
     """Four words a second."""
     words = [
         Word(text=word, start_ms=start_ms + 250 * at, end_ms=start_ms + 250 * (at + 1))
@@ -69,9 +68,9 @@ def said(number: int, text: str, start_ms: int, speaker: str | None, **more: obj
 
 
 TALK = (
-    said(1, "We ship on Friday then, all of it.", 0, "S1"),
-    said(2, "I am not sure about that.", 2000, "S1"),
-    said(3, "Yes.", 4000, PROVISIONAL),
+    make_utterance(1, "We ship on Friday then, all of it.", 0, "S1"),
+    make_utterance(2, "I am not sure about that.", 2000, "S1"),
+    make_utterance(3, "Yes.", 4000, PROVISIONAL),
 )
 
 
@@ -108,7 +107,7 @@ async def test_the_whole_recording_decides_and_numbers_stay(
 async def test_an_utterance_of_two_people_is_split_by_its_words(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
-    both = said(1, "Shall we ship it Friday No not on Friday.", 0, "S1")
+    both = make_utterance(1, "Shall we ship it Friday No not on Friday.", 0, "S1")
     meeting = finished_meeting(
         FakeDiarizer([SpeakerTurn(0, 1250, 0), SpeakerTurn(1200, 2400, 1), SpeakerTurn(2000, 2300, 0)])
     )
@@ -161,8 +160,10 @@ async def test_late_labels_reach_who_came_later_and_take_the_minutes_along(
     diarizer = FakeDiarizer([SpeakerTurn(0, 3500, 0), SpeakerTurn(4000, 6500, 1)])
     diarizer.may_finish.clear()
     meeting = finished_meeting(diarizer, timeout_s=0)
-    plan = said(1, "We ship on Friday then, all of it, whatever the others may say about it.", 0, "S1")
-    promise = said(2, "I will send the plan to everybody by Friday.", 4000, "S1")
+    plan = make_utterance(
+        1, "We ship on Friday then, all of it, whatever the others may say about it.", 0, "S1"
+    )
+    promise = make_utterance(2, "I will send the plan to everybody by Friday.", 4000, "S1")
     first = await meeting.begin(plan, promise)
     await meeting.finish()
     await events_until_final(first)
@@ -232,7 +233,9 @@ async def test_while_minutes_are_written_utterances_stay_whole(
 
     monkeypatch.setattr(meeting.minutes, "write", write_slowly)
     both = "Shall we ship it Friday No not on Friday."
-    await meeting.begin(said(1, both, 0, "S1"), said(2, "Well then that is that.", 3000, "S2"))
+    await meeting.begin(
+        make_utterance(1, both, 0, "S1"), make_utterance(2, "Well then that is that.", 3000, "S2")
+    )
     await meeting.finish()
     assert [text for text, _ in await meeting.labels()] == [both, "Well then that is that."]
 
@@ -242,7 +245,7 @@ async def test_with_two_channels_the_other_one_is_heard_and_nobody_there_becomes
 ) -> None:
     diarizer = FakeDiarizer([SpeakerTurn(1990, 3600, 0), SpeakerTurn(3900, 4400, 1)])
     meeting = finished_meeting(diarizer, channels=2)
-    await meeting.begin(TALK[0], said(2, "I am not sure about that.", 2000, None), TALK[2])
+    await meeting.begin(TALK[0], make_utterance(2, "I am not sure about that.", 2000, None), TALK[2])
     await meeting.finish()
     assert (diarizer.received_samples, diarizer.first_samples) == ([160_000], [7])
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3"]
@@ -252,7 +255,7 @@ async def test_a_label_that_only_people_gave_goes_to_no_other_voice(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     meeting = finished_meeting(FakeDiarizer([SpeakerTurn(1990, 3600, 0)]))
-    await meeting.begin(TALK[0], said(2, "I am not sure about that.", 2000, None))
+    await meeting.begin(TALK[0], make_utterance(2, "I am not sure about that.", 2000, None))
     await meeting.store.relabel(meeting.meeting.id, {1: "S1"}, by_person=True)
     await meeting.finish()
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2"]
@@ -268,8 +271,8 @@ async def test_two_at_once_are_marked_in_an_utterance_that_stays_whole(
     await meeting.finish()
     first, second = (await meeting.store.transcript(meeting.meeting.id)).utterances
     assert [(first.overlap, first.rev), (second.overlap, second.rev)] == [(False, 1), (True, 2)]
-    told = [e for e in await events_until_final(watcher) if isinstance(e, UtteranceFinished)]
-    assert [(e.utterance, e.rev, e.overlap) for e in told] == [(2, 2, True)]
+    sent = [e for e in await events_until_final(watcher) if isinstance(e, UtteranceFinished)]
+    assert [(e.utterance, e.rev, e.overlap) for e in sent] == [(2, 2, True)]
 
 
 async def test_an_engine_for_four_leaves_the_labels_of_a_meeting_of_five(
@@ -277,7 +280,9 @@ async def test_an_engine_for_four_leaves_the_labels_of_a_meeting_of_five(
 ) -> None:
     diarizer = FakeDiarizer([SpeakerTurn(0, 10_000, 0)], max_speakers=4)
     meeting = finished_meeting(diarizer)
-    await meeting.begin(*(said(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6)))
+    await meeting.begin(
+        *(make_utterance(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6))
+    )
     await meeting.finish()
     assert diarizer.received_samples == []
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3", "S4", "S5"]
@@ -302,7 +307,9 @@ async def test_an_engine_for_four_that_came_late_leaves_the_labels_of_a_meeting_
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     meeting = finished_meeting(diarization=DiarizationService(None, remote=LateWorker()))
-    await meeting.begin(*(said(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6)))
+    await meeting.begin(
+        *(make_utterance(n, "Good morning to all of you.", 1500 * n, f"S{n}") for n in range(1, 6))
+    )
     await meeting.finish()
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3", "S4", "S5"]
     (error,) = (await meeting.store.get(meeting.meeting.id)).errors
@@ -626,16 +633,16 @@ def test_probabilities_become_turns_that_may_overlap() -> None:
 
 
 def test_a_single_word_between_two_of_another_speaker_is_a_fault_of_times() -> None:
-    line = said(1, "one two three four five six", 0, "S1")
+    line = make_utterance(1, "one two three four five six", 0, "S1")
     turns = [SpeakerTurn(0, 500, 0), SpeakerTurn(500, 750, 1), SpeakerTurn(750, 1500, 0)]
     found = attribute([line], turns, next_utterance=2, may_split=True)
     assert (found.splits, found.speakers) == ({}, {})
 
 
 def test_after_the_minutes_an_utterance_stays_whole_and_belongs_to_who_says_most_of_it() -> None:
-    line = said(1, "one two three four five six", 0, "S1")
+    line = make_utterance(1, "one two three four five six", 0, "S1")
     turns = [SpeakerTurn(0, 500, 0), SpeakerTurn(500, 1500, 1)]
-    known = said(2, "hello hello hello there", 2000, "S1")
+    known = make_utterance(2, "hello hello hello there", 2000, "S1")
     turns.append(SpeakerTurn(2000, 3000, 0))
     found = attribute([line, known], turns, next_utterance=3, may_split=False)
     assert found.splits == {}
@@ -643,7 +650,7 @@ def test_after_the_minutes_an_utterance_stays_whole_and_belongs_to_who_says_most
 
 
 def test_words_where_nobody_was_heard_go_with_their_neighbours() -> None:
-    line = said(1, "one two three four five six seven eight", 0, "S1")
+    line = make_utterance(1, "one two three four five six seven eight", 0, "S1")
     found = attribute([line], [SpeakerTurn(1200, 1700, 4)], next_utterance=2, may_split=True)
     assert (found.splits, found.speakers) == ({}, {})
     nobody = attribute([line], [SpeakerTurn(60_000, 61_000, 0)], next_utterance=2, may_split=True)

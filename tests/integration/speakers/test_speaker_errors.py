@@ -68,7 +68,7 @@ class Record:
     has_client = True
 
     def __init__(self) -> None:
-        self.said: dict[int, Utterance] = {}
+        self.utterances: dict[int, Utterance] = {}
 
     def received_sample(self) -> int:
         return 0
@@ -79,11 +79,11 @@ class Record:
     async def commit_utterances(
         self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:
-        self.said |= {utterance.utterance: utterance for utterance in utterances}
+        self.utterances |= {utterance.utterance: utterance for utterance in utterances}
 
     async def relabel(self, speakers: Mapping[int, str | None]) -> None:
         for number, speaker in speakers.items():
-            self.said[number] = self.said[number].model_copy(update={"speaker": speaker})
+            self.utterances[number] = self.utterances[number].model_copy(update={"speaker": speaker})
 
     async def name_speaker(self, label: str, name: str) -> None:
         """Nobody is known again here."""
@@ -115,15 +115,15 @@ def meeting(espeak: str, speakers: int, seed: int) -> tuple[Samples, np.ndarray]
     who: list[int] = [NOBODY] * (8000 // FRAME)
     for number, line in enumerate(load_demo().utterances[: 5 * speakers]):
         speaker = number % speakers if number < speakers else int(draw.integers(speakers))
-        said = speak(espeak, line.text, speaker)
-        said = said[: len(said) // FRAME * FRAME]
+        speech = speak(espeak, line.text, speaker)
+        speech = speech[: len(speech) // FRAME * FRAME]
         pause = int(draw.choice([800, 4000, 12_000, 24_000]))
-        sound += [said, np.zeros(pause, np.int16)]
-        who += [speaker] * (len(said) // FRAME) + [NOBODY] * (pause // FRAME)
+        sound += [speech, np.zeros(pause, np.int16)]
+        who += [speaker] * (len(speech) // FRAME) + [NOBODY] * (pause // FRAME)
     return np.concatenate(sound), np.array(who)
 
 
-async def hear(sound: Samples, engine: AsrEngine | None = None) -> Record:
+async def transcribe(sound: Samples, engine: AsrEngine | None = None) -> Record:
     """`sound`, shape `(n,)` or `(n, 2)`."""
     asr, vad, diarization = (
         AsrService(engine or SameWords()),
@@ -152,9 +152,9 @@ async def hear(sound: Samples, engine: AsrEngine | None = None) -> Record:
 
 def wrong_share(record: Record, who: np.ndarray) -> float:
     """Of the spoken time, where nobody or somebody else is said to speak, with the labels that fit best."""
-    labels = sorted({u.speaker for u in record.said.values() if u.speaker is not None})
+    labels = sorted({u.speaker for u in record.utterances.values() if u.speaker is not None})
     heard = np.full(len(who), NOBODY)
-    for utterance in record.said.values():
+    for utterance in record.utterances.values():
         if utterance.speaker is not None:
             heard[utterance.start_ms // 10 : utterance.end_ms // 10] = labels.index(utterance.speaker)
     spoken = who != NOBODY
@@ -169,8 +169,8 @@ def wrong_share(record: Record, who: np.ndarray) -> float:
 @pytest.mark.parametrize(("speakers", "seed"), [(2, 1), (4, 2), (6, 4)])
 async def test_made_meetings_are_told_apart(espeak: str, speakers: int, seed: int) -> None:
     sound, who = meeting(espeak, speakers, seed)
-    record = await hear(sound)
-    labels = {u.speaker for u in record.said.values()} - {None}
+    record = await transcribe(sound)
+    labels = {u.speaker for u in record.utterances.values()} - {None}
     assert len(labels) == speakers
     assert wrong_share(record, who) <= 0.02
 
@@ -185,22 +185,22 @@ async def test_the_echo_of_two_voices_among_your_own_words_is_taken_out() -> Non
     pieces: list[Samples] = [np.zeros((8000, 2), np.int16)]
     turns: list[tuple[int, int, bool]] = []
     for line in load_demo().utterances[:6]:
-        said = talk[line.start_ms * 16 : line.end_ms * 16]
-        both = np.zeros((len(said) + pause, 2), np.int16)
-        both[: len(said), 0 if line.speaker == "S1" else 1] = said
+        speech = talk[line.start_ms * 16 : line.end_ms * 16]
+        both = np.zeros((len(speech) + pause, 2), np.int16)
+        both[: len(speech), 0 if line.speaker == "S1" else 1] = speech
         start_ms = sum(map(len, pieces)) // 16
-        turns.append((start_ms, start_ms + len(said) // 16, line.speaker == "S1"))
+        turns.append((start_ms, start_ms + len(speech) // 16, line.speaker == "S1"))
         pieces.append(both)
     sound = np.concatenate([*pieces, np.zeros((16_000, 2), np.int16)])
     assert sum(not is_you for _, _, is_you in turns) >= 3
     sound[delay:, 0] += (sound[:-delay, 1] * 0.5).astype(np.int16)
-    record = await hear(sound, MoonshineEngine())
-    for utterance in record.said.values():
+    record = await transcribe(sound, MoonshineEngine())
+    for utterance in record.utterances.values():
         middle = (utterance.start_ms + utterance.end_ms) // 2
         said_by_you = min(turns, key=lambda turn: max(turn[0] - middle, middle - turn[1]))[2]
         assert (utterance.speaker == "S1") == said_by_you, utterance.text
         assert bool(utterance.echo) != said_by_you, "what was removed can be looked up"
         assert not utterance.overlap, "nobody interrupted anybody"
-    words = " ".join(u.text for u in record.said.values()).casefold()
+    words = " ".join(u.text for u in record.utterances.values()).casefold()
     for word in ("planning", "lovely", "garden", "shop", "customers", "solutions"):
         assert words.count(word) == 1, f"{word} is there, and once"

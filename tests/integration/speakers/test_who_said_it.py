@@ -73,13 +73,13 @@ async def test_three_voices_get_three_labels_and_people_correct_them_everywhere(
     assert partials <= {None, "S?", "S1", "S2", "S3"}
 
     # EventListener again by the client's own reading of events, the labels are those of the transcript.
-    told: dict[int, str] = {}
+    sent: dict[int, str] = {}
     for message in seen:
         if message["type"] == "transcript":
-            told[message["utterance"]] = message["speaker"]
+            sent[message["utterance"]] = message["speaker"]
         if message["type"] == "speakers":
-            told.update({line["utterance"]: line["speaker"] for line in message["utterances"]})
-    assert told == {u["utterance"]: u["speaker"] for u in utterances}
+            sent.update({line["utterance"]: line["speaker"] for line in message["utterances"]})
+    assert sent == {u["utterance"]: u["speaker"] for u in utterances}
 
     one = next(u for u in utterances if u["speaker"] == "S2")
     answer = await http.post(
@@ -107,8 +107,8 @@ async def test_three_voices_get_three_labels_and_people_correct_them_everywhere(
         ("/speakers", {"utterances": [999], "speaker": "S1"}, 404, "no such utterances"),
         ("/speakers", {"utterances": [1], "speaker": "S9"}, 422, "Nobody in this meeting is called S9"),
         ("/speakers", {"utterances": [], "speaker": "S1"}, 422, "utterances"),
-        ("/speakers/S1/merge", {"into": "S1"}, 409, "joined with itself"),
-        ("/speakers/S8/merge", {"into": "S1"}, 404, "called S8"),
+        ("/speakers/S1/merge", {"into": "S1"}, 409, "merged with itself"),
+        ("/speakers/S8/merge", {"into": "S1"}, 404, "has the label S8"),
         ("/voices", {"speaker": "S1", "name": "Ana"}, 409, "Too little of this voice"),
         ("/voices", {"speaker": "S7", "name": "Ana"}, 404, "called S7"),
         ("/utterances/99/split", {"word": 1}, 404, "no such utterance"),

@@ -77,8 +77,8 @@ async def test_two_machines_number_the_events_of_a_meeting_without_a_gap(postgre
     from meeting_assistant.domain.transcript import Utterance
 
     async def say(store: SqlMeetingStore, number: int) -> int:
-        said = Utterance(utterance=number, start_ms=number, end_ms=number + 1, text="Yes.")
-        return (await store.commit_utterances(meeting.id, [said], number))[0].seq
+        utterance = Utterance(utterance=number, start_ms=number, end_ms=number + 1, text="Yes.")
+        return (await store.commit_utterances(meeting.id, [utterance], number))[0].seq
 
     numbers = await asyncio.gather(*(say((here, there)[n % 2], n) for n in range(1, 61)))
     assert sorted(numbers) == list(range(1, 61))

@@ -331,10 +331,10 @@ def test_a_setting_that_has_moved_is_noticed_with_its_new_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "foreign", ["HTTP_PROXY", "OPENAI_ORG_ID", "VLLM_USE_V1", "HF_HOME", "PATH", "DATA_ROOT"]
+    "unknown", ["HTTP_PROXY", "OPENAI_ORG_ID", "VLLM_USE_V1", "HF_HOME", "PATH", "DATA_ROOT"]
 )
-def test_variables_of_other_programs_are_not_reported(foreign: str) -> None:
-    assert unknown_variables({foreign: "x"}) == []
+def test_variables_of_other_programs_are_not_reported(unknown: str) -> None:
+    assert unknown_variables({unknown: "x"}) == []
 
 
 def test_no_setting_is_reported() -> None:

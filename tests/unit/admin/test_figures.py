@@ -1,4 +1,4 @@
-"""Figures for people: added up from a registry, with words, and nothing in them that names a meeting."""
+"""What the dashboard shows: added up from a registry, with words, and nothing in them that names a meeting."""
 
 from __future__ import annotations
 

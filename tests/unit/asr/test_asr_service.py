@@ -26,15 +26,15 @@ class ScriptedEngine:
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.threads: set[str] = set()
-        self.may_go = threading.Event()
-        self.may_go.set()
+        self.released = threading.Event()
+        self.released.set()
 
     def load(self) -> None:
         self.threads.add(threading.current_thread().name)
 
     def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
         self.threads.add(threading.current_thread().name)
-        assert self.may_go.wait(10)
+        assert self.released.wait(10)
         self.batches.append([request.session for request in batch])
         if any(request.session == "bad" for request in batch):
             raise ValueError("tensor of secret words")
@@ -61,7 +61,7 @@ async def service(engine: ScriptedEngine) -> AsyncIterator[AsrService]:
     service = AsrService(engine, batch_size=4)
     await service.start()
     yield service
-    engine.may_go.set()
+    engine.released.set()
     await service.close()
 
 
@@ -81,12 +81,12 @@ async def test_all_calls_happen_on_one_thread_of_its_own(service: AsrService, en
 async def test_one_bad_window_does_not_fail_its_neighbours(
     service: AsrService, engine: ScriptedEngine
 ) -> None:
-    engine.may_go.clear()
+    engine.released.clear()
     blocker = asyncio.create_task(ask(service, "first"))
     await asyncio.sleep(0)
     asked = [asyncio.create_task(ask(service, name)) for name in ("a", "bad", "b")]
     await asyncio.sleep(0)
-    engine.may_go.set()
+    engine.released.set()
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert await blocker == "first"
     assert (answers[0], answers[2]) == ("a", "b")
@@ -97,14 +97,14 @@ async def test_one_bad_window_does_not_fail_its_neighbours(
 async def test_a_newer_partial_of_a_session_answers_the_older_one_with_nothing(
     service: AsrService, engine: ScriptedEngine
 ) -> None:
-    engine.may_go.clear()
+    engine.released.clear()
     blocker = asyncio.create_task(ask(service, "first"))
     await asyncio.sleep(0)
     older = asyncio.create_task(ask(service, "a", TicketKind.PARTIAL))
     await asyncio.sleep(0)
     newer = asyncio.create_task(ask(service, "a", TicketKind.PARTIAL))
     await asyncio.sleep(0)
-    engine.may_go.set()
+    engine.released.set()
     assert await older is None
     assert await newer == "a"
     await blocker
@@ -112,7 +112,7 @@ async def test_a_newer_partial_of_a_session_answers_the_older_one_with_nothing(
 
 async def test_sound_is_read_when_the_decode_starts(service: AsrService, engine: ScriptedEngine) -> None:
     read: list[str] = []
-    engine.may_go.clear()
+    engine.released.clear()
     blocker = asyncio.create_task(ask(service, "first"))
     await asyncio.sleep(0.05)
 
@@ -123,18 +123,18 @@ async def test_sound_is_read_when_the_decode_starts(service: AsrService, engine:
     late = asyncio.create_task(service.decode(TicketKind.FINAL, "late", bind))
     await asyncio.sleep(0.05)
     assert read == []
-    engine.may_go.set()
+    engine.released.set()
     await asyncio.gather(blocker, late)
     assert read == ["now"]
 
 
 async def test_closing_ends_what_waits_with_an_error(service: AsrService, engine: ScriptedEngine) -> None:
-    engine.may_go.clear()
+    engine.released.clear()
     first = asyncio.create_task(ask(service, "a"))
     await asyncio.sleep(0)
     second = asyncio.create_task(ask(service, "b"))
     await asyncio.sleep(0)
-    engine.may_go.set()
+    engine.released.set()
     await service.close()
     for answer in await asyncio.gather(first, second, return_exceptions=True):
         assert answer in ("a", "b") or isinstance(answer, EngineError)
@@ -152,11 +152,11 @@ async def test_who_listens_hears_of_each_step_of_the_ladder(engine: ScriptedEngi
 
     service.on_level(listen)
     await service.start()
-    engine.may_go.clear()
+    engine.released.clear()
     asked = [asyncio.create_task(ask(service, f"room {n}", TicketKind.PARTIAL)) for n in range(20)]
     async with asyncio.timeout(10):
         await stepped.wait()
-    engine.may_go.set()
+    engine.released.set()
     await asyncio.gather(*asked)
     async with asyncio.timeout(10):
         await relieved.wait()

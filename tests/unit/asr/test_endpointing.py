@@ -89,16 +89,16 @@ def test_utterances_never_overlap_and_nothing_settled_is_reopened(
     runs: list[tuple[int, float]], data: st.DataObject
 ) -> None:
     endpointer = Endpointer(EndpointOptions(max_utterance_ms=4000))
-    last_end = settled = 0
+    last_end = decided = 0
     for count, probability in runs:
         for event in endpointer.push([probability] * count):
             if isinstance(event, SpeechStarted):
                 assert event.start_sample >= max(
-                    last_end, settled - settled % VAD_FRAME_SAMPLES - VAD_FRAME_SAMPLES
+                    last_end, decided - decided % VAD_FRAME_SAMPLES - VAD_FRAME_SAMPLES
                 )
             else:
                 assert last_end <= event.start_sample < event.end_sample <= endpointer.position
                 assert event.end_sample - event.start_sample <= ms_to_samples(4000) + VAD_FRAME_SAMPLES
                 last_end = event.end_sample
         assert endpointer.decided_until >= last_end or endpointer.is_open
-        settled = endpointer.decided_until
+        decided = endpointer.decided_until

@@ -39,7 +39,7 @@ BATCH_S = OVERLOAD / ASKED_PER_SECOND * 0.1 * BATCH
 
 
 @dataclass
-class Crowd:
+class ManyMeetings:
     """People in meetings speak, pause and speak; every caption is asked for when the one before was answered."""
 
     queue: TicketQueue = field(default_factory=TicketQueue)
@@ -60,7 +60,7 @@ class Crowd:
     _costs: CostModel = field(default_factory=CostModel)
     _ladder: DegradationLadder = field(default_factory=DegradationLadder)
 
-    def run(self, seconds: float, speaking: Callable[[float], int] = lambda now: SESSIONS) -> Crowd:
+    def run(self, seconds: float, speaking: Callable[[float], int] = lambda now: SESSIONS) -> ManyMeetings:
         self._speaking = speaking
         for session in range(SESSIONS):
             self._at(session * 0.61803 % 1.0 * PERIOD_S, lambda session=session: self._speak(session, 0))  # type: ignore[misc]
@@ -126,28 +126,28 @@ class Crowd:
 
 def late(answers: list[tuple[float, float]], target_s: float) -> float:
     """Share of those that were asked for after the crowd had come together."""
-    settled = [done - asked for asked, done in answers if asked > 2 * PERIOD_S]
-    return sum(seconds > target_s for seconds in settled) / len(settled)
+    agreed = [done - asked for asked, done in answers if asked > 2 * PERIOD_S]
+    return sum(seconds > target_s for seconds in agreed) / len(agreed)
 
 
 def test_with_deadlines_alone_overload_makes_finished_utterances_late() -> None:
-    crowd = Crowd(is_by_kind=False).run(40.0)
+    crowd = ManyMeetings(is_by_kind=False).run(40.0)
     assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) > 0.5
 
 
 def test_by_kind_first_no_finished_utterance_is_late() -> None:
-    crowd = Crowd().run(40.0)
+    crowd = ManyMeetings().run(40.0)
     assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) == 0.0
     assert late(crowd.captions, TARGET_S[TicketKind.PARTIAL]) > 0.5, "captions are what gives way"
 
 
 def test_the_queue_holds_at_most_one_caption_per_meeting() -> None:
-    crowd = Crowd().run(40.0)
+    crowd = ManyMeetings().run(40.0)
     assert crowd.longest_queue <= SESSIONS + BATCH
 
 
 def test_the_ladder_brings_captions_back_in_time_and_lets_go_when_the_crowd_is_gone() -> None:
-    crowd = Crowd(has_ladder=True).run(90.0, lambda now: SESSIONS if now < 45 else SESSIONS // 4)
+    crowd = ManyMeetings(has_ladder=True).run(90.0, lambda now: SESSIONS if now < 45 else SESSIONS // 4)
     under_load = [(asked, done) for asked, done in crowd.captions if 25 < asked < 45]
     assert late(under_load, 2 * TARGET_S[TicketKind.PARTIAL]) < 0.05
     assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) == 0.0
@@ -156,5 +156,5 @@ def test_the_ladder_brings_captions_back_in_time_and_lets_go_when_the_crowd_is_g
 
 
 def test_the_simulation_gives_the_same_every_time() -> None:
-    first, second = (Crowd().run(15.0).finals for _ in range(2))
+    first, second = (ManyMeetings().run(15.0).finals for _ in range(2))
     assert first == second

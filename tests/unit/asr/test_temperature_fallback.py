@@ -1,4 +1,4 @@
-"""Finished utterances: tried again when the engine failed, and hotter when the text does not convince."""
+"""Finished utterances: decoded again when the engine failed, and at a higher temperature when a quality check fails."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meeting_assistant.bench.clips import part
-from meeting_assistant.bench.timeline import Clip, SaidWord, Timeline
+from meeting_assistant.bench.timeline import Clip, SpokenWord, Timeline
 from meeting_assistant.bench.words import (
     align,
     bootstrap_interval,
@@ -23,7 +23,7 @@ SAID = "we agreed to ship on friday".split()
 CLIP = Clip(
     "test",
     b"\0\0" * 16_000 * 8,
-    tuple(SaidWord(word, 1.0 + n * 0.5, 1.5 + n * 0.5) for n, word in enumerate(SAID)),
+    tuple(SpokenWord(word, 1.0 + n * 0.5, 1.5 + n * 0.5) for n, word in enumerate(SAID)),
     (1.0,),
 )
 

@@ -43,26 +43,26 @@ async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_ar
 
 async def test_where_nobody_is_told_apart_no_voice_can_be_known_again() -> None:
     speakers = SpeakerEdits(*cast(Any, (None, None, None, SpeakerEmbeddingService(None), None)))
-    with pytest.raises(ConflictError, match="no engine tells them apart") as refused:
+    with pytest.raises(ConflictError, match="Voices cannot be enrolled") as refused:
         await speakers.enrol("meeting", "S1", "Ana", "")
     assert "DIARIZATION_ENGINE" in refused.value.remedy
 
 
 def test_work_that_nobody_waits_for_is_done_in_order_and_dropped_when_it_is_closed() -> None:
-    thread, may_go, done = DaemonExecutor("work"), threading.Event(), list[int]()
-    first = thread.submit(may_go.wait)
+    thread, released, done = DaemonExecutor("work"), threading.Event(), list[int]()
+    first = thread.submit(released.wait)
     second = thread.submit(done.append, 2)
     failing = thread.submit(lambda: 1 / 0)
-    may_go.set()
+    released.set()
     assert first.result()
     second.result()
     assert isinstance(failing.exception(), ZeroDivisionError)
-    may_go.clear()
+    released.clear()
     began = threading.Event()
 
     def work() -> bool:
         began.set()
-        return may_go.wait()
+        return released.wait()
 
     running = thread.submit(work)
     waiting = thread.submit(done.append, 3)
@@ -71,7 +71,7 @@ def test_work_that_nobody_waits_for_is_done_in_order_and_dropped_when_it_is_clos
     assert waiting.cancelled()
     with pytest.raises(RuntimeError, match="shut down"):
         thread.submit(done.append, 4)
-    may_go.set()
+    released.set()
     assert running.result()
     thread.shutdown(wait=True)
     assert done == [2]

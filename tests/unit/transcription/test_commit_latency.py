@@ -6,7 +6,7 @@ from meeting_assistant.domain.transcript import Utterance, Word
 from meeting_assistant.services.transcription.commit_latency import MAX_OPEN, CommitLatency
 
 
-def said(number: int, *ends_ms: int) -> Utterance:
+def make_utterance(number: int, *ends_ms: int) -> Utterance:
     words = [Word(text="word", start_ms=end - 100, end_ms=end) for end in ends_ms]
     return Utterance(
         utterance=number, start_ms=0, end_ms=ends_ms[-1], speaker=None, text="…", words=words, timing="engine"
@@ -18,22 +18,22 @@ def test_a_word_waits_from_its_end_to_the_caption_that_promised_it() -> None:
     commits.show(1, "", 800)
     commits.show(1, "we agreed", 1500)
     commits.show(1, "we agreed to", 2000)
-    assert commits.finish([said(1, 500, 1000, 1600, 2400)], 3000) == [1.0, 0.5, 0.4, 0.6]
+    assert commits.finish([make_utterance(1, 500, 1000, 1600, 2400)], 3000) == [1.0, 0.5, 0.4, 0.6]
 
 
 def test_without_captions_words_come_when_the_utterance_is_finished() -> None:
-    assert CommitLatency().finish([said(1, 1000), said(2, 2500)], 3000) == [2.0, 0.5]
+    assert CommitLatency().finish([make_utterance(1, 1000), make_utterance(2, 2500)], 3000) == [2.0, 0.5]
 
 
 def test_a_word_is_never_promised_before_it_was_said() -> None:
     commits = CommitLatency()
     commits.show(1, "yes", 900)
-    assert commits.finish([said(1, 1000)], 1200) == [0.0]
+    assert commits.finish([make_utterance(1, 1000)], 1200) == [0.0]
 
 
 def test_utterances_that_never_end_are_forgotten() -> None:
     commits = CommitLatency()
     for number in range(MAX_OPEN + 1):
         commits.show(number, "yes", 1000)
-    assert commits.finish([said(0, 500)], 2000) == [1.5], "as if it had never been shown"
-    assert commits.finish([said(MAX_OPEN, 500)], 2000) == [0.5]
+    assert commits.finish([make_utterance(0, 500)], 2000) == [1.5], "as if it had never been shown"
+    assert commits.finish([make_utterance(MAX_OPEN, 500)], 2000) == [0.5]

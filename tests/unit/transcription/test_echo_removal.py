@@ -53,21 +53,21 @@ def sound(seconds: float, *spoken: tuple[int, float, float, int]) -> Loudness:
     return Loudness.of(0, wave)
 
 
-def told(parts: list[SpeakerSegment]) -> list[tuple[int | None, str, str | None]]:
+def summary(parts: list[SpeakerSegment]) -> list[tuple[int | None, str, str | None]]:
     return [(p.channel, p.result.text, p.echo) for p in parts]
 
 
 def test_the_quieter_of_the_same_words_is_removed_and_can_be_looked_up() -> None:
     parts = [part(0, 0.1, PLAN), part(1, 0, PLAN)]
     kept = without_echo(parts, sound(3, (0, 0.1, 2.5, FAINT), (1, 0, 2.4, LOUD)))
-    assert told(kept) == [(1, PLAN, PLAN)]
+    assert summary(kept) == [(1, PLAN, PLAN)]
 
 
 def test_how_loud_you_were_before_does_not_decide_whose_words_they_are() -> None:
     mine = "I would say so"
     parts = [part(0, 0, mine), part(0, 1.7, PLAN), part(1, 1.6, PLAN)]
     loudness = sound(5, (0, 0, 1.4, 3 * LOUD), (0, 1.7, 4.1, FAINT), (1, 1.6, 4.0, LOUD))
-    assert told(without_echo(parts, loudness)) == [(0, mine, None), (1, PLAN, PLAN)]
+    assert summary(without_echo(parts, loudness)) == [(0, mine, None), (1, PLAN, PLAN)]
 
 
 @pytest.mark.parametrize("has_times", [True, False])
@@ -79,7 +79,7 @@ def test_an_echo_inside_what_you_say_is_cut_out(has_times: bool) -> None:
         7, (0, 0, 4 / 3, LOUD), (0, 4 / 3, 11 / 3, FAINT), (0, 11 / 3, 6, LOUD), (1, 1.2, 3.6, LOUD)
     )
     kept = without_echo([yours, theirs], loudness)
-    assert told(kept) == [(0, mine, None), (0, more, None), (1, PLAN, PLAN)]
+    assert summary(kept) == [(0, mine, None), (0, more, None), (1, PLAN, PLAN)]
     first, second = kept[0].span, kept[1].span
     assert (first.start_sample, second.end_sample) == (yours.span.start_sample, yours.span.end_sample)
     margin = 2000 if has_times else 8000  # what was not told by the engine is estimated
@@ -96,7 +96,7 @@ def test_an_echo_of_two_voices_belongs_to_each_of_them() -> None:
     echo = part(0, 0.1, f"{PLAN} {answer}")
     parts = [echo, part(1, 0, PLAN), part(1, 7 / 3, answer)]
     kept = without_echo(parts, sound(6, (0, 0.1, 4.8, FAINT), (1, 0, 4.7, LOUD)))
-    assert told(kept) == [(1, PLAN, PLAN), (1, answer, answer)]
+    assert summary(kept) == [(1, PLAN, PLAN), (1, answer, answer)]
 
 
 def test_a_misheard_word_at_the_edge_of_an_echo_does_not_stay_as_yours() -> None:
@@ -108,7 +108,7 @@ def test_a_misheard_word_at_the_edge_of_an_echo_does_not_stay_as_yours() -> None
 def test_a_loud_word_of_yours_beside_an_echo_stays() -> None:
     yours, theirs = part(0, 0, f"Yes {PLAN}"), part(1, 0, f"Okay {PLAN}")
     loudness = sound(4, (0, 0, 1 / 3, LOUD), (0, 1 / 3, 2.7, FAINT), (1, 0, 2.7, LOUD))
-    assert told(without_echo([yours, theirs], loudness)) == [(0, "Yes", None), (1, f"Okay {PLAN}", PLAN)]
+    assert summary(without_echo([yours, theirs], loudness)) == [(0, "Yes", None), (1, f"Okay {PLAN}", PLAN)]
 
 
 def test_words_that_the_engine_writes_apart_are_the_same_words() -> None:
@@ -129,7 +129,7 @@ def test_what_is_no_echo_stays(mine: str, start_s: float, why: str) -> None:
     theirs = {"Yes": "Yes", PLAN: PLAN}.get(mine, "but hold on you know that we tried")
     parts = [part(0, start_s, mine), part(1, 0, theirs)]
     kept = without_echo(parts, sound(5, (0, 0, 4, FAINT), (1, 0, 4, LOUD)))
-    assert told(kept) == [(0, mine, None), (1, theirs, None)], why
+    assert summary(kept) == [(0, mine, None), (1, theirs, None)], why
 
 
 # --- both at once

@@ -14,7 +14,7 @@ def test_windows_begin_with_the_utterance_and_move_on_by_half_when_it_grows_long
     assert utterance.window_start(19 * SECOND, 6.0) == 14 * SECOND
 
 
-def test_only_a_window_that_begins_alike_goes_on_from_settled_words() -> None:
+def test_only_a_window_that_begins_alike_goes_on_from_decided_words() -> None:
     utterance = OpenUtterance(1, start_sample=0)
     for _ in range(2):
         utterance.stabiliser.update("we agreed to ship".split())

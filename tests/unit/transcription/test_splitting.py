@@ -13,7 +13,7 @@ from meeting_assistant.services.minutes.evidence.grounding import Grounding
 TEXT = "Who takes the slides? I will send them by Friday."
 
 
-def said(text: str = TEXT, words: tuple[str, ...] | None = None) -> Utterance:
+def make_utterance(text: str = TEXT, words: tuple[str, ...] | None = None) -> Utterance:
     texts = text.split() if words is None else words
     return Utterance(
         utterance=3,
@@ -28,7 +28,7 @@ def said(text: str = TEXT, words: tuple[str, ...] | None = None) -> Utterance:
 
 
 def test_words_and_times_go_to_the_part_that_says_them() -> None:
-    first, second = cut(said(), 4, new_id=9)
+    first, second = cut(make_utterance(), 4, new_id=9)
     assert (first.utterance, first.rev, first.text) == (3, 3, "Who takes the slides?")
     assert (second.utterance, second.rev, second.text) == (9, 1, "I will send them by Friday.")
     assert (first.start_ms, first.end_ms) == (1000, 1390)
@@ -39,7 +39,7 @@ def test_words_and_times_go_to_the_part_that_says_them() -> None:
 
 
 def test_where_no_words_are_stored_the_text_is_cut_and_time_is_shared_out_by_letters() -> None:
-    plain = said().model_copy(update={"words": []})
+    plain = make_utterance().model_copy(update={"words": []})
     first, second = cut(plain, 4, new_id=9)
     assert (first.text, second.text) == ("Who takes the slides?", "I will send them by Friday.")
     assert plain.start_ms < first.end_ms == second.start_ms < plain.end_ms
@@ -47,17 +47,17 @@ def test_where_no_words_are_stored_the_text_is_cut_and_time_is_shared_out_by_let
 
 
 def test_text_is_cut_as_it_is_written_also_where_words_have_no_spaces() -> None:
-    first, second = cut(said("谁来做。我来做。", ("谁", "来做。", "我来", "做。")), 2, new_id=9)
+    first, second = cut(make_utterance("谁来做。我来做。", ("谁", "来做。", "我来", "做。")), 2, new_id=9)
     assert (first.text, second.text) == ("谁来做。", "我来做。")
     quote = Evidence(utterance=3, quote="做。我来")
-    moved = move_quote(quote, said("谁来做。我来做。"), first, second)
+    moved = move_quote(quote, make_utterance("谁来做。我来做。"), first, second)
     assert [(one.utterance, one.quote) for one in moved] == [(3, "做。"), (9, "我来")]
 
 
 @pytest.mark.parametrize("word", [0, -1, 10, 99])
 def test_a_part_is_never_empty(word: int) -> None:
     with pytest.raises(InputError, match="10 words"):
-        cut(said(), word, new_id=9)
+        cut(make_utterance(), word, new_id=9)
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_a_part_is_never_empty(word: int) -> None:
     ],
 )
 def test_a_quote_moves_to_the_part_that_holds_it(quote: str, cited: list[tuple[int, str]]) -> None:
-    parts = cut(said(), 4, new_id=9)
-    moved = move_quote(Evidence(utterance=3, quote=quote), said(), *parts)
+    parts = cut(make_utterance(), 4, new_id=9)
+    moved = move_quote(Evidence(utterance=3, quote=quote), make_utterance(), *parts)
     assert [(one.utterance, one.quote) for one in moved] == cited
-    assert move_quote(Evidence(utterance=4, quote=quote), said(), *parts) == [
+    assert move_quote(Evidence(utterance=4, quote=quote), make_utterance(), *parts) == [
         Evidence(utterance=4, quote=quote)
     ]
 
 
 @pytest.mark.parametrize("word", range(1, 10))
 def test_wherever_it_is_cut_evidence_still_checks_out(word: int) -> None:
-    parts = cut(said(), word, new_id=9)
+    parts = cut(make_utterance(), word, new_id=9)
     text_of = {part.utterance: part.text for part in parts}
-    moved = move_quote(Evidence(utterance=3, quote="I will send them by Friday"), said(), *parts)
+    moved = move_quote(Evidence(utterance=3, quote="I will send them by Friday"), make_utterance(), *parts)
     assert all(one.quote in text_of[one.utterance] for one in moved)
     assert " ".join(one.quote for one in moved) == "I will send them by Friday"
     grounding = Grounding(Transcript(utterances=list(parts)))

@@ -136,7 +136,7 @@ def _in_sentence(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     if marker is not None and sentence.tokens[sentence.span(marker)[1] - 1].comma and not sentence.question:
         yield _draft(talk, sentence, sentence.span(marker)[1])
     elif _SETTLES.match(normal) and not sentence.question:
-        yield from _settled(talk, sentence)
+        yield from _agreed(talk, sentence)
     else:
         yield from _stated(talk, sentence)
 
@@ -251,7 +251,7 @@ def _pointing(talk: Conversation, sentence: Sentence, cue: int, end: int) -> Ite
     yield ItemDraft(sentence.index, closed(text), talk.evidence(matter, sentence))
 
 
-def _settled(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
+def _agreed(talk: Conversation, sentence: Sentence) -> Iterator[ItemDraft]:
     """`Agreed.` after a proposal of somebody else settles it."""
     for before in reversed(talk.sentences[max(0, sentence.index - 3) : sentence.index]):
         proposal = _PROPOSES.match(before.normal)

@@ -206,10 +206,10 @@ CATALOGUE: Sequence[GroupDefinition] = (
                 f"{P}inference_queue_depth",
                 "gauge",
                 "",
-                "Jobs that nobody has taken up yet.",
+                "Jobs that no worker has started yet.",
                 alert=Alert("QueueGrows", "value", 5, 5 * MINUTE, "Add workers, or see why they are slow."),
             ),
-            Definition("jobs", "Jobs taken up", f"{P}inference_jobs_total", "counter", parts_by="kind"),
+            Definition("jobs", "Jobs started", f"{P}inference_jobs_total", "counter", parts_by="kind"),
             Definition(
                 "failures",
                 "Jobs that failed",
@@ -358,7 +358,7 @@ CATALOGUE: Sequence[GroupDefinition] = (
             ),
             Definition(
                 "given_up",
-                "Meetings put aside",
+                "Dead letters",
                 f"{P}fleet_given_up_total",
                 "counter",
                 "",

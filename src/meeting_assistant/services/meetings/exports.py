@@ -81,16 +81,16 @@ def _markdown(meeting: Meeting, transcript: Transcript, minutes: Minutes | None)
     lines += ["## Transcript", ""]
     if not transcript.utterances:
         lines += ["No speech was heard.", ""]
-    for said in transcript.utterances:
-        speaker = escape_markdown(transcript.speaker_name(said.speaker))
-        lines += [f"**{speaker}** `{clock(said.start_ms)}` {escape_markdown(said.text)}", ""]
+    for utterance in transcript.utterances:
+        speaker = escape_markdown(transcript.speaker_name(utterance.speaker))
+        lines += [f"**{speaker}** `{clock(utterance.start_ms)}` {escape_markdown(utterance.text)}", ""]
     for gap in transcript.gaps:
         lines += [f"_{clock(gap.start_ms)} to {clock(gap.end_ms)} could not be transcribed._", ""]
     return "\n".join(lines)
 
 
 def _markdown_minutes(minutes: Minutes, transcript: Transcript) -> list[str]:
-    starts = {said.utterance: said.start_ms for said in transcript.utterances}
+    starts = {utterance.utterance: utterance.start_ms for utterance in transcript.utterances}
     sections: list[tuple[str, Sequence[Item], str]] = [
         ("Summary", minutes.summary, "-"),
         *((escape_markdown(section.title), section.items, "-") for section in minutes.sections),
@@ -131,14 +131,14 @@ def _json(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> 
 
 def _txt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> str:
     lines: list[str] = []
-    for is_new, said in _with_speaker_changes(transcript):
+    for is_new, utterance in _with_speaker_changes(transcript):
         if is_new:
             lines += (
-                ["", f"{without_controls(transcript.speaker_name(said.speaker))}:"]
+                ["", f"{without_controls(transcript.speaker_name(utterance.speaker))}:"]
                 if lines
-                else [f"{without_controls(transcript.speaker_name(said.speaker))}:"]
+                else [f"{without_controls(transcript.speaker_name(utterance.speaker))}:"]
             )
-        lines.append(without_controls(said.text))
+        lines.append(without_controls(utterance.text))
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -182,9 +182,9 @@ def _stamp(ms: int, separator: str) -> str:
 
 def _with_speaker_changes(transcript: Transcript) -> Iterator[tuple[bool, Utterance]]:
     last: object = ()
-    for said in transcript.utterances:
-        yield said.speaker != last, said
-        last = said.speaker
+    for utterance in transcript.utterances:
+        yield utterance.speaker != last, utterance
+        last = utterance.speaker
 
 
 def _when(meeting: Meeting) -> str:

@@ -81,8 +81,8 @@ class SpeakerEdits:
         `speaker` is a label of the meeting, `new` for another speaker (who may get a `name`), or None for unknown.
         Raises NotFoundError, InputError.
         """
-        said = await self._store.transcript(meeting_id)
-        missing = set(utterances) - {utterance.utterance for utterance in said.utterances}
+        transcript = await self._store.transcript(meeting_id)
+        missing = set(utterances) - {utterance.utterance for utterance in transcript.utterances}
         if missing or not utterances:
             raise NotFoundError(
                 "There are no such utterances in this meeting.",
@@ -91,7 +91,7 @@ class SpeakerEdits:
         label = speaker
         if speaker == NEW:
             label = await self._store.add_speaker(meeting_id, " ".join((name or "").split()) or None)
-        elif speaker is not None and speaker not in {known.label for known in said.speakers}:
+        elif speaker is not None and speaker not in {known.label for known in transcript.speakers}:
             raise InputError(
                 f"Nobody in this meeting is called {speaker}.", f"Use a label of the transcript, or `{NEW}`."
             )
@@ -174,6 +174,8 @@ class SpeakerEdits:
         await self._profiles.delete_voice(owner, profile_id)
 
 
-def _longest(said: Transcript, label: str) -> list[Utterance]:
-    of_speaker = [u for u in said.utterances if u.speaker == label and label != PROVISIONAL and not u.overlap]
+def _longest(transcript: Transcript, label: str) -> list[Utterance]:
+    of_speaker = [
+        u for u in transcript.utterances if u.speaker == label and label != PROVISIONAL and not u.overlap
+    ]
     return sorted(of_speaker, key=lambda u: u.start_ms - u.end_ms)[:MAX_PROFILE_UTTERANCES]

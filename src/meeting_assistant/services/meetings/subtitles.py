@@ -30,7 +30,7 @@ class Cue:
 def cues_of(utterances: Sequence[Utterance]) -> Iterator[Cue]:
     """In order of time, never overlapping; every word is in exactly one cue."""
     free_from = 0
-    for utterance in sorted(utterances, key=lambda said: said.start_ms):
+    for utterance in sorted(utterances, key=lambda one: one.start_ms):
         for words in _chunks(_words(utterance)):
             start = max(free_from, words[0].start_ms)
             end = max(start + MIN_CUE_MS, words[-1].end_ms)

@@ -133,7 +133,7 @@ class LiveNotes:
 
     async def _note(self, meeting_id: str, channel: MeetingChannel, following: _Following) -> None:
         meeting = await self._store.get(meeting_id)
-        transcript = (await self._store.transcript(meeting_id)).settled()
+        transcript = (await self._store.transcript(meeting_id)).without_provisional()
         following.draft = await self._minutes.compatible_draft(meeting, following.draft)
         new = await self._minutes.take_notes(meeting, transcript, following.notes, following.draft)
         change = difference(following.notes, new)

@@ -204,16 +204,16 @@ class _Handler(BaseHTTPRequestHandler):
             return  # the client has had enough
 
     def _send_whole(self, request: SeenRequest, answer: Answer) -> None:
-        said = answer.text
+        body = answer.text
         if not answer.is_raw:
-            said = json.dumps(complete_answer(request.path, answer.text, answer.finish))
-        content = said.encode()
+            body = json.dumps(complete_answer(request.path, answer.text, answer.finish))
+        content = body.encode()
         if answer.drops_after is not None:
             content = content[: answer.drops_after]
             self.close_connection = True
             if not content:
                 return
-        self._head(answer.status, answer.headers, len(said.encode()))
+        self._head(answer.status, answer.headers, len(body.encode()))
         self.wfile.write(content)
 
     def _send_pieces(self, request: SeenRequest, answer: Answer) -> None:

@@ -61,8 +61,10 @@ async def put(store: MeetingStore, held: MeetingFixture) -> str:
     await store.create(meeting)
     for number, (speaker, text) in enumerate(held.lines, start=1):
         start = number * 5000
-        said = Utterance(utterance=number, start_ms=start, end_ms=start + 4000, speaker=speaker, text=text)
-        await store.commit_utterances(meeting.id, [said], start * 16)
+        utterance = Utterance(
+            utterance=number, start_ms=start, end_ms=start + 4000, speaker=speaker, text=text
+        )
+        await store.commit_utterances(meeting.id, [utterance], start * 16)
     await store.finish(
         meeting.id, minutes=held.minutes, coverage=Coverage(), duration_ms=len(held.lines) * 5000, engines={}
     )

@@ -130,9 +130,9 @@ async def metrics(caller: Admin) -> Response:
 async def info(request: Request) -> ServerDescription:
     """What the web app needs to know about the server."""
     server = context_of(request).info
-    told = context_of(request).workflows.configured()
+    integrations = context_of(request).workflows.configured()
     return ServerDescription(
-        tells_others=any(not one.description.is_local for one in told),
+        tells_others=any(not one.description.is_local for one in integrations),
         version=server.version,
         protocol=PROTOCOL_VERSION,
         engines=dict(server.engines),

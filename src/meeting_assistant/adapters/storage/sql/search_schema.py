@@ -74,7 +74,7 @@ def dialect_of(session: AsyncSession) -> str:
 async def index_utterance(session: AsyncSession, meeting_id: str, utterance: int, words: str) -> None:
     """Put an utterance into the index, or in the place of an earlier revision."""
     dialect = dialect_of(session)
-    said = words if dialect == "sqlite" else plain(words)
+    indexed = words if dialect == "sqlite" else plain(words)
     values: dict[str, object] = {"meeting_id": meeting_id, "utterance": utterance}
     found = await session.execute(text(f"{_ROWS} AND utterance = :utterance"), values)
     row_id = found.scalar_one_or_none()
@@ -82,9 +82,9 @@ async def index_utterance(session: AsyncSession, meeting_id: str, utterance: int
         row = SearchRow(meeting_id=meeting_id, utterance=utterance)
         session.add(row)
         await session.flush()
-        await session.execute(text(_INSERT[dialect]), {"id": row.id, "words": said})
+        await session.execute(text(_INSERT[dialect]), {"id": row.id, "words": indexed})
     else:
-        await session.execute(text(_UPDATE[dialect]), {"id": row_id, "words": said})
+        await session.execute(text(_UPDATE[dialect]), {"id": row_id, "words": indexed})
 
 
 async def unindex(session: AsyncSession, meeting_id: str, utterances: Iterable[int] | None = None) -> None:
