@@ -156,7 +156,7 @@ def test_something_that_is_no_transcription_is_named(
     server: TranscriptionServer, engine: OpenAiTranscriptions
 ) -> None:
     server.answer = "<html>welcome</html>"
-    with pytest.raises(EngineError, match="something else than a transcription"):
+    with pytest.raises(EngineError, match="is not a transcription"):
         engine.transcribe([WINDOW])
 
 
