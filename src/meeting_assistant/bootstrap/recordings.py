@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from meeting_assistant.bootstrap.fleet import machine_name
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import ConfigurationError, StorageError
-from meeting_assistant.domain.ports import AudioStore, MeetingStore
+from meeting_assistant.domain.ports import AudioStore, MeetingRecords
 from meeting_assistant.domain.store_address import StoreAddress, parse_store_address
 from meeting_assistant.services.meetings.archiving import RecordingArchiver
 
@@ -83,7 +83,7 @@ class Recordings:
                         await asyncio.to_thread(threads.shutdown, cancel_futures=True)
 
 
-def build_recordings(settings: Settings, database: Database, store: MeetingStore) -> Recordings:
+def build_recordings(settings: Settings, database: Database, store: MeetingRecords) -> Recordings:
     """Build the store of recordings that the settings name. Raises ConfigurationError, StorageError."""
     from meeting_assistant.adapters.storage.sql.recordings import SqlRecordings
 
@@ -112,7 +112,7 @@ def _add_archive(
     local: FileAudioStore,
     keyring: KeyRing,
     address: StoreAddress,
-    store: MeetingStore,
+    store: MeetingRecords,
 ) -> None:
     """Move recordings of finished meetings to the object store at `address`, and read them from there."""
     from meeting_assistant.adapters.storage.archive.archived_audio import ArchivedAudioStore

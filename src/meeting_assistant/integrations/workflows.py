@@ -13,7 +13,7 @@ from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError
 from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
-from meeting_assistant.domain.ports import DeliveryStore, Integration, MeetingStore
+from meeting_assistant.domain.ports import DeliveryStore, Integration, MeetingRecords, StepLedger
 from meeting_assistant.domain.steps import WORKFLOWS
 from meeting_assistant.domain.workflows import (
     FORGOTTEN,
@@ -53,6 +53,10 @@ class Configured:
     """It delivers without approval; else it proposes."""
 
 
+class MeetingSteps(MeetingRecords, StepLedger, Protocol):
+    """Meetings, and the step of their workflows."""
+
+
 class Workflows:
     """Plans deliveries for the outbox, and takes what people decide about them."""
 
@@ -60,7 +64,7 @@ class Workflows:
         self,
         integrations: Mapping[str, Integration],
         *,
-        meetings: MeetingStore,
+        meetings: MeetingSteps,
         deliveries: DeliveryStore,
         dispatcher: Dispatcher,
         read_outcome: ReadOutcome,

@@ -12,7 +12,7 @@ import uuid_utils
 
 from meeting_assistant.domain.access import EVERYBODY, Principal, Scope, Share, TokenGrant
 from meeting_assistant.domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
-from meeting_assistant.domain.ports import MeetingStore, ShareStore
+from meeting_assistant.domain.ports import MeetingRecords, ShareStore
 
 SHARE_PREFIX = "share_"
 """Prefix that distinguishes the token of a share link from a configured token."""
@@ -27,7 +27,7 @@ class AccessService:
         self,
         grants: Sequence[TokenGrant],
         *,
-        meetings: MeetingStore,
+        meetings: MeetingRecords,
         shares: ShareStore,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         monotonic: Callable[[], float] = time.monotonic,

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from meeting_assistant.domain.events import DurableEvent, TransientEvent
-from meeting_assistant.domain.ports import MeetingStore, StoredEvent
+from meeting_assistant.domain.ports import EventLog, StoredEvent
 
 MAX_WAITING_EVENTS = 256
 """A watcher this far behind is disconnected; its client reconnects with the last number that it saw."""
@@ -80,7 +80,7 @@ class MeetingChannel:
     """The events of one meeting."""
 
     def __init__(
-        self, meeting_id: str, last_seq: int, store: MeetingStore, on_event: EventListener | None = None
+        self, meeting_id: str, last_seq: int, store: EventLog, on_event: EventListener | None = None
     ) -> None:
         """`on_event` is called with every event, for watchers on other servers."""
         self.meeting_id = meeting_id
@@ -138,7 +138,7 @@ class MeetingChannel:
             self._last_transient[event.type] = event
         self._send(event, is_durable=False, is_relayed=is_relayed)
 
-    async def join(self, store: MeetingStore, after_seq: int, *, wants_captions: bool = True) -> Watcher:
+    async def join(self, store: EventLog, after_seq: int, *, wants_captions: bool = True) -> Watcher:
         """Return a watcher of every durable event after that number, and of what happens from now on."""
         watcher = Watcher(wants_captions=wants_captions)
         async with self._order:
@@ -173,7 +173,7 @@ class MeetingChannel:
 class Channels:
     """The channels that are in use."""
 
-    def __init__(self, store: MeetingStore) -> None:
+    def __init__(self, store: EventLog) -> None:
         self._store = store
         self.on_event: EventListener | None = None
         """Called with every event of meetings that are watched on other servers; set before the first use."""

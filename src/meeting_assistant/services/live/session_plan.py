@@ -6,11 +6,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import uuid_utils
 
 from meeting_assistant.domain.meeting import YOU, Meeting, MeetingOptions, MeetingState, ResumePoint
-from meeting_assistant.domain.ports import MeetingStore
+from meeting_assistant.domain.ports import MeetingRecords, TranscriptStore
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker, reembed_known_speakers
@@ -46,12 +47,16 @@ class LiveOptions:
     endpointing: EndpointOptions = field(default_factory=EndpointOptions)
 
 
+class MeetingHistory(MeetingRecords, TranscriptStore, Protocol):
+    """What a session is planned from: the record of its meeting, and the transcript so far."""
+
+
 class SessionPlanner:
     """Makes the records of new meetings, and the spec with which a session begins or resumes."""
 
     def __init__(
         self,
-        store: MeetingStore,
+        store: MeetingHistory,
         embeddings: SpeakerEmbeddingService,
         enrolled_speakers: EnrolledSpeakersOf,
         engines: Mapping[str, str],

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
-from meeting_assistant.domain.ports import AudioArchive, MeetingStore
+from meeting_assistant.domain.ports import AudioArchive, MeetingRecords
 from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.net.blocking import run_blocking
 
@@ -31,7 +31,7 @@ class RecordingArchiver:
 
     def __init__(
         self,
-        store: MeetingStore,
+        store: MeetingRecords,
         mover: AudioArchive,
         threads: Executor,
         *,
