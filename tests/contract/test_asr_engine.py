@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,13 +13,16 @@ from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.demo import demo_audio_path, load_demo
 from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
 from meeting_assistant.domain.ports import AsrEngine, AsrRequest, DecodeKind
+from meeting_assistant.testing.doubles.fake_speech import DigitEngine, spoken
 
 
-@pytest.fixture(scope="module", params=["moonshine", "whisper"])
+@pytest.fixture(scope="module", params=["moonshine", "whisper", "numbers"])
 def engine(request: pytest.FixtureRequest) -> Iterator[AsrEngine]:
     engine: AsrEngine
     if request.param == "moonshine":
         engine = MoonshineEngine()
+    elif request.param == "numbers":
+        engine = DigitEngine(decode_s=0)
     else:
         folder = request.getfixturevalue("tiny_whisper")
         engine = WhisperEngine(WhisperOptions(str(folder), device="cpu", compute_type="float32"))
@@ -34,6 +37,8 @@ def windows(engine: AsrEngine, request: pytest.FixtureRequest) -> list[Waveform]
     if engine.info.name == "moonshine":
         sound = to_waveform(pcm_to_samples(read_pcm(demo_audio_path())))
         return [sound[u.start_ms * 16 : u.end_ms * 16] for u in load_demo().utterances[4:12]]
+    if engine.info.name == "numbers":
+        return [to_waveform(spoken([number])) for number in range(8)]
     speak = request.getfixturevalue("speak")
     known = ["The next meeting is on Monday.", "Please send me the report.", "Who can test the new version?"]
     return [speak(known[n % 3], speed=135 + 5 * n) for n in range(8)]
@@ -85,8 +90,15 @@ def test_a_partial_goes_on_from_what_was_promised(engine: AsrEngine, windows: li
     assert len(grown.split()) >= len(first.split())
 
 
-def test_closing_twice_is_harmless() -> None:
-    engine = MoonshineEngine()
+def test_loading_again_changes_nothing(engine: AsrEngine, windows: list[Waveform]) -> None:
+    before = engine.info, ask(engine, windows[0])
+    engine.load()
+    assert (engine.info, ask(engine, windows[0])) == before
+
+
+@pytest.mark.parametrize("kind", [MoonshineEngine, lambda: DigitEngine(decode_s=0)])
+def test_closing_twice_is_harmless(kind: Callable[[], AsrEngine]) -> None:
+    engine = kind()
     engine.load()
     engine.close()
     engine.close()

@@ -18,11 +18,11 @@ from aiosmtpd.controller import Controller
 from meeting_assistant.domain.workflows import Delivery, DeliveryState
 from meeting_assistant.launcher import ServerProcess, free_port
 from meeting_assistant.testing.doubles.targets import (
+    Calendar,
     GitHub,
     Jira,
     Linear,
     Reply,
-    Request,
     TargetServer,
     Wire,
     mattermost,
@@ -85,20 +85,6 @@ def test_a_server_that_is_killed_between_delivery_and_its_record_delivers_once(t
             "workflows", "preview", meeting_id, cwd=tmp_path, DATA_DIR=str(tmp_path / "data"), **env
         )
         assert {one["state"] for one in json.loads(preview.stdout)} == {"done"}
-
-
-class Calendar:
-    """Keeps what is put where there is nothing."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, bytes] = {}
-
-    def __call__(self, request: Request) -> Reply:
-        """One `PUT`."""
-        if request.path in self.entries and request.headers.get("if-none-match") == "*":
-            return Reply(412)
-        self.entries[request.path] = request.content
-        return Reply(201)
 
 
 class Mailbox:

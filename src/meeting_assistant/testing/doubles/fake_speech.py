@@ -64,7 +64,7 @@ def spoken(numbers: Sequence[int], *, said_s: float = 1.2, pause_s: float = 0.8)
 
 
 class LoudnessVad:
-    """Loud is speech."""
+    """Implements `Vad`: a loud frame is speech."""
 
     name = "loudness"
 
@@ -72,10 +72,13 @@ class LoudnessVad:
         """Nothing to load."""
 
     def open(self, state: bytes = b"") -> LoudnessStream:
+        """Begin a session; every state is the same."""
         return LoudnessStream()
 
 
 class LoudnessStream:
+    """Implements `VadStream`. A frame is judged by itself, so that the state after it is empty."""
+
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.int16)
 
@@ -92,7 +95,7 @@ class LoudnessStream:
 
 
 class DigitEngine:
-    """Reads the number, after as long as it is told to take. A wave of `POISON` kills the process."""
+    """Implements `AsrEngine`: reads the number, after `decode_s`. A wave of `POISON` kills the process."""
 
     POISON = 500
 
@@ -109,6 +112,8 @@ class DigitEngine:
 
     def _read(self, request: AsrRequest) -> str:
         loud = np.abs(request.samples) * 32768
+        if not (loud > FLOOR / 2).any():
+            return ""
         number = round((float(np.median(loud[loud > FLOOR / 2])) - FLOOR) / STEP)
         if number == self.POISON:
             os.kill(os.getpid(), signal.SIGKILL)

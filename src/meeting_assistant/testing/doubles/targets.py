@@ -139,7 +139,7 @@ class TargetServer:
                 self.end_headers()
                 self.wfile.write(body.encode())
 
-            do_GET = do_POST = do_PUT = answer  # noqa: N815 - the standard library's names
+            do_GET = do_POST = do_PUT = do_PROPFIND = answer  # noqa: N815 - the standard library's names
 
             def log_message(self, *args: object) -> None:
                 """Quiet."""
@@ -223,6 +223,25 @@ def mattermost(request: Request) -> Reply:
         case {"text": str(text)} if 1 <= len(text) <= 16_383:
             return Reply(200, "ok")
     return Reply(400, {"id": "web.incoming_webhook.parse.app_error"})
+
+
+# --- calendars --------------------------------------------------------------------------------------------
+
+
+class Calendar:
+    """A calendar of CalDAV: an entry is put where there is none, and a look at it says what it is."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+
+    def __call__(self, request: Request) -> Reply:
+        """`PUT` and `PROPFIND`."""
+        if request.method == "PROPFIND":
+            return Reply(207, "<resourcetype><collection/><calendar/></resourcetype>")
+        if request.path in self.entries and request.headers.get("if-none-match") == "*":
+            return Reply(412)
+        self.entries[request.path] = request.content
+        return Reply(201)
 
 
 # --- trackers ---------------------------------------------------------------------------------------------
