@@ -46,9 +46,9 @@ def test_an_operator_sees_a_meeting_in_the_figures(
     page_server: ServerProcess, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
-    problem: list[str] = []
-    page.on("pageerror", lambda error: problem.append(str(error)))
-    page.on("console", lambda m: problem.append(m.text) if m.type == "error" else None)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.goto(page_server.url)
     page.get_by_test_id("dashboard-link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Dashboard")
@@ -67,7 +67,7 @@ def test_an_operator_sees_a_meeting_in_the_figures(
     expect(tile(page, "word_commit")).to_contain_text("95 % within", timeout=15_000)
     assert tile(page, "caption_lag").get_attribute("title").endswith("meeting_assistant_caption_lag_seconds")
     talking.get_by_test_id("stop").click()
-    assert problem == []
+    assert errors == []
 
 
 def test_what_needs_attention_is_said_in_words_and_not_by_colour_alone(
@@ -82,11 +82,13 @@ def test_what_needs_attention_is_said_in_words_and_not_by_colour_alone(
     answer_with(page, go_wrong)
     page.goto(f"{page_server.url}/#/dashboard")
     verdict = page.get_by_test_id("verdict")
-    expect(verdict).to_contain_text("Deliveries given up: meeting-assistant workflows deliveries says why")
+    expect(verdict).to_contain_text(
+        "Parked deliveries: meeting-assistant workflows deliveries lists the errors"
+    )
     expect(tile(page, "parked")).to_contain_text("needs attention")
     # What happened before the page was opened is no news; what happens now is.
     expect(tile(page, "gaps")).not_to_contain_text("needs attention")
-    expect(verdict).to_contain_text("Stretches left out", timeout=15_000)
+    expect(verdict).to_contain_text("Audio gaps", timeout=15_000)
     expect(tile(page, "gaps")).to_contain_text("engine failed: 2")
 
 

@@ -32,7 +32,7 @@ export type Item = Schemas["Item"];
 export type ActionItem = Schemas["ActionItem"];
 export type MinutesOptions = Schemas["WritingOptions"];
 export type MinutesVersion = Schemas["VersionInfo"];
-export type RewriteOptions = Schemas["Rewriting"];
+export type RewriteOptions = Schemas["RewriteOptions"];
 export type ModelCall = Schemas["LlmCall"];
 export type AnswerSentence = Schemas["AnswerSentence"];
 export type AnswerEnd = Schemas["AnswerEnd"];
@@ -50,8 +50,8 @@ export type ServerInfo = Schemas["ServerDescription"];
 export type Session = Schemas["Session"];
 export type ShareLink = Schemas["ShareLink"];
 export type Preferences = Schemas["LlmPreferences"];
-export type MetricsReport = Schemas["Figures"];
-export type Metric = Schemas["Figure"];
+export type MetricsReport = Schemas["MetricsReport"];
+export type Metric = Schemas["MetricSummary"];
 
 // Messages of the live protocol
 

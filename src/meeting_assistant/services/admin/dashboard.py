@@ -1,7 +1,7 @@
-"""What `/metrics` tells, for a person: the same series, added up, grouped, with words. Pure.
+"""Summaries of the series in `/metrics` for the dashboard: aggregated, grouped and labelled. Pure.
 
-Labels that a series has are added up, except where they say something that an operator acts upon (a provider, a
-reason). None of them names a meeting or a person, and there is a limit on how many are told.
+Series are added up over their labels, except for labels that an operator acts upon (a provider, a reason). No label
+names a meeting or a person, and the number of label values is limited.
 """
 
 from __future__ import annotations
@@ -21,50 +21,52 @@ from meeting_assistant.services.admin.metrics_catalogue import (
 )
 
 MAX_PARTS = 12
-"""Values of one label that are shown; the rest is in `/metrics`."""
+"""The most values of one label that are shown; `/metrics` has all of them."""
 
 Labels = Mapping[str, str]
 Samples = Mapping[str, Sequence[tuple[Labels, float]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One number, or one distribution, since the process started."""
+class MetricSummary:
+    """One value or one distribution, counted since the process started."""
 
     key: str
     label: str
-    """Text on the page."""
+    """The text on the page."""
     hint: str
     metric: str
-    """Its name in `/metrics`; empty where the number is not from there."""
+    """The name in `/metrics`; empty when the value has another source."""
     kind: Kind
     unit: Unit
     value: float | None
-    """Of a gauge: now; of a counter: the total; of a histogram: the sum."""
+    """The present value of a gauge, the total of a counter or the sum of a histogram."""
     count: int | None = None
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
     buckets: Sequence[tuple[float, int]] = ()
-    """Upper bounds and how many observations were at most that: two answers give what happened between them."""
+    """Upper bounds with their cumulative counts; the difference of two reports describes the time between them."""
     parts: Mapping[str, float] = field(default_factory=dict)
-    """The value by what it is about, where that is told."""
+    """The value for each value of a label, where the catalogue breaks it down."""
     alert: Alert | None = None
-    """When it is time to act: the rule of the same name in deploy/prometheus/alerts.yml."""
+    """The alerting rule of the same name in deploy/prometheus/alerts.yml."""
 
 
 @dataclass(frozen=True, slots=True)
-class FigureGroup:
-    """Figures that are shown together."""
+class MetricGroup:
+    """Summaries that are shown under one heading."""
 
     key: GroupKey
     title: str
-    figures: Sequence[Figure]
+    figures: Sequence[MetricSummary]
 
 
-def figures_of(families: Iterable[Metric], *, has_fleet: bool) -> list[FigureGroup]:
-    """From all there is in a registry; what the catalogue names and the registry lacks is left out. `has_fleet`: speech
-    is recognised by workers, whose figures are not in this registry."""
+def summarise_metrics(families: Iterable[Metric], *, has_fleet: bool) -> list[MetricGroup]:
+    """Summarise the metrics of a registry by the catalogue, without those that the registry lacks.
+
+    `has_fleet`: speech is recognised by workers, whose metrics are not in this registry.
+    """
     families = list(families)
     samples = _samples_by_name(families)
     known = {family.name for family in families}
@@ -73,14 +75,17 @@ def figures_of(families: Iterable[Metric], *, has_fleet: bool) -> list[FigureGro
         if group.only_where is not None and (group.only_where == "fleet") != has_fleet:
             continue
         there = [one for one in group.definitions if one.metric.removesuffix("_total") in known]
-        shown = [figure for one in there for figure in _figures(one, samples)]
+        shown = [figure for one in there for figure in _summaries(one, samples)]
         if shown:
-            groups.append(FigureGroup(group.key, group.title, shown))
+            groups.append(MetricGroup(group.key, group.title, shown))
     return groups
 
 
 def quantile(buckets: Sequence[tuple[float, int]], count: int, share: float) -> float | None:
-    """By Prometheus' own rule: evenly spread within a bucket; above the last bound, that bound. None without any."""
+    """Return a quantile, interpolated within its bucket as Prometheus does; None without observations.
+
+    Above the last bound it is that bound.
+    """
     if count == 0 or not buckets:
         return None
     rank = share * count
@@ -101,15 +106,15 @@ def _samples_by_name(families: Iterable[Metric]) -> Samples:
     return found
 
 
-def _figures(definition: Definition, samples: Samples) -> list[Figure]:
-    """Return one figure, or one for each value of the label that it is split by."""
+def _summaries(definition: Definition, samples: Samples) -> list[MetricSummary]:
+    """Return one summary, or one for each value of the label that the definition is split by."""
     name = f"{definition.metric}_bucket" if definition.kind == "histogram" else definition.metric
     there = [one for one in samples.get(name, ()) if definition.takes(one[0])]
     if definition.split_by is None:
-        return [_figure(definition, there, samples)]
+        return [_summary(definition, there, samples)]
     values = sorted({labels[definition.split_by] for labels, _ in there})[:MAX_PARTS]
     return [
-        _figure(
+        _summary(
             definition.of(value),
             [one for one in there if one[0][definition.split_by] == value],
             samples,
@@ -118,17 +123,21 @@ def _figures(definition: Definition, samples: Samples) -> list[Figure]:
     ]
 
 
-def _figure(definition: Definition, there: Sequence[tuple[Labels, float]], samples: Samples) -> Figure:
+def _summary(
+    definition: Definition, there: Sequence[tuple[Labels, float]], samples: Samples
+) -> MetricSummary:
     if definition.kind == "histogram":
         return _distribution(definition, there, samples)
-    return Figure(
+    return MetricSummary(
         **definition.words(),
         value=sum(value for _, value in there),
         parts=_parts(definition, there),
     )
 
 
-def _distribution(definition: Definition, there: Sequence[tuple[Labels, float]], samples: Samples) -> Figure:
+def _distribution(
+    definition: Definition, there: Sequence[tuple[Labels, float]], samples: Samples
+) -> MetricSummary:
     at_most: dict[float, int] = {}
     for labels, value in there:
         bound = float(labels["le"])
@@ -138,7 +147,7 @@ def _distribution(definition: Definition, there: Sequence[tuple[Labels, float]],
     total = sum(
         value for labels, value in samples.get(f"{definition.metric}_sum", ()) if definition.takes(labels)
     )
-    return Figure(
+    return MetricSummary(
         **definition.words(),
         value=total,
         count=count,

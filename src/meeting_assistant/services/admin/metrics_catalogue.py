@@ -1,4 +1,4 @@
-"""Which figures an operator is shown, in which order, in which words, and from where on somebody has to act.
+"""The catalogue of the dashboard: which metrics it shows, in which order, with which labels and alert thresholds.
 
 The thresholds are those of deploy/prometheus/alerts.yml; a test holds the two together.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Kind = Literal["gauge", "counter", "histogram", "rate"]
-"""`rate`: a counter that is read as how fast it grows."""
+"""`rate`: a counter shown as its increase per second."""
 Unit = Literal["", "s", "bytes", "cores", "windows"]
 Measure = Literal["value", "increase", "p95", "p99"]
 GroupKey = Literal[
@@ -25,7 +25,7 @@ class Alert:
     """Act when `measure` over the last `window_s` is above `above`."""
 
     name: str
-    """Of the rule, without `MeetingAssistant`."""
+    """Name of the alerting rule, without the prefix `MeetingAssistant`."""
     measure: Measure
     above: float
     window_s: int
@@ -34,7 +34,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One figure."""
+    """Definition of one entry of the dashboard."""
 
     key: str
     label: str
@@ -43,23 +43,23 @@ class Definition:
     unit: Unit = ""
     hint: str = ""
     only: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Labels and their values that count."""
+    """Label values that a series must have to be counted."""
     without: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Labels and their values that do not count."""
+    """Label values that exclude a series."""
     parts_by: str | None = None
-    """Its value is also told by this label."""
+    """The label that the value is broken down by."""
     split_by: str | None = None
-    """It is a figure for each value of this label."""
+    """The label whose every value gets an entry of its own."""
     alert: Alert | None = None
 
     def takes(self, labels: Mapping[str, str]) -> bool:
-        """True when a series with these labels counts."""
+        """Return True when a series with these labels is counted."""
         return all(labels.get(name) in values for name, values in self.only.items()) and all(
             labels.get(name) not in values for name, values in self.without.items()
         )
 
     def of(self, value: str) -> Definition:
-        """For one value of the label that it is split by."""
+        """Return the definition for one value of the label that it is split by."""
         assert self.split_by is not None
         return replace(
             self,
@@ -69,7 +69,7 @@ class Definition:
         )
 
     def words(self) -> dict[str, Any]:
-        """What a figure says of itself."""
+        """Return the fields that the definition passes on to its summary."""
         return {
             name: getattr(self, name) for name in ("key", "label", "hint", "metric", "kind", "unit", "alert")
         }
@@ -77,7 +77,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class GroupDefinition:
-    """What belongs together."""
+    """Definitions that are shown under one heading."""
 
     key: GroupKey
     title: str
@@ -95,56 +95,56 @@ CATALOGUE: Sequence[GroupDefinition] = (
     ),
     GroupDefinition(
         "captions",
-        "What people see",
+        "Live captions",
         (
             Definition(
                 "caption_lag",
-                "Captions behind speech",
+                "Caption lag",
                 f"{P}caption_lag_seconds",
                 "histogram",
                 "s",
-                "Sound received that a caption does not show yet, when it is sent.",
+                "Audio received but not yet shown, measured when a caption is sent.",
                 alert=Alert("CaptionsLag", "p95", 3, 5 * MINUTE, "Fewer meetings, or more workers."),
             ),
             Definition(
                 "word_commit",
-                "Until a word is certain",
+                "Word commit latency",
                 f"{P}word_commit_seconds",
                 "histogram",
                 "s",
-                "From the end of a word until it is shown as text that is not taken back.",
+                "From the end of a word until it is shown as stable text.",
             ),
             Definition(
                 "gaps",
-                "Stretches left out",
+                "Audio gaps",
                 f"{P}gaps_total",
                 "counter",
                 "",
-                "Sound that could not be transcribed. It is stored. Off the record does not count.",
+                "Audio that could not be transcribed. It is stored. Off the record is not counted.",
                 without={"reason": frozenset({"off_the_record"})},
                 parts_by="reason",
                 alert=Alert(
-                    "Gaps", "increase", 0, 15 * MINUTE, "See the log for the engine's fault, then try again."
+                    "Gaps", "increase", 0, 15 * MINUTE, "See the log for the engine's error, then retry."
                 ),
             ),
             Definition(
                 "suppressed",
-                "Inventions held back",
+                "Hallucinations suppressed",
                 f"{P}suppressed_hypotheses_total",
                 "counter",
                 "",
-                "Text that the recogniser wrote for silence or noise, and that nobody was shown.",
+                "Text recognised in silence or noise, discarded before it was shown.",
                 parts_by="guard",
             ),
         ),
     ),
     GroupDefinition(
         "recognition",
-        "Recognising speech",
+        "Speech recognition",
         (
             Definition(
                 "asr_final",
-                "A finished sentence",
+                "Decode latency, finals",
                 f"{P}asr_latency_seconds",
                 "histogram",
                 "s",
@@ -153,7 +153,7 @@ CATALOGUE: Sequence[GroupDefinition] = (
             ),
             Definition(
                 "asr_caption",
-                "A caption",
+                "Decode latency, partials",
                 f"{P}asr_latency_seconds",
                 "histogram",
                 "s",
@@ -162,108 +162,110 @@ CATALOGUE: Sequence[GroupDefinition] = (
             ),
             Definition(
                 "batch_size",
-                "Recognised together",
+                "Batch size",
                 f"{P}batch_size",
                 "histogram",
                 "windows",
-                "Pieces of sound, of different meetings, in one go.",
+                "Windows of audio that one decode processes, across meetings.",
             ),
             Definition(
                 "degradation",
-                "Captions slowed down",
+                "Degradation level",
                 f"{P}degradation_level",
                 "gauge",
                 "",
-                "0: not at all; 4: new meetings are refused.",
+                "0: full quality; 4: new meetings are refused.",
                 alert=Alert("SteppedDown", "value", 3, 5 * MINUTE, "The machine is full."),
             ),
             Definition(
                 "coalesced",
-                "Captions overtaken",
+                "Partials coalesced",
                 f"{P}tickets_coalesced_total",
                 "counter",
                 "",
-                "Requests for a caption that a newer one replaced before it was made.",
+                "Requests for a partial that a newer request replaced before it was decoded.",
             ),
             Definition(
                 "diarization",
-                "Telling speakers apart",
+                "Diarization latency",
                 f"{P}diarization_latency_seconds",
                 "histogram",
                 "s",
-                "From the end of an utterance to its speaker.",
+                "From the end of an utterance until its speaker is known.",
             ),
         ),
         only_where="one machine",
     ),
     GroupDefinition(
         "work",
-        "Work in the background",
+        "Background jobs",
         (
             Definition(
                 "queue",
-                "Jobs that wait",
+                "Queued jobs",
                 f"{P}inference_queue_depth",
                 "gauge",
                 "",
-                "Jobs that no worker has started yet.",
-                alert=Alert("QueueGrows", "value", 5, 5 * MINUTE, "Add workers, or see why they are slow."),
+                "Jobs that have not started.",
+                alert=Alert(
+                    "QueueGrows", "value", 5, 5 * MINUTE, "Add workers, or find out why they are slow."
+                ),
             ),
             Definition("jobs", "Jobs started", f"{P}inference_jobs_total", "counter", parts_by="kind"),
             Definition(
                 "failures",
-                "Jobs that failed",
+                "Failed jobs",
                 f"{P}inference_failures_total",
                 "counter",
                 "",
-                "The meeting says in its errors what to do.",
+                "The errors of each meeting name the remedy.",
                 parts_by="kind",
                 alert=Alert("JobsFail", "increase", 3, 10 * MINUTE, "See the log and the meetings' errors."),
             ),
-            Definition("job_time", "Time of a job", f"{P}inference_job_duration_seconds", "histogram", "s"),
+            Definition("job_time", "Job duration", f"{P}inference_job_duration_seconds", "histogram", "s"),
             Definition(
                 "llm",
-                "Answers of {}",
+                "Response time of {}",
                 f"{P}llm_latency_seconds",
                 "histogram",
                 "s",
-                "Time this writer of minutes took to answer, or to fail.",
+                "Time this provider took to answer or to fail.",
                 split_by="provider",
             ),
         ),
     ),
     GroupDefinition(
         "deliveries",
-        "After meetings",
+        "Deliveries",
         (
             Definition(
                 "outbox",
-                "On their way",
+                "Pending deliveries",
                 f"{P}outbox_pending",
                 "gauge",
                 "",
-                "Deliveries to other tools that are not settled, and proposals that wait for somebody.",
+                "Deliveries to other systems that are not complete, and actions that wait for approval.",
                 without={"state": frozenset({"parked"})},
                 parts_by="state",
             ),
             Definition(
                 "parked",
-                "Deliveries given up",
+                "Parked deliveries",
                 f"{P}outbox_pending",
                 "gauge",
                 "",
-                "Deliveries that failed too often.",
+                "Deliveries that failed for good and wait for a retry.",
                 only={"state": frozenset({"parked"})},
                 alert=Alert(
                     "OutboxStands",
                     "value",
                     0,
                     10 * MINUTE,
-                    "`meeting-assistant workflows deliveries` says why; mend it and retry.",
+                    "`meeting-assistant workflows deliveries` lists the errors; fix them and retry.",
                 ),
             ),
             Definition(
-                "deliveries", "Attempts to deliver", f"{P}deliveries_total", "counter", parts_by="outcome"
+                "deliveries", "Delivery attempts", f"{P}deliveries_total", "counter", parts_by="outcome"
             ),
         ),
     ),
@@ -273,88 +275,88 @@ CATALOGUE: Sequence[GroupDefinition] = (
         (
             Definition(
                 "audio_store",
-                "Wait for the object store",
+                "Archive backlog",
                 f"{P}audio_store_pending",
                 "gauge",
                 "",
-                "Finished recordings that are still on this server's disk, and objects that wait to be removed there.",
+                "Finished recordings that are not in the object store yet, and objects that are to be deleted from it.",
                 parts_by="work",
                 alert=Alert(
                     "RecordingsWait",
                     "value",
                     0,
                     30 * MINUTE,
-                    "See /health: the store is away, or does not permit it. They are on the disk meanwhile.",
+                    "See /health: the store is unavailable or denies access. Recordings stay on the disk until then.",
                 ),
             ),
         ),
     ),
     GroupDefinition(
         "fleet",
-        "The fleet",
+        "Fleet",
         (
             Definition(
                 "waiting",
-                "A live meeting waits for a worker",
+                "Longest wait for a worker",
                 f"{P}fleet_waiting_oldest_seconds",
                 "gauge",
                 "s",
-                "The first of those that no worker has taken. Its sound is stored.",
+                "Age of the oldest live meeting without a worker. Its audio is stored.",
                 only={"stream": frozenset({"live"})},
                 alert=Alert(
                     "LiveMeetingsWait",
                     "value",
                     10,
                     MINUTE,
-                    "Add workers, or see why those that are there take nothing.",
+                    "Add workers, or find out why the running ones accept no jobs.",
                 ),
             ),
             Definition(
                 "pending",
-                "A lease was not renewed for",
+                "Oldest lease without renewal, {}",
                 f"{P}fleet_pending_oldest_seconds",
                 "gauge",
                 "s",
-                "Longer than FLEET__LEASE_SECONDS: its worker is gone, and another takes the job over.",
+                "Above FLEET__LEASE_SECONDS the worker counts as lost, and another takes the job over.",
                 split_by="stream",
                 alert=Alert(
                     "LeasesAreNotRenewed",
                     "value",
                     30,
                     MINUTE,
-                    "See whether any worker is there, has a free place (FLEET__SLOTS) and is of the same version.",
+                    "Check that a worker is running, has a free slot (FLEET__SLOTS) and has the same version.",
                 ),
             ),
             Definition(
                 "takeovers",
-                "Meetings that changed worker",
+                "Worker takeovers",
                 f"{P}fleet_takeovers_total",
                 "counter",
                 "",
-                "Another worker went on with them.",
+                "Meetings that another worker continued.",
                 alert=Alert(
                     "WorkersChange",
                     "increase",
                     5,
                     15 * MINUTE,
-                    "Workers die, or are too slow for FLEET__LEASE_SECONDS.",
+                    "Workers crash, or are too slow for FLEET__LEASE_SECONDS.",
                 ),
             ),
             Definition(
                 "reoffered",
-                "Offered again",
+                "Jobs offered again",
                 f"{P}fleet_reoffered_total",
                 "counter",
                 "",
-                "Jobs that Redis had forgotten.",
+                "Jobs that Redis had lost.",
             ),
             Definition(
                 "fenced",
-                "Late results dropped",
+                "Stale results dropped",
                 f"{P}fleet_fenced_total",
                 "counter",
                 "",
-                "Of workers that did not have the meeting any more.",
+                "Results of workers that no longer held the meeting.",
             ),
             Definition(
                 "given_up",
@@ -362,7 +364,7 @@ CATALOGUE: Sequence[GroupDefinition] = (
                 f"{P}fleet_given_up_total",
                 "counter",
                 "",
-                "Meetings of this gateway that workers died of. Their pages have a button to try again.",
+                "Meetings of this gateway that every worker crashed on. Their pages offer a retry.",
                 alert=Alert("GivenUp", "increase", 0, 15 * MINUTE, "See the logs of the workers."),
             ),
         ),
@@ -370,21 +372,19 @@ CATALOGUE: Sequence[GroupDefinition] = (
     ),
     GroupDefinition(
         "process",
-        "This process",
+        "Process",
         (
             Definition(
                 "stall",
-                "Standing still",
+                "Event loop stalls",
                 f"{P}event_loop_stall_seconds",
                 "histogram",
                 "s",
-                "How much later than asked the event loop woke up.",
-                alert=Alert(
-                    "EventLoopStalls", "p99", 0.25, 5 * MINUTE, "Something else takes the processor."
-                ),
+                "How much later than scheduled the event loop woke up.",
+                alert=Alert("EventLoopStalls", "p99", 0.25, 5 * MINUTE, "Another process takes the CPU."),
             ),
             Definition("memory", "Memory", "process_resident_memory_bytes", "gauge", "bytes"),
-            Definition("cpu", "Processor", "process_cpu_seconds_total", "rate", "cores"),
+            Definition("cpu", "CPU", "process_cpu_seconds_total", "rate", "cores"),
         ),
     ),
 )

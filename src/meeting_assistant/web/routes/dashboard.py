@@ -1,4 +1,4 @@
-"""The figures of `/metrics` for a person: the page `#/figures` asks for them."""
+"""The metrics report behind the dashboard, the page `#/figures`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from prometheus_client import REGISTRY
 from pydantic import BaseModel, ConfigDict
 
-from meeting_assistant.services.admin.dashboard import FigureGroup, figures_of
+from meeting_assistant.services.admin.dashboard import MetricGroup, summarise_metrics
 from meeting_assistant.web.middleware.auth import Admin, Context
 
 router = APIRouter(tags=["health"])
@@ -18,7 +18,7 @@ MAX_WORKERS = 200
 
 
 class Room(BaseModel):
-    """How many meetings fit."""
+    """The capacity of this server or its fleet, in meetings."""
 
     live: int
     total: int
@@ -26,41 +26,40 @@ class Room(BaseModel):
 
 
 class Worker(BaseModel):
-    """A machine that hears meetings for this one."""
+    """A worker that transcribes meetings for this gateway."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
     name: str
     slots: int
     busy: int
-    """Of its slots, with meetings of any gateway."""
+    """Occupied slots, whichever gateway the meetings belong to."""
 
 
-class Figures(BaseModel):
-    """Since this process started, and of this process alone."""
+class MetricsReport(BaseModel):
+    """Metrics of this process since it started."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
     at_ms: int
     started_at_ms: int | None
-    """A change means that counters began again."""
-    groups: Sequence[FigureGroup]
+    """The start of the process; when it changes, counters have been reset."""
+    groups: Sequence[MetricGroup]
     room: Room
     workers: list[Worker] | None
-    """None where this server recognises speech itself. With a fleet the figures are those of this gateway; workers
-    have a `/metrics` of their own."""
+    """The workers of the fleet, each with a `/metrics` of its own; null where this server recognises speech itself."""
 
 
 @router.get("/api/figures")
-async def figures(caller: Admin, context: Context) -> Figures:
-    """What `/metrics` tells, added up and in words; no label names a meeting or a person."""
+async def metrics_report(caller: Admin, context: Context) -> MetricsReport:
+    """Return the metrics of `/metrics`, aggregated and labelled; no label names a meeting or a person."""
     families = list(REGISTRY.collect())
     planned = context.meetings.live.capacity()
     ask = context.workers
     workers = None if ask is None else sorted(ask(), key=lambda worker: worker.name)[:MAX_WORKERS]
     started = [family.samples[0].value for family in families if family.name == "process_start_time_seconds"]
-    return Figures(
+    return MetricsReport(
         at_ms=int(time.time() * 1000),
         started_at_ms=int(started[0] * 1000) if started else None,
-        groups=figures_of(families, has_fleet=workers is not None),
+        groups=summarise_metrics(families, has_fleet=workers is not None),
         room=Room(live=planned.live, total=planned.total, more=planned.more),
         workers=None
         if workers is None

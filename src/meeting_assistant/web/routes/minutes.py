@@ -39,7 +39,7 @@ class WritingOptions(BaseModel):
     """In the order in which they are asked; `embedded` needs no model."""
 
 
-class Rewriting(BaseModel):
+class RewriteOptions(BaseModel):
     """How minutes are written again; what is left out stays as it was chosen before."""
 
     model_config = ConfigDict(extra="forbid")
@@ -113,7 +113,7 @@ async def read_version(context: Context, meeting_id: ReadableMeeting, version: i
 
 
 @router.post("/meetings/{meeting_id}/minutes", status_code=202)
-async def write_again(context: Context, meeting_id: OwnMeeting, how: Rewriting) -> ComingVersion:
+async def write_again(context: Context, meeting_id: OwnMeeting, how: RewriteOptions) -> ComingVersion:
     """Write the minutes again. Changes by hand are kept; so are all versions."""
     version = await context.minutes.editor.write_again(
         meeting_id, template=how.template, language=how.language, provider=how.llm_provider

@@ -1,11 +1,11 @@
-"""What the dashboard shows: added up from a registry, with words, and nothing in them that names a meeting."""
+"""The summaries on the dashboard: aggregated from a registry, labelled, without the name of any meeting."""
 
 from __future__ import annotations
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from meeting_assistant.services.admin.dashboard import MAX_PARTS, Figure, figures_of, quantile
+from meeting_assistant.services.admin.dashboard import MAX_PARTS, MetricSummary, quantile, summarise_metrics
 from meeting_assistant.services.admin.metrics_catalogue import CATALOGUE
 
 
@@ -14,10 +14,10 @@ def registry() -> CollectorRegistry:
     return CollectorRegistry()
 
 
-def read(registry: CollectorRegistry, key: str, *, has_fleet: bool = False) -> Figure:
+def read(registry: CollectorRegistry, key: str, *, has_fleet: bool = False) -> MetricSummary:
     (found,) = [
         figure
-        for group in figures_of(registry.collect(), has_fleet=has_fleet)
+        for group in summarise_metrics(registry.collect(), has_fleet=has_fleet)
         for figure in group.figures
         if figure.key == key
     ]
@@ -66,9 +66,9 @@ def test_language_models_are_told_one_by_one(registry: CollectorRegistry) -> Non
     )
     answers.labels("vllm").observe(5)
     answers.labels("embedded").observe(0.1)
-    groups = figures_of(registry.collect(), has_fleet=False)
+    groups = summarise_metrics(registry.collect(), has_fleet=False)
     labels = [figure.label for group in groups for figure in group.figures]
-    assert labels == ["Answers of embedded", "Answers of vllm"]
+    assert labels == ["Response time of embedded", "Response time of vllm"]
     assert read(registry, "llm_vllm").count == 1
 
 
@@ -79,7 +79,7 @@ def test_with_a_fleet_its_figures_are_told_and_not_those_of_the_idle_engine(
     Histogram("meeting_assistant_batch_size", "", registry=registry)
 
     def keys(has_fleet: bool) -> list[str]:
-        return [group.key for group in figures_of(registry.collect(), has_fleet=has_fleet)]
+        return [group.key for group in summarise_metrics(registry.collect(), has_fleet=has_fleet)]
 
     assert keys(True) == ["fleet"]
     assert keys(False) == ["recognition"]
@@ -91,7 +91,7 @@ def test_there_is_an_end_to_what_is_told(registry: CollectorRegistry) -> None:
     for number in range(100):
         jobs.labels(f"kind {number}").inc()
         answers.labels(f"provider {number}").observe(1)
-    groups = figures_of(registry.collect(), has_fleet=False)
+    groups = summarise_metrics(registry.collect(), has_fleet=False)
     assert len(read(registry, "jobs").parts) == MAX_PARTS
     assert sum(len(group.figures) for group in groups) == MAX_PARTS + 1
 
