@@ -21,14 +21,14 @@ router = APIRouter(prefix="/api", tags=["ask"])
 
 
 class Question(BaseModel):
-    """Something to find out."""
+    """A question about one meeting or all of them."""
 
     model_config = ConfigDict(extra="forbid")
     question: str = Field(min_length=1, max_length=MAX_QUESTION)
 
 
 class WholeAnswer(BaseModel):
-    """An answer that did not have to be shown as it came."""
+    """A complete answer, not streamed."""
 
     sentences: list[AnswerSentence]
     end: AnswerEnd
@@ -47,7 +47,7 @@ class Hit(BaseModel):
 
 
 class Hits(BaseModel):
-    """Best first."""
+    """Search results, best first."""
 
     hits: list[Hit]
 

@@ -19,7 +19,7 @@ router = APIRouter()
 
 
 class Health(BaseModel):
-    """Whether the process works, and what an operator should mend."""
+    """The state of the process and the problems that an operator should fix."""
 
     status: Literal["ok", "degraded"]
     problems: list[str]
@@ -30,14 +30,14 @@ class Health(BaseModel):
 
 
 class ReadyState(BaseModel):
-    """Whether meetings can begin, and what is still loading or failed to load."""
+    """Readiness for meetings, with the parts that are loading or failed to load."""
 
     ready: bool
     waiting_for: list[str]
 
 
 class CapacityReport(BaseModel):
-    """How many meetings this server holds, judged by the measured cost of decoding."""
+    """The capacity of this server in meetings, from the measured cost of decoding."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
     live: int
@@ -59,14 +59,14 @@ class CapacityReport(BaseModel):
 
 
 class ServerLimits(BaseModel):
-    """What the server accepts."""
+    """The limits of this server."""
 
     upload_bytes: int
     max_meeting_hours: float
 
 
 class ServerDescription(BaseModel):
-    """What the web app needs to know about the server."""
+    """A description of the server for the web app."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
     tells_others: bool
@@ -113,7 +113,7 @@ async def ready(request: Request) -> JSONResponse:
 
 @router.get("/api/capacity", tags=["health"])
 async def capacity(request: Request, caller: Caller) -> CapacityReport:
-    """How many meetings record, and how many more fit, by what decoding was measured to take on this machine."""
+    """Return how many meetings are recorded and how many more fit, from the measured cost of decoding."""
     planned = context_of(request).meetings.live.capacity()
     return CapacityReport(
         **{**asdict(planned), "level": int(planned.level), "reason": REASONS[planned.level]}
@@ -122,13 +122,13 @@ async def capacity(request: Request, caller: Caller) -> CapacityReport:
 
 @router.get("/metrics", tags=["health"], response_class=Response)
 async def metrics(caller: Admin) -> Response:
-    """Prometheus text format."""
+    """Return the metrics in the text format of Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/api/info", tags=["health"])
 async def info(request: Request) -> ServerDescription:
-    """What the web app needs to know about the server."""
+    """Describe the server to the web app."""
     server = context_of(request).info
     integrations = context_of(request).workflows.configured()
     return ServerDescription(
@@ -145,5 +145,5 @@ async def info(request: Request) -> ServerDescription:
 
 @router.get("/api/protocol.json", tags=["health"])
 async def protocol_schema() -> dict[str, Any]:
-    """JSON Schema of the live protocol."""
+    """Return the JSON Schema of the live protocol."""
     return json_schema()

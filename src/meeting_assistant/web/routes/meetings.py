@@ -59,7 +59,7 @@ async def list_meetings(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[str | None, Query(max_length=36)] = None,
 ) -> MeetingList:
-    """Newest first."""
+    """List the caller's meetings, newest first."""
     owner = None if caller.sees_all else caller.owner
     meetings = await context.meetings.service.recent(limit=limit + 1, before=before, owner=owner)
     page = meetings[:limit]
@@ -113,13 +113,13 @@ async def upload(
 
 @router.get("/{meeting_id}")
 async def read_meeting(context: Context, meeting_id: ReadableMeeting) -> MeetingDocument:
-    """Record, transcript and minutes."""
+    """Return a meeting with its transcript and minutes."""
     return await context.meetings.service.read(meeting_id)
 
 
 @router.patch("/{meeting_id}")
 async def rename_meeting(context: Context, meeting_id: OwnMeeting, change: TitleChange) -> Meeting:
-    """Give it another title."""
+    """Change the title of a meeting."""
     return await context.meetings.service.rename(meeting_id, change.title)
 
 
@@ -138,13 +138,13 @@ async def delete_sound(context: Context, meeting_id: OwnMeeting) -> None:
 
 @router.post("/{meeting_id}/retry", status_code=202)
 async def retry(context: Context, meeting_id: OwnMeeting) -> Meeting:
-    """Try again what was given up."""
+    """Retry the failed steps of a meeting."""
     return await context.meetings.service.retry(meeting_id)
 
 
 @router.delete("/{meeting_id}", status_code=204)
 async def delete_meeting(context: Context, meeting_id: OwnMeeting) -> None:
-    """Remove sound, words and record, for good."""
+    """Delete recording, transcript and meeting for good."""
     await context.meetings.service.delete(meeting_id)
 
 
@@ -154,7 +154,7 @@ async def export_meeting(
     meeting_id: ReadableMeeting,
     fmt: Annotated[Literal["md", "json", "srt", "vtt", "txt"], Query(alias="format")] = "md",
 ) -> Response:
-    """A file to take away."""
+    """Export a meeting as a file."""
     exported = await context.meetings.service.export(meeting_id, fmt)
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", exported.name)
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(exported.name)}"
@@ -165,7 +165,7 @@ async def export_meeting(
 
 @router.get("/{meeting_id}/audio.wav")
 async def play_meeting(context: Context, request: Request, meeting_id: ReadableMeeting) -> Response:
-    """The sound, for a player that seeks."""
+    """Return the recording; range requests allow a player to seek."""
     channels = (await context.meetings.service.store.get(meeting_id)).channels
     journal = await context.meetings.service.open_recording(meeting_id)
     try:

@@ -32,7 +32,7 @@ class TemplateInfo(BaseModel):
 
 
 class WritingOptions(BaseModel):
-    """What can be chosen for minutes on this server."""
+    """The templates and providers that this server offers for minutes."""
 
     templates: list[TemplateInfo]
     providers: list[str]
@@ -40,7 +40,7 @@ class WritingOptions(BaseModel):
 
 
 class RewriteOptions(BaseModel):
-    """How minutes are written again; what is left out stays as it was chosen before."""
+    """Options for rewriting the minutes; an omitted option keeps its present value."""
 
     model_config = ConfigDict(extra="forbid")
     template: str | None = Field(default=None, max_length=32)
@@ -56,7 +56,7 @@ class ComingVersion(BaseModel):
 
 
 class VersionInfo(BaseModel):
-    """One version of the minutes."""
+    """Summary of one version of the minutes."""
 
     version: int
     template: str
@@ -68,7 +68,7 @@ class VersionInfo(BaseModel):
 
 
 class Tightening(BaseModel):
-    """There is no way back, so there is only one value."""
+    """A restriction to local providers; it cannot be undone, so it has one value."""
 
     model_config = ConfigDict(extra="forbid")
     local_only: Literal[True]
@@ -76,7 +76,7 @@ class Tightening(BaseModel):
 
 @router.get("/minutes-options")
 async def writing_options(context: Context, caller: Reader) -> WritingOptions:
-    """Templates and providers there are."""
+    """Return the available templates and providers."""
     return WritingOptions(
         templates=[
             TemplateInfo(name=t.name, title=t.title, sections=[section.title for section in t.sections])
@@ -88,7 +88,7 @@ async def writing_options(context: Context, caller: Reader) -> WritingOptions:
 
 @router.get("/meetings/{meeting_id}/minutes")
 async def versions(context: Context, meeting_id: ReadableMeeting) -> list[VersionInfo]:
-    """All versions, oldest first."""
+    """List all versions, oldest first."""
     return [
         VersionInfo(
             version=minutes.version,
@@ -105,7 +105,7 @@ async def versions(context: Context, meeting_id: ReadableMeeting) -> list[Versio
 
 @router.get("/meetings/{meeting_id}/minutes/{version}")
 async def read_version(context: Context, meeting_id: ReadableMeeting, version: int) -> Minutes:
-    """One version."""
+    """Return one version of the minutes."""
     for minutes in await context.meetings.service.store.minutes_versions(meeting_id):
         if minutes.version == version:
             return minutes
@@ -152,26 +152,26 @@ async def remove_item(context: Context, meeting_id: OwnMeeting, item_id: ItemId,
 
 @router.post("/meetings/{meeting_id}/local-only")
 async def keep_local(context: Context, meeting_id: OwnMeeting, tightening: Tightening) -> Meeting:
-    """From now on no provider outside the operator's machines sees this meeting. Cannot be taken back."""
+    """Exclude this meeting from providers outside the operator's machines. This cannot be undone."""
     await context.workflows.keep_local(meeting_id)
     return await context.meetings.service.store.get(meeting_id)
 
 
 @router.get("/meetings/{meeting_id}/llm-calls")
 async def llm_calls(context: Context, meeting_id: OwnMeeting) -> list[LlmCall]:
-    """Which language models were asked about this meeting, oldest first."""
+    """List the calls to language models about this meeting, oldest first."""
     return await context.minutes.calls.of_meeting(meeting_id)
 
 
 @router.get("/preferences")
 async def preferences(context: Context, caller: Reader) -> LlmPreferences:
-    """What the caller chose for all of their meetings."""
+    """Return the preferences that apply to all of the caller's meetings."""
     return await context.minutes.preferences.preferences(caller.owner)
 
 
 @router.put("/preferences")
 async def set_preferences(context: Context, caller: Recorder, chosen: LlmPreferences) -> LlmPreferences:
-    """Choose for all of the caller's meetings, those that there are included."""
+    """Set the preferences for all of the caller's meetings, existing ones included."""
     template_named(chosen.template)
     context.minutes.service.check_provider(chosen.llm_provider)
     await context.minutes.preferences.set_preferences(caller.owner, chosen)

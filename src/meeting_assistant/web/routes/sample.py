@@ -12,11 +12,11 @@ router = APIRouter(prefix="/api/demo", tags=["sample meeting"])
 
 @router.get("")
 async def reference() -> DemoMeeting:
-    """What is said in it, by whom and when, and what its minutes have to contain."""
+    """Return the reference transcript of the sample and what its minutes have to contain."""
     return load_demo()
 
 
 @router.get("/audio.flac", response_class=FileResponse)
 async def sound() -> FileResponse:
-    """16 kHz mono FLAC."""
+    """Return the recording of the sample as 16 kHz mono FLAC."""
     return FileResponse(demo_audio_path(), media_type="audio/flac")

@@ -27,7 +27,7 @@ MAX_SHARE_HOURS = 24 * 365
 
 
 class Session(BaseModel):
-    """Who the server takes the caller for."""
+    """The identity and permissions of the caller."""
 
     access: Literal["open", "token"]
     """`open`: no tokens are configured, everybody may do everything."""
@@ -46,14 +46,14 @@ class SignIn(BaseModel):
 
 
 class Ticket(BaseModel):
-    """For the URL of one socket: `/ws/meetings?ticket=…`."""
+    """A ticket for the URL of one socket: `/ws/meetings?ticket=…`."""
 
     ticket: str
     expires_in_s: float
 
 
 class ShareOptions(BaseModel):
-    """How long a link is to work."""
+    """The lifetime of a share link."""
 
     model_config = ConfigDict(extra="forbid")
     hours: float = Field(default=168, gt=0, le=MAX_SHARE_HOURS)
@@ -71,7 +71,7 @@ class ShareLink(BaseModel):
 
 @router.get("/api/session")
 async def who_am_i(context: Context, request: Request) -> Session:
-    """What this caller may do; never an error."""
+    """Return the permissions of the caller; never an error."""
     try:
         principal = await context.access.identify(tokens_of(request.headers))
     except UnauthenticatedError:
@@ -97,27 +97,27 @@ async def sign_in(context: Context, request: Request, response: Response, creden
 
 @router.delete("/api/session", status_code=204)
 async def sign_out(response: Response) -> None:
-    """Forget the cookies."""
+    """Delete the cookies of the session."""
     for name in (TOKEN_COOKIE, SHARE_COOKIE):
         response.delete_cookie(name, httponly=True, samesite="strict")
 
 
 @router.post("/api/ws-ticket")
 async def ticket(context: Context, caller: Caller) -> Ticket:
-    """For clients that can send no header with a socket."""
+    """Issue a ticket, for clients that cannot send headers with a socket."""
     return Ticket(ticket=context.access.issue_ticket(caller), expires_in_s=TICKET_SECONDS)
 
 
 @router.post("/api/meetings/{meeting_id}/shares", status_code=201)
 async def share(context: Context, meeting_id: OwnMeeting, options: ShareOptions) -> ShareLink:
-    """A link that lets whoever has it read this meeting until it expires."""
+    """Create a link that grants read access to this meeting until it expires."""
     made, token = await context.access.share(meeting_id, options.hours)
     return _link(made, f"/#/shared/{meeting_id}/{token}")
 
 
 @router.get("/api/meetings/{meeting_id}/shares")
 async def shares(context: Context, meeting_id: OwnMeeting) -> list[ShareLink]:
-    """Links that still work."""
+    """List the valid share links of a meeting."""
     return [_link(made) for made in await context.access.shares(meeting_id)]
 
 
@@ -125,7 +125,7 @@ async def shares(context: Context, meeting_id: OwnMeeting) -> list[ShareLink]:
 async def withdraw(
     context: Context, meeting_id: OwnMeeting, share_id: Annotated[str, PathParam(max_length=36)]
 ) -> None:
-    """The link stops working at once."""
+    """Revoke a share link immediately."""
     await context.access.withdraw(meeting_id, share_id)
 
 

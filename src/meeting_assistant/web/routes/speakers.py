@@ -1,4 +1,4 @@
-"""Who said it, over HTTP: names, assignments, two labels for one person, voices that are known again."""
+"""Corrections of speakers over HTTP: names, assignments, merges, splits and enrolled voices."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class NameChange(_Body):
 
 
 class Merge(_Body):
-    """Which speaker this one really is."""
+    """The speaker that another one is merged into."""
 
     into: Label
 
 
 class Assignment(_Body):
-    """Who said some utterances."""
+    """The assignment of utterances to a speaker."""
 
     utterances: list[int] = Field(min_length=1, max_length=5000)
     """Their numbers in the transcript."""
@@ -48,21 +48,21 @@ class Assignment(_Body):
 
 
 class Cut(_Body):
-    """Where somebody else begins to speak."""
+    """The position at which an utterance is split."""
 
     word: int = Field(ge=1, le=MAX_WORDS)
     """The first word of the second part, counted from 0."""
 
 
 class VoiceToEnrol(_Body):
-    """Whose voice to know again in later meetings."""
+    """The speaker whose voice is enrolled."""
 
     speaker: Label
     name: str = Field(min_length=1, max_length=100)
 
 
 class KnownVoice(BaseModel):
-    """A voice that is known again."""
+    """An enrolled voice."""
 
     id: str
     name: str
@@ -71,7 +71,7 @@ class KnownVoice(BaseModel):
 
 
 class KnownVoices(BaseModel):
-    """Yours."""
+    """The enrolled voices of the caller."""
 
     voices: list[KnownVoice]
 
@@ -87,14 +87,14 @@ async def rename_speaker(
 
 @router.post("/meetings/{meeting_id}/speakers/{label}/merge")
 async def merge_speakers(context: Context, meeting_id: OwnMeeting, label: str, merge: Merge) -> Transcript:
-    """Two labels are one person: everywhere, and for what is still to come."""
+    """Merge two labels of one person, in the transcript and for the rest of the meeting."""
     await context.meetings.speakers.merge(meeting_id, label, merge.into)
     return (await context.meetings.service.read(meeting_id)).transcript
 
 
 @router.post("/meetings/{meeting_id}/speakers")
 async def assign_utterances(context: Context, meeting_id: OwnMeeting, assignment: Assignment) -> Transcript:
-    """Say who said some utterances; engines leave them alone from then on. With `new`, a speaker is split in two."""
+    """Assign utterances to a speaker; engines do not change them afterwards. `new` creates a speaker."""
     await context.meetings.speakers.assign(
         meeting_id, assignment.utterances, assignment.speaker, name=assignment.name
     )
@@ -120,7 +120,7 @@ async def remember_voice(
 
 @router.get("/voices")
 async def list_voices(context: Context, caller: Reader) -> KnownVoices:
-    """The voices that you asked to be known again."""
+    """List the enrolled voices of the caller."""
     return KnownVoices(
         voices=[_known(profile) for profile in await context.meetings.speakers.voices(caller.owner)]
     )
@@ -128,7 +128,7 @@ async def list_voices(context: Context, caller: Reader) -> KnownVoices:
 
 @router.delete("/voices/{voice_id}", status_code=204)
 async def forget_voice(context: Context, caller: Recorder, voice_id: str) -> None:
-    """Forget one of them for good."""
+    """Delete an enrolled voice for good."""
     await context.meetings.speakers.delete_voice(caller.owner, voice_id)
 
 

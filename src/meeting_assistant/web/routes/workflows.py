@@ -1,4 +1,4 @@
-"""What follows from a meeting over HTTP: integrations, deliveries and their approval, calendars."""
+"""Integrations, deliveries with their approval, and calendars over HTTP."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class IntegrationInfo(BaseModel):
 
 
 class TestResult(BaseModel):
-    """What a test did."""
+    """The outcome of a test of an integration."""
 
     message: str
 
 
 class PreviewItem(BaseModel):
-    """Something that would be delivered now."""
+    """An action that would be delivered now."""
 
     delivery: Delivery
     """As it would go into the outbox."""
@@ -52,7 +52,7 @@ class PreviewItem(BaseModel):
 
 
 class Choice(BaseModel):
-    """Which integrations may hear of a meeting."""
+    """The integrations that may receive a meeting."""
 
     model_config = ConfigDict(extra="forbid")
     names: list[Annotated[str, Field(max_length=64)]] | None = Field(max_length=64)
@@ -61,7 +61,7 @@ class Choice(BaseModel):
 
 @router.get("/integrations")
 async def integrations(context: Context, caller: Reader) -> list[IntegrationInfo]:
-    """Those that are configured."""
+    """List the configured integrations."""
     return [
         IntegrationInfo(
             name=one.name,
@@ -93,13 +93,13 @@ async def recent_deliveries(
 
 @router.get("/meetings/{meeting_id}/deliveries")
 async def deliveries(context: Context, meeting_id: OwnMeeting) -> list[Delivery]:
-    """What follows from the meeting: proposed, on its way, done, given up."""
+    """List the deliveries of a meeting in every state."""
     return await context.workflows.of_meeting(meeting_id)
 
 
 @router.post("/meetings/{meeting_id}/deliveries", status_code=201)
 async def plan_again(context: Context, meeting_id: OwnMeeting) -> list[Delivery]:
-    """After the minutes or the choice have changed: what is new is proposed or delivered. Returns what is new."""
+    """Plan deliveries again after a change of the minutes or the choice; return the new ones."""
     return await context.workflows.run_again(meeting_id)
 
 
@@ -124,25 +124,25 @@ async def approve(context: Context, meeting_id: OwnMeeting, delivery_id: Deliver
 
 @router.post("/meetings/{meeting_id}/deliveries/{delivery_id}/dismiss")
 async def dismiss(context: Context, meeting_id: OwnMeeting, delivery_id: DeliveryId) -> Delivery:
-    """It is not wanted."""
+    """Dismiss a proposed delivery."""
     return await context.workflows.dismiss(meeting_id, delivery_id)
 
 
 @router.post("/meetings/{meeting_id}/deliveries/{delivery_id}/retry")
 async def retry_delivery(context: Context, meeting_id: OwnMeeting, delivery_id: DeliveryId) -> Delivery:
-    """Try again what was given up or dismissed."""
+    """Retry a delivery that was parked or dismissed."""
     return await context.workflows.retry(delivery_id, meeting_id)
 
 
 @router.put("/meetings/{meeting_id}/workflows", status_code=204)
 async def choose(context: Context, meeting_id: OwnMeeting, choice: Choice) -> None:
-    """Which integrations may hear of this meeting, from now on."""
+    """Set the integrations that may receive this meeting from now on."""
     await context.workflows.choose(meeting_id, choice.names)
 
 
 @router.get("/meetings/{meeting_id}/calendar.ics", response_class=Response)
 async def calendar(context: Context, meeting_id: ReadableMeeting) -> Response:
-    """Due days and agreed meetings, to take into a calendar."""
+    """Export due days and agreed meetings as a calendar file."""
     headers = {"Content-Disposition": 'attachment; filename="meeting.ics"'}
     return Response(await context.workflows.calendar(meeting_id), media_type=CALENDAR, headers=headers)
 
