@@ -56,8 +56,8 @@ class TranscriptionServer:
                 }
                 outer.seen.append(fields)  # type: ignore[arg-type]
                 outer.headers.append(dict(self.headers.items()))
-                heard_fields = {*fields, fields["response_format"].decode()}  # type: ignore[union-attr]
-                status = 400 if heard_fields & outer.refuses else outer.status
+                received = {*fields, fields["response_format"].decode()}  # type: ignore[union-attr]
+                status = 400 if received & outer.refuses else outer.status
                 answer = outer.answer if status == 200 else {"error": {"message": "no"}}
                 text = answer if isinstance(answer, str) else json.dumps(answer)
                 self.send_response(status)
