@@ -29,7 +29,7 @@ class Snapshot:
 
     @classmethod
     def take(cls, url: str) -> Snapshot:
-        """From `/metrics`."""
+        """Read the counters from `/metrics`."""
         with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
             text = answer.read().decode()
         cpu: float | None = None
@@ -53,12 +53,12 @@ class Run:
 
     @property
     def audio_s(self) -> float:
-        """Of all sessions together."""
+        """Duration of the audio of all sessions together, in seconds."""
         return sum(timeline.clip.seconds for timeline in self.timelines)
 
 
 async def run_sessions(url: str, clips: Sequence[Clip], *, start: Mapping[str, object] | None = None) -> Run:
-    """One session per clip, at the pace of speech. Raises MeetingRefusedError."""
+    """Run one session per clip, at the pace of speech. Raises MeetingRefusedError."""
     before = await asyncio.to_thread(Snapshot.take, url)
     sessions = [
         _session(url, clip, wait_s=index * STAGGER_S, start=start or {}) for index, clip in enumerate(clips)
@@ -90,7 +90,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def figures(run: Run) -> dict[str, Any]:
-    """What the live path did in a run."""
+    """Compute the figures of the live path in a run."""
     lines = run.timelines
     alignments = [line.alignment() for line in lines]
     words = sum(len(line.reference) for line in lines)

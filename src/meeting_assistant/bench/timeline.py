@@ -1,4 +1,4 @@
-"""What a client saw of one session, and when; and the delays that follow from it. Pure."""
+"""The messages of one session as a client received them, and the delays computed from them. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        """Length."""
+        """Length of the audio in seconds."""
         return len(self.pcm) / 32_000
 
 
@@ -92,11 +92,11 @@ class Timeline:
         return [word.text for word in self.clip.words]
 
     def alignment(self) -> Alignment:
-        """Of reference and finished words."""
+        """Return the alignment of the reference with the finished words."""
         return align(self.reference, self.hypothesis)
 
     def first_partial_delays_s(self) -> list[float]:
-        """From the start of speech to the first caption, for utterances that begin where a turn begins."""
+        """Return the seconds from the start of a turn to the first caption, per utterance that begins it."""
         delays = []
         for utterance in self._utterances.values():
             if utterance.first_shown_s is None:
@@ -108,13 +108,13 @@ class Timeline:
         return delays
 
     def word_commit_delays_s(self) -> list[float]:
-        """For each word that was heard rightly: from its end to when it stood among the stable words."""
+        """Return the seconds from the end of each correctly recognised word until it was stable or final."""
         committed = [moment for _, u in sorted(self._utterances.items()) for moment in _commit_times(u)]
         words = self.clip.words
         return [committed[j] - words[i].end_s for i, j in self.alignment().matches]
 
     def final_delays_s(self) -> list[float]:
-        """For each utterance: from the end of its last word to its finished text."""
+        """Return the seconds from the end of the last matched word of each utterance to its final."""
         last_end: dict[int, float] = {}
         owners = [n for n, u in sorted(self._utterances.items()) for _ in u.words]
         for i, j in self.alignment().matches:
@@ -147,7 +147,7 @@ NEAR_S = 0.7
 
 
 def _commit_times(utterance: _Utterance) -> list[float]:
-    """For each finished word when it became stable; at the latest when the utterance was finished."""
+    """Return the seconds at which each finished word became stable, or final if it never was stable."""
     assert utterance.final_s is not None or not utterance.words
     times = [utterance.final_s or 0.0] * len(utterance.words)
     seen: Sequence[str] = ()

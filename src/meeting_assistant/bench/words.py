@@ -30,7 +30,7 @@ class Alignment:
 
     @property
     def errors(self) -> int:
-        """All kinds."""
+        """Number of errors of all kinds."""
         return self.substitutions + self.deletions + self.insertions
 
 

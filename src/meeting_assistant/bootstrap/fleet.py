@@ -84,7 +84,7 @@ def build_callbacks(settings: Settings) -> ResultChannel | None:
 
 @dataclass(slots=True)
 class WorkerParts:
-    """Everything that a worker needs, wired together and not started."""
+    """The parts of a worker, wired together and not started."""
 
     worker: Worker
     asr: AsrService

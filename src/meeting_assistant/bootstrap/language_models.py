@@ -1,4 +1,4 @@
-"""Which language models are configured, and how each is reached."""
+"""The configured language models, and how each is reached."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ FETCH_THREADS = 4
 
 @dataclass(slots=True)
 class Recordings:
-    """Everything that stores recordings."""
+    """The parts that store recordings."""
 
     settings: Settings
     audio: AudioStore | None

@@ -26,7 +26,7 @@ VAD_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class SpeechParts:
-    """What meetings need to become a transcript."""
+    """The parts that turn the audio of meetings into a transcript."""
 
     runner: SessionRunner
     diarization: DiarizationService
@@ -52,7 +52,7 @@ class SpeechEngines:
 
     @property
     def problems(self) -> list[str]:
-        """What an operator has to mend in the fleet at the moment."""
+        """The problems that an operator has to fix in the fleet at the moment."""
         parts = (self.remote, self.fleet_diarizer)
         return [problem for part in parts if part is not None and (problem := part.problem)]
 

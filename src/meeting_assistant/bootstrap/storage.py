@@ -25,7 +25,7 @@ DISK_THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class StorageParts:
-    """Everything that holds meetings; opened by `store.open`."""
+    """The parts that store meetings; opened by `store.open`."""
 
     database: Database
     recordings: Recordings

@@ -1,4 +1,4 @@
-"""What the web layer says about the server, and whom it lets in."""
+"""The access checks of the web layer, and the description of the server that it gives."""
 
 from __future__ import annotations
 

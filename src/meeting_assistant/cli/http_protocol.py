@@ -24,7 +24,10 @@ class DeadlineHttp(H11Protocol):
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_late)
 
     def data_received(self, data: bytes) -> None:
-        """Between two requests uvicorn's keep-alive timer watches; from the first byte of the next one, ours."""
+        """Cancel the deadline when the headers are complete; start it with the first byte of a later request.
+
+        Between two requests, uvicorn's keep-alive timer watches the connection instead.
+        """
         scope = self.scope
         super().data_received(data)
         if self.scope is not scope:

@@ -28,7 +28,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a value may be, in words that follow "Allowed:"."""
+    """A description of the allowed values, in words that follow "Allowed:"."""
 
     words: str
 

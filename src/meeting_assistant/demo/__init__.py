@@ -38,7 +38,7 @@ class ExpectedItem(_Record):
 
 
 class Expected(_Record):
-    """What the minutes have to contain, and what they must not dress up."""
+    """Items that the minutes have to contain, and items that they must not report as action items."""
 
     decisions: list[ExpectedItem]
     action_items: list[ExpectedItem]
@@ -60,7 +60,7 @@ class DemoMeeting(_Record):
 
 
 def load_demo() -> DemoMeeting:
-    """The reference."""
+    """Load the reference of the sample meeting."""
     return DemoMeeting.model_validate_json((_HERE / "planning.json").read_text(encoding="utf-8"))
 
 
@@ -70,5 +70,5 @@ def demo_audio_path() -> Path:
 
 
 def hello_clip() -> tuple[Path, str]:
-    """One spoken sentence and its words, for `doctor`."""
+    """Return the path of a recording of one sentence, and the text of that sentence."""
     return _HERE / "hello.flac", (_HERE / "hello.txt").read_text(encoding="utf-8").strip()

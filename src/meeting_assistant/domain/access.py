@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What a token allows."""
+    """A right that a token gives."""
 
     RECORD = "record"
     """Open meetings, send audio, upload; change and delete the owner's meetings."""

@@ -1,4 +1,4 @@
-"""How much of the audio of a meeting was captured, stored, transcribed and used for its minutes. Pure."""
+"""Coverage of a meeting: the audio captured, stored, transcribed and used for its minutes. Pure."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ class JobError(MeetingAssistantError):
 
 
 class LlmFault(StrEnum):
-    """Whose fault it is that a question has no answer."""
+    """The cause of the failure when a question has no answer."""
 
     PROVIDER = "provider"
     """The server is away, overloaded or wrongly set up: the next question fails, too."""

@@ -29,7 +29,7 @@ class EventBody(BaseModel):
 
 
 class StatusChanged(EventBody):
-    """What the server is doing with this meeting."""
+    """A report of what the server is doing with this meeting."""
 
     type: Literal["status"] = "status"
     status: StatusText

@@ -10,7 +10,7 @@ Purpose = Literal["minutes", "notes", "ask", "probe"]
 
 
 class LlmCall(BaseModel):
-    """One question to one provider, without question and answer."""
+    """The record of one question to one provider, without the texts of question and answer."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 

@@ -96,7 +96,7 @@ class OffRecord(_Record):
 
 
 class ResumePoint(_Record):
-    """Where a session that resumes a meeting begins, so that it continues as if it had not been interrupted."""
+    """The point at which a session resumes a meeting, to continue as if it had not been interrupted."""
 
     start_sample: int = 0
     """The first sample that it has to read."""
@@ -107,7 +107,7 @@ class ResumePoint(_Record):
 
 
 class MeetingOptions(_Record):
-    """What a client may choose for one meeting."""
+    """The options that a client may choose for one meeting."""
 
     title: str = Field(default="", max_length=200)
     language: str | None = Field(default=None, max_length=16)

@@ -54,7 +54,7 @@ class ActionItem(Item):
 
 
 class Provenance(_Record):
-    """How the minutes were written."""
+    """The origin of the minutes: what wrote them, and with what effort."""
 
     provider: str
     """`embedded`, `vllm`, `openai`…"""

@@ -76,7 +76,7 @@ def _texts(text: str, words: Sequence[Word], word: int) -> tuple[str, str]:
 
 
 def move_quote(evidence: Evidence, whole: Utterance, first: Utterance, second: Utterance) -> list[Evidence]:
-    """Let evidence of the whole cite the part that contains it; a quote across the cut becomes two."""
+    """Move evidence from the whole to the part that contains it; a quote across the cut becomes two."""
     if evidence.utterance != whole.utterance:
         return [evidence]
     at = whole.text.find(evidence.quote)

@@ -12,7 +12,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """One object store."""
+    """The address of an object store, with the keys to it."""
 
     kind: Literal["file", "s3"]
     root: str

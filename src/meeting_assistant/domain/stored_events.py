@@ -1,4 +1,4 @@
-"""What a store keeps of a durable event, and how it makes the event again from what is true now. Pure.
+"""Reduces durable events to what a store keeps, and restores them from what is true now. Pure.
 
 Most of an event stands elsewhere already: in the transcript, the minutes, the meeting. Only the rest is kept with its
 number, so that a client that comes back never reads an old name or a word that was taken off the record.

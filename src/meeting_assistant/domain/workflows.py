@@ -37,7 +37,7 @@ class NextMeeting(_Record):
 
 @dataclass(frozen=True, slots=True)
 class MeetingOutcome:
-    """Everything that an integration may know of a finished meeting."""
+    """A finished meeting, with everything that an integration may know of it."""
 
     meeting: Meeting
     transcript: Transcript
@@ -95,7 +95,7 @@ class Action(_Record):
 
 
 class Receipt(_Record):
-    """What the target returned for a delivery."""
+    """The answer of the target to a delivery."""
 
     reference: str | None = None
     """The id at the target: `OPS-12`."""
@@ -152,7 +152,7 @@ def delivery_id(meeting_id: str, integration: str, key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an integration is, for people."""
+    """The description of an integration, for people."""
 
     title: str
     """`Jira`"""

@@ -1,4 +1,4 @@
-"""What happens after a meeting: one small file for each place that hears of it.
+"""Delivery of the outcome of a meeting to other systems: one small file for each of them.
 
 `workflows.py` plans and decides, `dispatcher.py` delivers, `registry.py` knows which integrations there are. What a
 package outside needs to add one is here and in `meeting_assistant.domain.workflows`;

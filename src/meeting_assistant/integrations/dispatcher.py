@@ -30,7 +30,7 @@ _OWN_BACKOFF = Backoff(first_s=5.0, factor=5.0, longest_s=36_000.0, jitter=0.5)
 
 @dataclass(frozen=True, slots=True)
 class DispatchPolicy:
-    """How often and how long deliveries are attempted."""
+    """Number, pauses and durations of the attempts at a delivery."""
 
     backoff: Backoff = _OWN_BACKOFF
     max_attempts: int = 10

@@ -71,7 +71,7 @@ def read_options(name: str, kind: type[O], given: Mapping[str, str]) -> O:
 
 
 def variable(name: str, option: str) -> str:
-    """`WORKFLOWS__JIRA__URL`"""
+    """Return the name of the environment variable of an option, such as `WORKFLOWS__JIRA__URL`."""
     return f"WORKFLOWS__{name}__{option}".upper()
 
 

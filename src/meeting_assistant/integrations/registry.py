@@ -1,4 +1,4 @@
-"""Which integrations there are, and which of them are configured.
+"""Registry of integrations: which there are, and which of them are configured.
 
 Those of this package stand in a table; a package outside adds its own by an entry point of the group
 `meeting_assistant.integrations` whose name is the integration's and which leads to its class.
@@ -40,13 +40,13 @@ _OWN = {
 
 
 class IntegrationClass(Protocol):
-    """What a name leads to."""
+    """Class that the name of an integration leads to."""
 
     name: str
     Options: type[IntegrationOptions]
 
     def __call__(self, options: Any) -> Integration:
-        """Make one."""
+        """Create an integration from its options."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""What talks to other machines or waits on threads needs, whichever layer it stands in: HTTP, pauses, executors."""
+"""HTTP, pauses and executors for code of any layer that talks to other machines or waits on threads."""

@@ -1,4 +1,4 @@
-"""What an address says about the place that it leads to. Pure."""
+"""Properties of the place that an address leads to. Pure."""
 
 from __future__ import annotations
 

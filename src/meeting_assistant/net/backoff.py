@@ -1,4 +1,4 @@
-"""How long to wait before trying again. Pure."""
+"""Length of the pause before another attempt. Pure."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 
 class HttpFailure(Enum):
-    """How an exchange fails that gives no usable answer."""
+    """Kinds of failure that leave an exchange without a usable answer."""
 
     BAD_ADDRESS = "bad address"
     """The address is malformed, or of a protocol other than HTTP; nothing was sent."""

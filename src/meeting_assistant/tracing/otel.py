@@ -52,7 +52,7 @@ class OtelTracer:
     def record_meeting(
         self, meeting_id: str, began_ms: int, failed: str | None, attributes: dict[str, Value]
     ) -> None:
-        """It has no parent, and the ids that all the others have pointed to."""
+        """Record the root span, which has no parent, and the ids that all other spans have pointed to."""
         token = _own_ids.set(ids_of(meeting_id))
         try:
             top = self._tracer.start_span(
@@ -74,7 +74,7 @@ class OtelTracer:
 
 
 class OtelSpan:
-    """Implements `Span`."""
+    """A span of OpenTelemetry. Implements `Span`."""
 
     def __init__(self, inner: trace.Span) -> None:
         self._span = inner
@@ -89,7 +89,7 @@ class OtelSpan:
         return _written(context.trace_id, context.span_id, is_sampled=context.trace_flags.sampled)
 
     def set(self, **attributes: Value) -> None:
-        """Before it is over."""
+        """Set attributes; called only before the span is over."""
         self._span.set_attributes(_named(attributes))
 
     def end(self, *, failed: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What the routes need; put on the app by `create_app`, taken from it by the routes."""
+"""The objects that the routes need; put on the app by `create_app`, taken from it by the routes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meeting_assistant.services.minutes.parts import MinutesParts
 
 @dataclass(slots=True)
 class ServerInfo:
-    """What the server says about itself."""
+    """The description that the server gives of itself."""
 
     version: str
     engines: dict[str, str]
@@ -36,7 +36,7 @@ class ServerInfo:
 
 @dataclass(slots=True)
 class Readiness:
-    """Which parts are still loading, and which failed; `/ready` answers 200 when there are neither."""
+    """The parts that are still loading or have failed; `/ready` answers 200 when there are neither."""
 
     loading: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
@@ -63,13 +63,13 @@ class Readiness:
 
     @property
     def waiting_for(self) -> list[str]:
-        """What `/ready` waits for: parts that load, and failures."""
+        """The reasons why `/ready` does not answer 200: parts that load, and failures."""
         return sorted([*self.loading, *self.problems])
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one connection may do."""
+    """Limits on one connection."""
 
     max_live_speed: float
     """How fast a client may send audio, as a multiple of real time."""
@@ -79,7 +79,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class FleetEntrance:
-    """Where workers post their results."""
+    """The entrance for results that workers post."""
 
     keys: Sequence[bytes]
     """One of them signs each message."""

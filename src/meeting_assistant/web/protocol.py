@@ -145,7 +145,7 @@ class Error(ServerMessage):
 
 
 class Status(ServerMessage, events.StatusChanged):
-    """What the server is doing with this meeting."""
+    """A report of what the server is doing with this meeting."""
 
 
 class Ack(ServerMessage, events.AudioSafe):

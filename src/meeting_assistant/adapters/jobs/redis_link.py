@@ -1,4 +1,4 @@
-"""What gateways and workers share in Redis: names of keys, consumer groups, time limits and errors.
+"""Names of keys, consumer groups, time limits and errors that gateways and workers share in Redis.
 
 FastStream delivers the jobs (https://faststream.ag2.ai), and `redis_lease.py` adds leases. Audio and messages, which
 are many and small, go over plain streams: one per attempt for audio, one inbox per gateway for messages.

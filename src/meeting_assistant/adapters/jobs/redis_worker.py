@@ -190,12 +190,12 @@ class RedisHeldJob:
 
     @property
     def job(self) -> InferenceJob:
-        """The job."""
+        """Job that is held by the lease."""
         return self._job
 
     @property
     def deliveries(self) -> int:
-        """How often it was delivered, this time included."""
+        """Number of deliveries to workers that could do the job, this one included."""
         return self._deliveries
 
     async def renew(self) -> bool:

@@ -27,7 +27,7 @@ class AnthropicMessages:
         self._model = model
 
     async def complete(self, request: LlmRequest) -> LlmReply:
-        """Ask once."""
+        """Ask once, without retries. Raises LlmError."""
         began = time.monotonic()
         answer = await self._http.post(self._url, self._body(request))
         self._check_finish(dig(answer, "stop_reason"))

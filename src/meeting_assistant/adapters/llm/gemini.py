@@ -34,7 +34,7 @@ class GeminiGenerate:
         self._model = model
 
     async def complete(self, request: LlmRequest) -> LlmReply:
-        """Ask once."""
+        """Ask once, without retries. Raises LlmError."""
         began = time.monotonic()
         answer = await self._http.post(self._url, self._body(request))
         _check_blocked(self.name, answer)

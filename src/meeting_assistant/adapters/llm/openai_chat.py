@@ -31,7 +31,7 @@ FORM_REMEMBERED_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Where servers of this form differ."""
+    """Differences between servers of this form."""
 
     max_tokens_field: str = "max_completion_tokens"
     sends_temperature: bool = False
@@ -52,7 +52,7 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Which model a server is asked for."""
+    """Model that a server is asked for."""
 
     name: str
     is_chosen: bool = True

@@ -1,4 +1,4 @@
-"""Where, in a sentence of speech, a task begins and ends."""
+"""Bounds of a task in a sentence of speech."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _HEDGE_AFTER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be done, as said."""
+    """Task as stated in a sentence."""
 
     first: int
     end: int
@@ -68,7 +68,11 @@ class Task:
 
 
 def clause_end(sentence: Sentence, first: int, people: People, *, asks: bool = False) -> int:
-    """Where the clause that begins at this token stops: at the sentence's end or where a new one opens."""
+    """Return the end of the clause that begins at this token.
+
+    A clause ends where the next one opens, or with the sentence. One of more than 28 tokens is cut there,
+    or at its last comma if it has one.
+    """
     limit = min(len(sentence.tokens), first + _MAX_CLAUSE)
     for k in range(first + 1, limit):
         ahead = sentence.normal_from(k)
@@ -171,7 +175,7 @@ def _due_in_front(sentence: Sentence, match: re.Match[str]) -> DuePhrase | None:
 
 
 def _trailing_name(sentence: Sentence, first: int, end: int, people: People) -> int | None:
-    """Where a name called out at the end begins: `…, Ana?`"""
+    """Return the token at which a name called out at the end begins (`…, Ana?`), or None."""
     for k in (end - 2, end - 1):
         if k <= first + 1 or not sentence.tokens[k - 1].comma:
             continue
@@ -182,7 +186,7 @@ def _trailing_name(sentence: Sentence, first: int, end: int, people: People) -> 
 
 
 def is_reported(sentence: Sentence, cue: int) -> bool:
-    """Somebody's words are told, or the speaker's own of another time."""
+    """Return True when another person's words are reported, or the speaker's own of another time."""
     before = sentence.normal_of(max(0, cue - 6), cue)
     return bool(_REPORTED.search(before)) and not _AS_SAID.search(before)
 

@@ -1,4 +1,4 @@
-"""What the rules look at: sentences in order, who said them, what was answered."""
+"""Conversation as the rules see it: sentences in order, with their speakers and replies."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class _Word:
 
 
 def find_topics(sentences: Sequence[Sentence], language: Language) -> list[Topic]:
-    """At most five phrases, the weightiest first; none when nothing is said twice."""
+    """Return at most five phrases, the weightiest first; none when nothing is said twice."""
     count: Counter[tuple[str, ...]] = Counter()
     spelling: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     place: dict[tuple[str, ...], tuple[Sentence, int, int]] = {}

@@ -30,7 +30,10 @@ _UNSPACED = re.compile("[぀-ヿ㐀-䶿一-鿿豈-﫿가-힯฀-๿຀-໿က-�
 
 
 class Language:
-    """How one language is cut into terms. Deterministic and safe to share between threads after creation."""
+    """Stop words and stemmer that reduce the words of one language to terms.
+
+    Deterministic and safe to share between threads after creation.
+    """
 
     def __init__(self, code: str) -> None:
         self.code = code
@@ -59,7 +62,7 @@ class Language:
 
 
 def length_in_words(words: Sequence[str]) -> float:
-    """How long a text is; two characters of an unspaced script count as a word."""
+    """Return the length of a text in words; two characters of an unspaced script count as a word."""
     return sum(len(w) / 2 if _UNSPACED.search(w) else 1 for w in words)
 
 

@@ -1,4 +1,4 @@
-"""When people said that they would meet again. English; only what is said for certain, with a day that is certain."""
+"""Next meetings that were agreed on. English; only what is said for certain, with a day that is certain."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FIRST_HOUR_OF_WORK = 8
 
 
 def find_next_meetings(transcript: Transcript, meeting_date: date | None) -> tuple[NextMeeting, ...]:
-    """One for each day that was agreed, in order of the days; what was said last about a day counts."""
+    """Return one meeting for each agreed day, in order of the days; the last statement about a day counts."""
     found: dict[date, NextMeeting] = {}
     for sentence in split_sentences(transcript.utterances):
         again = _agreed(sentence, meeting_date, transcript)
@@ -63,7 +63,10 @@ def _agreed(sentence: Sentence, today: date | None, transcript: Transcript) -> N
 
 
 def _time(normal: str) -> time | None:
-    """Without a half of the day named, it is the one in which people work."""
+    """Return the time of day that is named; None when there is none or it is invalid.
+
+    Where the half of the day is not named, it is the one in which people work.
+    """
     match = _TIME.search(normal)
     if match is None:
         return None

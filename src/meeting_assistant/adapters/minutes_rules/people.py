@@ -1,4 +1,4 @@
-"""Who is meant by a name that was said."""
+"""Resolution of spoken names to speakers and attendees."""
 
 from __future__ import annotations
 

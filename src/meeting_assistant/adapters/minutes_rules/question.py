@@ -18,14 +18,17 @@ class EmbeddedQuestionReader:
     """Implements `QuestionReader` with stop words and stems. Deterministic."""
 
     def keywords(self, question: str, language: str) -> tuple[str, ...]:
-        """In order, each once."""
+        """Return the content words of a question as they are written, in order and each once."""
         known = _language(language)
         words = [word.strip("'\u2019-") for word in _WORD.findall(question)]
         carrying = [w for w in words if w.casefold() not in _ASKING and known.terms([w.casefold()])]
         return tuple(dict.fromkeys(carrying))
 
     def best(self, question: str, texts: Sequence[str], language: str) -> list[int]:
-        """By how much of the question they hold, then by how little else."""
+        """Rank texts by how much of the question they hold, then by how little else; return their indexes.
+
+        Texts that hold less than half of the terms of the question are left out.
+        """
         known = _language(language)
         asked = set(known.terms([word.casefold() for word in self.keywords(question, language)]))
         if not asked:

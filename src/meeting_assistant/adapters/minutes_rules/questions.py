@@ -184,7 +184,10 @@ def _goes_on_to_answer(talk: Conversation, reply: Sentence) -> bool:
 
 
 def _asked_from(sentence: Sentence) -> int | None:
-    """Where the question begins; recognisers lose question marks, so its wording may do instead."""
+    """Return the token at which the question begins, or None.
+
+    Recognisers lose question marks, so its wording may do instead.
+    """
     if sentence.question:
         return 0 if _ASKS.match(sentence.normal) else None
     match = _ASKS_UNMARKED.search(sentence.normal)

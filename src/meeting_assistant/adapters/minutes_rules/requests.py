@@ -133,7 +133,7 @@ def _request(
 
 
 def _opens_sentence(sentence: Sentence, cue: int) -> bool:
-    """Only light words before the cue: `so you will …`, not `then where you will …`."""
+    """Return True when only light words precede the cue: `so you will …`, not `then where you will …`."""
     return not _LEAD_ONLY.sub("", sentence.normal_of(0, cue) + " ").strip()
 
 
@@ -250,7 +250,10 @@ def _passive(talk: Conversation, sentence: Sentence, cue: int) -> ItemDraft:
 
 
 def _taker(talk: Conversation, sentence: Sentence) -> tuple[str | None, Sentence] | None:
-    """Who took it on in the next few sentences: `I'll do it`, `Ben can take that`."""
+    """Return the taker of a task, and the reply that shows it, from the next three sentences.
+
+    Such replies are `I'll do it` and `Ben can take that`. None without one.
+    """
     for reply in talk.sentences[sentence.index + 1 : sentence.index + 4]:
         if talk.is_called_off(reply):
             continue

@@ -113,7 +113,7 @@ class Sentence:
         return self._texts[t.utterance][t.start : t.end]
 
     def between(self, token: int) -> str:
-        """What is written between this token and the next one of the same utterance, else a space."""
+        """Return the text between this token and the next one of the same utterance, else a space."""
         a, b = self.tokens[token], self.tokens[token + 1]
         return self._texts[a.utterance][a.end : b.start] if a.utterance == b.utterance else " "
 
@@ -136,7 +136,7 @@ class Sentence:
 
 
 def normalise(word: str) -> str:
-    """One written word as rules see it."""
+    """Return one written word in the form that the rules match."""
     plain = word.replace("’", "'").casefold()  # noqa: RUF001
     if plain in _SPELT_OUT:
         return _SPELT_OUT[plain]
@@ -187,7 +187,10 @@ def tokenise(text: str, position: int = 0) -> list[Token]:
 
 
 def _suffix_length(word: str) -> int:
-    """Of `'ll` and of `'s` after a noun: `Ana'll` is a name and a verb."""
+    """Return the length of a suffix that is a word of its own, in characters; 0 without one.
+
+    Such suffixes are `'ll`, and `'s` after a noun: `Ana'll` is a name and a verb.
+    """
     head, mark, tail = word.replace("’", "'").rpartition("'")  # noqa: RUF001
     if not mark or not head or tail.casefold() not in _SUFFIX_WORDS:
         return 0
@@ -256,7 +259,10 @@ def _is_punctuated(texts: Sequence[str]) -> bool:
 
 
 def _last_of_speaker(sentences: Sequence[Sentence], speaker: str | None) -> int | None:
-    """Where the newest sentence stands, when it is of this speaker; others' single words do not count."""
+    """Return the index of the newest sentence when it is of this speaker, else None.
+
+    Up to two sentences of others after it, of at most two words each, do not count.
+    """
     for at in range(len(sentences) - 1, max(-1, len(sentences) - 4), -1):
         if sentences[at].speaker == speaker:
             return at

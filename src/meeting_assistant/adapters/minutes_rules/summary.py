@@ -33,8 +33,10 @@ _FEWEST_TOPICS = 3
 
 
 def open_with(talk: Conversation, topics: Sequence[Topic]) -> list[ItemDraft]:
-    """One sentence, in English, that says what a long meeting was about; each topic is quoted where it was said
-    first."""
+    """Return one sentence, in English, that says what a long meeting was about; nothing for other meetings.
+
+    Each topic is quoted where it was said first.
+    """
     spoken = sum(length_in_words([t.normal for t in s.tokens]) for s in talk.sentences)
     if spoken < _LONG_MEETING or len(topics) < _FEWEST_TOPICS:
         return []

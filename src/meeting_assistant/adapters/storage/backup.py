@@ -43,7 +43,7 @@ _PIECE = 1 << 20
 
 @dataclass(slots=True)
 class Report:
-    """What was found in a backup."""
+    """Contents of a backup and the problems found in it."""
 
     meetings: int = 0
     recordings: int = 0

@@ -1,4 +1,4 @@
-"""What the services need from the outside world, in words of the domain.
+"""Interfaces that the services need to the outside world, in words of the domain.
 
 Adapters implement these; services know nothing else about them. A port with several
 implementations has a contract suite (`tests/contract`).

@@ -104,12 +104,12 @@ class HeldJob(Protocol):
 
     @property
     def job(self) -> InferenceJob:
-        """The job."""
+        """The job that the worker holds."""
         ...
 
     @property
     def deliveries(self) -> int:
-        """How often the job was delivered to a worker that could do it, this time included."""
+        """The number of deliveries of the job to workers that could do it, this one included."""
         ...
 
     async def renew(self) -> bool:

@@ -103,7 +103,7 @@ class StepLedger(Protocol):
 
 
 class RetentionStore(Protocol):
-    """What is removed from meetings: single stretches, or the whole recording when its time is up."""
+    """Removes content from meetings: single stretches, or the whole recording when its time is up."""
 
     async def set_off_record(self, meeting_id: str, spans: Sequence[OffRecord]) -> None:
         """Record all spans that are off the record, before any audio inside them is stored."""
@@ -145,7 +145,7 @@ class MeetingStore(
     RetentionStore,
     Protocol,
 ):
-    """Everything that is stored of meetings. Consumers that need less depend on one of the bases.
+    """Stores everything about meetings. Consumers that need less depend on one of the bases.
 
     Each method is one transaction; what returns is durable. Methods that take a meeting id raise NotFoundError when
     there is no such meeting. Methods that number events return them as clients read them, in order: an empty list says

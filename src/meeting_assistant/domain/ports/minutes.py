@@ -80,7 +80,7 @@ class MinutesStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MinutesRequest:
-    """Everything that a writer may know."""
+    """The input of a minutes writer: everything that it may know."""
 
     transcript: Transcript
     attendees: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ class AudioJournal(Protocol):
 
     @property
     def durable_bytes(self) -> int:
-        """Everything below this offset is on the disk."""
+        """The offset below which every byte is on the disk."""
         ...
 
     def append(self, pcm: bytes) -> None:
@@ -102,13 +102,13 @@ class AudioArchive(Protocol):
         ...
 
     def close(self) -> None:
-        """Let running operations fail soon, by a StorageError with the code `closing`."""
+        """Make running operations fail soon, with a StorageError that has the code `closing`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a probe found in an uploaded file."""
+    """The format of an uploaded file, as a probe found it."""
 
     container: str
     codec: str
@@ -119,7 +119,7 @@ class MediaInfo:
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What decoding one file may cost."""
+    """Limits on the cost of decoding one file."""
 
     max_duration_s: float = 8 * 3600.0
     max_memory_bytes: int = 1 << 30

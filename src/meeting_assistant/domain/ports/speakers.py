@@ -11,7 +11,10 @@ from meeting_assistant.domain.audio import Samples
 
 @dataclass(frozen=True, slots=True)
 class SpeakerTurn:
-    """When one speaker talks; turns of different speakers may overlap. Milliseconds from the start of the audio."""
+    """A time span in which one speaker talks, in milliseconds from the start of the audio.
+
+    Turns of different speakers may overlap.
+    """
 
     start_ms: int
     end_ms: int
@@ -29,7 +32,7 @@ class Diarizer(Protocol):
 
     @property
     def max_speakers(self) -> int | None:
-        """How many speakers it can distinguish; None when there is no limit."""
+        """The number of speakers that it can distinguish; None when there is no limit."""
         ...
 
     def load(self) -> None:

@@ -58,7 +58,7 @@ class AsrRequest:
 
 @dataclass(frozen=True, slots=True)
 class AsrResult:
-    """What the engine heard in one window."""
+    """The result of decoding one window."""
 
     text: str
     words: tuple[Word, ...] | None = None
@@ -75,7 +75,7 @@ class AsrResult:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine is and can do."""
+    """The description of an engine: its model, languages and limits."""
 
     name: str
     model: str
@@ -102,7 +102,7 @@ class AsrEngine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What the engine is; available before `load`."""
+        """The description of the engine; available before `load`."""
         ...
 
     def load(self) -> None:

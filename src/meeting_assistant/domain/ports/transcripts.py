@@ -100,7 +100,7 @@ class TranscriptStore(Protocol):
 
 
 class SpeakerStore(Protocol):
-    """Who said what, and how speakers are called."""
+    """Stores the speakers of utterances, and their names."""
 
     async def speaker_names(self, meeting_id: str) -> dict[str, str | None]:
         """Return the names that were given, by label."""

@@ -1,4 +1,4 @@
-"""What messages and tickets say about a meeting, before each target writes it in its own way. Pure."""
+"""Text of messages and tickets about a meeting, before each target writes it in its own way. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tickets say, whatever the tracker: one for each action item, with the words that carry it. Pure."""
+"""Text of tickets for any tracker: one for each action item, with the words that carry it. Pure."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class AuditLogIntegration:
         self._path = options.path.expanduser().absolute()
 
     def describe(self) -> Description:
-        """The file."""
+        """Return a description that names the file."""
         return Description("Audit log", str(self._path), is_local=True, is_exactly_once=True)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
@@ -67,7 +67,7 @@ class AuditLogIntegration:
         return f"A line was appended to {self._path}."
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resources are held."""
 
     async def _append(self, line: Mapping[str, JsonValue], *, may_be_there: bool) -> None:
         try:

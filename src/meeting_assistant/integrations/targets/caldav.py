@@ -48,7 +48,7 @@ class CaldavIntegration:
         return Description("Calendar (CalDAV)", target, is_exactly_once=True, parallel=2)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One entry for each due day and each meeting that was agreed."""
+        """Plan one entry for each due day and each meeting that was agreed."""
         return [
             Action(
                 key=entry.key,
@@ -83,5 +83,5 @@ class CaldavIntegration:
         return "The calendar is there; a test puts nothing into it."
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._http.close()

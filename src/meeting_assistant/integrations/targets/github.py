@@ -71,11 +71,11 @@ class GitHubIntegration:
         self._http = HttpTarget("GitHub", headers, explain=_fields)
 
     def describe(self) -> Description:
-        """The repository."""
+        """Return a description that names the repository."""
         return Description("GitHub Issues", self._options.repository, is_exactly_once=True, dedup_delay_s=10)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One issue for each action item."""
+        """Plan one issue for each action item."""
         return [
             Action(
                 key=ticket.key,
@@ -103,7 +103,7 @@ class GitHubIntegration:
         return f"Issues can be made in {self._options.repository}."
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._http.close()
 
     def _issue(self, ticket: TrackerIssue, marked: str) -> dict[str, JsonValue]:

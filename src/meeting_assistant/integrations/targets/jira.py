@@ -84,7 +84,7 @@ class JiraIntegration:
         return Description("Jira", target, is_exactly_once=True, dedup_delay_s=SETTLE_S, parallel=4)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One issue for each action item."""
+        """Plan one issue for each action item."""
         return [
             Action(
                 key=ticket.key,
@@ -117,7 +117,7 @@ class JiraIntegration:
         return f"Project {self._options.project} can be seen; a test makes no issue."
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._http.close()
 
     async def _find(self, delivery_id: str) -> Receipt | None:

@@ -65,11 +65,11 @@ class LinearIntegration:
         self._http = HttpTarget("Linear", headers, explain=lambda answer: ", ".join(_codes(answer)))
 
     def describe(self) -> Description:
-        """The team."""
+        """Return a description that names the team."""
         return Description("Linear", f"team {self._options.team}", is_exactly_once=True, parallel=4)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One issue for each action item."""
+        """Plan one issue for each action item."""
         return [
             Action(
                 key=ticket.key,
@@ -112,7 +112,7 @@ class LinearIntegration:
         return f"Team {self._options.team} can be seen; a test makes no issue."
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._http.close()
 
     def _issue(self, ticket: TrackerIssue, marked: str) -> dict[str, JsonValue]:

@@ -84,11 +84,11 @@ class MailIntegration:
         self._options = options
 
     def describe(self) -> Description:
-        """Who gets it."""
+        """Return a description that names the recipients."""
         return Description("E-mail", ", ".join(self._options.recipients))
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One message, for each recipient."""
+        """Plan one message for each recipient; none when there is nothing to tell."""
         if not outcome.has_something_to_tell:
             return []
         parts, entries = sections_of(outcome), entries_of(outcome)
@@ -139,7 +139,7 @@ class MailIntegration:
         return f"A line was handed to {self._options.host}."
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resources are held."""
 
     def _message_id(self, unique: str) -> str:
         return f"<{unique}@{self._options.sender.rpartition('@')[2]}>"

@@ -49,11 +49,11 @@ class MarkdownIntegration:
         self._folder = options.folder.expanduser().absolute()
 
     def describe(self) -> Description:
-        """The folder."""
+        """Return a description that names the folder."""
         return Description("Markdown notes", str(self._folder), is_local=True, is_exactly_once=True)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One note."""
+        """Plan one note; none without minutes."""
         if outcome.minutes is None:
             return []
         name = f"{outcome.began:%Y-%m-%d} {_file_name(outcome.title)}".strip()
@@ -90,7 +90,7 @@ class MarkdownIntegration:
         return f"Notes can be written to {self._folder}."
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resources are held."""
 
 
 def _refused(folder: Path, error: OSError) -> DeliveryError:
@@ -161,7 +161,7 @@ def _is_ours(path: Path, meeting_id: str) -> bool:
 
 
 def _digest(note: str) -> str:
-    """Of all but the line that holds it."""
+    """Return the SHA-256 of a note, in hexadecimal; the note is given without the line that holds it."""
     return hashlib.sha256(note.encode()).hexdigest()
 
 

@@ -19,7 +19,7 @@ MAX_PIECE = 2000
 
 
 class MattermostOptions(IntegrationOptions):
-    """Of an incoming webhook."""
+    """Options of an incoming webhook."""
 
     webhook_url: SecretAddress
     """Its address."""
@@ -40,7 +40,7 @@ class MattermostIntegration:
         return Description("Mattermost", "the channel of the webhook")
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One post, or several when it is too long for one."""
+        """Plan one post, or several when it is too long for one."""
         if not outcome.has_something_to_tell:
             return []
         texts = list(packed(_lines(outcome), MAX_TEXT))
@@ -64,7 +64,7 @@ class MattermostIntegration:
         return "A line was posted to the channel."
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._http.close()
 
     async def _post(self, post: dict[str, JsonValue]) -> None:

@@ -47,7 +47,7 @@ class SlackIntegration:
         return Description("Slack", "the channel of the webhook")
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One message, or several when it is too long for one."""
+        """Plan one message, or several when it is too long for one."""
         if not outcome.has_something_to_tell:
             return []
         messages = _messages(outcome)
@@ -73,7 +73,7 @@ class SlackIntegration:
         return "A line was posted to the channel."
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._http.close()
 
     async def _post(self, message: dict[str, JsonValue]) -> None:
@@ -83,7 +83,7 @@ class SlackIntegration:
 
 
 def escaped(text: str) -> str:
-    """As Slack asks for: these three characters and no others."""
+    """Escape `&`, `<` and `>`, and no other characters, as Slack asks for; return one line."""
     return one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

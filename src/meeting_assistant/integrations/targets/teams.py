@@ -24,7 +24,7 @@ MAX_PIECE = 1000
 
 
 class TeamsOptions(IntegrationOptions):
-    """Of the workflow "When a Teams webhook request is received"."""
+    """Options of the workflow "When a Teams webhook request is received"."""
 
     webhook_url: SecretAddress
     """Its address."""
@@ -45,7 +45,7 @@ class TeamsIntegration:
         return Description("Microsoft Teams", "the channel of the webhook")
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One card, or several when it is too long for one."""
+        """Plan one card, or several when it is too long for one."""
         if not outcome.has_something_to_tell:
             return []
         pages = _pages(_elements(outcome))
@@ -69,7 +69,7 @@ class TeamsIntegration:
         return "A card was posted to the channel."
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._http.close()
 
     async def _post(self, message: dict[str, JsonValue]) -> None:

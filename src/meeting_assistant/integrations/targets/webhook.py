@@ -61,7 +61,7 @@ class WebhookIntegration:
         return Description("Webhook", hosts, is_exactly_once=True, parallel=4)
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
-        """One event for each address."""
+        """Plan one event for each address."""
         event = event_of(outcome)
         return [
             Action(
@@ -91,7 +91,7 @@ class WebhookIntegration:
         return f"A test event was taken by {len(self._urls)} of {len(self._urls)} addresses."
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Close all connections; idempotent."""
         await self._http.close()
 
     async def _post(self, url: str, event_id: str, event: dict[str, JsonValue]) -> None:

@@ -114,7 +114,7 @@ class AsrService:
 
     @property
     def partial_policy(self) -> PartialPolicy:
-        """How partials are made at the current level."""
+        """The policy for partials at the current level."""
         return PARTIAL_POLICIES[self._ladder.level]
 
     def on_level(self, listener: Callable[[Level], None]) -> None:

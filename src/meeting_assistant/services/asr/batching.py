@@ -64,7 +64,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class BatchRules:
-    """Which windows may form a batch."""
+    """Rules for the windows that may form a batch."""
 
     shape_of: Callable[[AsrRequest], Shape]
     max_windows: int = 1

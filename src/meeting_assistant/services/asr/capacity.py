@@ -1,4 +1,4 @@
-"""How many meetings this machine can transcribe at once, from measured decode times. Pure."""
+"""Computes how many meetings this machine can transcribe at once, from measured decode times. Pure."""
 
 from __future__ import annotations
 

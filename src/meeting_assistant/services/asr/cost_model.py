@@ -1,4 +1,4 @@
-"""How long decodes take on this machine, learned while it runs. Pure.
+"""Predicts how long decodes take on this machine, learned while it runs. Pure.
 
 For each key (kind of decode and length bucket) the time of a batch of `n` windows is modelled as `a * n + b`: `b` is
 the fixed cost of a batch, `a` the cost of each window. Both are fitted by least squares with decaying weights.

@@ -32,7 +32,7 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class PartialPolicy:
-    """How partials are made at a level."""
+    """The policy for partials at one level."""
 
     interval_factor: float
     """Factor of the interval in the settings."""
@@ -52,7 +52,7 @@ PARTIAL_POLICIES = {
 
 @dataclass(frozen=True, slots=True)
 class LadderOptions:
-    """When the level changes."""
+    """Thresholds and delays that decide when the level changes."""
 
     target_s: float = 0.6
     """A predicted wait above it raises the level."""

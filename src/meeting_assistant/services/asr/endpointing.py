@@ -19,7 +19,7 @@ FRAME_MS = VAD_FRAME_SAMPLES * 1000 // SAMPLE_RATE_HZ
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """When speech begins and when it is over."""
+    """Thresholds and durations that decide when an utterance begins and ends."""
 
     threshold: float = 0.5
     """A frame at or above it is voiced."""

@@ -10,7 +10,7 @@ from meeting_assistant.domain.ports import Vad
 
 
 class MultichannelVad:
-    """One stream per channel, with their states as one."""
+    """Voice activity detection with one stream per channel, and their states as one."""
 
     def __init__(self, vad: Vad, channels: int, state: bytes = b"") -> None:
         size = len(state) // channels

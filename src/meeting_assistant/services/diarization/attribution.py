@@ -244,7 +244,7 @@ def _split(
 
 
 def _spoken(utterance: Utterance) -> tuple[int, int]:
-    """From the first word to the last, without the silence around them."""
+    """Return the time span from the first word to the last, without the silence around them."""
     if not utterance.words:
         return utterance.start_ms, utterance.end_ms
     return utterance.words[0].start_ms, utterance.words[-1].end_ms

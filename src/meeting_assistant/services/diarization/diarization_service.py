@@ -41,7 +41,7 @@ class DiarizationService:
         *,
         remote: RecordingDiarizer | None = None,
     ) -> None:
-        """Without an `embedder`, live meetings have no speaker labels.
+        """Set up diarization; without an `embedder`, live meetings have no speaker labels.
 
         The first of `finals` that loads diarizes recordings; `remote` replaces all of them.
         """
@@ -55,7 +55,7 @@ class DiarizationService:
 
     @property
     def load_errors(self) -> list[EngineError]:
-        """Why a configured engine is not in use; complete after `start`."""
+        """The reasons why configured engines are not in use; complete after `start`."""
         return [*self.live.load_errors, *self.recordings.load_errors]
 
     async def start(self) -> None:

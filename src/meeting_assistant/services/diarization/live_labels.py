@@ -58,7 +58,7 @@ class LiveLabels:
         known: Sequence[LabelledVoice] = (),
         enrolled: Sequence[EnrolledSpeaker] = (),
     ) -> None:
-        """Without `embeddings` no utterance gets a label.
+        """Set up the labels of a session; without `embeddings` no utterance gets one.
 
         `known`: utterances that were labelled before the session was resumed; `enrolled`: speakers to identify.
         """
@@ -178,7 +178,10 @@ async def reembed_known_speakers(
 
 
 def _spoken(utterance: Utterance) -> tuple[int, int]:
-    """From the first word to the last, which is what was embedded live."""
+    """Return the time span that was embedded live.
+
+    It runs from the first word to the last; when that is under `MIN_SPOKEN_MS`, it is the whole utterance.
+    """
     if utterance.words:
         start_ms, end_ms = utterance.words[0].start_ms, utterance.words[-1].end_ms
         if end_ms - start_ms >= MIN_SPOKEN_MS:

@@ -36,7 +36,7 @@ class SpeakerEmbeddingService:
     """Asynchronous face of a blocking embedding model; lives on one event loop."""
 
     def __init__(self, embedder: VoiceEmbedder | None) -> None:
-        """Without an `embedder` there are no embeddings and no speaker labels."""
+        """Set up the service; without an `embedder` there are no embeddings and no speaker labels."""
         self._embedder = embedder
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
         # Clustering one long meeting must not delay the utterances of all others.

@@ -31,7 +31,7 @@ MAX_WAITING = 1000
 
 
 class RelayMessage(BaseModel):
-    """What servers that share a database send each other about a meeting that is watched over both."""
+    """A message between servers that share a database, about a meeting that is watched over both."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 

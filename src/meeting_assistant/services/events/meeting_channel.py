@@ -151,7 +151,7 @@ class MeetingChannel:
         return watcher
 
     def leave(self, watcher: Watcher) -> None:
-        """Stop watching."""
+        """Remove a watcher."""
         self._watchers.discard(watcher)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class MeetingIo:
-    """What every service that works on meetings reads from and writes to."""
+    """The storage and the channels of every service that works on meetings."""
 
     store: MeetingStore
     audio: AudioStore | None

@@ -1,4 +1,4 @@
-"""What a gateway does with each message about one job: `decide`. Pure; `remote_job.py` carries it out.
+"""Decides what a gateway does with each message about one job. Pure; `remote_job.py` carries it out.
 
 A worker that takes a job says hello with a fresh attempt id, and from then on only that attempt counts. Its results
 carry numbers without a gap: one that comes twice is dropped, and one that is missing ends the attempt. So a worker
@@ -25,7 +25,7 @@ from meeting_assistant.services.fleet.messages import (
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What a gateway knows about the work on one job."""
+    """The state of the work on one job, as its gateway knows it."""
 
     kind: JobKind
     attempt: str | None = None
@@ -53,7 +53,7 @@ class AudioFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """Nothing is to be done: a duplicate, or a message about another job of the meeting."""
+    """Do nothing: the message is a duplicate, or about another job of the meeting."""
 
 
 @dataclass(frozen=True, slots=True)

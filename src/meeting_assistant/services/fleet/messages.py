@@ -48,7 +48,7 @@ class Hello(Message):
 
 
 class Progress(Message):
-    """How much of a recording is diarized."""
+    """The share of a recording that is diarized."""
 
     type: Literal["progress"] = "progress"
     share: float = Field(ge=0.0, le=1.0)
@@ -67,7 +67,7 @@ class Utterances(Message):
 
 
 class Silence(Message):
-    """Nobody speaks up to here."""
+    """A stretch without speech, up to the commit point."""
 
     type: Literal["silence"] = "silence"
     commit_point: CommitPoint
@@ -107,7 +107,7 @@ class Turns(Message):
 
 
 class Done(Message):
-    """Everything was sent; the attempt is complete."""
+    """The end of an attempt: everything was sent."""
 
     type: Literal["done"] = "done"
 
@@ -194,7 +194,7 @@ GatewayMessage = Begin | Audio | End
 
 
 class WorkerState(Message):
-    """What a worker publishes about itself every second."""
+    """The state of a worker, which it publishes every second."""
 
     protocol: int = FLEET_PROTOCOL_VERSION
     """Version of the fleet protocol."""
@@ -219,7 +219,7 @@ _GATEWAY_MESSAGE: TypeAdapter[GatewayMessage] = TypeAdapter(
 
 
 class _AnyVersion(BaseModel):
-    """What the messages that carry a version have in every version."""
+    """The fields that messages with a version have in every version."""
 
     protocol: int = 1
     name: str = "unnamed"

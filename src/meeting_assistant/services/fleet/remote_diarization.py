@@ -51,8 +51,11 @@ class FleetDiarizer:
 
     @property
     def problem(self) -> str | None:
-        """What an operator should mend; None when such a worker is there, and when there is no worker at all, which
-        `RemoteSessions.problem` reports."""
+        """The problem that an operator should fix: no worker diarizes with the requested engine.
+
+        None when there is such a worker, and when there is no worker at all, which
+        `RemoteSessions.problem` reports.
+        """
         if self._workers or not self._sessions.workers:
             return None
         return (
@@ -71,7 +74,7 @@ class FleetDiarizer:
 
 
 class RemoteDiarization(RemoteJob):
-    """One recording, always sent from its first sample: a worker that takes over begins anew."""
+    """The diarization of one recording; a worker that takes it over begins again at the first sample."""
 
     def __init__(
         self, job: InferenceJob, samples: Samples, progress: Callable[[float], None], link: GatewayLink

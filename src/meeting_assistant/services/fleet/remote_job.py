@@ -47,7 +47,7 @@ class RemoteJob(ABC):
     @property
     @abstractmethod
     def remedy(self) -> str:
-        """What a person can do when every worker died of the job."""
+        """The remedy when every worker that took the job died."""
 
     @abstractmethod
     async def stream_audio(self, attempt: str) -> None:

@@ -92,7 +92,7 @@ class RemoteSessions:
 
     @property
     def problem(self) -> str | None:
-        """What an operator should mend; None while workers are there and all speak this version."""
+        """The problem an operator should fix; None while there are workers and all speak this version."""
         if self._broker_error is not None:
             return f"{self._broker_error} {self._broker_error.remedy}"
         if self._mismatches:
@@ -131,7 +131,7 @@ class RemoteSessions:
         ]
 
     async def close(self) -> None:
-        """Stop; idempotent."""
+        """Cancel the background tasks and close the link; idempotent."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

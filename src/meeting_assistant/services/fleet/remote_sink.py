@@ -1,4 +1,4 @@
-"""Where the results of a session go from a worker: back to its gateway."""
+"""Sends the results of a session from a worker back to its gateway."""
 
 from __future__ import annotations
 
@@ -60,8 +60,11 @@ class RemoteSink:
 
     @property
     def has_client(self) -> bool:
-        """What the gateway reports several times a second; False while nothing comes from it: the audio may only be
-        delayed, and the sentence may not be over."""
+        """True while the gateway reports a client, which it does several times a second.
+
+        False while nothing comes from the gateway: the audio may only be delayed, and the sentence may not
+        be over.
+        """
         return self._has_client and time.monotonic() - self._newest_audio_at_s < FRESH_SECONDS
 
     def received_sample(self) -> int:

@@ -45,7 +45,7 @@ COMMIT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How a worker takes jobs."""
+    """Options for how a worker takes jobs."""
 
     name: str
     """For log lines, traces and the dashboard."""
@@ -117,7 +117,7 @@ class Worker:
         return kinds
 
     async def _dead_letter(self, held: HeldJob) -> None:
-        """Raises BrokerError."""
+        """Move a job that was delivered too often to the dead letters. Raises BrokerError."""
         job = held.job
         obs.fleet_dead_total.inc()
         logger.error(

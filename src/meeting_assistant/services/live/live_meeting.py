@@ -92,7 +92,7 @@ class LiveMeeting:
 
     @property
     def storage(self) -> Literal["journal", "memory"]:
-        """Where the audio is kept."""
+        """The kind of storage that keeps the audio."""
         return self.buffer.storage
 
     # --- clients
@@ -106,7 +106,7 @@ class LiveMeeting:
         self._fence()
 
     def connect(self, resampler: Resampler) -> asyncio.Event:
-        """Let a client record. Returns an event that is set when it may not any more."""
+        """Connect a client that records. Returns an event that is set when it may no longer record."""
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None

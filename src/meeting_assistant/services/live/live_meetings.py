@@ -78,7 +78,7 @@ class LiveMeetings:
         return meeting_id in self._opening or meeting_id in self._sessions or meeting_id in self._live
 
     def capacity(self) -> Capacity:
-        """How many meetings fit, by the measured cost of decoding on this machine."""
+        """Return how many meetings fit, by the measured cost of decoding on this machine."""
         return self._runner.capacity(
             live=len(self._live),
             partial_interval_s=self._options.partial_interval_s,
@@ -141,7 +141,7 @@ class LiveMeetings:
     async def resume_meeting(
         self, meeting_id: str, *, sample_rate: int, channels: int
     ) -> LiveConnection | StoppedConnection:
-        """Let a client go on with a meeting. Raises NotFoundError, ConflictError when it cannot go on."""
+        """Continue a meeting for a client. Raises NotFoundError, ConflictError when it cannot go on."""
         live = self._live.get(meeting_id)
         if live is None:
             return await self._resume_stopped(await self._io.store.get(meeting_id))
@@ -168,12 +168,12 @@ class LiveMeetings:
         return LiveConnection(live, live.connect(self._new_resampler(sample_rate, live.channels)))
 
     async def restore_live(self, meeting: Meeting) -> None:
-        """After a restart, open a meeting that was recording and wait for its client."""
+        """Open a meeting that was recording before a restart, and wait for its client."""
         live = await self._open(meeting, is_new=False)
         live.wait_for_client()
 
     async def transcribe_rest(self, meeting: Meeting) -> None:
-        """After a restart, transcribe the rest of a meeting that was stopped."""
+        """Transcribe the rest of a meeting that was stopped before a restart."""
         live = await self._open(meeting, is_new=False)
         await live.stop()
 

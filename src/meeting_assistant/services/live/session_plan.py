@@ -28,7 +28,7 @@ ReadAudio = Callable[[int, int], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """How meetings are recorded and transcribed; from the settings."""
+    """Options for recording and transcribing meetings; from the settings."""
 
     max_sessions: int | None = None
     """None: as many as the machine was measured to hold."""
@@ -48,7 +48,7 @@ class LiveOptions:
 
 
 class MeetingHistory(MeetingRecords, TranscriptStore, Protocol):
-    """What a session is planned from: the record of its meeting, and the transcript so far."""
+    """The data that a session is planned from: the record of its meeting, and the transcript so far."""
 
 
 class SessionPlanner:

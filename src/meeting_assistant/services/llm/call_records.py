@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One question to one provider: who saw the text, and what came of it."""
+    """The record of one question to one provider: which provider saw the text, and with what outcome."""
 
     provider: str
     outcome: str

@@ -1,4 +1,4 @@
-"""From the text of an answer to the object that was asked for, without what models put around it. Pure."""
+"""Extracts the requested object from the text of an answer, without what models put around it. Pure."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _OWN_BACKOFF = Backoff(first_s=0.5, jitter=0.2)
 
 @dataclass(frozen=True, slots=True)
 class LlmOptions:
-    """Which providers may be asked, and how often."""
+    """Limits on which providers are asked, and how often."""
 
     max_retries: int = 2
     """Of one question to one provider."""

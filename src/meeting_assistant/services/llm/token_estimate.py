@@ -1,4 +1,4 @@
-"""How many tokens a text is, about."""
+"""Estimates how many tokens a text has."""
 
 from __future__ import annotations
 

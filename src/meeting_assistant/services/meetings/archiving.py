@@ -51,7 +51,7 @@ class RecordingArchiver:
 
     @property
     def problem(self) -> str | None:
-        """What an operator has to fix while recordings cannot be moved, or None."""
+        """The problem that an operator has to fix while recordings cannot be moved, or None."""
         if self._error is None:
             return None
         return f"Finished recordings cannot be moved ({self._pending} wait on this disk): {self._error}"

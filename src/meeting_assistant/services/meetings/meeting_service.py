@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class MeetingDocument(BaseModel):
-    """Everything that there is to read of a meeting."""
+    """A meeting with its transcript and its minutes."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 

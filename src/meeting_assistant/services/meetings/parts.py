@@ -17,7 +17,7 @@ from meeting_assistant.services.meetings.uploads import Uploads
 
 @dataclass(frozen=True, slots=True)
 class MeetingParts:
-    """Everything that works on a meeting, from its first second to the deletion of its audio."""
+    """The parts that work on a meeting, from its first second to the deletion of its audio."""
 
     service: MeetingService
     live: LiveMeetings

@@ -21,7 +21,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """How long the audio of finished meetings is kept. Words and minutes stay until a user deletes them."""
+    """The time that audio of finished meetings is kept. Words and minutes stay until a user deletes them."""
 
     days: int | None = None
     is_after_minutes: bool = False

@@ -19,7 +19,7 @@ MIN_CUE_MS = 1
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is on the screen at one time."""
+    """The text that is on the screen during one time span."""
 
     start_ms: int
     end_ms: int
@@ -28,7 +28,7 @@ class Cue:
 
 
 def cues_of(utterances: Sequence[Utterance]) -> Iterator[Cue]:
-    """In order of time, never overlapping; every word is in exactly one cue."""
+    """Yield cues in order of time, never overlapping; every word is in exactly one cue."""
     free_from = 0
     for utterance in sorted(utterances, key=lambda one: one.start_ms):
         for words in _chunks(_words(utterance)):

@@ -17,7 +17,7 @@ _MEETING_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class UploadFiles:
-    """One file per meeting, and a folder for files that are still arriving. Methods block and raise StorageError."""
+    """Stores one file per meeting, and files still arriving. Methods block and raise StorageError."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -42,7 +42,7 @@ ItemT = TypeVar("ItemT", bound=Item)
 
 @dataclass(slots=True)
 class Change:
-    """What one part of the transcript added to the draft."""
+    """The changes that one part of the transcript made to the draft."""
 
     items: list[tuple[str, Item]] = field(default_factory=list)
     """Kind and item: new, or with more known about it."""

@@ -1,4 +1,4 @@
-"""What people do with minutes: have them written again, change, add and take out items, go back to a version."""
+"""Edits minutes for people: rewrites them, changes, adds and removes items, goes back to a version."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IN_ORDER = "auto"
 
 
 class ItemChange(BaseModel):
-    """What a person changes of an item; what is left out stays."""
+    """A change that a person makes to an item; fields that are left out stay."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 

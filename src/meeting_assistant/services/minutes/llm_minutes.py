@@ -58,7 +58,7 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class MinutesTask:
-    """Which meeting's minutes are written, and how."""
+    """The task of writing the minutes of one meeting."""
 
     meeting: Meeting
     day: date

@@ -35,7 +35,7 @@ class MinutesResult:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the minutes of one meeting are written: what the meeting says, else what its owner chose."""
+    """The options for the minutes of one meeting: what the meeting says, else what its owner chose."""
 
     template: Template
     language: str

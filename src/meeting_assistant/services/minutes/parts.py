@@ -14,7 +14,7 @@ from meeting_assistant.services.minutes.questions.ask_service import AskService
 
 @dataclass(frozen=True, slots=True)
 class MinutesParts:
-    """Everything that turns a transcript into minutes, notes and answers."""
+    """The parts that turn a transcript into minutes, notes and answers."""
 
     service: MinutesService
     notes: LiveNotes

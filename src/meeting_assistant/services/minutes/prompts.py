@@ -1,4 +1,4 @@
-"""What a language model is asked for minutes, and the shape of its answer. Pure.
+"""The prompts that ask a language model for minutes, and the shape of its answer. Pure.
 
 What was said is data: it stands between two lines with a random mark, in the user's turn, a number before each
 utterance. The answer is flat and has no optional parts, because every provider's decoder takes such a schema; it
@@ -154,8 +154,10 @@ def user_prompt(
     noted: Sequence[Item] = (),
     mark: str | None = None,
 ) -> str:
-    """One part of the transcript; `before` are lines of the part before, to understand this one by; `noted` is what
-    the parts before gave."""
+    """Return the prompt with one part of the transcript.
+
+    `before`: lines of the part before, as context; `noted`: items that the parts before gave.
+    """
     head = [f"Meeting: {clean(title)}", f"Held on: {day}"]
     if attendees:
         head.append(f"Invited: {', '.join(map(clean, attendees))}")

@@ -1,4 +1,4 @@
-"""From one version of the minutes to the next: items keep their ids, and what people changed stays changed. Pure."""
+"""Carries minutes over to the next version: items keep their ids, what people changed stays changed. Pure."""
 
 from __future__ import annotations
 

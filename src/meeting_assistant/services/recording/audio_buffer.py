@@ -29,7 +29,10 @@ DEFAULT_LIMITS = BufferLimits()
 
 
 class SecureAudioBuffer:
-    """One per meeting. All methods belong to the event loop; only the journal's calls run on `executor`."""
+    """Buffers the audio of one meeting.
+
+    All methods belong to the event loop; only the journal's calls run on `executor`.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class SecureAudioBuffer:
 
     @property
     def storage(self) -> Literal["journal", "memory"]:
-        """What "safe" means here: on the disk, or committed as words."""
+        """The meaning of "safe" here: on the disk (`journal`), or committed as words (`memory`)."""
         return "memory" if self._journal is None else "journal"
 
     @property
@@ -174,7 +177,7 @@ class SecureAudioBuffer:
             await self._committer.progress.wait()
 
     async def flush(self) -> None:
-        """In `journal`, store everything received so far; in `memory` there is nothing to do.
+        """Store everything received so far when `storage` is `journal`; there is nothing to do in `memory`.
 
         Raises StorageError when the disk refuses; the audio is kept, and written as soon as the disk accepts it.
         """

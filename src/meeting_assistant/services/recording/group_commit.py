@@ -35,7 +35,7 @@ TRIM_STEP_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class BufferLimits:
-    """How often audio is stored, and how much of it stays in memory."""
+    """Limits on how often audio is stored, and how much of it stays in memory."""
 
     tick_s: float = 0.25
     """Shortest time from one attempt to the next."""
@@ -98,7 +98,10 @@ class GroupCommit:
         self._trim()
 
     def commit(self, offset: int) -> bool:
-        """Without a journal, note that the words up to `offset` are stored. Returns True when more became safe."""
+        """Note that the words up to `offset` are stored. Returns True when more became safe.
+
+        Has no effect with a journal.
+        """
         if self.has_journal or offset <= self.safe_bytes:
             return False
         self.safe_bytes = min(offset, self.received_bytes)
@@ -114,13 +117,13 @@ class GroupCommit:
 
     @property
     def due_at(self) -> float | None:
-        """When the next attempt begins, on the clock of `begin`; None while there is nothing to do."""
+        """The time of the next attempt, on the clock of `begin`; None while there is nothing to do."""
         if not self.has_work:
             return None
         return -math.inf if self._is_hurried else self._rests_until
 
     def hurry(self) -> None:
-        """Let the next attempt begin without waiting."""
+        """Make the next attempt due at once."""
         self._is_hurried = True
 
     def begin(self, now: float) -> bytes:

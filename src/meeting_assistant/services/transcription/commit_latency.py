@@ -1,4 +1,4 @@
-"""How long it takes from the end of a word until it is stable on the screen. Pure.
+"""Measures the time from the end of a word until it is stable on the screen. Pure.
 
 While an utterance is open the times of its words are unknown; they come with the final. So the moments at which words
 became stable are kept until then. Moments are counted in received audio, which for a microphone is the wall clock.

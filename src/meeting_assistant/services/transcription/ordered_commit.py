@@ -42,7 +42,7 @@ NO_SAMPLES = np.zeros(0, dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nothing was said up to the commit point."""
+    """A stretch without speech, up to the commit point."""
 
     commit_point: CommitPoint
 
@@ -126,7 +126,7 @@ class OrderedCommit:
         await self._pending.put(pending)
 
     async def close(self) -> None:
-        """Let `run` return after what is queued."""
+        """Make `run` return after it has committed what is queued."""
         await self._pending.put(None)
 
     async def run(self) -> None:

@@ -52,7 +52,7 @@ class SessionSpec:
 
 @dataclass(frozen=True, slots=True)
 class CommitPoint:
-    """How far a session has come."""
+    """The point that a session has reached."""
 
     committed_sample: int
     """Everything before it is committed."""
@@ -78,7 +78,7 @@ class SpeakerSegment:
 
 
 class SessionSink(Protocol):
-    """Where the results of a session go: the meeting's channel here, or from a worker to the gateway."""
+    """Receives the results of a session: for the meeting's channel or, on a worker, for the gateway."""
 
     @property
     def has_viewers(self) -> bool:

@@ -46,17 +46,17 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def height(number: int) -> int:
-    """Of the wave that says this number."""
+    """Return the height of the wave that stands for this number."""
     return FLOOR + STEP * number
 
 
 def words_of(number: int) -> str:
-    """What the engine hears."""
+    """Return the text that the engine recognises for this number."""
     return "item " + " ".join(WORDS[int(digit)] for digit in str(number))
 
 
 def spoken(numbers: Sequence[int], *, said_s: float = 1.2, pause_s: float = 0.8) -> Samples:
-    """One utterance per number, with pauses."""
+    """Return audio with one utterance per number, and a pause before and after each."""
     wave = np.where(np.arange(int(said_s * 16_000)) // 40 % 2, 1, -1)
     pause = np.zeros(int(pause_s * 16_000), np.int16)
     pieces = [piece for number in numbers for piece in (pause, (wave * height(number)).astype(np.int16))]
@@ -69,7 +69,7 @@ class LoudnessVad:
     name = "loudness"
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Do nothing; there is nothing to load."""
 
     def open(self, state: bytes = b"") -> LoudnessStream:
         """Begin a session; every state is the same."""
@@ -104,7 +104,7 @@ class DigitEngine:
         self.info = EngineInfo("numbers", "numbers", ("en",), max_window_s=30)
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Do nothing; there is nothing to load."""
 
     def transcribe(self, batch: Sequence[AsrRequest]) -> list[AsrResult]:
         time.sleep(self._decode_s)
@@ -120,19 +120,19 @@ class DigitEngine:
         return words_of(number)
 
     def close_session(self, session: str) -> None:
-        """Nothing is kept."""
+        """Do nothing; no state of a session is kept."""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing; there is nothing to release."""
 
 
 class NoVoices:
-    """Nobody is told apart."""
+    """Implements `VoiceEmbedder`: all voices have the same embedding."""
 
     name = "off"
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Do nothing; there is nothing to load."""
 
     def embed(self, samples: Waveform) -> VoiceVector:
         return np.full(4, 0.5, np.float32)
@@ -148,7 +148,7 @@ class ParityDiarizer:
         self._takes_s = takes_s
 
     def load(self) -> None:
-        """Nothing to load."""
+        """Do nothing; there is nothing to load."""
 
     def diarize(self, samples: Samples, progress: Callable[[float], None]) -> list[SpeakerTurn]:
         progress(0.5)
@@ -162,7 +162,7 @@ class ParityDiarizer:
         return turns
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing; there is nothing to release."""
 
 
 async def main(decode_s: float, diarize_s: float = 0.0) -> None:

@@ -26,7 +26,7 @@ Finish = Literal["complete", "length", "refusal", "filtered"]
 
 @dataclass(frozen=True, slots=True)
 class SeenRequest:
-    """What a client sent."""
+    """A request as a client sent it."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class SeenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What it is told to do with one question."""
+    """The planned answer to one question."""
 
     text: str = ""
     """Of the model, with status 200; else the body."""
@@ -81,7 +81,7 @@ class LlmServer:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`"""
+        """Base URL of the server: `http://127.0.0.1:PORT`."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
@@ -97,7 +97,7 @@ class LlmServer:
         return self.answer_by(lambda request: answer)
 
     def answer_by(self, answer: AnswerTo) -> Self:
-        """Whatever a function makes of the request."""
+        """Answer with the result of calling a function with the request."""
         self._answers.append(answer)
         return self
 
@@ -127,7 +127,7 @@ class LlmServer:
         return self.answer_by(lambda request: Answer(is_dribbled=True))
 
     def forget(self) -> Self:
-        """Nothing was asked, and nothing is to be answered."""
+        """Forget all questions and all planned answers."""
         self._answers.clear()
         self.requests.clear()
         return self
@@ -243,11 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
         return {name.lower(): value for name, value in self.headers.items()}
 
     def log_message(self, *args: object) -> None:
-        """Quiet."""
+        """Do nothing, so that requests are not logged."""
 
 
 def user_text(request: SeenRequest) -> str:
-    """What stands in the user's turn, in any of the wire formats."""
+    """Return the text of the user's turn, in any of the wire formats."""
     body = request.body
     if "contents" in body:
         return str(body["contents"][0]["parts"][0]["text"])

@@ -1,4 +1,4 @@
-"""What the services behind the three wire formats accept and answer, from their documentation.
+"""Valid requests and answers of the services behind the three wire formats, from their documentation.
 
 - OpenAI: https://platform.openai.com/docs/api-reference/chat (structured outputs: every property required, no other
   ones, a subset of JSON Schema), which vLLM, xAI, Azure and llama.cpp follow.
@@ -64,7 +64,7 @@ def is_streaming(path: str, body: Mapping[str, Any]) -> bool:
 
 
 def problems_of(path: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> list[str]:
-    """Why the service would refuse the request; empty when it would not."""
+    """Return the reasons why the service would refuse the request; empty when it would accept it."""
     match wire_of(path):
         case "gemini":
             return _problems_of_generate(path, headers, body)

@@ -30,7 +30,7 @@ class MemoryAudioStore:
         return MemoryJournal(self, self._recordings[meeting_id])
 
     def open(self, meeting_id: str, *, durable_bytes: int = 0) -> MemoryJournal:
-        """Raises NotFoundError."""
+        """Open a recording. Raises NotFoundError, or StorageError when it has fewer than `durable_bytes`."""
         _check_id(meeting_id)
         if meeting_id not in self._recordings:
             raise NotFoundError("No sound is stored for this meeting.", "It may have been deleted.")
@@ -63,7 +63,7 @@ class _Recording:
 
 
 class MemoryJournal:
-    """One recording; any thread."""
+    """Implements `AudioJournal` for one recording; safe to use from any thread."""
 
     def __init__(self, store: MemoryAudioStore, recording: _Recording) -> None:
         self._store = store
@@ -73,7 +73,7 @@ class MemoryJournal:
 
     @property
     def durable_bytes(self) -> int:
-        """Everything that was appended."""
+        """Number of bytes that were appended."""
         return len(self._recording.sound)
 
     @property
@@ -101,7 +101,7 @@ class MemoryJournal:
             return bytes(self._recording.sound[offset : offset + length])
 
     def seal(self) -> None:
-        """Idempotent."""
+        """Mark the recording as complete; idempotent."""
         with self._lock:
             if not self.is_sealed:
                 self._check_open()
@@ -109,7 +109,7 @@ class MemoryJournal:
                 self._recording.is_sealed = True
 
     def close(self) -> None:
-        """Idempotent."""
+        """Close the journal; idempotent."""
         self._is_closed = True
 
     def _check_open(self) -> None:

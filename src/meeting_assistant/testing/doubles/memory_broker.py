@@ -29,7 +29,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class MemoryBroker:
-    """What gateways and workers share. `flush` loses all of it, as a broker may at any time."""
+    """State that gateways and workers share. `flush` loses jobs, messages and audio, as a broker may."""
 
     lease_s: float = 60.0
     dead_letters: list[tuple[str, str]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class MemoryBroker:
         return MemoryWorkerLink(self, name)
 
     def flush(self) -> None:
-        """Lose everything."""
+        """Lose all jobs, messages and audio."""
         self.entries.clear()
         self.inboxes.clear()
         self.audio.clear()
@@ -101,7 +101,7 @@ class MemoryGatewayLink:
         return list(self._broker.states.values())
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing; no connection is open."""
 
 
 class MemoryWorkerLink:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client sent."""
+    """A request as a client sent it."""
 
     method: str
     path: str
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What it answers."""
+    """The answer of a server to one request."""
 
     status: int = 200
     body: object = ""
@@ -68,7 +68,7 @@ class TargetServer:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`"""
+        """Base URL of the server: `http://127.0.0.1:PORT`."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def fail_with(self, status: int, body: object = "", **headers: str) -> Self:
@@ -142,7 +142,7 @@ class TargetServer:
             do_GET = do_POST = do_PUT = do_PROPFIND = answer  # noqa: N815 - the standard library's names
 
             def log_message(self, *args: object) -> None:
-                """Quiet."""
+                """Do nothing, so that requests are not logged."""
 
         return Handler
 
@@ -248,7 +248,7 @@ class Calendar:
 
 
 class GitHub:
-    """One repository, `acme/plans`; `people` can be assigned."""
+    """GitHub with one repository, `acme/plans`, whose issues can be assigned to `people`."""
 
     def __init__(self, people: frozenset[str] = frozenset({"ben-on-github"})) -> None:
         self.issues: list[dict[str, Any]] = []
@@ -294,7 +294,7 @@ class GitHub:
 
 
 class Jira:
-    """One project, `OPS`; of Jira Cloud or of a server of one's own."""
+    """Jira with one project, `OPS`: Jira Cloud when `is_cloud`, otherwise a self-hosted server."""
 
     def __init__(self, *, is_cloud: bool) -> None:
         self.issues: list[dict[str, Any]] = []
@@ -351,7 +351,7 @@ class Jira:
 
 
 class Linear:
-    """One team, `ENG`, with one person in it."""
+    """Linear with one team, `ENG`, and one person in it."""
 
     def __init__(self) -> None:
         self.issues: dict[str, dict[str, Any]] = {}
@@ -384,5 +384,5 @@ class Linear:
 
 
 def _graphql_error(code: str) -> Reply:
-    """With 200, as GraphQL may."""
+    """Return an error with status 200, as GraphQL may."""
     return Reply(200, {"data": None, "errors": [{"message": "…", "extensions": {"code": code}}]})

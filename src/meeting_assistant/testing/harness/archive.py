@@ -63,7 +63,7 @@ class Machine:
         return self
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Stop archiving and close the threads and the database; idempotent."""
         await self.moves.close()
         await asyncio.to_thread(self.threads.shutdown)
         await self.database.close()
@@ -101,10 +101,10 @@ class Machine:
         return await self.call(read)
 
     async def call(self, function: Callable[..., R], *args: object) -> R:
-        """On a thread, as the services do."""
+        """Call a function on a thread of the pool, as the services do."""
         return await run_blocking(self.threads, function, *args)
 
 
 def die() -> None:
-    """What a crash looks like, for a process that a test has started."""
+    """Kill this process with SIGKILL, as a crash would end it."""
     os.kill(os.getpid(), 9)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Campaign:
-    """So many cycles of one fault; what was counted goes into a report."""
+    """A number of cycles of one fault, with the figures that are counted for the report."""
 
     name: str
     cycles: int
@@ -22,7 +22,7 @@ class Campaign:
             self.counted[name] = self.counted.get(name, 0) + value
 
     def seeds(self) -> Iterator[int]:
-        """One for each cycle; `current_seed` is what a failure is reported with."""
+        """Yield one seed per cycle; a failure is reported with `current_seed`."""
         for cycle in range(self.cycles):
             self.current_seed = self.seed + cycle
             yield self.current_seed

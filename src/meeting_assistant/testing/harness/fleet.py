@@ -187,7 +187,7 @@ class Fleet:
 
     @contextlib.asynccontextmanager
     async def worker_behind_proxy(self) -> AsyncIterator[tuple[WorkerProcess, LinkProxy]]:
-        """One of the workers reaches Redis over a link that can be cut or stalled."""
+        """Replace a worker with one whose link to Redis can be cut or stalled; yields it and its proxy."""
         async with LinkProxy(self.broker.port) as proxy:
             away = self.workers.pop()
             away.close()

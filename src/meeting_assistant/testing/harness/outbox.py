@@ -126,7 +126,7 @@ class OutboxHarness:
         await self.deliver_all()
 
     async def of(self, meeting_id: str) -> list[Delivery]:
-        """Its deliveries."""
+        """Return the deliveries of a meeting."""
         return await self.workflows.of_meeting(meeting_id)
 
     async def run(self, **more: Any) -> Delivery:

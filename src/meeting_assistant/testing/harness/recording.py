@@ -42,10 +42,10 @@ class SilentEngine:
         self.most_unread_bytes = 0
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
-        """It never changes."""
+        """Do nothing; the listener is never called."""
 
     def capacity(self, *, live: int, partial_interval_s: float, max_meetings: int | None) -> Capacity:
-        """As many as anybody wants."""
+        """Return a capacity of 1000 meetings."""
         return Capacity(
             live=live,
             comfortable=1000,
@@ -64,7 +64,7 @@ class SilentEngine:
         buffer: SecureAudioBuffer,
         sink: SessionSink,
     ) -> None:
-        """Until the sound is sealed."""
+        """Commit the audio as silence until it is sealed. Raises the next of `errors`, if there is one."""
         if self.errors:
             raise self.errors.pop(0)
         spec = await make_spec()
@@ -87,7 +87,7 @@ class PlainDecoder:
         """Raised by the next decodings, one each, before their end."""
 
     async def probe(self, path: Path) -> MediaInfo:
-        """Anything is sound."""
+        """Describe any file as mono PCM at 16 kHz."""
         return MediaInfo(
             container="pcm",
             codec="pcm",
@@ -97,7 +97,7 @@ class PlainDecoder:
         )
 
     async def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
-        """In pieces of a second."""
+        """Yield the file in pieces of one second. Raises the next of `errors` at the end, if there is one."""
         sound = await asyncio.to_thread(path.read_bytes)
         for start in range(0, len(sound), 32_000):
             yield sound[start : start + 32_000]
@@ -124,7 +124,7 @@ class RecordingHarness:
     """Use it as an async context manager; several one after the other on one folder are restarts."""
 
     def __init__(self, folder: Path, *keys: str, grace_s: float = 600, retention: str = "keep") -> None:
-        """Without keys, audio is kept in memory only."""
+        """Build the services on a folder; without keys, audio is kept in memory only."""
         sqlite_url(folder)
         self.engine, self.decoder = SilentEngine(), PlainDecoder()
         settings = settings_for(
@@ -158,14 +158,14 @@ class RecordingHarness:
         return await self.live.start(MeetingOptions(), sample_rate=16_000, channels=1)
 
     async def upload(self, sound: bytes) -> Meeting:
-        """A file."""
+        """Upload a file with this audio."""
         file = self.uploads.incoming / "file"
         file.write_bytes(sound)
         return await self.uploads.take(file, MeetingOptions())
 
     @contextlib.contextmanager
     def refusing(self, method: str, times: int = 10**9, error: Exception = FULL) -> Any:
-        """So many calls of a method of the store raise the error; yields an event that is set by the first."""
+        """Make `times` calls of a method of the store raise the error; yields an event set by the first."""
         real: Callable[..., Awaitable[Any]] = getattr(self.store, method)
         left, was_refused = times, asyncio.Event()
 
@@ -184,7 +184,7 @@ class RecordingHarness:
             delattr(self.store, method)
 
     async def state_of(self, meeting_id: str) -> MeetingState:
-        """As it is stored."""
+        """Return the stored state of a meeting."""
         return (await self.store.get(meeting_id)).state
 
     async def reaches(self, meeting_id: str, *states: MeetingState) -> Meeting:

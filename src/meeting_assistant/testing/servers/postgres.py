@@ -32,7 +32,7 @@ class PostgresServer:
         self._user = "postgres" if os.geteuid() == 0 else None
 
     def url(self, database: str) -> str:
-        """For `DATABASE_URL`."""
+        """Return the URL of a database, for `DATABASE_URL`."""
         return f"postgresql://{USER}@127.0.0.1:{self._port}/{database}"
 
     def __enter__(self) -> PostgresServer:
@@ -50,7 +50,7 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def stop(self) -> None:
-        """At once, connections and all; idempotent."""
+        """Stop the server at once, without waiting for open connections; idempotent."""
         command = [
             str(self._programs / "pg_ctl"),
             "-D",

@@ -30,16 +30,16 @@ class S3Server:
         self.stop()
 
     def url(self, prefix: str, bucket: str = BUCKET) -> str:
-        """For `AUDIO_STORE_URL`."""
+        """Return the URL of a prefix in a bucket, for `AUDIO_STORE_URL`."""
         return f"s3://testing:{SECRET}@{bucket}/{prefix}?endpoint={self.endpoint}&region=us-east-1"
 
     def start(self) -> None:
-        """On the same port each time."""
+        """Start the server, on the same port each time."""
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
         self._server.start()
 
     def stop(self) -> None:
-        """Nothing listens any more. Idempotent."""
+        """Stop the server and close its port; idempotent."""
         if self._server is not None:
             self._server.stop()
             assert self._server._server is not None
@@ -47,26 +47,26 @@ class S3Server:
             self._server = None
 
     def make_bucket(self, bucket: str, *, is_versioned: bool = False) -> None:
-        """In a versioned one nothing that was there is ever really gone."""
+        """Create a bucket; a versioned one keeps everything that is deleted or replaced."""
         client = self._client()
         client.create_bucket(Bucket=bucket)
         if is_versioned:
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def objects(self, prefix: str, bucket: str = BUCKET) -> dict[str, bytes]:
-        """Everything under that prefix."""
+        """Return the contents of all objects under a prefix, by their names without it."""
         client = self._client()
         listed = client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", [])
         return {entry["Key"].removeprefix(f"{prefix}/"): _read(client, bucket, entry) for entry in listed}
 
     def all_versions(self, prefix: str, bucket: str) -> list[bytes]:
-        """What was deleted or replaced, too."""
+        """Return the contents of all versions under a prefix, including deleted and replaced ones."""
         client = self._client()
         listed = client.list_object_versions(Bucket=bucket, Prefix=f"{prefix}/").get("Versions", [])
         return [_read(client, bucket, entry) for entry in listed]
 
     def remove(self, prefix: str, name: str) -> None:
-        """As an accident would."""
+        """Delete an object, as an accident would."""
         self._client().delete_object(Bucket=BUCKET, Key=f"{prefix}/{name}")
 
     def _client(self) -> Any:

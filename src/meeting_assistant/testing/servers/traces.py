@@ -65,12 +65,12 @@ class TraceReceiver:
 
     @property
     def endpoint(self) -> str:
-        """Without a path."""
+        """URL of the receiver, without a path."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def env(self) -> dict[str, str]:
-        """For a process that sends its traces here, soon rather than in large batches."""
+        """Environment of a process that sends its traces here, soon rather than in large batches."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
 
     def __enter__(self) -> TraceReceiver:
@@ -85,7 +85,7 @@ class TraceReceiver:
         self._thread.join()
 
     def take(self, request: ExportTraceServiceRequest) -> None:
-        """What a request holds."""
+        """Store the spans that a request contains."""
         found = [
             ReceivedSpan(
                 name=span.name,
@@ -118,7 +118,7 @@ class TraceReceiver:
             raise TimeoutError(f"Only these spans came: {came()}")
 
     def all(self) -> list[ReceivedSpan]:
-        """Of every trace."""
+        """Return the spans of all traces."""
         with self._news:
             return list(self._spans)
 

@@ -1,10 +1,10 @@
-"""Who may talk to the server from a browser, and what the page may do.
+"""Restricts which web pages may talk to the server, and what its own page may do.
 
-A web site that somebody visits can open sockets to `127.0.0.1`. So the `Origin` of every socket and of every
+A web site that a user visits can open sockets to `127.0.0.1`. So the `Origin` of every socket and of every
 request that changes something is compared with the address the request was sent to, and on loopback the
 `Host` must be a loopback name, which stops a foreign name that resolves to this machine (DNS rebinding). Off loopback a
-server that asks nobody for a token takes only names that no stranger can own: addresses, names of the local network,
-and those of ALLOWED_ORIGINS.
+server that asks for no token takes only names that no stranger can own: addresses, names of the local
+network, and those of ALLOWED_ORIGINS.
 """
 
 from __future__ import annotations

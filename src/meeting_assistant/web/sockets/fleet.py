@@ -1,4 +1,4 @@
-"""Where workers deliver results when `FLEET__CALLBACK_URL` asks them to; otherwise results go through Redis.
+"""Receives results from workers when `FLEET__CALLBACK_URL` is set; otherwise results go through Redis.
 
 There is no token here: each message is signed with a secret that only the machines of the fleet have.
 """

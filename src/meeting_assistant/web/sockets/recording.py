@@ -1,4 +1,4 @@
-"""One client that records over a socket: its audio and its messages in, the meeting's events out."""
+"""Serves one client that records over a socket: its audio and messages in, the meeting's events out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes bytes on a disk durable, and a file appear whole or not at all."""
+"""Durable writes to a disk, and files that appear whole or not at all."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class FileJournal:
 
     @property
     def damage(self) -> Damage | None:
-        """What follows the good part, if anything does."""
+        """Damage that follows the good part; None when there is none."""
         return self._good.damage
 
     @property

@@ -47,7 +47,7 @@ _INFO = b"MAJ1 AES-256-GCM\0"
 
 
 class Finding(Enum):
-    """What a reader found where the next record should have been good; words that follow "at byte n"."""
+    """Faults found where the next record should have been good, as words that follow "at byte n"."""
 
     CUT_OFF = "the recording breaks off inside a record"
     UNREADABLE = "there is no record header where one must be"
@@ -86,7 +86,7 @@ class WrappedKey:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What can be read without any key."""
+    """Part of a recording that can be read without any key."""
 
     meeting_id: str
     identity: bytes
@@ -157,7 +157,7 @@ def _checksum(content: bytes) -> bytes:
 
 
 class RecordType(IntEnum):
-    """What a record holds. All but EPOCH are encrypted."""
+    """Kinds of records by their content. All but EPOCH are encrypted."""
 
     EPOCH = 1
     """Salt and key commitment of the records that follow."""

@@ -1,4 +1,4 @@
-"""Which key each recording needs, and moving recordings from one key to another."""
+"""Keys that recordings need, and moving recordings from one key to another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_VOICES: Mapping[str, int] = {}
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """How many recordings need one key."""
+    """Use of one key: the number of recordings and of stored voices that need it."""
 
     fingerprint: str
     recordings: int

@@ -37,7 +37,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What was found after the good part."""
+    """Damage found after the good part."""
 
     position: int
     """Position in the file."""

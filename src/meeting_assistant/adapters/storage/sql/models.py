@@ -19,7 +19,7 @@ def _meeting_key() -> Mapped[str]:
 
 
 class MeetingRow(Base):
-    """One meeting."""
+    """Row of one meeting."""
 
     __tablename__ = "meetings"
     __table_args__ = (Index("ix_meetings_state", "state"), Index("ix_meetings_owner", "owner"))
@@ -162,7 +162,7 @@ class EventRow(Base):
 
 
 class StepRow(Base):
-    """How often a step was attempted, and whether it is done."""
+    """Number of attempts at a step, and whether it is done."""
 
     __tablename__ = "steps"
 

@@ -41,7 +41,7 @@ class RemoteRecording:
 
 @dataclass(frozen=True, slots=True)
 class RecordingLocation:
-    """Where a recording is."""
+    """Location of a recording."""
 
     stored: RemoteRecording | None
     other_machine: str | None

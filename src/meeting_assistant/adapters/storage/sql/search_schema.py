@@ -61,7 +61,7 @@ def drop_index(connection: Connection) -> None:
 
 
 def plain(words: str) -> str:
-    """Without accents, as FTS5 reads them by itself."""
+    """Return the words without accents, as FTS5 reads them by itself."""
     parts = unicodedata.normalize("NFKD", words)
     return "".join(letter for letter in parts if not unicodedata.combining(letter))
 

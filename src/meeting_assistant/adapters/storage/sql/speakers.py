@@ -1,4 +1,4 @@
-"""Who said what, and how speakers are called, in SQL."""
+"""Speakers of utterances and their names, in SQL."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class _Number:
         return True
 
     def takes_scale(self, scale: int) -> bool:
-        """`thousand`."""
+        """Apply a scale such as `thousand`; return False when it does not fit here."""
         if self.is_over or scale >= self.last_scale:
             return False
         self.total += (self.current if self.current is not None else Decimal(1)) * scale

@@ -68,7 +68,7 @@ _SPOKEN_TO = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """What of an item the transcript carries."""
+    """The support that an item has in the transcript."""
 
     evidence: tuple[Evidence, ...]
     """Empty: nothing of it, it must not be shown."""

@@ -1,4 +1,4 @@
-"""Which words of a text are names that somebody has to have said. Pure."""
+"""Finds the names in a text that must have been said. Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ _MANY_LETTERS = 4
 
 
 def names_in(text: str, language: str, all_words: Collection[str]) -> Iterator[str]:
-    """In lower case. `said_anywhere`: words that somebody said in lower case, so that they are no names."""
+    """Yield the names in a text, in lower case.
+
+    A word in `all_words` is no name at the beginning of a sentence.
+    """
     for sentence in _SENTENCE.split(text):
         for position, word in enumerate(_WORD.findall(sentence)):
             plain = word.casefold().removesuffix("'s").removesuffix("\u2019s")
@@ -73,7 +76,7 @@ def names_in(text: str, language: str, all_words: Collection[str]) -> Iterator[s
 
 
 def _is_ordinary(word: str, language: str, all_words: Collection[str]) -> bool:
-    """At the beginning of a sentence every word has a capital: is this one a name?"""
+    """Return True when the first word of a sentence, which always has a capital, is not taken for a name."""
     if language not in _ORDINARY:
         return True
     parts = [part for part in re.split(r"['\u2019-]", word) if part]

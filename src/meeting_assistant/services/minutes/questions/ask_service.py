@@ -52,7 +52,7 @@ _parse = parser_of(ModelAnswer)
 
 
 class Citation(BaseModel):
-    """Where a sentence of an answer comes from."""
+    """The source of a sentence of an answer."""
 
     meeting_id: str
     utterance: int

@@ -1,4 +1,4 @@
-"""What a language model is asked when a person asks about meetings, and the shape of its answer. Pure."""
+"""The prompts that ask a language model a question about meetings, and the shape of its answer. Pure."""
 
 from __future__ import annotations
 
