@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,12 @@ def _constructor_arguments(node: ast.ClassDef) -> int:
             arguments = member.args
             return len([*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]) - 1
     return 0
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    # pytest imports a test file by its name alone: of two with one name, the second is not collected.
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_environment_is_read_in_one_place() -> None:
