@@ -26,7 +26,7 @@ demo: ## Stream the sample meeting and show captions and minutes
 test: ## Install what tests need, check, and run all tests
 	@$(SETUP) dev web tools
 	@$(MAKE) check
-	$(VENV)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(VENV)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 LLM_SERVER ?= .cache/llm-server
 test-llm-server: ## Build llama.cpp's server (a quarter of an hour) and test against it with a tiny random model

@@ -39,15 +39,21 @@ Speak = Callable[..., Waveform]
 TESTS = Path(__file__).parent
 FORK_SERVER = pytest.StashKey[Path]()
 FORK_SERVER_PATH = "fork_server"
-CATEGORIES = {"unit", "contract", "integration", "fault", "browser", "docs", "architecture", "distributed"}
+CATEGORIES = ["distributed", "browser", "fault", "integration", "docs", "contract", "architecture", "unit"]
+"""In the order in which they run."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folder is the category."""
+    """The folder is the category; what takes longest starts first, so that no process is left with it at the end."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in CATEGORIES:
             item.add_marker(getattr(pytest.mark, folder))
+    items.sort(key=lambda item: _order(item.path.relative_to(TESTS).parts[0]))
+
+
+def _order(folder: str) -> int:
+    return CATEGORIES.index(folder) if folder in CATEGORIES else len(CATEGORIES)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -14,20 +14,8 @@ from meeting_assistant.bootstrap.language_models import choose_llm
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.ports import LlmProvider, LlmReply, LlmRequest
-from meeting_assistant.testing.doubles.llm_server import Finish, LlmServer, user_text
+from meeting_assistant.testing.doubles.llm_server import PROVIDER_SETTINGS, Finish, LlmServer, user_text
 
-SETTINGS: dict[str, dict[str, str]] = {
-    "vllm": {"vllm_base_url": "{url}", "vllm_model_id": "m"},
-    "xai": {"xai_base_url": "{url}/v1", "xai_api_key": "k"},
-    "openai": {"openai_base_url": "{url}/v1", "openai_api_key": "k"},
-    "azure": {
-        "azure_openai_endpoint": "{url}",
-        "azure_openai_api_key": "k",
-        "azure_openai_deployment": "minutes",
-    },
-    "anthropic": {"anthropic_base_url": "{url}", "anthropic_api_key": "k"},
-    "gemini": {"google_gemini_base_url": "{url}/v1beta", "google_gemini_api_key": "k"},
-}
 PLAIN = LlmRequest(system="Answer briefly.", user="When do we ship?")
 ANSWER = "We ship on Friday, as Ana said."
 
@@ -39,14 +27,14 @@ def model() -> Iterator[LlmServer]:
 
 
 def provider_at(name: str, url: str) -> LlmProvider:
-    values = {setting: value.format(url=url) for setting, value in SETTINGS[name].items()}
+    values = {setting: value.format(url=url) for setting, value in PROVIDER_SETTINGS[name].items()}
     provider = choose_llm(name, Settings.model_validate(values))
     assert provider is not None
     assert provider.name == name
     return provider
 
 
-@pytest.fixture(params=SETTINGS)
+@pytest.fixture(params=PROVIDER_SETTINGS)
 async def provider(request: pytest.FixtureRequest, model: LlmServer) -> AsyncIterator[LlmProvider]:
     provider = provider_at(request.param, model.url)
     yield provider
@@ -105,7 +93,7 @@ async def test_the_context_window_is_a_number_of_tokens_or_unknown(
     assert window is None or window >= 32_768
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 @pytest.mark.parametrize(
     ("address", "is_local"), [("https://models.example.com", False), ("http://127.0.0.1:8000", True)]
 )

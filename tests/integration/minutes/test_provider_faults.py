@@ -27,7 +27,7 @@ from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.services.llm.json_answers import extract_json
 from meeting_assistant.services.llm.llm_service import LlmOptions, LLMService
 from meeting_assistant.services.minutes.prompts import Extract, wire_schema
-from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer
+from meeting_assistant.testing.doubles.llm_server import PROVIDER_SETTINGS, Answer, LlmServer
 from meeting_assistant.testing.doubles.llm_wire import complete_answer
 
 pytestmark = pytest.mark.integration
@@ -40,18 +40,6 @@ ASK = LlmRequest(
 )
 GOOD = {"decisions": ["ship"]}
 
-SETTINGS: dict[str, dict[str, str]] = {
-    "vllm": {"vllm_base_url": "{url}", "vllm_model_id": "m"},
-    "xai": {"xai_base_url": "{url}/v1", "xai_api_key": "k"},
-    "openai": {"openai_base_url": "{url}/v1", "openai_api_key": "k"},
-    "azure": {
-        "azure_openai_endpoint": "{url}",
-        "azure_openai_api_key": "k",
-        "azure_openai_deployment": "minutes",
-    },
-    "anthropic": {"anthropic_base_url": "{url}", "anthropic_api_key": "k"},
-    "gemini": {"google_gemini_base_url": "{url}/v1beta", "google_gemini_api_key": "k"},
-}
 Spoil = Callable[[LlmServer], object]
 WITHOUT_END = ("slow", "dribbling")
 """Only with these does time matter."""
@@ -64,12 +52,12 @@ def short_timeout(name: str, fault: str) -> dict[str, object]:
 def service(first: str, server: LlmServer, second: LlmServer | None = None, /, **more: object) -> LLMService:
     """One provider at one server; another one after it at a second server."""
     values: dict[str, object] = {"llm_backoff_seconds": 0, **more}
-    values |= {name: value.format(url=server.url) for name, value in SETTINGS[first].items()}
+    values |= {name: value.format(url=server.url) for name, value in PROVIDER_SETTINGS[first].items()}
     other = "xai" if first == "openai" else "openai"
     order = [first]
     if second is not None:
         order.append(other)
-        values |= {name: value.format(url=second.url) for name, value in SETTINGS[other].items()}
+        values |= {name: value.format(url=second.url) for name, value in PROVIDER_SETTINGS[other].items()}
     return build_llm_service(Settings.model_validate({"llm_provider_order": tuple(order), **values}))
 
 
@@ -113,7 +101,7 @@ FAULTS: dict[str, tuple[Spoil, str, int]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_a_provider_that_fails_is_tried_again_if_that_may_help_and_then_left_for_the_next_one(
     name: str, fault: str
 ) -> None:
@@ -127,7 +115,7 @@ async def test_a_provider_that_fails_is_tried_again_if_that_may_help_and_then_le
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_a_failure_has_its_name_a_remedy_and_nothing_of_what_was_said(name: str, fault: str) -> None:
     spoil, code, _ = FAULTS[fault]
     with LlmServer() as bad:
@@ -139,7 +127,7 @@ async def test_a_failure_has_its_name_a_remedy_and_nothing_of_what_was_said(name
     assert "Friday" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_an_answer_that_is_streamed_comes_in_pieces_and_then_as_a_whole(name: str) -> None:
     with LlmServer().answer_with(GOOD) as server:
         llm = service(name, server)
@@ -152,7 +140,7 @@ async def test_an_answer_that_is_streamed_comes_in_pieces_and_then_as_a_whole(na
     assert (reply.provider, reply.prompt_tokens, reply.completion_tokens) == (name, 11, 7)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_a_stream_that_breaks_before_its_first_piece_goes_on_with_the_next_provider(name: str) -> None:
     with LlmServer().answer_with_status(500) as bad, LlmServer().answer_with(GOOD) as good:
         llm = service(name, bad, good)
@@ -161,7 +149,7 @@ async def test_a_stream_that_breaks_before_its_first_piece_goes_on_with_the_next
     assert isinstance(pieces[-1], LlmReply)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 @pytest.mark.parametrize("spoil", ["cut off", "truncated", "refused"])
 async def test_a_stream_that_breaks_later_is_a_failure_and_no_answer(name: str, spoil: str) -> None:
     with LlmServer() as bad, LlmServer().answer_with(GOOD) as good:
@@ -180,7 +168,7 @@ async def test_a_stream_that_breaks_later_is_a_failure_and_no_answer(name: str, 
         assert good.requests == [], "what was shown already cannot be taken back"
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_each_provider_may_have_a_patience_of_its_own(name: str) -> None:
     more = {
         "llm_options": {name: {"timeout_seconds": 0.2}},
@@ -335,7 +323,7 @@ async def test_nobody_waits_longer_than_twenty_seconds(asked_for: str) -> None:
     assert waited == []
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_a_stream_that_fails_before_its_first_piece_is_tried_again(name: str) -> None:
     with LlmServer().answer_with_status(500).answer_with(GOOD) as server:
         llm = service(name, server)
@@ -345,7 +333,7 @@ async def test_a_stream_that_fails_before_its_first_piece_is_tried_again(name: s
     assert isinstance(pieces[-1], LlmReply)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_a_stream_has_a_deadline_as_a_whole(name: str) -> None:
     with LlmServer().dribble() as server:
         llm = service(name, server, llm_max_retries=0, **short_timeout(name, "dribbling"))
@@ -355,7 +343,7 @@ async def test_a_stream_has_a_deadline_as_a_whole(name: str) -> None:
         await llm.close()
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_an_answer_without_end_is_not_kept(name: str) -> None:
     with LlmServer().answer_with_status(200, "x" * (9 * 2**20)) as server:
         llm = service(name, server, llm_max_retries=0)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 
 from meeting_assistant.domain.workflows import DeliveryState
@@ -73,10 +72,12 @@ def inject(fault: int | str, server: TargetServer) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-async def test_what_may_pass_is_delivered_later_and_what_stays_is_parked(tmp_path: Path, name: str) -> None:
+async def test_what_may_pass_is_delivered_later_and_what_stays_is_parked(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meeting_assistant.integrations.delivery.http.TIMEOUT_S", 1.0)
     with TargetServer(TARGETS[name][0]()) as server:
         async with OutboxHarness(tmp_path, options_for(name, server)) as after:
-            after.integrations[name]._http._timeout = httpx.Timeout(1.0)  # type: ignore[attr-defined]
             for fault, state in FAULTS.items():
                 inject(fault, server)
                 meeting_id = await after.meeting(ONE_ITEM)

@@ -38,7 +38,6 @@ class HttpTarget:
         *,
         auth: tuple[str, str] | None = None,
         explain: Explain = lambda answer: "",
-        timeout_s: float = TIMEOUT_S,
     ) -> None:
         """`explain` finds short codes in a refusal that help to mend it."""
         self.title = title
@@ -54,7 +53,7 @@ class HttpTarget:
             },
             headers={"User-Agent": "meeting-assistant", **(headers or {})},
             auth=auth,
-            timeout_s=timeout_s,
+            timeout_s=TIMEOUT_S,
             max_answer_bytes=MAX_ANSWER_BYTES,
         )
 

@@ -20,6 +20,20 @@ from meeting_assistant.testing.doubles.llm_wire import (
     streamed_answer,
 )
 
+PROVIDER_SETTINGS: dict[str, dict[str, str]] = {
+    "vllm": {"vllm_base_url": "{url}", "vllm_model_id": "m"},
+    "xai": {"xai_base_url": "{url}/v1", "xai_api_key": "k"},
+    "openai": {"openai_base_url": "{url}/v1", "openai_api_key": "k"},
+    "azure": {
+        "azure_openai_endpoint": "{url}",
+        "azure_openai_api_key": "k",
+        "azure_openai_deployment": "minutes",
+    },
+    "anthropic": {"anthropic_base_url": "{url}", "anthropic_api_key": "k"},
+    "gemini": {"google_gemini_base_url": "{url}/v1beta", "google_gemini_api_key": "k"},
+}
+"""For each provider the settings that lead it to a server of the tests; `{url}` stands for its address."""
+
 Finish = Literal["complete", "length", "refusal", "filtered"]
 """`refusal` by the model, `filtered` by the service."""
 
