@@ -38,7 +38,7 @@ def test_turns_of_the_same_speaker_have_the_same_index(diarizer: Diarizer, recor
     assert {first, second} == {0, 1}
 
 
-def test_progress_goes_from_zero_to_one_and_never_back(diarizer: Diarizer, recording: Samples) -> None:
+def test_progress_is_a_share_that_never_goes_back(diarizer: Diarizer, recording: Samples) -> None:
     shares: list[float] = []
     diarizer.diarize(recording, shares.append)
     assert shares

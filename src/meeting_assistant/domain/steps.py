@@ -5,6 +5,8 @@ The names are stored in the database.
 
 from __future__ import annotations
 
+RESUME = "take_up"
+"""Resuming a meeting; the position follows the name. The value is older than the word."""
 FINISH = "finish"
 """Writing the minutes after the last word."""
 SPEAKERS = "speakers"

@@ -34,16 +34,18 @@ def event_body(
     *,
     meeting: Meeting,
     transcript: Transcript,
+    utterances: Mapping[int, Utterance],
     minutes: Minutes | None,
 ) -> DurableEvent:
-    """Make the event as it is true now. The payload holds utterance ids and labels where it does not hold all."""
+    """Make the event as it is true now. The payload holds utterance ids and labels where it does not hold all.
+
+    `utterances` are those of the transcript by number: mapped once by the caller, for it makes thousands of events.
+    """
     match kind:
         case "transcript":
-            utterances = {u.utterance: u for u in transcript.utterances}
             return utterance_event(utterances[payload["utterance"]])
         case "speakers":
             names = {speaker.label: speaker.name for speaker in transcript.speakers}
-            utterances = {u.utterance: u for u in transcript.utterances}
             return SpeakersChanged(
                 names={label: names.get(label) for label in payload["labels"]},
                 utterances=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import uuid_utils
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from meeting_assistant.adapters.storage import migrations
+from meeting_assistant.adapters.storage.sql import minutes
 from meeting_assistant.adapters.storage.sql.database import Database
 from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
-from meeting_assistant.adapters.storage.sql.models import Base
+from meeting_assistant.adapters.storage.sql.models import Base, MeetingRow
+from meeting_assistant.adapters.storage.sql.transactions import read_final
 from meeting_assistant.domain.errors import StorageError
-from meeting_assistant.domain.meeting import Meeting, MeetingState
+from meeting_assistant.domain.events import MeetingFinished
+from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.transcript import Utterance
 
 CANARY = "the quarterly canary sings at midnight"
@@ -49,6 +54,27 @@ async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
     await again.open()
     assert (await again.transcript(meeting_id)).utterances[0].text == CANARY
     await again.close()
+
+
+async def test_reading_the_end_of_a_long_meeting_does_not_keep_others_from_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_at(tmp_path / "meetings.db")
+    await store.open()
+    ended, other = await with_canary(store), await with_canary(store)
+    await store.set_state(ended, MeetingState.PROCESSING)
+    read = read_final
+
+    async def read_while_another_meeting_writes(session: AsyncSession, row: MeetingRow) -> MeetingFinished:
+        async with asyncio.timeout(10):
+            await store.set_received(other, 32_000)
+        return await read(session, row)
+
+    monkeypatch.setattr(minutes, "read_final", read_while_another_meeting_writes)
+    (event,) = await store.finish(ended, minutes=None, coverage=Coverage(), duration_ms=1, engines={})
+    assert event.body.type == "final"
+    assert (await store.get(other)).received_bytes == 32_000
+    await store.close()
 
 
 async def test_deleted_words_are_in_no_file_any_more(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from meeting_assistant.services.fleet.messages import (
     encode,
 )
 from meeting_assistant.services.fleet.remote_diarization import FleetDiarizer
+from meeting_assistant.services.fleet.remote_job import RemoteJob
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 from meeting_assistant.services.fleet.worker import Worker, WorkerOptions
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
@@ -185,6 +186,42 @@ async def run_live(link: MemoryGatewayLink) -> None:
         await sessions.run(JobKind.LIVE_SESSION, MEETING, never, buffer, sink)
     finally:
         await sessions.close()
+
+
+class RecordedJob(RemoteJob):
+    """A job whose results are only noted down."""
+
+    remedy = "Try again."
+
+    def __init__(self, link: MemoryGatewayLink) -> None:
+        super().__init__(JOB, link)
+        self.has_started = asyncio.Event()
+        self.applied: list[NumberedBody] = []
+
+    async def stream_audio(self, attempt: str) -> None:
+        self.has_started.set()
+
+    def show(self, body: TransientBody) -> None:
+        raise AssertionError(body)
+
+    async def apply(self, body: NumberedBody) -> None:
+        self.applied.append(body)
+
+
+async def test_an_attempt_that_was_forgotten_while_the_gateway_waits_is_fenced() -> None:
+    before = metric("fleet_fenced_total")
+    job = RecordedJob(MemoryBroker().gateway("north"))
+    following = asyncio.create_task(job.follow())
+    job.on_message(hello("first"))
+    async with asyncio.timeout(10):
+        await job.has_started.wait()
+        job.forget_attempt()
+        job.on_message(message("first", 1, Done()))
+        job.on_message(hello("second"))
+        job.on_message(message("second", 1, Done()))
+        await following
+    assert metric("fleet_fenced_total") == before + 1
+    assert job.applied == []
 
 
 async def test_results_of_a_worker_that_does_not_have_the_meeting_any_more_are_counted_and_dropped() -> None:

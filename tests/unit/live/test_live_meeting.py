@@ -136,6 +136,15 @@ async def test_only_the_newest_client_may_record(record: NewFixture) -> None:
     assert fixture.buffer.received_bytes == len(SECOND)
 
 
+async def test_between_two_clients_there_is_none(record: NewFixture) -> None:
+    fixture = await record()
+    first = fixture.connect()
+    await fixture.live.take_over()
+    assert not fixture.live.has_client
+    await first.leave()
+    assert fixture.connect().accept_audio(SECOND) == len(SECOND)
+
+
 async def test_audio_while_paused_is_refused_and_a_new_client_is_not_paused(record: NewFixture) -> None:
     fixture = await record()
     first = fixture.connect()

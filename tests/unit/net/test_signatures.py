@@ -63,6 +63,19 @@ def test_what_is_no_time_is_refused(stamp: str) -> None:
     assert not is_signed(keys, "m1", stamp, CONTENT, signed)
 
 
+@pytest.mark.parametrize("form", ["{}.5", "{:_}", " {}", "+{}"])
+def test_a_time_in_another_form_than_the_one_that_was_signed_is_refused(form: str) -> None:
+    keys, now = [key_of(NEW)], int(time.time())
+    signed = signature(keys, "m1", str(now), CONTENT)
+    assert not is_signed(keys, "m1", form.format(now), CONTENT, signed)
+
+
+@pytest.mark.parametrize("noise", ["nonsense", "v1,,", "v2,AAAA", ""])
+def test_a_signature_counts_whatever_stands_before_it(noise: str) -> None:
+    keys, stamp = [key_of(NEW)], str(int(time.time()))
+    assert is_signed(keys, "m1", stamp, CONTENT, f"{noise}  {signature(keys, 'm1', stamp, CONTENT)}")
+
+
 def test_content_that_is_not_text_is_refused() -> None:
     assert not is_signed([key_of(NEW)], "m1", str(int(time.time())), b"\xff", "v1,AAAA")
 

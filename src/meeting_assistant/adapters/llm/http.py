@@ -75,7 +75,8 @@ class JsonHttp:
         """
         events = self._client.events(url, body, deadline_s=self._timeout_s, refusal=self._refusal)
         async with aclosing(events):
-            async for data in events:
+            async for event_data in events:
+                data = event_data.strip()
                 if not data or data == "[DONE]":
                     continue
                 event = self._parse(data)

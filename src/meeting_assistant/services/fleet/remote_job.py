@@ -72,7 +72,9 @@ class RemoteJob(ABC):
     async def follow(self) -> None:
         """Act on messages until the job is complete. Raises EngineError when no worker can do it."""
         while not self.is_over:
-            self._state, action = decide(self._state, await self._messages.get())
+            message = await self._messages.get()
+            # The state is read after the wait, in which `forget_attempt` may have fenced the attempt.
+            self._state, action = decide(self._state, message)
             match action:
                 case job_state.Fence():
                     obs.fleet_fenced_total.inc()

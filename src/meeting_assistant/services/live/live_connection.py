@@ -7,7 +7,10 @@ import asyncio
 from meeting_assistant.domain.errors import ConflictError
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
-from meeting_assistant.services.live.live_meeting import DISK_WAIT_S, LiveMeeting
+from meeting_assistant.services.live.live_meeting import LiveMeeting
+
+DISK_WAIT_S = 10.0
+"""How long a client is held back while the disk refuses: the page gives up a silent server after 15 s."""
 
 
 class LiveConnection:

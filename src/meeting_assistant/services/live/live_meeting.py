@@ -10,7 +10,13 @@ from typing import Literal, Protocol
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.audio import samples_to_ms
-from meeting_assistant.domain.errors import ConflictError, InputError, NotFoundError, StorageError
+from meeting_assistant.domain.errors import (
+    ConflictError,
+    InputError,
+    MeetingAssistantError,
+    NotFoundError,
+    StorageError,
+)
 from meeting_assistant.domain.events import StatusChanged, off_record_gap
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingState
 from meeting_assistant.domain.ports import MeetingStore
@@ -21,9 +27,6 @@ from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.recording.off_the_record import OffRecordSpans
 
 logger = logging.getLogger(__name__)
-
-DISK_WAIT_S = 10.0
-"""How long a client is held back while the disk refuses: the page gives up a silent server after 15 s."""
 
 
 class Resampler(Protocol):
@@ -128,6 +131,7 @@ class LiveMeeting:
     def _fence(self) -> None:
         if self._taken_over is not None:
             self._taken_over.set()
+            self._taken_over = None
 
     # --- while it records
 
@@ -255,7 +259,7 @@ class LiveMeeting:
                     extra=obs.log_fields(meeting=self.id, code=error.code),
                 )
                 failures += 1
-                pause_s = RETRY.pause_s(failures)
+                pause_s = RETRY.pause_s(failures + 1)  # the first attempt waited already
             except (ConflictError, NotFoundError):
                 return  # the server goes down, or the meeting was deleted
             except Exception:
@@ -286,7 +290,7 @@ class LiveMeeting:
         """Store what was received, as far as the disk accepts it. Never raises."""
         try:
             await self.buffer.flush()
-        except StorageError as error:
+        except MeetingAssistantError as error:
             logger.warning(
                 "Failed to store audio at shutdown.", extra=obs.log_fields(meeting=self.id, code=error.code)
             )

@@ -120,7 +120,7 @@ class LiveMeetings:
             raise
         finally:
             self._opening.discard(meeting.id)
-        return self._connect(live, sample_rate)
+        return LiveConnection(live, live.connect(self._new_resampler(sample_rate, channels)))
 
     def _check_admission(
         self, options: MeetingOptions, *, sample_rate: int, channels: int, owner: str
@@ -151,8 +151,9 @@ class LiveMeetings:
                 f"This meeting has {live.channels} channel(s), not {channels}.",
                 "Go on with as many as it began with, or start a new one.",
             )
+        resampler = self._new_resampler(sample_rate, live.channels)  # before anybody is sent away
         await live.take_over()
-        return self._connect(live, sample_rate)
+        return LiveConnection(live, live.connect(resampler))
 
     async def _resume_stopped(self, meeting: Meeting) -> StoppedConnection:
         if meeting.state is MeetingState.RECORDING:
@@ -163,9 +164,6 @@ class LiveMeetings:
             )
         storage = "memory" if self._io.audio is None else "journal"
         return StoppedConnection(meeting, await self._io.channels.get(meeting.id), storage)
-
-    def _connect(self, live: LiveMeeting, sample_rate: int) -> LiveConnection:
-        return LiveConnection(live, live.connect(self._new_resampler(sample_rate, live.channels)))
 
     async def restore_live(self, meeting: Meeting) -> None:
         """Open a meeting that was recording before a restart, and wait for its client."""

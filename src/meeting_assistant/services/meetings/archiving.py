@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import Executor
-from typing import TypeVar
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.ports import AudioArchive, MeetingRecords
 from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.net.blocking import run_blocking
-
-R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
+from meeting_assistant.domain.steps import RESUME
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
@@ -125,7 +126,7 @@ class Recovery:
 
 def _resume_step(meeting: Meeting) -> str:
     """Return the step that counts attempts. It names the position, so a meeting that progresses never runs out."""
-    return f"resume_meeting:{meeting.committed_sample}:{meeting.received_bytes}"
+    return f"{RESUME}:{meeting.committed_sample}:{meeting.received_bytes}"
 
 
 def check_attempts(attempts: int) -> None:

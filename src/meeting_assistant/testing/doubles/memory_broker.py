@@ -29,7 +29,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class MemoryBroker:
-    """State that gateways and workers share. `flush` loses jobs, messages and audio, as a broker may."""
+    """State that gateways and workers share."""
 
     lease_s: float = 60.0
     dead_letters: list[tuple[str, str]] = field(default_factory=list)
@@ -49,12 +49,6 @@ class MemoryBroker:
     def worker(self, name: str) -> MemoryWorkerLink:
         """Return the link of a worker."""
         return MemoryWorkerLink(self, name)
-
-    def flush(self) -> None:
-        """Lose all jobs, messages and audio."""
-        self.entries.clear()
-        self.inboxes.clear()
-        self.audio.clear()
 
     def wake(self) -> None:
         """Let waiting workers look again."""

@@ -107,7 +107,9 @@ class MemoryRecords(MemoryTables):
 
     async def unfinished(self) -> list[Meeting]:
         """Return meetings that are recording or processing, oldest first."""
-        return [stored.record for _, stored in sorted(self._meetings.items()) if not _is_over(stored.record)]
+        return [
+            stored.record for _, stored in sorted(self._meetings.items()) if not stored.record.state.is_over
+        ]
 
     async def delete(self, meeting_id: str) -> None:
         """Remove everything of a meeting."""
@@ -247,10 +249,6 @@ class MemoryRetention(MemoryTables):
         """Record when the audio was deleted; a second call keeps the first time."""
         stored = self._get(meeting_id)
         stored.update(sound_deleted_at_ms=stored.record.sound_deleted_at_ms or at_ms)
-
-
-def _is_over(record: Meeting) -> bool:
-    return record.state.is_over
 
 
 def _is_transcribed(stored: StoredMeeting) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from meeting_assistant.domain.errors import ConflictError, NotFoundError
@@ -182,9 +183,16 @@ class MemoryEvents(MemoryTables):
         """Return events with a higher number, made from what is stored now."""
         stored = self._get(meeting_id)
         minutes = _with_names(stored, stored.minutes[max(stored.minutes)]) if stored.minutes else None
-        present = {"meeting": stored.record, "transcript": stored.transcript(), "minutes": minutes}
+        transcript = stored.transcript()
+        make = partial(
+            event_body,
+            meeting=stored.record,
+            transcript=transcript,
+            utterances={one.utterance: one for one in transcript.utterances},
+            minutes=minutes,
+        )
         return [
-            StoredEvent(number, event_body(kind, payload, **present))  # type: ignore[arg-type]
+            StoredEvent(number, make(kind, payload))
             for number, (kind, payload) in enumerate(stored.events, start=1)
             if number > seq
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sqlalchemy import select
 
 from meeting_assistant.adapters.storage.sql.database import uncancellable
@@ -39,13 +41,14 @@ class SqlEventLog(SqlTables):
                 return []
             transcript = await read_transcript(session, meeting_id)
             minutes = await read_minutes(session, meeting_id)
-        return [
-            StoredEvent(
-                row.seq,
-                event_body(row.type, row.payload, meeting=meeting, transcript=transcript, minutes=minutes),
-            )
-            for row in rows
-        ]
+        make = partial(
+            event_body,
+            meeting=meeting,
+            transcript=transcript,
+            utterances={one.utterance: one for one in transcript.utterances},
+            minutes=minutes,
+        )
+        return [StoredEvent(row.seq, make(row.type, row.payload)) for row in rows]
 
     @uncancellable
     async def append_event(self, meeting_id: str, body: DurableEvent) -> list[StoredEvent]:

@@ -70,22 +70,22 @@ class SqlMinutes(SqlTables):
         """Store minutes, state and `final` event in one transaction, once."""
         async with self._database.writing() as session:
             row = await get_meeting(session, meeting_id)
-            if row.state == MeetingState.DONE:
-                finals = (EventRow.meeting_id == meeting_id) & (EventRow.type == "final")
-                seq = (await session.scalars(select(EventRow.seq).where(finals))).one()
-                return [StoredEvent(seq, await read_final(session, row))]
-            transition(row, MeetingState.DONE)
-            row.coverage = coverage.model_dump()
-            row.duration_ms = duration_ms
-            row.engines = dict(engines)
-            if minutes is not None:
-                document = minutes.model_dump(mode="json")
-                session.add(MinutesRow(meeting_id=meeting_id, version=minutes.version, document=document))
-            # In the same transaction, so that no crash leaves the integrations without this meeting.
-            await session.merge(StepRow(meeting_id=meeting_id, step=WORKFLOWS, attempts=0, is_done=False))
-            seq = append_event(session, row, "final", {})
-            await session.flush()
-            return [StoredEvent(seq, await read_final(session, row))]
+            if row.state != MeetingState.DONE:
+                transition(row, MeetingState.DONE)
+                row.coverage = coverage.model_dump()
+                row.duration_ms = duration_ms
+                row.engines = dict(engines)
+                if minutes is not None:
+                    document = minutes.model_dump(mode="json")
+                    session.add(MinutesRow(meeting_id=meeting_id, version=minutes.version, document=document))
+                # In the same transaction, so that no crash leaves the integrations without this meeting.
+                await session.merge(StepRow(meeting_id=meeting_id, step=WORKFLOWS, attempts=0, is_done=False))
+                append_event(session, row, "final", {})
+        # Reading hours of words does not keep other meetings from writing.
+        async with self._database.reading() as session:
+            finals = (EventRow.meeting_id == meeting_id) & (EventRow.type == "final")
+            seq = (await session.scalars(select(EventRow.seq).where(finals))).one()
+            return [StoredEvent(seq, await read_final(session, await get_meeting(session, meeting_id)))]
 
     @uncancellable
     async def add_minutes_version(

@@ -66,9 +66,10 @@ class SqlSpeakers(SqlTables):
                 return with_speakers(document, before, after, by_person=by_person)
 
             await rewrite_items(session, meeting_id, change)
-            named = await read_names(session, meeting_id)
-            new = [label for label in named if label in after.values() and label not in before.values()]
-            return [_relabelled(session, row, changed, {label: named[label] for label in new})]
+            new = set(after.values()) - set(before.values()) - {None, PROVISIONAL}
+            named = await read_names(session, meeting_id) if new else {}
+            names = {label: name for label, name in named.items() if label in new}
+            return [_relabelled(session, row, changed, names)]
 
     @uncancellable
     async def merge_speakers(self, meeting_id: str, label: str, into: str) -> list[StoredEvent]:
