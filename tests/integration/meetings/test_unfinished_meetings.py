@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 
 from meeting_assistant.domain.errors import ConflictError, EngineError, StorageError
 from meeting_assistant.domain.meeting import MeetingState
+from meeting_assistant.domain.steps import RESUME
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.testing.harness.recording import FULL, RecordingHarness
 
@@ -63,7 +64,7 @@ async def test_a_meeting_that_crashes_the_process_when_it_is_resumed_is_marked_f
     meeting_id = await interrupted(tmp_path, OLD)
     async with RecordingHarness(tmp_path, OLD) as harness:
         meeting = await harness.store.get(meeting_id)
-        step = f"resume_meeting:{meeting.committed_sample}:{meeting.received_bytes}"
+        step = f"{RESUME}:{meeting.committed_sample}:{meeting.received_bytes}"
         for _ in range(MAX_ATTEMPTS):
             await harness.store.begin_step(meeting_id, step)  # and then the process died
         await harness.recovery.resume_unfinished()
