@@ -10,63 +10,21 @@ import json
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from email.utils import formatdate
-from typing import Any
 
 import pytest
 
 from meeting_assistant.adapters.llm.http import JsonHttp
 from meeting_assistant.adapters.llm.openai_chat import LOCAL, ModelChoice, OpenAiChat
-from meeting_assistant.bootstrap.language_models import build_llm_service
-from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import LlmError
 from meeting_assistant.domain.llm_calls import LlmCall
-from meeting_assistant.domain.ports import LlmReply, LlmRequest
 from meeting_assistant.launcher import free_port
-from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.services.llm.json_answers import extract_json
 from meeting_assistant.services.llm.llm_service import LlmOptions, LLMService
-from meeting_assistant.services.minutes.prompts import Extract, wire_schema
 from meeting_assistant.testing.doubles.llm_server import PROVIDER_SETTINGS, Answer, LlmServer
 from meeting_assistant.testing.doubles.llm_wire import complete_answer
-
-pytestmark = pytest.mark.integration
-
-ASK = LlmRequest(
-    system="You write minutes.",
-    user="1|Ana| We ship on Friday.",
-    schema=wire_schema(Extract),
-    schema_name="minutes",
-)
-GOOD = {"decisions": ["ship"]}
+from meeting_assistant.testing.harness.llm_providers import ASK, GOOD, complete, service_for, short_timeout
 
 Spoil = Callable[[LlmServer], object]
-WITHOUT_END = ("slow", "dribbling")
-"""Only with these does time matter."""
-
-
-def short_timeout(name: str, fault: str) -> dict[str, object]:
-    return {"llm_options": {name: {"timeout_seconds": 1.0}}} if fault in WITHOUT_END else {}
-
-
-def service(first: str, server: LlmServer, second: LlmServer | None = None, /, **more: object) -> LLMService:
-    """One provider at one server; another one after it at a second server."""
-    values: dict[str, object] = {"llm_backoff_seconds": 0, **more}
-    values |= {name: value.format(url=server.url) for name, value in PROVIDER_SETTINGS[first].items()}
-    other = "xai" if first == "openai" else "openai"
-    order = [first]
-    if second is not None:
-        order.append(other)
-        values |= {name: value.format(url=second.url) for name, value in PROVIDER_SETTINGS[other].items()}
-    return build_llm_service(Settings.model_validate({"llm_provider_order": tuple(order), **values}))
-
-
-async def asked(llm: LLMService) -> LlmReply:
-    try:
-        return (await llm.complete(ASK, extract_json)).reply
-    finally:
-        await llm.close()
-
 
 FAULTS: dict[str, tuple[Spoil, str, int]] = {
     "400": (lambda s: s.answer_with_status(400, {"error": {"message": "no"}}), "llm_rejected", 1),
@@ -108,7 +66,7 @@ async def test_a_provider_that_fails_is_tried_again_if_that_may_help_and_then_le
     spoil, _, attempts = FAULTS[fault]
     with LlmServer() as bad, LlmServer().answer_with(GOOD) as good:
         spoil(bad)
-        reply = await asked(service(name, bad, good, **short_timeout(name, fault)))
+        reply = await complete(service_for(name, bad, good, **short_timeout(name, fault)))
         assert len(bad.requests) == attempts
         assert len(good.requests) == 1
     assert reply.provider == ("xai" if name == "openai" else "openai")
@@ -121,51 +79,10 @@ async def test_a_failure_has_its_name_a_remedy_and_nothing_of_what_was_said(name
     with LlmServer() as bad:
         spoil(bad)
         with pytest.raises(LlmError) as caught:
-            await asked(service(name, bad, llm_max_retries=0, **short_timeout(name, fault)))
+            await complete(service_for(name, bad, llm_max_retries=0, **short_timeout(name, fault)))
     assert caught.value.causes == (code,)
     assert caught.value.remedy
     assert "Friday" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_an_answer_that_is_streamed_comes_in_pieces_and_then_as_a_whole(name: str) -> None:
-    with LlmServer().answer_with(GOOD) as server:
-        llm = service(name, server)
-        pieces = [piece async for piece in llm.stream(ASK)]
-        await llm.close()
-    *texts, reply = pieces
-    assert len(texts) > 1
-    assert isinstance(reply, LlmReply)
-    assert "".join(map(str, texts)) == reply.text == '{"decisions": ["ship"]}'
-    assert (reply.provider, reply.prompt_tokens, reply.completion_tokens) == (name, 11, 7)
-
-
-@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_a_stream_that_breaks_before_its_first_piece_goes_on_with_the_next_provider(name: str) -> None:
-    with LlmServer().answer_with_status(500) as bad, LlmServer().answer_with(GOOD) as good:
-        llm = service(name, bad, good)
-        pieces = [piece async for piece in llm.stream(ASK)]
-        await llm.close()
-    assert isinstance(pieces[-1], LlmReply)
-
-
-@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-@pytest.mark.parametrize("spoil", ["cut off", "truncated", "refused"])
-async def test_a_stream_that_breaks_later_is_a_failure_and_no_answer(name: str, spoil: str) -> None:
-    with LlmServer() as bad, LlmServer().answer_with(GOOD) as good:
-        match spoil:
-            case "cut off":
-                bad.drop(350, {"decisions": ["x" * 400]})
-            case "truncated":
-                bad.answer_with({"decisions": ["x" * 40]}, finish="length")
-            case _:
-                bad.answer_with({"decisions": ["x" * 40]}, finish="refusal")
-        llm = service(name, bad, good)
-        with pytest.raises(LlmError):
-            async for piece in llm.stream(ASK):
-                assert isinstance(piece, str)
-        await llm.close()
-        assert good.requests == [], "what was shown already cannot be taken back"
 
 
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
@@ -176,22 +93,15 @@ async def test_each_provider_may_have_a_patience_of_its_own(name: str) -> None:
         "llm_max_retries": 0,
     }
     with LlmServer().never_answer() as server:
-        llm = service(name, server, None, **more)
+        llm = service_for(name, server, None, **more)
         with pytest.raises(LlmError, match="did not answer in time"):
             await llm.complete(ASK, extract_json)
         await llm.close()
 
 
-async def test_a_pause_that_a_server_asks_for_may_be_a_date() -> None:
-    soon = formatdate(usegmt=True)
-    with LlmServer().answer_with_status(429, Retry_After=soon).answer_with(GOOD) as server:
-        await asked(service("vllm", server))
-        assert len(server.requests) == 2
-
-
 async def test_thinking_aloud_is_no_part_of_an_answer() -> None:
     with LlmServer().answer_with('<think>{"decisions": ["no"]}?</think>{"decisions": ["ship"]}') as server:
-        llm = service("vllm", server)
+        llm = service_for("vllm", server)
         answer = await llm.complete(ASK, extract_json)
         await llm.close()
     assert answer.value == {"decisions": ["ship"]}
@@ -203,7 +113,7 @@ async def test_a_server_that_silently_read_only_a_part_is_found_out() -> None:
     whole = complete_answer("/v1/chat/completions", "{}", "complete")
     cut = {**whole, "usage": {"prompt_tokens": 2048, "completion_tokens": 2}}
     with LlmServer().answer_by(lambda request: Answer(json.dumps(cut), is_raw=True)) as server:
-        llm = service("vllm", server)
+        llm = service_for("vllm", server)
         long = replace(ASK, user="what was said " * 4000)
         with pytest.raises(LlmError) as caught:
             await llm.complete(long, extract_json)
@@ -216,7 +126,7 @@ async def test_localhost_is_found_whichever_of_its_addresses_a_server_listens_on
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     with LlmServer().answer_with(GOOD) as server:
-        llm = service("vllm", server, vllm_base_url=server.url.replace("127.0.0.1", "localhost"))
+        llm = service_for("vllm", server, vllm_base_url=server.url.replace("127.0.0.1", "localhost"))
         await llm.complete(ASK, extract_json)
         await llm.close()
 
@@ -236,7 +146,7 @@ async def test_azure_is_asked_in_the_form_that_its_version_has(
     settings: dict[str, object], path: str, header: str
 ) -> None:
     with LlmServer().answer_with(GOOD) as server:
-        await asked(service("azure", server, None, **settings))
+        await complete(service_for("azure", server, None, **settings))
         (request,) = server.requests
     assert request.path == path
     assert request.headers[header] == "k"
@@ -244,146 +154,28 @@ async def test_azure_is_asked_in_the_form_that_its_version_has(
 
 async def test_a_model_says_how_much_it_reads() -> None:
     with LlmServer().serving("m", context_tokens=32_768) as server:
-        llm = service("vllm", server)
+        llm = service_for("vllm", server)
         assert await llm.context_tokens() == 32_768
         assert await llm.context_tokens() == 32_768
         await llm.close()
         assert len(server.looks) == 1, "asked for once"
 
 
-async def test_a_wrong_key_is_not_tried_with_every_meeting() -> None:
-    with LlmServer().answer_with_status(401) as server:
-        llm = service("vllm", server)
-        for _ in range(3):
-            with pytest.raises(LlmError, match="refused the key"):
-                await llm.complete(ASK, extract_json)
-        await llm.close()
-        assert len(server.requests) == 1
-
-
-# --- pauses, and streams -----------------------------------------------------------------------------------
-
-
-def waiting(server: LlmServer, *, jitter: float = 0.0, **more: Any) -> tuple[LLMService, list[float]]:
-    """A service that writes down how long it would wait, and does not."""
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    http = JsonHttp("vllm", server.url, {}, timeout_s=30)
-    chat = OpenAiChat(
-        "vllm",
-        http=http,
-        url=f"{server.url}/v1/chat/completions",
-        model=ModelChoice("m"),
-        dialect=LOCAL,
-        is_local=True,
-    )
-    options = LlmOptions(max_retries=4, backoff=Backoff(first_s=0.5, jitter=jitter))
-    return LLMService([chat], options, sleep=sleep, **more), pauses
-
-
-async def test_pauses_double() -> None:
-    with LlmServer().answer_with_status(500) as server:
-        llm, pauses = waiting(server)
-        with pytest.raises(LlmError):
-            await asked(llm)
-    assert pauses == [0.5, 1.0, 2.0, 4.0]
-
-
-async def test_many_that_wait_do_not_come_back_together() -> None:
-    with LlmServer().answer_with_status(500) as server:
-        llm, pauses = waiting(server, jitter=0.2)
-        with pytest.raises(LlmError):
-            await asked(llm)
-    whole = [0.5, 1.0, 2.0, 4.0]
-    assert all(0.8 * full <= pause <= full for pause, full in zip(pauses, whole, strict=True))
-    assert pauses != whole
-
-
-@pytest.mark.parametrize(
-    ("asked_for", "pauses"), [("7", [7.0]), ("0.1", [0.5]), ("nan", [0.5]), ("soon", [0.5]), ("-3", [0.5])]
-)
-async def test_a_server_may_ask_for_a_longer_pause_and_for_no_shorter_one(
-    asked_for: str, pauses: list[float]
-) -> None:
-    with LlmServer().answer_with_status(429, Retry_After=asked_for).answer_with(GOOD) as server:
-        llm, waited = waiting(server)
-        await asked(llm)
-    assert waited == pauses
-
-
-@pytest.mark.parametrize("asked_for", ["21", "inf", "1e400"])
-async def test_nobody_waits_longer_than_twenty_seconds(asked_for: str) -> None:
-    with LlmServer().answer_with_status(429, Retry_After=asked_for).answer_with(GOOD) as server:
-        llm, waited = waiting(server)
-        with pytest.raises(LlmError, match="asked too often"):
-            await asked(llm)
-    assert waited == []
-
-
-@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_a_stream_that_fails_before_its_first_piece_is_tried_again(name: str) -> None:
-    with LlmServer().answer_with_status(500).answer_with(GOOD) as server:
-        llm = service(name, server)
-        pieces = [piece async for piece in llm.stream(ASK)]
-        await llm.close()
-        assert len(server.requests) == 2
-    assert isinstance(pieces[-1], LlmReply)
-
-
-@pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_a_stream_has_a_deadline_as_a_whole(name: str) -> None:
-    with LlmServer().dribble() as server:
-        llm = service(name, server, llm_max_retries=0, **short_timeout(name, "dribbling"))
-        with pytest.raises(LlmError, match="did not answer in time"):
-            async for _ in llm.stream(ASK):
-                pass
-        await llm.close()
-
-
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 async def test_an_answer_without_end_is_not_kept(name: str) -> None:
     with LlmServer().answer_with_status(200, "x" * (9 * 2**20)) as server:
-        llm = service(name, server, llm_max_retries=0)
+        llm = service_for(name, server, llm_max_retries=0)
         with pytest.raises(LlmError, match="more than 8 MiB"):
             await llm.complete(ASK, extract_json)
         with pytest.raises(LlmError, match="more than 8 MiB"):
             async for _ in llm.stream(ASK):
                 pass
         await llm.close()
-
-
-# --- a server that hangs, one that is gone, and who was told what ------------------------------------------
-
-
-async def test_a_server_that_hangs_costs_its_attempts_once_and_not_for_every_meeting() -> None:
-    with LlmServer().never_answer() as hung, LlmServer().answer_with(GOOD) as good:
-        llm = service("vllm", hung, good, **short_timeout("vllm", "slow"))
-        for _ in range(4):
-            await llm.complete(ASK, extract_json)
-        await llm.close()
-        assert len(hung.requests) == 3
-        assert len(good.requests) == 4
-
-
-async def test_a_server_that_does_not_even_say_what_it_has_is_an_attempt() -> None:
-    with socket.socket() as silent, LlmServer().answer_with(GOOD) as good:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        llm = service("vllm", good, good, vllm_base_url=url, **short_timeout("vllm", "slow"))
-        for _ in range(3):
-            await llm.context_tokens()
-        await llm.complete(ASK, extract_json)
-        await llm.close()
-        assert len(good.requests) == 1
 
 
 async def test_a_repaired_answer_costs_what_both_cost() -> None:
     with LlmServer().answer_with("no JSON").answer_with(GOOD) as server:
-        reply = await asked(service("vllm", server))
+        reply = await complete(service_for("vllm", server))
     assert (reply.prompt_tokens, reply.completion_tokens) == (22, 14)
 
 
