@@ -28,15 +28,7 @@ from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.minutes.editor import MinutesEditor
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.testing.doubles.targets import GitHub, TargetServer, slack
-from meeting_assistant.testing.harness.outbox import MINUTES, OutboxHarness
-
-
-def github(server: TargetServer) -> dict[str, dict[str, str]]:
-    return {"github": {"repository": "acme/plans", "token": "github-token", "api_url": server.url}}
-
-
-def to_slack(server: TargetServer) -> dict[str, dict[str, str]]:
-    return {"slack": {"webhook_url": server.url}}
+from meeting_assistant.testing.harness.outbox import MINUTES, OutboxHarness, github_options, slack_options
 
 
 async def write_again(after: OutboxHarness, meeting_id: str, minutes: Minutes) -> list[Delivery]:
@@ -56,7 +48,7 @@ async def test_an_item_that_is_worded_differently_the_next_time_is_proposed_and_
 ) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository) as server:
-        async with OutboxHarness(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
             assert len(repository.issues) == 2
@@ -77,7 +69,11 @@ async def test_after_something_was_taken_off_the_record_nothing_goes_out_again_b
     repository, vault = GitHub(people=frozenset()), tmp_path / "vault"
     vault.mkdir()
     with TargetServer(slack) as channel, TargetServer(repository) as server:
-        options = {**to_slack(channel), **github(server), "markdown": {"folder": str(vault)}}
+        options = {
+            **slack_options(channel),
+            **github_options(server, assignees=None),
+            "markdown": {"folder": str(vault)},
+        }
         async with OutboxHarness(tmp_path, options) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
@@ -101,7 +97,7 @@ async def test_what_was_on_its_way_when_something_was_forgotten_is_not_sent_agai
     tmp_path: Path,
 ) -> None:
     with TargetServer(slack) as server:
-        async with OutboxHarness(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
             meeting_id = await after.meeting()
             taken = await after.deliveries.take_due(after.now_ms, 60_000)
             assert taken is not None
@@ -119,7 +115,7 @@ async def test_what_was_on_its_way_when_something_was_forgotten_is_not_sent_agai
 async def test_a_retry_sends_what_the_minutes_say_now_or_nothing(tmp_path: Path) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository) as server:
-        async with OutboxHarness(tmp_path, github(server), approved=[]) as after:
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None), approved=[]) as after:
             meeting_id = await after.meeting()
             first, second = await after.of(meeting_id)
             for one in (first, second):
@@ -165,7 +161,7 @@ async def test_a_crash_after_minutes_were_written_again_loses_no_planning(tmp_pa
 
 async def test_what_waits_for_its_time_follows_a_later_choice(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(503) as server:
-        async with OutboxHarness(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
             waiting = await after.run()
             assert waiting.state is DeliveryState.PENDING
             await after.workflows.choose(waiting.meeting_id, [])
@@ -182,7 +178,7 @@ async def test_what_waits_for_its_time_follows_a_later_choice(tmp_path: Path) ->
 
 async def test_a_choice_made_during_an_attempt_that_fails_counts_for_the_next(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(503) as server:
-        async with OutboxHarness(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
             meeting_id = await after.meeting()
             taken = await after.deliveries.take_due(after.now_ms, 60_000)
             assert taken is not None
@@ -196,7 +192,7 @@ async def test_a_choice_made_during_an_attempt_that_fails_counts_for_the_next(tm
 async def test_a_meeting_that_becomes_local_only_holds_back_what_waits_to_leave(tmp_path: Path) -> None:
     log = tmp_path / "missing" / "audit.jsonl"
     with TargetServer(slack).fail_with(503) as server:
-        async with OutboxHarness(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
+        async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as after:
             waiting = await after.run()
             await after.workflows.keep_local(waiting.meeting_id)
             log.parent.mkdir()
@@ -234,7 +230,10 @@ class Broken:
 
 async def test_looking_at_a_meeting_writes_nothing_whatever_is_broken(tmp_path: Path) -> None:
     with TargetServer(GitHub()) as server:
-        options = {"broken": Broken(), **OutboxHarness(tmp_path, github(server)).integrations}
+        options = {
+            "broken": Broken(),
+            **OutboxHarness(tmp_path, github_options(server, assignees=None)).integrations,
+        }
         async with OutboxHarness(tmp_path, options, approved=[]) as after:
             meeting_id = await after.meeting()
             for _ in range(3):
@@ -255,7 +254,7 @@ class Undescribed(Broken):
 
 async def test_an_integration_that_cannot_describe_itself_stops_no_other(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        options = {"broken": Undescribed(), **OutboxHarness(tmp_path, to_slack(server)).integrations}
+        options = {"broken": Undescribed(), **OutboxHarness(tmp_path, slack_options(server)).integrations}
         async with OutboxHarness(tmp_path, options) as after:
             meeting_id = await after.meeting()
             await after.deliver_all()
@@ -270,7 +269,7 @@ async def test_an_integration_that_cannot_describe_itself_stops_no_other(tmp_pat
 
 async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        async with OutboxHarness(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
             meeting_id = await after.meeting()
             await after.deliveries.take_due(after.now_ms, 60_000)  # by a process that is dead now
             end_leases, tries = after.deliveries.end_leases, 0
@@ -295,7 +294,7 @@ async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_
 
 async def test_a_message_that_was_repeated_says_that_it_may_be_there_twice(tmp_path: Path) -> None:
     with TargetServer(slack).lose_the_answer() as server:
-        async with OutboxHarness(tmp_path, to_slack(server)) as after:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
             first = await after.run()
             assert (first.state, first.is_uncertain) == (DeliveryState.PENDING, True)
             await after.later()
@@ -314,7 +313,7 @@ def lines_of(log: Path, kind: str = "delivery") -> list[dict[str, Any]]:
 async def test_a_crash_before_a_delivery_is_told_to_the_log_loses_no_line(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with TargetServer(slack) as server:
-        async with OutboxHarness(tmp_path, {**to_slack(server), "log": {"path": str(log)}}) as after:
+        async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as after:
             note, integration = after.dispatcher._on_terminal, after.integrations["log"]
 
             async def die(delivery: Delivery) -> None:

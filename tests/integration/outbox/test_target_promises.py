@@ -27,16 +27,12 @@ from meeting_assistant.testing.doubles.targets import (
     teams,
 )
 from meeting_assistant.testing.harness.meetings import MeetingFixture
-from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness
+from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness, github_options
 
 SECRET = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
 ONE_ITEM = MeetingFixture(
     LINES, minutes=MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]})
 )
-
-
-def github(server: TargetServer) -> dict[str, dict[str, str]]:
-    return {"github": {"repository": "acme/plans", "token": "github-token", "api_url": server.url}}
 
 
 # --- limits -----------------------------------------------------------------------------------------------
@@ -55,7 +51,7 @@ async def test_githubs_403_with_a_limit_is_no_refusal(
 ) -> None:
     named = {name: str(int(time.time()) + 600) if value == "@" else value for name, value in headers.items()}
     with TargetServer(GitHub(people=frozenset())).fail_with(403, {"message": "slow down"}, **named) as server:
-        async with OutboxHarness(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
             await after.deliver_all()
             (waiting,) = await after.of(meeting_id)
@@ -67,7 +63,7 @@ async def test_githubs_403_with_a_limit_is_no_refusal(
 
 async def test_a_403_without_a_limit_is_a_refusal(tmp_path: Path) -> None:
     with TargetServer(GitHub()).fail_with(403, {}, X_RateLimit_Remaining="4999") as server:
-        async with OutboxHarness(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
             assert (await after.run()).state is DeliveryState.PARKED
 
 
@@ -149,7 +145,7 @@ async def test_whatever_happens_to_the_request_that_makes_a_ticket_there_is_one(
 async def test_an_issue_is_found_again_in_a_busy_repository_and_without_its_label(tmp_path: Path) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository).lose_the_answer() as server:
-        async with OutboxHarness(tmp_path, github(server)) as after:
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
             meeting_id = await after.meeting(ONE_ITEM)
             await after.deliver_all()
             repository.issues[0]["labels"] = []  # GitHub drops them when the token may not set any

@@ -16,6 +16,7 @@ from meeting_assistant.domain.ports import Integration
 from meeting_assistant.domain.workflows import Delivery
 from meeting_assistant.integrations import registry
 from meeting_assistant.integrations.dispatcher import DispatchPolicy
+from meeting_assistant.testing.doubles.targets import TargetServer
 from meeting_assistant.testing.harness.database import sqlite_url
 from meeting_assistant.testing.harness.meetings import MeetingFixture, put
 from meeting_assistant.testing.harness.parts import settings_for
@@ -58,6 +59,19 @@ DELIVERY_LIMIT_S = 60.0
 """What a delivery to a server of the tests may take at the most."""
 BEGAN_MS = 1_795_514_400_000
 """Tuesday, 24 November 2026, 10:00 UTC."""
+
+
+def github_options(
+    server: TargetServer, *, assignees: str | None = "Ben=ben-on-github"
+) -> dict[str, dict[str, str]]:
+    """Return the options of an integration with the repository of the double."""
+    options = {"repository": "acme/plans", "token": "github-token", "api_url": server.url}
+    return {"github": options if assignees is None else {**options, "assignees": assignees}}
+
+
+def slack_options(server: TargetServer) -> dict[str, dict[str, str]]:
+    """Return the options of an integration with the webhook of the double."""
+    return {"slack": {"webhook_url": f"{server.url}/services/T/B/secret"}}
 
 
 class OutboxHarness:
@@ -119,6 +133,14 @@ class OutboxHarness:
         """Deliver everything that is due now, to its end."""
         while await self.dispatcher.start_due():
             await self.dispatcher.drain(DELIVERY_LIMIT_S)
+
+    async def expire_leases(self) -> None:
+        """Leave deliveries as a killed process leaves them, and begin as the next process does."""
+        delays_ms = {
+            name: int(integration.describe().dedup_delay_s * 1000)
+            for name, integration in self.integrations.items()
+        }
+        await self.deliveries.end_leases(self.now_ms, delays_ms)
 
     async def later(self, seconds: float = 24 * 3600) -> None:
         """Move the clock, and deliver what is due then."""

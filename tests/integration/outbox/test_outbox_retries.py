@@ -1,0 +1,195 @@
+"""Deliveries that fail are tried again or parked, and none is made twice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from meeting_assistant.domain.workflows import DeliveryState
+from meeting_assistant.testing.doubles.targets import GitHub, Jira, Linear, TargetServer, slack
+from meeting_assistant.testing.harness.meetings import MeetingFixture
+from meeting_assistant.testing.harness.outbox import (
+    LINES,
+    MINUTES,
+    OutboxHarness,
+    github_options,
+    slack_options,
+)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
+async def test_a_failure_that_may_pass_is_tried_again_later(tmp_path: Path, status: int) -> None:
+    with TargetServer(slack).fail_with(status) as server:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
+            waiting = await after.run()
+            assert (waiting.state, waiting.attempts) == (DeliveryState.PENDING, 1)
+            assert waiting.last_error is not None
+            assert f"HTTP {status}" in waiting.last_error
+            assert waiting.next_at_ms > after.now_ms
+            await after.later(seconds=60)
+            (done,) = await after.of(waiting.meeting_id)
+            assert (done.state, done.attempts, done.last_error) == (DeliveryState.DONE, 2, None)
+
+
+async def test_a_target_says_how_long_to_wait(tmp_path: Path) -> None:
+    with TargetServer(slack).fail_with(429, Retry_After="3600") as server:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
+            waiting = await after.run()
+            assert waiting.next_at_ms >= after.now_ms + 3_600_000
+            await after.later(seconds=3500)
+            assert len(server.requests) == 1
+            await after.later(seconds=200)
+            assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (400, "invalid_blocks", "invalid_blocks"),
+        (401, "", "token or password"),
+        (403, "invalid_token", "invalid_token"),
+        (404, "channel_not_found", "channel_not_found"),
+        (410, "channel_is_archived", "channel_is_archived"),
+        (302, "", "another address"),
+        (400, "what somebody said in the meeting", "HTTP 400)"),
+    ],
+)
+async def test_a_failure_that_stays_is_parked_at_once_with_the_reason(
+    tmp_path: Path, status: int, body: str, says: str
+) -> None:
+    with TargetServer(slack).fail_with(status, body, Location="http://127.0.0.1:1/") as server:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
+            parked = await after.run()
+            assert (parked.state, parked.attempts) == (DeliveryState.PARKED, 1)
+            assert says in (parked.last_error or "")
+            assert "somebody said" not in (parked.last_error or "")
+            await after.later()
+            assert len(server.requests) == 1
+            await after.workflows.retry(parked.id)
+            await after.deliver_all()
+            assert (await after.deliveries.get(parked.id)).state is DeliveryState.DONE
+
+
+async def test_what_fails_too_often_is_parked_and_somebody_may_try_again(tmp_path: Path) -> None:
+    with TargetServer(slack) as server:
+        for _ in range(10):
+            server.fail_with(503)
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
+            first = await after.run()
+            for _ in range(12):
+                await after.later()
+            parked = await after.deliveries.get(first.id)
+            assert (parked.state, parked.attempts) == (DeliveryState.PARKED, 10)
+            assert [one.id for one in await after.workflows.recent([DeliveryState.PARKED])] == [first.id]
+            await after.workflows.retry(first.id, first.meeting_id)
+            await after.deliver_all()
+            assert (await after.deliveries.get(first.id)).state is DeliveryState.DONE
+
+
+async def test_a_target_that_cannot_be_reached_is_tried_again(tmp_path: Path) -> None:
+    with TargetServer(slack) as gone:
+        pass
+    async with OutboxHarness(tmp_path, slack_options(gone)) as after:
+        waiting = await after.run()
+        assert (waiting.state, waiting.is_uncertain) == (DeliveryState.PENDING, False)
+        assert "cannot be reached" in (waiting.last_error or "")
+
+
+async def test_operators_find_the_words_that_they_search_for_and_no_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with TargetServer(slack).fail_with(500) as server:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
+            await after.run()
+    assert "Slack notification failed." in caplog.messages
+    shown = " ".join(
+        f"{record.getMessage()} {record.__dict__.get('meeting_fields')}"
+        for record in caplog.records
+        if record.name.startswith("meeting_assistant")
+    )
+    assert "secret" not in shown
+    assert "release notes" not in shown
+
+
+TRACKERS: dict[str, Callable[[], GitHub | Jira | Linear]] = {
+    "github": GitHub,
+    "jira cloud": partial(Jira, is_cloud=True),
+    "jira server": partial(Jira, is_cloud=False),
+    "linear": Linear,
+}
+
+
+def tracker_options(kind: str, server: TargetServer) -> dict[str, dict[str, str]]:
+    jira = {"url": server.url, "project": "OPS", "token": "jira-token"}
+    return {
+        "github": github_options(server),
+        "jira cloud": {"jira": {**jira, "email": "ops@example.org", "flavour": "cloud"}},
+        "jira server": {"jira": jira},
+        "linear": {"linear": {"api_key": "linear-key", "team": "ENG", "api_url": server.url}},
+    }[kind]
+
+
+@pytest.mark.parametrize("fault", ["lost answer", "killed"])
+@pytest.mark.parametrize("kind", TRACKERS)
+async def test_a_ticket_whose_answer_was_lost_is_found_and_not_made_twice(
+    tmp_path: Path, kind: str, fault: str
+) -> None:
+    wire = TRACKERS[kind]()
+    with TargetServer(wire) as server:
+        options = tracker_options(kind, server)
+        async with OutboxHarness(tmp_path, options) as after:
+            one_item = MINUTES.model_copy(update={"action_items": MINUTES.action_items[:1]})
+            meeting_id = await after.meeting(MeetingFixture(LINES, minutes=one_item))
+            if fault == "lost answer":
+                if kind == "linear":
+                    server.do_as_asked()  # which team it is comes first
+                server.lose_the_answer()
+                await after.deliver_all()
+            else:
+                taken = await after.deliveries.take_due(after.now_ms, 1000)
+                assert taken is not None
+                await after.integrations[taken.integration].deliver(
+                    taken
+                )  # and the process dies before it says so
+                await after.expire_leases()
+            assert len(wire.issues) == 1
+            (waiting,) = await after.of(meeting_id)
+            assert (waiting.state, waiting.is_uncertain) == (DeliveryState.PENDING, True)
+            await after.later()
+            (done,) = await after.of(meeting_id)
+            assert done.state is DeliveryState.DONE
+            assert done.receipt is not None
+            assert done.receipt.reference in {"acme/plans#1", "OPS-1", "ENG-1"}
+            assert len(wire.issues) == 1
+
+
+async def test_a_message_that_may_have_arrived_is_sent_once_more_and_then_left_to_people(
+    tmp_path: Path,
+) -> None:
+    with TargetServer(slack).lose_the_answer().lose_the_answer() as server:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
+            first = await after.run()
+            assert (first.state, first.is_uncertain) == (DeliveryState.PENDING, True)
+            await after.later()
+            parked = await after.deliveries.get(first.id)
+            assert parked.state is DeliveryState.PARKED
+            assert "It may have arrived" in (parked.last_error or "")
+            await after.later()
+            assert len(server.requests) == 2
+
+
+async def test_a_lease_that_runs_out_is_taken_up_by_another_process(tmp_path: Path) -> None:
+    with TargetServer(slack) as server:
+        async with OutboxHarness(tmp_path, slack_options(server)) as after:
+            meeting_id = await after.meeting()
+            assert await after.deliveries.take_due(after.now_ms, 60_000) is not None
+            await after.later(seconds=59)
+            assert server.requests == []
+            await after.later(seconds=2)
+            (done,) = await after.of(meeting_id)
+            assert (done.state, done.attempts) == (DeliveryState.DONE, 2)
