@@ -16,6 +16,7 @@ from meeting_assistant.services.minutes.llm_minutes import LlmMinutes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.minutes.parts import MinutesParts
 from meeting_assistant.services.minutes.questions.ask_service import AskService
+from meeting_assistant.services.minutes.start_correction import StartCorrection
 
 
 def build_minutes(
@@ -27,7 +28,8 @@ def build_minutes(
 ) -> MinutesParts:
     """Build them, and register the jobs that they handle.
 
-    `on_rewritten` is awaited with the meeting's id after its minutes were written again. Raises ConfigurationError.
+    `on_rewritten` is awaited with the meeting's id after its minutes were written again or its day changed.
+    Raises ConfigurationError.
     """
     from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
     from meeting_assistant.adapters.minutes_rules.due_phrases import resolve_due
@@ -50,4 +52,5 @@ def build_minutes(
     editor = MinutesEditor(store, channels, service, orchestrator, on_rewritten=on_rewritten)
     orchestrator.handle(JobKind.WRITE_MINUTES, editor.handle)
     ask = AskService(store, SqlSearchIndex(database), EmbeddedQuestionReader(), service, llm)
-    return MinutesParts(service, notes, editor, ask, llm, calls, preferences)
+    correction = StartCorrection(store, resolve_due, on_corrected=on_rewritten)
+    return MinutesParts(service, notes, editor, correction, ask, llm, calls, preferences)

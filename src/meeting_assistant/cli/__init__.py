@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from meeting_assistant import __version__
 from meeting_assistant.domain.errors import MeetingAssistantError
+from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.domain.workflows import DeliveryState
 
 app = typer.Typer(
@@ -60,11 +62,24 @@ def transcribe(
         Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the meeting.")] = "",
+    began_at: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=[
+                "%Y-%m-%d",
+                "%Y-%m-%dT%H:%M",
+                "%Y-%m-%dT%H:%M:%S",
+                "%Y-%m-%dT%H:%M%z",
+                "%Y-%m-%dT%H:%M:%S%z",
+            ],
+            help="When it began; else the file's metadata say it, or its own time. Due dates are resolved against it.",
+        ),
+    ] = None,
 ) -> None:
     """Transcribe a recording and write its minutes, without a server."""
     from meeting_assistant.cli.transcribe import transcribe_file
 
-    transcribe_file(file, fmt=fmt, output=output, title=title)
+    transcribe_file(file, fmt=fmt, output=output, options=MeetingOptions(title=title, began_at=began_at))
 
 
 @app.command()

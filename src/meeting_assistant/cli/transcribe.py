@@ -14,16 +14,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from meeting_assistant.app import new_context, start, stop
 from meeting_assistant.bootstrap import build
+from meeting_assistant.cli.local_zone import LocalZone
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.domain.errors import InputError, MeetingAssistantError
 from meeting_assistant.domain.events import MeetingFinished, StatusChanged
 from meeting_assistant.domain.meeting import MeetingOptions, MeetingState
+from meeting_assistant.domain.meeting_start import FileOrigin
 from meeting_assistant.observability import configure_logging
 from meeting_assistant.services.events.meeting_channel import Watcher
 from meeting_assistant.services.meetings.exports import ExportedFile, ExportFormat
 
 
-def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) -> None:
+def transcribe_file(file: Path, *, fmt: str, output: Path | None, options: MeetingOptions) -> None:
     """Transcribe a file; nothing is stored but the output. Raises InputError, AudioFormatError."""
     if fmt not in get_args(ExportFormat):
         raise InputError(
@@ -40,19 +42,23 @@ def transcribe_file(file: Path, *, fmt: str, output: Path | None, title: str) ->
             link.symlink_to(file.resolve())
         except OSError:  # Windows lets only some users make links
             shutil.copyfile(file, link)
-        exported = asyncio.run(_transcribe(link, scratch, fmt=fmt, title=title or file.stem))
+        named = options.model_copy(update={"title": options.title or file.stem})
+        origin = FileOrigin(LocalZone(), int(file.stat().st_mtime * 1000))
+        exported = asyncio.run(_transcribe(link, scratch, fmt, named, origin))
     if output is None:
         sys.stdout.write(exported.text)
     else:
         output.write_text(exported.text, encoding="utf-8")
 
 
-async def _transcribe(file: Path, settings: Settings, *, fmt: str, title: str) -> ExportedFile:
+async def _transcribe(
+    file: Path, settings: Settings, fmt: str, options: MeetingOptions, origin: FileOrigin
+) -> ExportedFile:
     services = build(settings)
     context = new_context(services)
     running = await start(services, context)
     try:
-        meeting = await services.meetings.uploads.take(file, MeetingOptions(title=title))
+        meeting = await services.meetings.uploads.take(file, options, origin)
         channel = await services.storage.channels.get(meeting.id)
         showing = asyncio.create_task(_show_progress(await channel.join(services.storage.store, 0)))
         while not (await asyncio.wait({showing}, timeout=1.0))[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -12,6 +13,10 @@ from meeting_assistant.domain.errors import ConflictError
 
 Source = Literal["live", "upload"]
 
+StartSource = Literal["clock", "client", "metadata", "file", "upload", "person"]
+"""Where the start of a meeting is known from: `clock` (this server recorded it), `client` (it said so), `metadata` (of
+the uploaded file), `file` (the file's own time), `upload` (nothing but the moment of the upload), `person` (corrected
+by hand)."""
 
 YOU = "S1"
 """Label of channel 0 of a meeting with two channels."""
@@ -124,6 +129,8 @@ class MeetingOptions(_Record):
     """Language of the minutes; null for that of the meeting."""
     workflows: list[Annotated[str, Field(max_length=64)]] | None = Field(default=None, max_length=64)
     """Names of the integrations that may receive it; null leaves the choice to the deployment."""
+    began_at: datetime | None = None
+    """When it began, if that is not now (ISO 8601); without an offset it is local time."""
 
 
 class Meeting(_Record):
@@ -137,9 +144,12 @@ class Meeting(_Record):
     channels: int = 1
     """Channels of the recording. With 2, channel 0 is the person at the recording machine, channel 1 all others."""
     created_at_ms: int
-    """Unix time, milliseconds, UTC."""
+    """When this record was made: Unix time in milliseconds. The time of retention runs from here."""
+    began_at_ms: int = Field(default_factory=lambda meeting: int(meeting.get("created_at_ms", 0)))
+    """When the meeting began: Unix time in milliseconds. Due dates are resolved against this day."""
+    began_at_source: StartSource = "clock"
     utc_offset_minutes: int = 0
-    """Offset of the local time of the meeting; due dates are resolved against it."""
+    """Offset of the local time of the meeting when it began."""
     duration_ms: int = 0
     language: str | None = None
     vocabulary: list[str] = Field(default_factory=list)

@@ -58,7 +58,7 @@ class MeetingOutcome:
     def began(self) -> datetime:
         """The start in local time."""
         there = timedelta(minutes=self.meeting.utc_offset_minutes)
-        return datetime.fromtimestamp(self.meeting.created_at_ms / 1000, tz=UTC) + there
+        return datetime.fromtimestamp(self.meeting.began_at_ms / 1000, tz=UTC) + there
 
     @property
     def has_something_to_tell(self) -> bool:

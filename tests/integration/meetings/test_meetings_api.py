@@ -74,6 +74,22 @@ async def test_a_title_can_be_changed_and_not_emptied(
     assert (await http.patch(path, json={"titel": "x"})).status_code == 422
 
 
+async def test_the_start_of_a_meeting_can_be_corrected_and_not_to_the_future(
+    http: httpx.AsyncClient, spoken: dict[str, Any]
+) -> None:
+    path = f"/api/meetings/{spoken['meeting']['id']}"
+    assert spoken["meeting"]["began_at_source"] == "clock"
+    changed = (await http.patch(path, json={"began_at": "2026-11-02T09:30:00+05:30"})).json()
+    assert changed["began_at_ms"] == 1_793_592_000_000
+    assert changed["began_at_source"] == "person"
+    assert changed["utc_offset_minutes"] == 330
+    assert changed["created_at_ms"] == spoken["meeting"]["created_at_ms"]
+    assert "02 November 2026, 09:30" in (await http.get(f"{path}/export?format=md")).text
+    refused = await http.patch(path, json={"began_at": "2999-01-01T00:00"})
+    assert refused.status_code == 422
+    assert "cannot have begun" in refused.json()["error"]["message"]
+
+
 async def test_naming_a_speaker_changes_transcript_exports_and_what_watchers_are_told(
     http: httpx.AsyncClient, server: ServerProcess, spoken: dict[str, Any]
 ) -> None:
@@ -158,11 +174,18 @@ async def test_an_uploaded_file_goes_through_the_same_pipeline_with_progress(
         answer = await http.post(
             "/api/meetings",
             files={"file": ("Planning.flac", file, "audio/flac")},
-            data={"attendees": "Ana, Ben"},
+            data={
+                "attendees": "Ana, Ben",
+                "vocabulary": "Kubernetes, etcd",
+                "began_at": "2026-07-02T09:00",
+                "time_zone": "Europe/Berlin",
+            },
         )
     assert answer.status_code == 201
     meeting = Meeting.model_validate(answer.json())
     assert (meeting.source, meeting.title, meeting.attendees) == ("upload", "Planning", ["Ana", "Ben"])
+    assert meeting.vocabulary == ["Kubernetes", "etcd"]
+    assert (meeting.began_at_source, meeting.utc_offset_minutes) == ("client", 120)
     final, seen = await wait_until_done(server, meeting.id)
     progress = [m["progress"] for m in seen if m["type"] == "status" and m["progress"] is not None]
     assert progress == sorted(progress)

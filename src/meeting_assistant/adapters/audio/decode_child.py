@@ -90,6 +90,8 @@ def _first_audio(container: Any) -> Any:
 
 
 def _info(container: Any, stream: Any) -> dict[str, Any]:
+    from meeting_assistant.adapters.audio.date_tags import date_tags
+
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)
@@ -101,6 +103,7 @@ def _info(container: Any, stream: Any) -> dict[str, Any]:
         "duration_s": duration if duration and 0 < duration < 1e7 else None,
         "sample_rate_hz": stream.codec_context.sample_rate or 0,
         "channels": stream.codec_context.channels or 0,
+        "date_tags": date_tags(container, stream),
     }
 
 

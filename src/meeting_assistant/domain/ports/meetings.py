@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingState, OffRecord, StageError
+from meeting_assistant.domain.meeting_start import MeetingStart
 from meeting_assistant.domain.ports.minutes import MinutesStore
 from meeting_assistant.domain.ports.transcripts import EventLog, SpeakerStore, StoredEvent, TranscriptStore
 from meeting_assistant.domain.transcript import Utterance
@@ -38,6 +39,10 @@ class MeetingRecords(Protocol):
 
     async def set_title(self, meeting_id: str, title: str) -> None:
         """Rename a meeting."""
+        ...
+
+    async def set_start(self, meeting_id: str, start: MeetingStart) -> None:
+        """Correct when a meeting began."""
         ...
 
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:

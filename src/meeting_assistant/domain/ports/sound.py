@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -115,6 +115,8 @@ class MediaInfo:
     duration_s: float | None
     sample_rate_hz: int
     channels: int
+    date_tags: Mapping[str, str] = field(default_factory=dict)
+    """What the file says about when it was recorded, unparsed; names in lower case."""
 
 
 @dataclass(frozen=True, slots=True)

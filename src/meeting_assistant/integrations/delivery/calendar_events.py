@@ -106,5 +106,5 @@ def _entry(
             [*([title] if len(title) > MAX_TITLE else []), *quotes, f"Said in: {outcome.title}"]
         ),
         link=link,
-        stamp=datetime.fromtimestamp(outcome.meeting.created_at_ms / 1000, tz=UTC),
+        stamp=datetime.fromtimestamp(outcome.meeting.began_at_ms / 1000, tz=UTC),
     )

@@ -110,11 +110,11 @@ def _meeting_line(outcome: MeetingOutcome) -> dict[str, JsonValue]:
     kinds = ("decisions", "action_items", "open_questions", "risks", "possible_follow_ups")
     return {
         "type": "meeting",
-        "at": _time(meeting.created_at_ms + meeting.duration_ms),
+        "at": _time(meeting.began_at_ms + meeting.duration_ms),
         "meeting": meeting.id,
         "owner": meeting.owner,
         "source": meeting.source,
-        "began_at": _time(meeting.created_at_ms),
+        "began_at": _time(meeting.began_at_ms),
         "duration_ms": meeting.duration_ms,
         "utterances": len(outcome.transcript.utterances),
         "speakers": len(outcome.transcript.speakers),

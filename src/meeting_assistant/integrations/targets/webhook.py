@@ -123,7 +123,7 @@ def _finished(outcome: MeetingOutcome, *, has_items: bool, has_quotes: bool) -> 
         "meeting_id": meeting.id,
         "title": outcome.title,
         "link": outcome.link,
-        "began_at": datetime.fromtimestamp(meeting.created_at_ms / 1000, tz=UTC).isoformat(),
+        "began_at": datetime.fromtimestamp(meeting.began_at_ms / 1000, tz=UTC).isoformat(),
         "duration_ms": meeting.duration_ms,
         "speakers": [outcome.transcript.speaker_name(s.label) for s in outcome.transcript.speakers],
         "truncated": not has_quotes,
@@ -135,7 +135,7 @@ def _finished(outcome: MeetingOutcome, *, has_items: bool, has_quotes: bool) -> 
             kind: [_item(outcome, item, has_quotes=has_quotes) for item in getattr(minutes, kind)]
             for kind in kinds
         }
-    return _event("meeting.finished", data, outcome.meeting.created_at_ms + outcome.meeting.duration_ms)
+    return _event("meeting.finished", data, outcome.meeting.began_at_ms + outcome.meeting.duration_ms)
 
 
 def _item(outcome: MeetingOutcome, item: Item, *, has_quotes: bool) -> JsonValue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -19,6 +20,7 @@ from meeting_assistant.domain.errors import (
 )
 from meeting_assistant.domain.events import AudioSafe, Degraded, StatusChanged, StorageChanged
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
+from meeting_assistant.domain.meeting_start import start_of_live
 from meeting_assistant.domain.ports import AudioJournal, AudioStore
 from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.asr.capacity import Capacity
@@ -102,8 +104,9 @@ class LiveMeetings:
     ) -> LiveConnection:
         """Open a new meeting. Raises OverloadedError, InputError, StorageError."""
         self._check_admission(options, sample_rate=sample_rate, channels=channels, owner=owner)
+        start = start_of_live(options, utc_offset_minutes, int(time.time() * 1000))
         meeting = self._planner.new_meeting(
-            options, source="live", utc_offset_minutes=utc_offset_minutes, owner=owner, channels=channels
+            options, source="live", start=start, owner=owner, channels=channels
         )
         self._opening.add(meeting.id)
         cause = tracing.traceparent_of(meeting.id)

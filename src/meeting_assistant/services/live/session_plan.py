@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import uuid_utils
 
 from meeting_assistant.domain.meeting import YOU, Meeting, MeetingOptions, MeetingState, ResumePoint
+from meeting_assistant.domain.meeting_start import MeetingStart
 from meeting_assistant.domain.ports import MeetingRecords, TranscriptStore
 from meeting_assistant.domain.transcript import Transcript
 from meeting_assistant.services.asr.endpointing import EndpointOptions
@@ -74,22 +74,22 @@ class SessionPlanner:
         options: MeetingOptions,
         *,
         source: str,
-        utc_offset_minutes: int,
+        start: MeetingStart,
         owner: str = "",
         channels: int = 1,
     ) -> Meeting:
-        """Return the record of a meeting that begins now; nothing is stored."""
-        now = datetime.now(tz=UTC)
-        local = now + timedelta(minutes=utc_offset_minutes)
+        """Return the record of a new meeting; nothing is stored."""
         return Meeting.model_validate(
             {
                 "id": str(uuid_utils.uuid7()),
-                "title": options.title.strip() or f"Meeting of {local:%d %B %Y, %H:%M}",
+                "title": options.title.strip() or f"Meeting of {start.local:%d %B %Y, %H:%M}",
                 "state": MeetingState.RECORDING if source == "live" else MeetingState.PROCESSING,
                 "source": source,
                 "channels": channels,
                 "created_at_ms": int(time.time() * 1000),
-                "utc_offset_minutes": utc_offset_minutes,
+                "began_at_ms": start.at_ms,
+                "began_at_source": start.source,
+                "utc_offset_minutes": start.utc_offset_minutes,
                 "language": options.language,
                 "vocabulary": options.vocabulary,
                 "attendees": options.attendees,

@@ -188,7 +188,7 @@ def _with_speaker_changes(transcript: Transcript) -> Iterator[tuple[bool, Uttera
 
 
 def _when(meeting: Meeting) -> str:
-    began = datetime.fromtimestamp(meeting.created_at_ms / 1000, tz=UTC)
+    began = datetime.fromtimestamp(meeting.began_at_ms / 1000, tz=UTC)
     return f"{began + timedelta(minutes=meeting.utc_offset_minutes):%d %B %Y, %H:%M}"
 
 

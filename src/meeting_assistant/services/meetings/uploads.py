@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from meeting_assistant.domain.errors import (
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
+from meeting_assistant.domain.meeting_start import UNKNOWN_ORIGIN, FileOrigin, start_of_upload
 from meeting_assistant.domain.ports import DecodeLimits, MediaDecoder
 from meeting_assistant.domain.steps import READ_FILE
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
@@ -94,7 +96,7 @@ class Uploads:
         self._options.check_space()
 
     async def take(
-        self, file: Path, options: MeetingOptions, *, utc_offset_minutes: int = 0, owner: str = ""
+        self, file: Path, options: MeetingOptions, origin: FileOrigin = UNKNOWN_ORIGIN, *, owner: str = ""
     ) -> Meeting:
         """Make a meeting of a complete file, which is moved to its place. Raises AudioFormatError, InputError.
 
@@ -103,10 +105,11 @@ class Uploads:
         check_language(options.language, self._runner.info)
         self._options.check_options(options)
         self.check_space()
-        await self._decoder.probe(file)
-        meeting = self._planner.new_meeting(
-            options, source="upload", utc_offset_minutes=utc_offset_minutes, owner=owner
+        info = await self._decoder.probe(file)
+        start = start_of_upload(
+            options, origin, info.date_tags, info.duration_s, now_ms=int(time.time() * 1000)
         )
+        meeting = self._planner.new_meeting(options, source="upload", start=start, owner=owner)
         await asyncio.to_thread(self._files.keep, file, meeting.id)
         try:
             await self._store.create(meeting)

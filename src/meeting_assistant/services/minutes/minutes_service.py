@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import InputError, LlmError
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions
+from meeting_assistant.domain.meeting_start import local_time
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import MinutesRequest, MinutesWriter, PreferenceStore
 from meeting_assistant.domain.transcript import Transcript
@@ -222,5 +223,4 @@ def language_of(meeting: Meeting) -> str:
 
 def local_date(meeting: Meeting) -> date:
     """Return the day on which a meeting was held, in its own time zone."""
-    began = datetime.fromtimestamp(meeting.created_at_ms / 1000, tz=UTC)
-    return (began + timedelta(minutes=meeting.utc_offset_minutes)).date()
+    return local_time(meeting.began_at_ms, meeting.utc_offset_minutes).date()

@@ -10,6 +10,7 @@ from meeting_assistant.services.minutes.editor import MinutesEditor
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.minutes.questions.ask_service import AskService
+from meeting_assistant.services.minutes.start_correction import StartCorrection
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class MinutesParts:
     service: MinutesService
     notes: LiveNotes
     editor: MinutesEditor
+    start_correction: StartCorrection
     ask: AskService
     llm: LLMService
     calls: LlmCallLog

@@ -18,6 +18,7 @@ from meeting_assistant.domain.meeting import (
     StageError,
     require_move,
 )
+from meeting_assistant.domain.meeting_start import MeetingStart
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.stored_events import event_payload
 from meeting_assistant.domain.transcript import Gap, Speaker, Transcript, Utterance, transcript_labels
@@ -119,6 +120,14 @@ class MemoryRecords(MemoryTables):
     async def set_title(self, meeting_id: str, title: str) -> None:
         """Rename a meeting."""
         self._get(meeting_id).update(title=title)
+
+    async def set_start(self, meeting_id: str, start: MeetingStart) -> None:
+        """Correct when a meeting began."""
+        self._get(meeting_id).update(
+            began_at_ms=start.at_ms,
+            began_at_source=start.source,
+            utc_offset_minutes=start.utc_offset_minutes,
+        )
 
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:
         """Move a meeting to a state."""

@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from meeting_assistant.domain.disk import storage_error
 from meeting_assistant.domain.errors import InputError, TooLargeError
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions
+from meeting_assistant.domain.meeting_start import FileOrigin
+from meeting_assistant.domain.meeting_start import time_zone as zone_of
 from meeting_assistant.services.meetings.meeting_service import MeetingDocument
 from meeting_assistant.web.audio_range import WavRange, wav_range
 from meeting_assistant.web.errors import describe_validation
@@ -37,11 +40,13 @@ class MeetingList(BaseModel):
     """Pass it as `before` for the next page; null on the last."""
 
 
-class TitleChange(BaseModel):
-    """A new title."""
+class MeetingChange(BaseModel):
+    """What changes of a meeting; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid")
-    title: str = Field(min_length=1, max_length=200)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    title: str | None = Field(default=None, min_length=1, max_length=200)
+    began_at: datetime | None = None
+    """When it began (ISO 8601); without an offset it is a time of the meeting's own time zone. Due dates follow."""
 
 
 class Span(BaseModel):
@@ -74,7 +79,24 @@ async def upload(
     title: Annotated[str, Form(max_length=200)] = "",
     language: Annotated[str | None, Form(max_length=16)] = None,
     attendees: Annotated[str, Form(max_length=4000, description="Names, comma separated")] = "",
-    utc_offset_minutes: Annotated[int, Form(ge=-960, le=960)] = 0,
+    vocabulary: Annotated[
+        str, Form(max_length=8000, description="Names and words to expect, comma separated")
+    ] = "",
+    began_at: Annotated[
+        datetime | None,
+        Form(
+            description="When the meeting began (ISO 8601); else the file's metadata or its own time say it"
+        ),
+    ] = None,
+    file_modified_at_ms: Annotated[
+        int | None, Form(ge=0, le=2**53, description="When the file was last written; Unix time")
+    ] = None,
+    time_zone: Annotated[
+        str | None, Form(max_length=64, description="IANA name of the place, such as `Europe/Berlin`")
+    ] = None,
+    utc_offset_minutes: Annotated[
+        int, Form(ge=-960, le=960, description="Of the place, where its time zone is not known")
+    ] = 0,
     local_only: Annotated[bool, Form(description="No provider outside your machines sees it")] = False,
     template: Annotated[str | None, Form(max_length=32)] = None,
     minutes_language: Annotated[str | None, Form(max_length=16)] = None,
@@ -88,13 +110,16 @@ async def upload(
         options = MeetingOptions(
             title=title or Path(file.filename or "").stem[:200],
             language=language or None,
-            attendees=[name.strip() for name in attendees.split(",") if name.strip()],
+            attendees=_listed(attendees),
+            vocabulary=_listed(vocabulary),
+            began_at=began_at,
             local_only=local_only,
             template=template or None,
             minutes_language=minutes_language or None,
             llm_provider=llm_provider or None,
-            workflows=None if workflows is None else [n.strip() for n in workflows.split(",") if n.strip()],
+            workflows=None if workflows is None else _listed(workflows),
         )
+        origin = FileOrigin(zone_of(time_zone, utc_offset_minutes), file_modified_at_ms)
     except ValidationError as error:
         raise InputError(f"The form could not be read: {describe_validation(error)}.", "See /docs.") from None
     context.meetings.uploads.check_space()
@@ -104,9 +129,7 @@ async def upload(
             await _save(file, incoming, context.info.max_upload_bytes)
         except OSError as error:
             raise storage_error(error) from error
-        return await context.meetings.uploads.take(
-            incoming, options, utc_offset_minutes=utc_offset_minutes, owner=caller.owner
-        )
+        return await context.meetings.uploads.take(incoming, options, origin, owner=caller.owner)
     finally:
         incoming.unlink(missing_ok=True)
 
@@ -118,9 +141,14 @@ async def read_meeting(context: Context, meeting_id: ReadableMeeting) -> Meeting
 
 
 @router.patch("/{meeting_id}")
-async def rename_meeting(context: Context, meeting_id: OwnMeeting, change: TitleChange) -> Meeting:
-    """Change the title of a meeting."""
-    return await context.meetings.service.rename(meeting_id, change.title)
+async def change_meeting(context: Context, meeting_id: OwnMeeting, change: MeetingChange) -> Meeting:
+    """Change the title of a meeting, or when it began."""
+    service = context.meetings.service
+    if change.began_at is not None:
+        await context.minutes.start_correction.correct(meeting_id, change.began_at)
+    if change.title is not None:
+        await service.rename(meeting_id, change.title)
+    return await service.store.get(meeting_id)
 
 
 @router.post("/{meeting_id}/forget")
@@ -192,6 +220,10 @@ async def play_meeting(context: Context, request: Request, meeting_id: ReadableM
     return StreamingResponse(
         body(wanted), status_code=wanted.status, headers=wanted.headers, media_type="audio/wav"
     )
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 async def _save(file: UploadFile, path: Path, limit: int) -> None:

@@ -30,6 +30,8 @@ class MeetingRow(Base):
     source: Mapped[str] = mapped_column(String(16))
     channels: Mapped[int] = mapped_column(Integer)
     created_at_ms: Mapped[int]
+    began_at_ms: Mapped[int]
+    began_at_source: Mapped[str] = mapped_column(String(16))
     utc_offset_minutes: Mapped[int] = mapped_column(Integer)
     duration_ms: Mapped[int]
     language: Mapped[str | None] = mapped_column(String(16))

@@ -14,6 +14,7 @@ from meeting_assistant.adapters.storage.sql.rows import meeting_of, row_of
 from meeting_assistant.adapters.storage.sql.search_schema import unindex
 from meeting_assistant.adapters.storage.sql.transactions import SqlTables, get_meeting, transition
 from meeting_assistant.domain.meeting import YOU, Bookmark, Meeting, MeetingState, StageError
+from meeting_assistant.domain.meeting_start import MeetingStart
 
 
 class SqlMeetingRecords(SqlTables):
@@ -68,6 +69,14 @@ class SqlMeetingRecords(SqlTables):
         """Rename a meeting."""
         async with self._database.writing() as session:
             (await get_meeting(session, meeting_id)).title = title
+
+    @uncancellable
+    async def set_start(self, meeting_id: str, start: MeetingStart) -> None:
+        """Correct when a meeting began."""
+        async with self._database.writing() as session:
+            row = await get_meeting(session, meeting_id)
+            row.began_at_ms, row.began_at_source = start.at_ms, start.source
+            row.utc_offset_minutes = start.utc_offset_minutes
 
     @uncancellable
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:

@@ -1,0 +1,150 @@
+"""A person says on which day a meeting was held: due dates that were read from words follow, others stay."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+import pytest
+
+from meeting_assistant.adapters.minutes_rules.due_phrases import resolve_due
+from meeting_assistant.domain.errors import ConflictError, InputError
+from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
+from meeting_assistant.domain.meeting_start import local_time
+from meeting_assistant.domain.minutes import ActionItem, Minutes
+from meeting_assistant.services.minutes.start_correction import StartCorrection
+from meeting_assistant.testing.doubles.memory_store import MemoryMeetingStore
+
+pytestmark = pytest.mark.unit
+
+UPLOADED = datetime(2026, 11, 29, 12, tzinfo=timezone(timedelta(hours=1)))
+HELD = datetime(2026, 11, 2, 9, 30)
+NOW_MS = int(UPLOADED.timestamp() * 1000)
+
+
+def task(number: int, due: date | None, phrase: str | None, *, is_edited: bool = False) -> ActionItem:
+    return ActionItem(
+        id=f"a{number}", text="Send it", evidence=[], due=due, due_phrase=phrase, is_edited=is_edited
+    )
+
+
+TASKS = [
+    task(1, date(2026, 12, 4), "by Friday"),
+    task(2, date(2026, 11, 30), "by tomorrow", is_edited=True),
+    task(3, date(2026, 12, 24), None, is_edited=True),
+    task(4, None, "when it is done"),
+    task(5, date(2026, 12, 31), "by Friday"),
+    task(6, None, None),
+]
+"""From words, from words with another text, by a person, open, from other words than are kept, none."""
+
+
+class Case:
+    """One finished meeting that was uploaded weeks after it was held."""
+
+    def __init__(self) -> None:
+        self.store = MemoryMeetingStore()
+        self.corrected: list[str] = []
+        self.correction = StartCorrection(self.store, resolve_due, self._note, now_ms=lambda: NOW_MS)
+
+    async def _note(self, meeting_id: str) -> None:
+        self.corrected.append(meeting_id)
+
+    async def begin(self, *, is_finished: bool = True) -> None:
+        meeting = Meeting(
+            id="m",
+            title="Weekly",
+            state=MeetingState.PROCESSING,
+            source="upload",
+            created_at_ms=NOW_MS,
+            began_at_source="upload",
+            utc_offset_minutes=60,
+        )
+        await self.store.create(meeting)
+        if is_finished:
+            minutes = Minutes(action_items=TASKS[:4], possible_follow_ups=TASKS[4:])
+            await self.store.finish("m", minutes=minutes, coverage=Coverage(), duration_ms=0, engines={})
+
+    async def due_dates(self) -> list[date | None]:
+        minutes = await self.store.minutes("m")
+        assert minutes is not None
+        return [item.due for item in (*minutes.action_items, *minutes.possible_follow_ups)]
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+async def test_due_dates_follow_the_day_and_those_that_a_person_set_stay(case: Case) -> None:
+    await case.begin()
+    await case.correction.correct("m", HELD)
+    assert await case.due_dates() == [
+        date(2026, 11, 6),
+        date(2026, 11, 3),
+        date(2026, 12, 24),
+        None,
+        date(2026, 12, 31),
+        None,
+    ]
+    meeting = await case.store.get("m")
+    assert (
+        local_time(meeting.began_at_ms, meeting.utc_offset_minutes).isoformat() == "2026-11-02T09:30:00+01:00"
+    )
+    assert meeting.began_at_source == "person"
+    assert case.corrected == ["m"], "what follows from the minutes is planned again"
+
+
+async def test_a_time_zone_alone_may_move_the_day(case: Case) -> None:
+    await case.begin()
+    await case.correction.correct("m", datetime(2026, 11, 28, 23, tzinfo=timezone(timedelta(hours=-12))))
+    meeting = await case.store.get("m")
+    assert meeting.began_at_ms == NOW_MS
+    assert meeting.utc_offset_minutes == -720
+    assert (await case.due_dates())[1] == date(2026, 11, 29)
+
+
+async def test_another_hour_of_the_same_day_leaves_the_minutes_alone(case: Case) -> None:
+    await case.begin()
+    await case.correction.correct("m", datetime(2026, 11, 29, 8))
+    assert await case.due_dates() == [item.due for item in TASKS]
+    assert case.corrected == []
+
+
+async def test_a_meeting_without_minutes_yet_takes_the_day_for_them(case: Case) -> None:
+    await case.begin(is_finished=False)
+    await case.correction.correct("m", HELD)
+    assert (await case.store.get("m")).began_at_source == "person"
+    assert case.corrected == []
+
+
+async def test_a_day_that_cannot_be_changes_nothing(case: Case) -> None:
+    await case.begin()
+    with pytest.raises(InputError):
+        await case.correction.correct("m", datetime(2031, 1, 1))
+    assert (await case.store.get("m")).began_at_source == "upload"
+    assert await case.due_dates() == [item.due for item in TASKS]
+
+
+async def test_minutes_that_are_written_meanwhile_are_changed_and_a_stop_in_between_is_made_good(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await case.begin()
+    real, refusals = case.store.change_minutes, [ConflictError("written again", "Read it.")]
+
+    async def refuse_once(*args: object) -> Minutes:
+        if refusals:
+            raise refusals.pop()
+        return await real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(case.store, "change_minutes", refuse_once)
+
+    async def stop(*args: object) -> None:
+        raise OSError("the server stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(case.store, "set_start", stop)
+        with pytest.raises(OSError, match="stopped"):
+            await case.correction.correct("m", HELD)
+    await case.correction.correct("m", HELD)
+    assert (await case.due_dates())[:2] == [date(2026, 11, 6), date(2026, 11, 3)]
+    assert (await case.store.get("m")).began_at_source == "person"
