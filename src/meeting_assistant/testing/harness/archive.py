@@ -1,15 +1,18 @@
-"""One machine with a disk of its own, a database and an object store, without a server around them."""
+"""Machines with a disk each, a database and an object store, without a server around them."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import uuid_utils
+from prometheus_client import REGISTRY
 
 from meeting_assistant.adapters.storage.archive.archived_audio import ArchivedAudioStore
 from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
@@ -25,10 +28,15 @@ from meeting_assistant.net.backoff import Backoff
 from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.meetings.archiving import RecordingArchiver
 
+if TYPE_CHECKING:  # the server takes a second to import, and processes that are killed do not need it
+    from meeting_assistant.testing.servers.s3 import S3Server
+
 R = TypeVar("R")
 
 SOUND = bytes(range(256)) * 125
 """One second that is not all alike."""
+KEY = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+"""Of the machines of a `SharedArchive`."""
 
 
 class Machine:
@@ -54,7 +62,7 @@ class Machine:
         cache = RecordingCache(folder / "audio-cache", max_bytes=cache_bytes, check_space=check_space)
         self.audio = ArchivedAudioStore(self.local, self.objects, self.catalogue, cache, KeyRing(keys))
         self.threads = ThreadPoolExecutor(4)
-        self.moves = RecordingArchiver(self.store, self.audio, self.threads, retry=Backoff(first_s=0.02))
+        self.archiver = RecordingArchiver(self.store, self.audio, self.threads, retry=Backoff(first_s=0.02))
 
     async def open(self) -> Machine:
         """Bring its database up to date."""
@@ -64,7 +72,7 @@ class Machine:
 
     async def close(self) -> None:
         """Stop archiving and close the threads and the database; idempotent."""
-        await self.moves.close()
+        await self.archiver.close()
         await asyncio.to_thread(self.threads.shutdown)
         await self.database.close()
 
@@ -103,6 +111,47 @@ class Machine:
     async def call(self, function: Callable[..., R], *args: object) -> R:
         """Call a function on a thread of the pool, as the services do."""
         return await run_blocking(self.threads, function, *args)
+
+
+class SharedArchive:
+    """Machines that share a database and a prefix of a bucket."""
+
+    def __init__(self, folder: Path, database_url: str, server: S3Server) -> None:
+        self._folder, self._database_url, self.server = folder, database_url, server
+        self.prefix = secrets.token_hex(8)
+        self._machines: list[Machine] = []
+
+    async def machine(self, name: str = "", *, keys: tuple[str, ...] = (KEY,), **options: int) -> Machine:
+        """Return another machine, opened; `options`: `cache_bytes`."""
+        made = Machine(
+            self._folder / (name or "alone"),
+            self._database_url,
+            self.server.url(self.prefix),
+            keys,
+            name=name,
+            cache_bytes=options.get("cache_bytes", 1 << 30),
+        )
+        self._machines.append(await made.open())
+        return made
+
+    def objects(self) -> dict[str, bytes]:
+        """Return the objects of these machines, by name."""
+        return self.server.objects(self.prefix)
+
+    async def close(self) -> None:
+        """Close all machines."""
+        for machine in self._machines:
+            await machine.close()
+
+
+def cached_files(machine: Machine) -> list[Path]:
+    """Return the files of recordings that the machine has fetched."""
+    return list((machine.folder / "audio-cache").iterdir())
+
+
+def archive_metric(name: str, **labels: str) -> float:
+    """Return the value of a metric of the object store."""
+    return REGISTRY.get_sample_value(f"meeting_assistant_audio_store_{name}", labels) or 0.0
 
 
 def die() -> None:
