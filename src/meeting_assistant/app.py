@@ -18,12 +18,14 @@ from starlette.responses import Response
 from meeting_assistant import __version__
 from meeting_assistant.bootstrap import Services, build
 from meeting_assistant.bootstrap.fleet import callback_keys
+from meeting_assistant.bootstrap.token_reload import reload_on_hangup
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
 from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import errors
 from meeting_assistant.web.context import FleetEntrance, Limits, Readiness, WebContext
 from meeting_assistant.web.middleware.auth import AccessGate
+from meeting_assistant.web.middleware.headers import HeaderLimits
 from meeting_assistant.web.middleware.limits import BodyLimit
 from meeting_assistant.web.middleware.security import BrowserGuard
 from meeting_assistant.web.routes import (
@@ -83,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
         is_loopback=settings.http_host in LOOPBACK,
         is_open=services.access.is_open,
     )
+    app.add_middleware(HeaderLimits)
     errors.install(app)
     for module in ROUTES:
         app.include_router(module.router)
@@ -116,6 +119,7 @@ def _fleet_entrance(services: Services) -> FleetEntrance | None:
 
 async def start(services: Services, context: WebContext) -> list[asyncio.Task[None]]:
     """Open the store, load the engines, resume interrupted work. Returns tasks that run until `stop`."""
+    reload_on_hangup(services.access)
     recordings = services.storage.recordings
     try:
         await services.storage.store.open()
@@ -138,6 +142,7 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
     return [
         *([asyncio.create_task(archiver.run(), name="recording-moves")] if archiver is not None else []),
         asyncio.create_task(watch_event_loop(), name="loop-watch"),
+        asyncio.create_task(services.access.registry.run(), name="access"),
         asyncio.create_task(_load(services, context), name="load-engines"),
         asyncio.create_task(
             services.outbox.dispatcher.run(is_single_process=is_single_process), name="outbox"

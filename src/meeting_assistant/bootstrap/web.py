@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from meeting_assistant import __version__
 from meeting_assistant.bootstrap.speech import SpeechEngines
 from meeting_assistant.bootstrap.storage import StorageParts
@@ -11,11 +13,18 @@ from meeting_assistant.web.context import ServerInfo
 
 
 def build_access(settings: Settings, storage: StorageParts) -> AccessService:
-    """Build the check of tokens and share links."""
+    """Build the check of tokens, share links and browser sessions."""
+    from meeting_assistant.adapters.storage.sql.access_changes import read_access_changes
+    from meeting_assistant.adapters.storage.sql.browser_sessions import SqlBrowserSessions
     from meeting_assistant.adapters.storage.sql.shares import SqlShareStore
 
+    database = storage.database
     return AccessService(
-        settings.token_grants(), meetings=storage.store, shares=SqlShareStore(storage.database)
+        settings.token_grants(),
+        meetings=storage.store,
+        shares=SqlShareStore(database),
+        browser_sessions=SqlBrowserSessions(database),
+        read_changes=partial(read_access_changes, database) if database.is_shared else None,
     )
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meeting_assistant.bootstrap import Services, build
+from meeting_assistant.cli.python_version import Version, holes_of
 from meeting_assistant.config import load_settings, unknown_variables
 from meeting_assistant.demo import hello_clip
 from meeting_assistant.domain.audio import pcm_to_samples, to_waveform
@@ -43,6 +44,7 @@ def run_doctor(*, is_json: bool) -> int:
 
 async def _check_all(services: Services) -> list[CheckResult]:
     checks = [
+        check_python((sys.version_info.major, sys.version_info.minor, sys.version_info.micro)),
         await _timed("Settings", lambda: _settings(services)),
         await _timed("Web app", lambda: _web_app()),
         await _timed("Speech recognition", lambda: _speech(services)),
@@ -57,6 +59,18 @@ async def _check_all(services: Services) -> list[CheckResult]:
     await services.minutes.close()
     await services.storage.store.close()
     return checks
+
+
+def check_python(version: Version) -> CheckResult:
+    """Name the known holes of a release of Python. They are a note: the server keeps strangers away from them."""
+    name = ".".join(map(str, version))
+    holes = holes_of(version)
+    if not holes:
+        return CheckResult("Python", True, f"{name}, without the holes that are known to this version")
+    known = "; ".join(f"{hole.cve} ({hole.what})" for hole in holes)
+    newest = max(fixed for hole in holes for fixed in hole.fixed_in if fixed[:2] == version[:2])
+    remedy = f"Install Python {'.'.join(map(str, newest))} or newer, and run `make setup` again."
+    return CheckResult("Python", False, f"{name} has known holes: {known}", remedy, optional=True)
 
 
 async def _timed(name: str, check: Callable[[], Awaitable[str]]) -> CheckResult:

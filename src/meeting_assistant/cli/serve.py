@@ -16,7 +16,7 @@ from rich.console import Console
 from meeting_assistant import __version__
 from meeting_assistant.app import LOOPBACK, create_app
 from meeting_assistant.bootstrap.traces import traced
-from meeting_assistant.cli.http_protocol import DeadlineHttp
+from meeting_assistant.cli.http_protocol import BoundedHttp
 from meeting_assistant.config import Settings, load_settings, unknown_variables
 from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.observability import configure_logging
@@ -80,7 +80,7 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=DeadlineHttp,
+        http=BoundedHttp,
         limit_concurrency=settings.client_limits.connections,
         # 64 KiB frames and no compression: raw sound does not compress, and bombs are made of what does.
         ws="websockets-sansio",

@@ -23,6 +23,23 @@ class Scope(StrEnum):
     """Everything, including the meetings of all owners and the dashboard."""
 
 
+class CredentialKind(StrEnum):
+    """What a right may rest on."""
+
+    TOKEN = "token"  # noqa: S105 - a kind
+    SHARE = "share"
+    BROWSER_SESSION = "browser_session"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a caller showed. It names a token, a link or a browser session, and opens nothing by itself."""
+
+    kind: CredentialKind
+    key: str
+    """SHA-256 of the token, hex; of a browser session its id in the database."""
+
+
 NO_OWNER = ""
 """Owner of meetings that were recorded while no tokens were configured."""
 
@@ -35,6 +52,10 @@ class Principal:
     scopes: frozenset[Scope] = frozenset()
     shared: frozenset[str] = frozenset()
     """Ids of meetings that a share link opened for this caller, to read."""
+    credentials: frozenset[Credential] = frozenset()
+    """What the caller showed: by these the right can be looked up again, as long as a connection lasts."""
+    expires_at_ms: int | None = None
+    """Unix time at which a part of the right ends; null when no end is set."""
 
     def may(self, scope: Scope) -> bool:
         """Return whether a scope is granted; `admin` includes the others."""
@@ -69,7 +90,11 @@ class TokenGrant:
 
     def fits(self, token: str) -> bool:
         """Compare in constant time."""
-        return hmac.compare_digest(self.digest, token_digest(token))
+        return self.has_key(token_digest(token).hex())
+
+    def has_key(self, key: str) -> bool:
+        """Return whether this is the token with that SHA-256, in hex. Compares in constant time."""
+        return hmac.compare_digest(self.digest.hex(), key)
 
 
 def token_digest(token: str) -> bytes:
@@ -85,5 +110,19 @@ class Share:
     meeting_id: str
     digest: str
     """SHA-256 of the link's token, hex."""
+    created_at_ms: int
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """What a browser is signed in with. Its cookie holds a random secret and never a token."""
+
+    id: str
+    """UUIDv7; it stays when the secret is changed, so that open sockets stay, too."""
+    digest: str
+    """SHA-256 of the secret, hex."""
+    credentials: tuple[Credential, ...]
+    """Tokens and share links that the browser showed."""
     created_at_ms: int
     expires_at_ms: int

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.minutes import ActionItem, Item, Minutes
+from meeting_assistant.domain.text import one_line
 from meeting_assistant.domain.transcript import Transcript
 
 _NAMESPACE = UUID("6f9dd1a1-7f0e-5d0c-9a52-5d7d0f6f1c3b")
@@ -51,8 +52,8 @@ class MeetingOutcome:
 
     @property
     def title(self) -> str:
-        """The title of the meeting, in one line."""
-        return " ".join(self.meeting.title.split()) or "Meeting"
+        """The title of the meeting, in one line without control characters, which could reverse the text around it."""
+        return one_line(self.meeting.title) or "Meeting"
 
     @property
     def began(self) -> datetime:

@@ -15,6 +15,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 PREFIX = "whsec_"
 TOLERANCE_S = 300
 """A message that was signed longer ago, or so far in the future, is not trusted. The library's own limit."""
+MAX_SIGNATURES = 4
+"""A sender signs with each of its keys; more than these are not compared: each costs a digest of the whole message."""
+MAX_STAMP_DIGITS = 12
+MAX_ID_CHARS = 128
 
 
 def key_of(secret: str) -> bytes:
@@ -38,12 +42,15 @@ def is_signed(keys: Sequence[bytes], message_id: str, stamp: str, content: bytes
     """Return True when one of the signatures is by one of the keys, and is neither old nor from the future."""
     if not (stamp.isascii() and stamp.isdecimal()):  # the library would read a fraction and drop it
         return False
+    signatures = signed.split()
+    if len(stamp) > MAX_STAMP_DIGITS or len(message_id) > MAX_ID_CHARS or len(signatures) > MAX_SIGNATURES:
+        return False
     headers = {"webhook-id": message_id, "webhook-timestamp": stamp}
     # Every pair is tried: how long it takes says nothing about which one was right.
     matches = [
         _is_signed_by(key, content, {**headers, "webhook-signature": one})
         for key in keys
-        for one in signed.split()
+        for one in signatures
     ]
     return any(matches)
 

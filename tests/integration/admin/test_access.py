@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,13 @@ def meeting_of_ana(guarded: ServerProcess) -> str:
     """A finished meeting of silence."""
     import asyncio
 
-    client = LiveClient(guarded.ws_url, token=ANA, start={"title": "Ana's secret plan"})
-    final = asyncio.run(client.stream(paced(bytes(32_000), is_fast=True)))
+    return asyncio.run(record_silence(guarded, "Ana's secret plan"))
+
+
+async def record_silence(guarded: ServerProcess, title: str) -> str:
+    """Record a meeting of Ana's, and return its id when it is finished."""
+    client = LiveClient(guarded.ws_url, token=ANA, start={"title": title})
+    final = await client.stream(paced(bytes(32_000), is_fast=True))
     return str(final["meeting"]["id"])
 
 
@@ -222,15 +228,41 @@ async def test_nobody_watches_or_takes_over_a_foreign_meeting(
 # --- the page ---------------------------------------------------------------------------------------------
 
 
-def test_signing_in_keeps_the_token_where_scripts_cannot_read_it(guarded: ServerProcess) -> None:
-    with as_(None, guarded) as browser:
+def test_signing_in_gives_a_cookie_that_scripts_cannot_read_and_that_holds_no_token(
+    guarded: ServerProcess,
+) -> None:
+    with as_(None, guarded) as browser, as_(None, guarded) as thief:
         assert browser.get("/api/session").json()["is_signed_in"] is False
         assert browser.post("/api/session", json={"token": "wrong"}).status_code == 401
         answer = browser.post("/api/session", json={"token": ANA})
         assert {"httponly", "samesite=strict"} <= set(answer.headers["set-cookie"].lower().split("; "))
+        assert ANA not in answer.headers["set-cookie"]
         assert browser.get("/api/meetings").status_code == 200
+        first = dict(browser.cookies)
+        assert [name for name in first if guarded.url.rsplit(":", 1)[1] in name], (
+            "ports have cookies of their own"
+        )
+        browser.post("/api/session", json={"token": ANA})
+        assert first != dict(browser.cookies), "signing in changes the secret"
+        assert browser.get("/api/meetings", headers={"Cookie": _header(first)}).status_code == 401
+        stolen = {"Cookie": _header(dict(browser.cookies))}
+        assert thief.get("/api/meetings", headers=stolen).status_code == 200
         browser.delete("/api/session")
         assert browser.get("/api/meetings").status_code == 401
+        assert thief.get("/api/meetings", headers=stolen).status_code == 401, "it is worth nothing after that"
+
+
+def test_a_cookie_of_an_earlier_version_opens_nothing_and_is_deleted(guarded: ServerProcess) -> None:
+    with as_(None, guarded) as browser:
+        old = {"Cookie": f"meeting_assistant_token={ANA}"}
+        assert browser.get("/api/meetings", headers=old).status_code == 401
+        deleted = browser.get("/api/session", headers=old).headers["set-cookie"]
+        assert deleted.startswith('meeting_assistant_token="";')
+        assert "Max-Age=0" in deleted
+
+
+def _header(cookies: dict[str, str]) -> str:
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
 
 def test_another_site_cannot_use_the_cookie(guarded: ServerProcess) -> None:
@@ -260,8 +292,54 @@ def test_a_share_link_reads_one_meeting_and_changes_nothing(
         assert guest.delete(path).status_code == 403
         assert guest.post(f"{path}/shares", json={}).status_code == 403
         assert token not in ana.get(f"{path}/shares").text
+        guest.post("/api/session", json={"token": BEN})
+        both = guest.get("/api/session").json()
+        assert (both["owner"], both["shared"]) == ("ben", [meeting_of_ana]), (
+            "both live in one browser session"
+        )
         ana.delete(f"{path}/shares/{made['id']}")
-        assert guest.get(path).status_code == 401
+        assert guest.get(path).status_code == 404
+
+
+async def code_at_the_end(socket: ClientConnection) -> int | None:
+    with pytest.raises(ConnectionClosed):
+        while True:
+            await socket.recv()
+    return socket.close_code
+
+
+async def test_sockets_end_when_the_right_to_them_ends(guarded: ServerProcess) -> None:
+    """A link that is withdrawn, a browser that is signed out, a meeting that is deleted; also by tickets."""
+    meeting = await record_silence(guarded, "For a while")
+    path, socket_path = f"/api/meetings/{meeting}", f"{guarded.ws_url}/ws/meetings"
+    events = f"{socket_path}/{meeting}/events?last_seq=1000000"
+    open_socket = partial(connect, proxy=None, open_timeout=30)
+    with as_(ANA, guarded) as ana, as_(None, guarded) as guest, as_(None, guarded) as browser:
+        made = ana.post(f"{path}/shares", json={"hours": 1}).json()
+        guest.post("/api/session", json={"token": made["path"].rsplit("/", 1)[1]})
+        ticket = guest.post("/api/ws-ticket").json()["ticket"]
+        browser.post("/api/session", json={"token": ANA})
+        shared, own = ({"Cookie": _header(dict(one.cookies))} for one in (guest, browser))
+        async with (
+            open_socket(events, additional_headers=shared) as of_link,
+            open_socket(events, additional_headers=own) as of_browser,
+            open_socket(socket_path, additional_headers=own) as recording,
+            open_socket(events, additional_headers={"Authorization": f"Bearer {ANA}"}) as of_token,
+        ):
+            await recording.send(json.dumps(START))
+            assert (await first_message(recording))["type"] == "started"
+            ana.delete(f"{path}/shares/{made['id']}")
+            assert await code_at_the_end(of_link) == 4401
+            with pytest.raises(InvalidStatus):
+                await open_socket(f"{events}&ticket={ticket}")
+            await recording.send('{"type": "ping"}')
+            while (await first_message(recording))["type"] != "pong":
+                pass
+            browser.delete("/api/session")
+            assert await code_at_the_end(of_browser) == 4401
+            assert await code_at_the_end(recording) == 4401
+            ana.delete(path)
+            assert await code_at_the_end(of_token) == 4404
 
 
 def test_a_share_link_ends(guarded: ServerProcess, meeting_of_ana: str) -> None:

@@ -102,6 +102,16 @@ def test_plain_text_has_a_line_per_utterance_under_its_speaker() -> None:
     )
 
 
+def test_srt_has_no_tags_in_words_and_in_names() -> None:
+    transcript = Transcript(
+        utterances=[
+            Utterance(utterance=1, start_ms=0, end_ms=900, speaker="S1", text="<b>5 < 6</b> {\\an8}up")
+        ],
+        speakers=[Speaker(label="S1", name="<img src=x><font color=red>Eve")],
+    )
+    assert not set("<>{}") & set(exported("srt", transcript).text.replace("-->", ""))
+
+
 @pytest.mark.parametrize("fmt", ["md", "json", "srt", "vtt", "txt"])
 def test_an_empty_meeting_gives_a_valid_file(fmt: str) -> None:
     file = exported(fmt, Transcript(), Minutes())

@@ -56,7 +56,7 @@ def test_what_is_no_signature_is_refused(signed: str) -> None:
     assert not is_signed([key_of(NEW)], "m1", str(int(time.time())), CONTENT, signed)
 
 
-@pytest.mark.parametrize("stamp", ["", "now", "nan", "1e400", "-1"])
+@pytest.mark.parametrize("stamp", ["", "now", "nan", "1e400", "-1", "9" * 13, "9" * 5000])
 def test_what_is_no_time_is_refused(stamp: str) -> None:
     keys = [key_of(NEW)]
     signed = signature(keys, "m1", str(int(time.time())), CONTENT)
@@ -86,3 +86,10 @@ def test_content_that_is_not_text_is_refused() -> None:
 def test_what_is_no_secret_is_refused(secret: str) -> None:
     with pytest.raises(ValueError, match="24 to 64 bytes"):
         key_of(secret)
+
+
+def test_no_message_makes_us_try_more_signatures_than_a_sender_has_keys() -> None:
+    stamp = str(int(time.time()))
+    right = signature([key_of(NEW)], "m1", stamp, CONTENT)
+    assert is_signed([key_of(NEW)], "m1", stamp, CONTENT, f"v1,AAAA v1,AAAA v1,AAAA {right}")
+    assert not is_signed([key_of(NEW)], "m1", stamp, CONTENT, f"{'v1,AAAA ' * 4}{right}")

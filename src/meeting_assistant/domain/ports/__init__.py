@@ -6,6 +6,7 @@ implementations has a contract suite (`tests/contract`).
 
 from __future__ import annotations
 
+from meeting_assistant.domain.ports.browser_sessions import BrowserSessionStore
 from meeting_assistant.domain.ports.checks import CheckResult
 from meeting_assistant.domain.ports.fleet import (
     AudioFrame,
@@ -70,6 +71,7 @@ __all__ = [
     "AudioFrame",
     "AudioJournal",
     "AudioStore",
+    "BrowserSessionStore",
     "CheckResult",
     "DecodeKind",
     "DecodeLimits",

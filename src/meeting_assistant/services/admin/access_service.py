@@ -1,23 +1,40 @@
-"""Access control: configured tokens, share links, and one-use tickets for sockets."""
+"""Access control: configured tokens, share links, and browser sessions."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
 import uuid_utils
 
-from meeting_assistant.domain.access import EVERYBODY, Principal, Scope, Share, TokenGrant
+from meeting_assistant.domain.access import (
+    EVERYBODY,
+    BrowserSession,
+    Credential,
+    CredentialKind,
+    Principal,
+    Scope,
+    Share,
+    TokenGrant,
+)
 from meeting_assistant.domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
-from meeting_assistant.domain.ports import MeetingRecords, ShareStore
+from meeting_assistant.domain.ports import BrowserSessionStore, MeetingRecords, ShareStore
+from meeting_assistant.services.admin.held_access import AccessRegistry
+from meeting_assistant.services.admin.tickets import Tickets
 
 SHARE_PREFIX = "share_"
 """Prefix that distinguishes the token of a share link from a configured token."""
-TICKET_SECONDS = 30.0
-MAX_TICKETS = 1000
+SESSION_PREFIX = "session_"
+"""Prefix of the secret of a browser session."""
+SESSION_MS = 30 * 86_400_000
+"""How long a browser stays signed in."""
+MAX_SESSIONS = 100
+"""Browsers that are signed in with one token or link; one more signs the oldest out."""
+MAX_SESSION_CREDENTIALS = 50
+"""Links that one browser session keeps; the oldest are forgotten."""
 
 
 class AccessService:
@@ -29,61 +46,140 @@ class AccessService:
         *,
         meetings: MeetingRecords,
         shares: ShareStore,
+        browser_sessions: BrowserSessionStore,
+        read_changes: Callable[[], Awaitable[int]] | None = None,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`read_changes` returns how many rights have ended on all servers with this database; None for one server."""
         self._grants = tuple(grants)
         self._meetings = meetings
         self._shares = shares
+        self._sessions = browser_sessions
         self._now_ms = now_ms
-        self._monotonic = monotonic
-        self._tickets: dict[str, tuple[float, Principal]] = {}
+        self.tickets = Tickets(self.refresh, monotonic)
+        self.registry = AccessRegistry(self.refresh, now_ms=now_ms, read_changes=read_changes)
+        """The rights that connections hold."""
 
     @property
     def is_open(self) -> bool:
         """True without configured tokens: every client that reaches the server may do everything."""
         return not self._grants
 
+    def replace_grants(self, grants: Sequence[TokenGrant]) -> None:
+        """Take other tokens. Connections of those that are gone end. Raises ValueError for none, or for the first ones.
+
+        Whether a server asks for tokens is decided when it starts.
+        """
+        if not grants or self.is_open:
+            raise ValueError("tokens can be changed while the server runs, not introduced or abolished")
+        self._grants = tuple(grants)
+        self.registry.recheck()
+
     # --- identity
 
     async def identify(self, tokens: Sequence[str]) -> Principal:
-        """Return the caller that holds these tokens (a configured one, share links, or both).
+        """Return the caller that holds these tokens, links or browser sessions.
 
         Raises UnauthenticatedError when none of them is known, or all have expired.
         """
-        if self.is_open:
-            return EVERYBODY
+        return EVERYBODY if self.is_open else await self._resolve([await self._shown(one) for one in tokens])
+
+    async def refresh(self, principal: Principal) -> Principal:
+        """Return what a caller may do now. Raises UnauthenticatedError when nothing is left of it."""
+        return EVERYBODY if self.is_open else await self._resolve(principal.credentials)
+
+    async def _shown(self, token: str) -> Credential:
+        if token.startswith(SESSION_PREFIX):
+            session = await self._sessions.by_digest(_digest(token))
+            return Credential(CredentialKind.BROWSER_SESSION, session.id if session else "")
+        kind = CredentialKind.SHARE if token.startswith(SHARE_PREFIX) else CredentialKind.TOKEN
+        return Credential(kind, _digest(token))
+
+    async def _resolve(self, credentials: Collection[Credential]) -> Principal:
         principal, refusal = Principal(), _unauthenticated()
         is_known = False
-        for token in tokens:
+        for credential in credentials:
             try:
-                principal = await self._add(principal, token)
+                principal = await self._add(principal, credential)
                 is_known = True
             except UnauthenticatedError as error:
                 # An expired link must not lock out a caller that has a valid token, too.
                 refusal = error
         if not is_known:
             raise refusal
-        return principal
+        return replace(principal, credentials=frozenset(credentials))
 
-    async def _add(self, principal: Principal, token: str) -> Principal:
-        if token.startswith(SHARE_PREFIX):
-            return replace(principal, shared=principal.shared | {await self._shared_meeting(token)})
-        grant = self._grant_of(token)
-        return replace(principal, owner=grant.owner, scopes=grant.scopes)
-
-    def _grant_of(self, token: str) -> TokenGrant:
+    async def _add(self, principal: Principal, credential: Credential) -> Principal:
+        if credential.kind is CredentialKind.SHARE:
+            share = await self._valid_share(credential.key)
+            until = _earlier(principal.expires_at_ms, share.expires_at_ms)
+            return replace(principal, shared=principal.shared | {share.meeting_id}, expires_at_ms=until)
+        if credential.kind is CredentialKind.BROWSER_SESSION:
+            session = await self._valid_session(credential.key)
+            signed_in = await self._resolve(session.credentials)
+            until = _earlier(principal.expires_at_ms, signed_in.expires_at_ms)
+            return replace(
+                signed_in,
+                shared=principal.shared | signed_in.shared,
+                expires_at_ms=_earlier(until, session.expires_at_ms),
+            )
         # All are compared, so that the time does not reveal which one was close.
-        fitting = [grant for grant in self._grants if grant.fits(token)]
+        fitting = [grant for grant in self._grants if grant.has_key(credential.key)]
         if not fitting:
             raise _unauthenticated()
-        return fitting[0]
+        return replace(principal, owner=fitting[0].owner, scopes=fitting[0].scopes)
 
-    async def _shared_meeting(self, token: str) -> str:
-        share = await self._shares.by_digest(_digest(token))
+    async def _valid_share(self, digest: str) -> Share:
+        share = await self._shares.by_digest(digest)
         if share is None or share.expires_at_ms <= self._now_ms():
             raise UnauthenticatedError("This link has expired or was withdrawn.", "Ask for a new one.")
-        return share.meeting_id
+        return share
+
+    async def _valid_session(self, session_id: str) -> BrowserSession:
+        session = await self._sessions.get(session_id)
+        if session is None or session.expires_at_ms <= self._now_ms():
+            raise UnauthenticatedError("You are not signed in any more.", "Sign in again.")
+        return session
+
+    # --- browser sessions
+
+    async def sign_in(self, token: str, secret: str | None = None) -> tuple[Principal, str]:
+        """Return the caller, and the new secret of a browser session that has shown this token or link.
+
+        `secret` is that of the session that the browser has: it is worth nothing afterwards, and the links that were
+        opened with it stay. Raises UnauthenticatedError.
+        """
+        shown = await self._shown(token)
+        if shown.kind is CredentialKind.BROWSER_SESSION:
+            raise _unauthenticated()
+        principal = await self._resolve([shown])
+        now = self._now_ms()
+        session_id, others = str(uuid_utils.uuid7()), []
+        if secret is not None and (old := await self._sessions.by_digest(_digest(secret))) is not None:
+            others = [
+                one
+                for one in old.credentials
+                if one != shown and CredentialKind.SHARE in (one.kind, shown.kind)
+            ]
+            is_over = old.expires_at_ms <= now
+            session_id, others = (session_id, []) if is_over else (old.id, others)
+        secret = SESSION_PREFIX + secrets.token_urlsafe(24)
+        await self._sessions.remove_expired(now)
+        credentials = (*others, shown)[-MAX_SESSION_CREDENTIALS:]
+        session = BrowserSession(session_id, _digest(secret), credentials, now, now + SESSION_MS)
+        await self._sessions.put(session, keep=MAX_SESSIONS)
+        self.registry.recheck(credential=Credential(CredentialKind.BROWSER_SESSION, session_id))
+        if others:
+            principal = await self._resolve(credentials)
+        return principal, secret
+
+    async def sign_out(self, secret: str) -> None:
+        """End a browser session and the connections that rest on it; does nothing for an unknown one."""
+        session = await self._sessions.by_digest(_digest(secret))
+        if session is not None:
+            await self._sessions.remove(session.id)
+            self.registry.recheck(credential=Credential(CredentialKind.BROWSER_SESSION, session.id))
 
     # --- permission
 
@@ -110,28 +206,6 @@ class AccessService:
         if not principal.owns(meeting.owner):
             raise ForbiddenError("This meeting is shared with you to read.", "Ask its owner to change it.")
 
-    # --- tickets
-
-    def issue_ticket(self, principal: Principal) -> str:
-        """Return a ticket for one socket, valid for `TICKET_SECONDS`: a URL must not hold a lasting secret."""
-        now = self._monotonic()
-        self._tickets = {key: value for key, value in self._tickets.items() if value[0] > now}
-        while len(self._tickets) >= MAX_TICKETS:
-            del self._tickets[next(iter(self._tickets))]
-        ticket = secrets.token_urlsafe(24)
-        self._tickets[ticket] = (now + TICKET_SECONDS, principal)
-        return ticket
-
-    def redeem_ticket(self, ticket: str) -> Principal:
-        """Return the caller of a ticket. Raises UnauthenticatedError when it is unknown, used or expired."""
-        expires, principal = self._tickets.pop(ticket, (0.0, Principal()))
-        if expires <= self._monotonic():
-            raise UnauthenticatedError(
-                "This ticket is unknown, was used, or is older than half a minute.",
-                "Ask /api/ws-ticket for another.",
-            )
-        return principal
-
     # --- share links
 
     async def share(self, meeting_id: str, hours: float) -> tuple[Share, str]:
@@ -154,12 +228,17 @@ class AccessService:
         return [share for share in await self._shares.of_meeting(meeting_id) if share.expires_at_ms > now]
 
     async def withdraw(self, meeting_id: str, share_id: str) -> None:
-        """Invalidate a link at once. Raises NotFoundError."""
+        """Invalidate a link, and end the connections that rest on it. Raises NotFoundError."""
         await self._shares.remove(meeting_id, share_id)
+        self.registry.recheck(meeting_id=meeting_id)
 
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return min((end for end in (one, other) if end is not None), default=None)
 
 
 def _unauthenticated() -> UnauthenticatedError:

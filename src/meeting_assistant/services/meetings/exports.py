@@ -147,8 +147,8 @@ def _srt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> s
     for number, (cue, name) in enumerate(_named_cues(transcript, only_changes=True), start=1):
         lines = list(cue.lines)
         if name is not None:
-            lines[0] = f"{without_controls(name)}: {lines[0]}"
-        text = "\n".join(without_controls(line).replace("-->", "→") for line in lines)
+            lines[0] = f"{name}: {lines[0]}"
+        text = "\n".join(map(_srt_text, lines))
         blocks.append(f"{number}\n{_stamp(cue.start_ms, ',')} --> {_stamp(cue.end_ms, ',')}\n{text}\n")
     return "\n".join(blocks)
 
@@ -169,6 +169,14 @@ def _named_cues(transcript: Transcript, *, only_changes: bool) -> Iterator[tuple
         is_named = not only_changes or cue.speaker != last
         last = cue.speaker
         yield cue, transcript.speaker_name(cue.speaker) if is_named else None
+
+
+def _srt_text(text: str) -> str:
+    """SRT has no escapes, and players read tags and `{\\an8}` in it: their brackets become others that look alike."""
+    return without_controls(text).replace("-->", "→").translate(_SRT_BRACKETS)
+
+
+_SRT_BRACKETS = str.maketrans("<>{}", "\u2039\u203a()")
 
 
 def _vtt_text(text: str) -> str:

@@ -1,17 +1,15 @@
 """Authentication: where tokens are configured, the interface is closed to callers without one.
 
 The gate stands before all routes and is closed by default: a route that is added later is behind it. Tokens come
-as a bearer header (programs) or in cookies that scripts cannot read (the page); a socket may also bring a one-use
-ticket in its URL, or its token in its first message. What a caller may do is said by the route.
+as a bearer header (programs); the page has a browser session, whose secret is in a cookie that scripts cannot read; a
+socket may also bring a one-use ticket in its URL, or its token in its first message. What a caller may do is said by
+the route.
 """
 
 from __future__ import annotations
 
-import base64
 import re
-from http.cookies import CookieError, SimpleCookie
 from typing import Annotated
-from urllib.parse import parse_qs
 
 from fastapi import Depends, Request
 from fastapi import Path as PathParam
@@ -22,12 +20,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from meeting_assistant.domain.access import Principal
 from meeting_assistant.domain.access import Scope as TokenScope
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError, UnauthenticatedError
-from meeting_assistant.services.admin.access_service import AccessService
+from meeting_assistant.services.admin.access_service import SESSION_PREFIX, AccessService
 from meeting_assistant.web.context import WebContext, context_of
 from meeting_assistant.web.errors import close_code_of, error_body, refuse, status_of
+from meeting_assistant.web.middleware.headers import cookies_of
+from meeting_assistant.web.request_parts import bearer_or_password, named_values
 
-TOKEN_COOKIE = "meeting_assistant_token"  # noqa: S105 - a name
-SHARE_COOKIE = "meeting_assistant_share"
 MEETING_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 _GUARDED = re.compile(r"/(api|ws|metrics)(/|$)")
@@ -67,37 +65,38 @@ class AccessGate:
         await self._app(scope, receive, send)
 
     async def _identify(self, scope: Scope) -> Principal | None:
-        tokens = tokens_of(Headers(scope=scope))
+        tokens = tokens_of(scope)
         if scope["type"] == "websocket" and not tokens:
-            tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")
-            if tickets:
-                return self._access.redeem_ticket(tickets[0])
+            query = scope["query_string"].decode("latin-1")
+            ticket = named_values(query, "&", ("ticket",)).get("ticket")
+            if ticket is not None:
+                return await self._access.tickets.redeem(ticket)
             if scope["path"] == _TOKEN_MAY_FOLLOW and not self._access.is_open:
                 return None
         return await self._access.identify(tokens)
 
 
-def tokens_of(headers: Headers) -> list[str]:
-    """Return the tokens of the header, else those of the cookies."""
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
-        return [token.strip()]
-    if kind.lower() == "basic":
-        return _password(token)
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return []
-    return [cookies[name].value for name in (TOKEN_COOKIE, SHARE_COOKIE) if name in cookies]
+def tokens_of(scope: Scope) -> list[str]:
+    """Return the token of the `Authorization` header, else the secret of the browser session."""
+    shown = bearer_or_password(Headers(scope=scope).get("authorization", "")) or session_secret_of(scope)
+    return [] if shown is None else [shown]
 
 
-def _password(credentials: str) -> list[str]:
-    """Return the password of basic authentication: calendar programs cannot send bearer tokens."""
-    try:
-        decoded = base64.b64decode(credentials.strip(), validate=True).decode()
-    except ValueError:
-        return []
-    return [token] if (token := decoded.partition(":")[2].strip()) else []
+def session_secret_of(scope: Scope) -> str | None:
+    """Return the secret in the cookie of the browser session; None when there is none, or anything else in it."""
+    name = session_cookie_name(scope)
+    secret = named_values(cookies_of(scope), ";", (name,)).get(name)
+    return secret if secret is not None and secret.startswith(SESSION_PREFIX) else None
+
+
+def session_cookie_name(scope: Scope) -> str:
+    """Return the name of the cookie: browsers send the cookies of one host to all of its ports.
+
+    Over TLS the prefix makes browsers refuse a cookie of this name from any other host or page.
+    """
+    port = scope["server"][1] if scope.get("server") else None
+    is_secure = scope["scheme"] in ("https", "wss")
+    return f"{'__Host-' if is_secure else ''}meeting_assistant_{port or 'local'}"
 
 
 def principal_of(connection: HTTPConnection) -> Principal | None:

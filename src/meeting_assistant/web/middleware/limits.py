@@ -9,9 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meeting_assistant.web.errors import error_body, refuse
+from meeting_assistant.web.request_parts import natural_number
 
 MAX_JSON_BYTES = 256 * 1024
 """Largest body of a request that is not an upload."""
+MAX_SIGN_IN_BYTES = 4 * 1024
+"""Largest body that a stranger may send to sign in: it is parsed before anybody knows who sent it."""
+SIGN_IN_PATH = "/api/session"
 FORM_BYTES = 64 * 1024
 """Overhead that a form adds to its file."""
 UPLOAD_PATH = "/api/meetings"
@@ -36,10 +40,10 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         is_upload = scope["path"] == UPLOAD_PATH and scope["method"] == "POST"
-        limit = self._max_upload + FORM_BYTES if is_upload else MAX_JSON_BYTES
-        shown = self._max_upload if is_upload else MAX_JSON_BYTES
-        announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdigit() or int(announced) > limit:
+        shown = self._max_upload if is_upload else _json_limit(scope["path"])
+        limit = shown + FORM_BYTES if is_upload else shown
+        announced = natural_number(Headers(scope=scope).get("content-length", "0"))
+        if announced is None or announced > limit:
             await _refuse(send, shown, is_upload=is_upload)
             return
         received, is_complete = 0, False
@@ -66,6 +70,10 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+def _json_limit(path: str) -> int:
+    return MAX_SIGN_IN_BYTES if path == SIGN_IN_PATH else MAX_JSON_BYTES
 
 
 def _sentence(limit: int, *, is_upload: bool) -> str:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meeting_assistant.web.errors import error_body, refuse
+from meeting_assistant.web.request_parts import host_name, origin_parts
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
@@ -55,7 +55,7 @@ class BrowserGuard:
         self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
         self._is_loopback = is_loopback
         self._is_open = is_open
-        self._own_names = frozenset(_hostname(urlsplit(origin).netloc) for origin in self._allowed)
+        self._own_names = frozenset(host_name(origin_parts(origin)[1]) for origin in self._allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
@@ -75,9 +75,12 @@ class BrowserGuard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> str | None:
         host = headers.get("host", "")
-        if self._is_loopback and _hostname(host) not in _LOOPBACK:
+        name = host_name(host)
+        if name is None and host:
+            return "The Host header of this request is not the address of a server."
+        if self._is_loopback and name not in _LOOPBACK:
             return "This server is only for this machine; its address is 127.0.0.1 or localhost."
-        if not self._is_loopback and self._is_open and not self._is_known(_hostname(host)):
+        if not self._is_loopback and self._is_open and not self._is_known(name or ""):
             return "This server does not know this name of itself. Add it to ALLOWED_ORIGINS if it is right."
         origin = headers.get("origin")
         if origin is None:
@@ -100,17 +103,10 @@ class BrowserGuard:
     def _is_own(self, origin: str, host: str, scope: Scope) -> bool:
         if origin.lower() in self._allowed:
             return True
-        parts = urlsplit(origin.lower())
+        scheme, origin_host = origin_parts(origin)
         own_scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
         # Behind a proxy that ends TLS the page is https while we see http; host and port still have to agree.
-        return parts.netloc == host.lower() and parts.scheme in {own_scheme, "https"}
-
-
-def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+        return origin_host == host.lower() and scheme in {own_scheme, "https"}
 
 
 def _secured(scope: Scope, send: Send) -> Send:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from meeting_assistant.domain.access import Principal, Scope
+from meeting_assistant.domain.errors import ForbiddenError
+from meeting_assistant.services.admin.access_service import AccessService
+from meeting_assistant.services.admin.held_access import Check
 from meeting_assistant.services.minutes.questions.ask_service import (
     MAX_QUESTION,
     AnswerEnd,
     AnswerPiece,
     AnswerSentence,
 )
+from meeting_assistant.web.context import WebContext
 from meeting_assistant.web.middleware.auth import Context, ReadableMeeting, Reader
 
 router = APIRouter(prefix="/api", tags=["ask"])
@@ -83,14 +89,32 @@ async def ask_meeting(
     context: Context, request: Request, caller: Reader, meeting_id: ReadableMeeting, asked: Question
 ) -> Response:
     """Answer from one meeting, each sentence with the utterances that say it."""
-    return await _answer(request, context.minutes.ask.about_meeting(meeting_id, asked.question))
+    pieces = context.minutes.ask.about_meeting(meeting_id, asked.question)
+    may_read = partial(context.access.require_read, meeting_id=meeting_id)
+    return await _answer(request, _guarded(context, caller, pieces, meeting_id, may_read))
 
 
 @router.post("/ask", response_model=WholeAnswer)
 async def ask_all(context: Context, request: Request, caller: Reader, asked: Question) -> Response:
     """Answer from all of the caller's meetings."""
     owner = None if caller.sees_all else caller.owner
-    return await _answer(request, context.minutes.ask.about_all(asked.question, owner=owner))
+    pieces = context.minutes.ask.about_all(asked.question, owner=owner)
+    return await _answer(request, _guarded(context, caller, pieces, "", partial(_may_read, owner=owner)))
+
+
+async def _may_read(principal: Principal, *, owner: str | None) -> None:
+    AccessService.require(principal, Scope.READ)
+    if principal.owner != owner and not principal.sees_all:
+        raise ForbiddenError("You are signed in as somebody else now.", "Ask again.")
+
+
+async def _guarded(
+    context: WebContext, caller: Principal, pieces: AsyncIterator[AnswerPiece], meeting_id: str, check: Check
+) -> AsyncIterator[AnswerPiece]:
+    """Yield the pieces of an answer as long as its reader may have it."""
+    with context.access.registry.hold(caller, meeting_id, check) as held:
+        async for piece in held.guard(pieces):
+            yield piece
 
 
 async def _answer(request: Request, pieces: AsyncIterator[AnswerPiece]) -> Response:

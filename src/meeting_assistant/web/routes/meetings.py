@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -23,7 +24,14 @@ from meeting_assistant.domain.meeting_start import time_zone as zone_of
 from meeting_assistant.services.meetings.meeting_service import MeetingDocument
 from meeting_assistant.web.audio_range import WavRange, wav_range
 from meeting_assistant.web.errors import describe_validation
-from meeting_assistant.web.middleware.auth import Context, OwnMeeting, ReadableMeeting, Reader, Recorder
+from meeting_assistant.web.middleware.auth import (
+    Caller,
+    Context,
+    OwnMeeting,
+    ReadableMeeting,
+    Reader,
+    Recorder,
+)
 
 router = APIRouter(prefix="/api/meetings", tags=["meetings"])
 
@@ -174,6 +182,7 @@ async def retry(context: Context, meeting_id: OwnMeeting) -> Meeting:
 async def delete_meeting(context: Context, meeting_id: OwnMeeting) -> None:
     """Delete recording, transcript and meeting for good."""
     await context.meetings.service.delete(meeting_id)
+    context.access.registry.recheck(meeting_id=meeting_id)
 
 
 @router.get("/{meeting_id}/export")
@@ -192,7 +201,9 @@ async def export_meeting(
 
 
 @router.get("/{meeting_id}/audio.wav")
-async def play_meeting(context: Context, request: Request, meeting_id: ReadableMeeting) -> Response:
+async def play_meeting(
+    context: Context, request: Request, caller: Caller, meeting_id: ReadableMeeting
+) -> Response:
     """Return the recording; range requests allow a player to seek."""
     channels = (await context.meetings.service.store.get(meeting_id)).channels
     journal = await context.meetings.service.open_recording(meeting_id)
@@ -217,8 +228,14 @@ async def play_meeting(context: Context, request: Request, meeting_id: ReadableM
         finally:
             journal.close()
 
+    async def guarded() -> AsyncIterator[bytes]:
+        may_read = partial(context.access.require_read, meeting_id=meeting_id)
+        with context.access.registry.hold(caller, meeting_id, may_read) as held:
+            async for piece in held.guard(body(wanted)):
+                yield piece
+
     return StreamingResponse(
-        body(wanted), status_code=wanted.status, headers=wanted.headers, media_type="audio/wav"
+        guarded(), status_code=wanted.status, headers=wanted.headers, media_type="audio/wav"
     )
 
 

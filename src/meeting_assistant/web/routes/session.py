@@ -10,19 +10,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meeting_assistant.domain.access import Principal, Scope, Share
 from meeting_assistant.domain.errors import UnauthenticatedError
-from meeting_assistant.services.admin.access_service import SHARE_PREFIX, TICKET_SECONDS
+from meeting_assistant.services.admin.access_service import SESSION_MS
+from meeting_assistant.services.admin.tickets import TICKET_SECONDS
 from meeting_assistant.web.middleware.auth import (
-    SHARE_COOKIE,
-    TOKEN_COOKIE,
     Caller,
     Context,
     OwnMeeting,
+    session_cookie_name,
+    session_secret_of,
     tokens_of,
 )
+from meeting_assistant.web.middleware.headers import cookies_of
+from meeting_assistant.web.request_parts import named_values
 
 router = APIRouter(tags=["access"])
 
-MONTH_SECONDS = 30 * 86_400
+OLD_COOKIES = ("meeting_assistant_token", "meeting_assistant_share")
 MAX_SHARE_HOURS = 24 * 365
 
 
@@ -70,10 +73,11 @@ class ShareLink(BaseModel):
 
 
 @router.get("/api/session")
-async def who_am_i(context: Context, request: Request) -> Session:
+async def who_am_i(context: Context, request: Request, response: Response) -> Session:
     """Return the permissions of the caller; never an error."""
+    _delete_old_cookies(request, response)
     try:
-        principal = await context.access.identify(tokens_of(request.headers))
+        principal = await context.access.identify(tokens_of(request.scope))
     except UnauthenticatedError:
         return Session(access="token", is_signed_in=False)
     return _session(principal, is_open=context.access.is_open)
@@ -81,31 +85,48 @@ async def who_am_i(context: Context, request: Request) -> Session:
 
 @router.post("/api/session")
 async def sign_in(context: Context, request: Request, response: Response, credentials: SignIn) -> Session:
-    """Keep a token in a cookie that scripts cannot read. The cookie of a link and that of a token live side by side."""
-    principal = await context.access.identify([credentials.token])
-    if not context.access.is_open:
-        response.set_cookie(
-            SHARE_COOKIE if credentials.token.startswith(SHARE_PREFIX) else TOKEN_COOKIE,
-            credentials.token,
-            max_age=MONTH_SECONDS,
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="strict",
-        )
-    return _session(principal, is_open=context.access.is_open)
+    """Sign in with a token or a share link. The cookie holds the secret of a browser session, which is a new one each
+    time; links that were opened before stay open beside the token."""
+    _delete_old_cookies(request, response)
+    if context.access.is_open:
+        return _session(await context.access.identify([]), is_open=True)
+    principal, secret = await context.access.sign_in(credentials.token, session_secret_of(request.scope))
+    response.set_cookie(
+        session_cookie_name(request.scope),
+        secret,
+        max_age=SESSION_MS // 1000,
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return _session(principal, is_open=False)
 
 
 @router.delete("/api/session", status_code=204)
-async def sign_out(response: Response) -> None:
-    """Delete the cookies of the session."""
-    for name in (TOKEN_COOKIE, SHARE_COOKIE):
+async def sign_out(context: Context, request: Request, response: Response) -> None:
+    """End the browser session, and the sockets that were opened with it."""
+    _delete_old_cookies(request, response)
+    secret = session_secret_of(request.scope)
+    if secret is not None:
+        await context.access.sign_out(secret)
+    response.delete_cookie(
+        session_cookie_name(request.scope),
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def _delete_old_cookies(request: Request, response: Response) -> None:
+    """Delete the cookies of earlier versions, which held tokens, and which browsers send to all ports of the host."""
+    for name in named_values(cookies_of(request.scope), ";", OLD_COOKIES):
         response.delete_cookie(name, httponly=True, samesite="strict")
 
 
 @router.post("/api/ws-ticket")
 async def ticket(context: Context, caller: Caller) -> Ticket:
     """Issue a ticket, for clients that cannot send headers with a socket."""
-    return Ticket(ticket=context.access.issue_ticket(caller), expires_in_s=TICKET_SECONDS)
+    return Ticket(ticket=context.access.tickets.issue(caller), expires_in_s=TICKET_SECONDS)
 
 
 @router.post("/api/meetings/{meeting_id}/shares", status_code=201)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
@@ -15,6 +18,7 @@ from meeting_assistant.domain.errors import (
 )
 from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.observability import about
+from meeting_assistant.services.admin.held_access import HeldAccess
 from meeting_assistant.services.live.live_connection import LiveConnection, StoppedConnection
 from meeting_assistant.web import errors, protocol
 from meeting_assistant.web.context import WebContext, context_of
@@ -37,15 +41,20 @@ async def record(socket: WebSocket) -> None:
     await socket.accept()
     try:
         start = await _first_message(socket)
-        connection = await _open(context, start, await _caller(context, socket, start))
+        caller = await _caller(context, socket, start)
+        connection = await _open(context, start, caller)
     except (WebSocketDisconnect, TimeoutError):
         await close_socket(socket, errors.CLOSE_POLICY)
         return
     except MeetingAssistantError as error:
         await refuse(socket, error)
         return
-    with about(connection.meeting_id):
-        await RecordingSocket(socket, context, connection, start).run()
+    may_record = partial(context.access.require_own, meeting_id=connection.meeting_id)
+    with (
+        about(connection.meeting_id),
+        context.access.registry.hold(caller, connection.meeting_id, may_record) as held,
+    ):
+        await RecordingSocket(socket, context, connection, start, held).run()
 
 
 @router.websocket("/ws/meetings/{meeting_id}/events")
@@ -65,14 +74,29 @@ async def watch(socket: WebSocket, meeting_id: str, last_seq: int = 0) -> None:
         await refuse(socket, error)
         return
     watcher = await channel.join(context.meetings.service.store, last_seq)
+    may_read = partial(context.access.require_read, meeting_id=meeting_id)
     try:
-        async with asyncio.TaskGroup() as group:
-            sending = group.create_task(send_events(socket, channel, watcher))
-            group.create_task(_until_gone(socket, sending))
-            sending.add_done_callback(lambda _: watcher.close())
+        with context.access.registry.hold(caller_of(socket), meeting_id, may_read) as held:
+            await _send_while_allowed(socket, held, send_events(socket, channel, watcher))
     finally:
         channel.leave(watcher)
         context.meetings.service.channels.release(meeting_id)
+
+
+async def _send_while_allowed(
+    socket: WebSocket, held: HeldAccess, sending: Coroutine[Any, Any, None]
+) -> None:
+    """Send until the end of the events, of the client, or of its access, which it is told."""
+    tasks = {asyncio.create_task(sending), asyncio.create_task(_until_gone(socket))}
+    try:
+        waited: set[asyncio.Future[Any]] = {*tasks, held.ended}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if held.ended.done():
+        await refuse(socket, held.ended.result())
 
 
 async def _first_message(socket: WebSocket) -> protocol.Start:
@@ -121,8 +145,7 @@ async def _open(
     )
 
 
-async def _until_gone(socket: WebSocket, sending: asyncio.Task[None]) -> None:
+async def _until_gone(socket: WebSocket) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        while not sending.done() and (await socket.receive())["type"] != "websocket.disconnect":
+        while (await socket.receive())["type"] != "websocket.disconnect":
             continue
-    sending.cancel()

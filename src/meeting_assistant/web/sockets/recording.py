@@ -12,11 +12,12 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 
 from meeting_assistant.domain.errors import MeetingAssistantError, ProtocolViolationError
+from meeting_assistant.services.admin.held_access import HeldAccess
 from meeting_assistant.services.live.live_connection import LiveConnection, StoppedConnection
 from meeting_assistant.web import errors, protocol
 from meeting_assistant.web.context import WebContext
 from meeting_assistant.web.rate_limit import RateLimiter
-from meeting_assistant.web.sockets.sending import CLIENT_GONE, close_socket, send_events, send_text
+from meeting_assistant.web.sockets.sending import CLIENT_GONE, close_socket, refuse, send_events, send_text
 
 _FATAL = frozenset({"taken_over", "storage_behind", "idle"})
 """Codes of errors after which the connection is of no use: the client comes back and is told where to go on."""
@@ -34,11 +35,14 @@ class RecordingSocket:
         context: WebContext,
         connection: LiveConnection | StoppedConnection,
         start: protocol.Start,
+        held: HeldAccess,
     ) -> None:
+        """`held` is the right to record this meeting."""
         self._socket = socket
         self._context = context
         self._connection = connection
         self._start = start
+        self._held = held
         self._rate_limiter = RateLimiter(context.limits.max_live_speed, time.monotonic())
         self._is_stopped = isinstance(connection, StoppedConnection)
 
@@ -73,18 +77,21 @@ class RecordingSocket:
         sending = asyncio.create_task(send_events(self._socket, channel, watcher))
         receiving = asyncio.create_task(self._receive())
         fenced = asyncio.create_task(self._connection.taken_over.wait())
+        ends: set[asyncio.Future[Any]] = {fenced, self._held.ended}
         try:
-            await asyncio.wait({sending, receiving, fenced}, return_when=asyncio.FIRST_COMPLETED)
-            if self._is_stopped and not fenced.done():
+            await asyncio.wait({sending, receiving, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if self._is_stopped and not any(end.done() for end in ends):
                 # The client asked for the end: it stays until `final` has been sent.
-                await asyncio.wait({sending, fenced}, return_when=asyncio.FIRST_COMPLETED)
-            if fenced.done():
-                await close_socket(self._socket, errors.CLOSE_TAKEN_OVER, "taken over")
+                await asyncio.wait({sending, *ends}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             channel.leave(watcher)
             for task in (sending, receiving, fenced):
                 task.cancel()
             await asyncio.gather(sending, receiving, fenced, return_exceptions=True)
+        if self._held.ended.done():
+            await refuse(self._socket, self._held.ended.result())
+        elif not fenced.cancelled():
+            await close_socket(self._socket, errors.CLOSE_TAKEN_OVER, "taken over")
 
     async def _receive(self) -> None:
         """Handle messages until the client is gone, sends nothing for too long, or makes a fatal mistake."""

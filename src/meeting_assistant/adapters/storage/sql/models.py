@@ -187,6 +187,33 @@ class ShareRow(Base):
     expires_at_ms: Mapped[int]
 
 
+class BrowserSessionRow(Base):
+    """A browser that is signed in. The secret of its cookie is not stored, only its digest."""
+
+    __tablename__ = "browser_sessions"
+    __table_args__ = (
+        Index("ix_browser_sessions_digest", "digest", unique=True),
+        Index("ix_browser_sessions_newest_credential", "newest_credential"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    credentials: Mapped[list[Any]]
+    """Pairs of kind and key, the newest one last."""
+    newest_credential: Mapped[str] = mapped_column(String(64))
+    created_at_ms: Mapped[int]
+    expires_at_ms: Mapped[int]
+
+
+class AccessChangesRow(Base):
+    """One row: how many links were withdrawn, browsers signed out and meetings deleted so far."""
+
+    __tablename__ = "access_changes"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    number: Mapped[int]
+
+
 class LlmCallRow(Base):
     """One question to one provider about one meeting."""
 

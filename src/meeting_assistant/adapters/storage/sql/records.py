@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import delete, select
 
+from meeting_assistant.adapters.storage.sql.access_changes import note_access_change
 from meeting_assistant.adapters.storage.sql.database import uncancellable
 from meeting_assistant.adapters.storage.sql.deliveries import hold_back
 from meeting_assistant.adapters.storage.sql.models import MeetingRow, SpeakerRow
@@ -62,6 +63,7 @@ class SqlMeetingRecords(SqlTables):
             await unindex(session, meeting_id)
             await mark_objects_for_deletion(session, meeting_id)
             await session.execute(delete(MeetingRow).where(MeetingRow.id == meeting_id))
+            await note_access_change(session)
         await self._database.purge_deleted()
 
     @uncancellable

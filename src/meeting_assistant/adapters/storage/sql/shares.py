@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select
 
+from meeting_assistant.adapters.storage.sql.access_changes import note_access_change
 from meeting_assistant.adapters.storage.sql.database import Database, uncancellable
 from meeting_assistant.adapters.storage.sql.models import ShareRow
 from meeting_assistant.domain.access import Share
@@ -50,6 +51,7 @@ class SqlShareStore:
             if (await session.scalars(select(ShareRow).where(of_it))).first() is None:
                 raise NotFoundError("There is no such link.", "It may have been withdrawn already.")
             await session.execute(delete(ShareRow).where(of_it))
+            await note_access_change(session)
 
 
 def _share(row: ShareRow) -> Share:

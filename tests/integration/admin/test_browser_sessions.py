@@ -1,0 +1,137 @@
+"""Browser sessions in both databases: rotation, expiry, sign-out, and what another server learns of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from meeting_assistant.adapters.storage.sql.access_changes import read_access_changes
+from meeting_assistant.adapters.storage.sql.browser_sessions import SqlBrowserSessions
+from meeting_assistant.adapters.storage.sql.database import Database
+from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
+from meeting_assistant.adapters.storage.sql.shares import SqlShareStore
+from meeting_assistant.bootstrap.token_reload import reload_tokens
+from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
+from meeting_assistant.domain.errors import UnauthenticatedError
+from meeting_assistant.domain.meeting import Meeting, MeetingState
+from meeting_assistant.services.admin import access_service
+from meeting_assistant.services.admin.access_service import SESSION_MS, AccessService
+
+MEETING = Meeting(
+    id="01890a5d-ac96-774b-bcce-b302099a8057",
+    title="",
+    state=MeetingState.DONE,
+    source="live",
+    created_at_ms=0,
+)
+ANA, BEN = "ana-token-of-enough-length", "ben-token-of-enough-length"
+
+
+def grant(owner: str, token: str) -> TokenGrant:
+    return TokenGrant(owner, frozenset({Scope.READ, Scope.RECORD}), token_digest(token))
+
+
+class Server:
+    """What one server knows of access; the time is set by hand."""
+
+    def __init__(self, database: Database) -> None:
+        self.now_ms = 1_000_000
+        self.store = SqlMeetingStore(database)
+        self.access = AccessService(
+            [grant("ana", ANA), grant("ben", BEN)],
+            meetings=self.store,
+            shares=SqlShareStore(database),
+            browser_sessions=SqlBrowserSessions(database),
+            read_changes=partial(read_access_changes, database),
+            now_ms=lambda: self.now_ms,
+        )
+
+    async def owner_of(self, secret: str) -> str | None:
+        try:
+            return (await self.access.identify([secret])).owner
+        except UnauthenticatedError:
+            return None
+
+
+@pytest.fixture
+async def server(database_url: str) -> AsyncIterator[Server]:
+    database = Database(database_url)
+    made = Server(database)
+    await made.store.open()
+    await made.store.create(MEETING)
+    yield made
+    await made.store.close()
+
+
+async def test_signing_in_again_changes_the_secret_and_signing_out_ends_it(server: Server) -> None:
+    _, first = await server.access.sign_in(ANA)
+    assert await server.owner_of(first) == "ana"
+    _, second = await server.access.sign_in(ANA, first)
+    assert await server.owner_of(first) is None
+    _, of_ben = await server.access.sign_in(BEN, second)
+    assert await server.owner_of(of_ben) == "ben"
+    await server.access.sign_out(of_ben)
+    await server.access.sign_out(of_ben)
+    assert await server.owner_of(of_ben) is None
+    with pytest.raises(UnauthenticatedError):
+        await server.access.sign_in(of_ben)
+
+
+async def test_a_session_ends_with_its_time_its_token_and_its_links(server: Server) -> None:
+    share, link = await server.access.share(MEETING.id, hours=1)
+    _, secret = await server.access.sign_in(link)
+    principal, secret = await server.access.sign_in(ANA, secret)
+    assert (principal.owner, principal.shared) == ("ana", {MEETING.id})
+    assert (await server.access.identify([secret])).expires_at_ms == share.expires_at_ms
+    server.now_ms = share.expires_at_ms
+    assert (await server.access.identify([secret])).shared == frozenset()
+    server.access.replace_grants([grant("ben", BEN)])
+    assert await server.owner_of(secret) is None
+    server.access.replace_grants([grant("ana", ANA)])
+    assert await server.owner_of(secret) == "ana"
+    server.now_ms += SESSION_MS
+    assert await server.owner_of(secret) is None
+
+
+async def test_tokens_can_be_changed_while_a_server_runs_but_not_abolished(server: Server) -> None:
+    with pytest.raises(ValueError, match="abolished"):
+        server.access.replace_grants([])
+
+
+async def test_tokens_are_read_again_from_the_settings(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("API_TOKENS", f"ben:{BEN}")
+    reload_tokens(server.access)
+    assert (await server.owner_of(ANA), await server.owner_of(BEN)) == (None, "ben")
+    for wrong in ("", "no-colon"):
+        monkeypatch.setenv("API_TOKENS", wrong)
+        reload_tokens(server.access)
+    assert await server.owner_of(BEN) == "ben"
+    assert caplog.text.count("the old tokens stay") == 2
+
+
+async def test_a_token_signs_in_a_bounded_number_of_browsers(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_service, "MAX_SESSIONS", 2)
+    secrets = [(await server.access.sign_in(ANA))[1] for _ in range(3)]
+    _, of_ben = await server.access.sign_in(BEN)
+    assert [await server.owner_of(secret) for secret in (*secrets, of_ben)] == [None, "ana", "ana", "ben"]
+
+
+async def test_other_servers_learn_of_every_right_that_ends(server: Server, database_url: str) -> None:
+    database = Database(database_url)
+    other = Server(database)
+    before = await read_access_changes(database)
+    share, link = await server.access.share(MEETING.id, hours=1)
+    _, secret = await other.access.sign_in(link)
+    assert await read_access_changes(database) == before
+    await server.access.withdraw(MEETING.id, share.id)
+    assert await other.owner_of(secret) is None
+    await server.access.sign_out(secret)
+    await server.store.delete(MEETING.id)
+    assert await read_access_changes(database) == before + 3
+    await other.store.close()

@@ -1,0 +1,177 @@
+"""Rights that connections hold end when something ended them, at once and for those whom it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from meeting_assistant.domain.access import Credential, CredentialKind, Principal
+from meeting_assistant.domain.errors import StorageError, UnauthenticatedError
+from meeting_assistant.services.admin.held_access import AccessRegistry
+from meeting_assistant.services.admin.tickets import MAX_TICKETS, TICKET_SECONDS, Tickets
+
+GONE = UnauthenticatedError("This link has expired or was withdrawn.", "Ask for a new one.")
+LINK, OTHER = (Credential(CredentialKind.SHARE, key) for key in ("a", "b"))
+READER = Principal(shared=frozenset({"m1"}), credentials=frozenset({LINK}))
+
+
+class Callers:
+    """Who may still come in; the database can be away."""
+
+    def __init__(self) -> None:
+        self.withdrawn: set[Credential] = set()
+        self.asked: asyncio.Queue[Credential] = asyncio.Queue()
+        self.failures = 0
+
+    async def refresh(self, principal: Principal) -> Principal:
+        for credential in principal.credentials:
+            self.asked.put_nowait(credential)
+        if self.failures:
+            self.failures -= 1
+            raise StorageError("The database is locked.", "Wait.")
+        if self.withdrawn & principal.credentials:
+            raise GONE
+        return principal
+
+
+async def allow(principal: Principal) -> None:
+    """Refuse nobody."""
+
+
+@pytest.fixture
+async def callers() -> Callers:
+    return Callers()
+
+
+@pytest.fixture
+async def registry(callers: Callers) -> AsyncIterator[AccessRegistry]:
+    made = AccessRegistry(callers.refresh)
+    running = asyncio.create_task(made.run())
+    yield made
+    running.cancel()
+
+
+async def test_a_withdrawn_link_ends_the_connections_that_rest_on_it_and_no_others(
+    registry: AccessRegistry, callers: Callers
+) -> None:
+    owner = Principal(owner="ana", credentials=frozenset({OTHER}))
+    with registry.hold(READER, "m1", allow) as reader, registry.hold(owner, "m1", allow) as same_meeting:
+        callers.withdrawn.add(LINK)
+        registry.recheck(meeting_id="m1")
+        assert await reader.ended is GONE
+        assert not same_meeting.ended.done()
+
+
+async def test_a_right_that_ended_on_the_way_in_is_noticed(
+    registry: AccessRegistry, callers: Callers
+) -> None:
+    callers.withdrawn.add(LINK)
+    with registry.hold(READER, "m1", allow) as held:
+        assert await held.ended is GONE
+
+
+async def test_only_whom_a_change_concerns_is_looked_up_again(
+    registry: AccessRegistry, callers: Callers
+) -> None:
+    elsewhere = Principal(credentials=frozenset({OTHER}))
+    with registry.hold(READER, "m1", allow) as held, registry.hold(elsewhere, "m2", allow):
+        assert {await callers.asked.get(), await callers.asked.get()} == {LINK, OTHER}
+        registry.recheck(credential=LINK)
+        callers.withdrawn.add(LINK)
+        await held.ended
+        assert (await callers.asked.get(), callers.asked.empty()) == (LINK, True)
+
+
+async def test_an_expiry_is_waited_for(registry: AccessRegistry, callers: Callers) -> None:
+    soon = Principal(credentials=frozenset({LINK}), expires_at_ms=int(time.time() * 1000) + 30)
+    with registry.hold(soon, "m1", allow) as held:
+        await callers.asked.get()
+        callers.withdrawn.add(LINK)
+        assert await held.ended is GONE
+
+
+async def test_a_database_that_is_away_sends_nobody_away(registry: AccessRegistry, callers: Callers) -> None:
+    callers.failures = 1
+    with registry.hold(READER, "m1", allow) as held:
+        for _ in range(2):
+            await callers.asked.get()
+        assert not held.ended.done()
+
+
+async def test_what_another_server_ended_is_noticed(callers: Callers) -> None:
+    changes = 0
+
+    async def read_changes() -> int:
+        return changes
+
+    registry = AccessRegistry(callers.refresh, read_changes=read_changes)
+    running = asyncio.create_task(registry.run())
+    with registry.hold(READER, "m1", allow) as held:
+        await callers.asked.get()
+        callers.withdrawn.add(LINK)
+        changes += 1
+        assert await held.ended is GONE
+    running.cancel()
+
+
+async def test_a_long_answer_stops_when_its_reader_may_not_have_it_any_more(
+    registry: AccessRegistry, callers: Callers
+) -> None:
+    async def answer() -> AsyncIterator[str]:
+        yield "first"
+        await asyncio.Event().wait()
+
+    received = []
+    with registry.hold(READER, "m1", allow) as held, pytest.raises(UnauthenticatedError):
+        async for piece in held.guard(answer()):
+            received.append(piece)
+            callers.withdrawn.add(LINK)
+            registry.recheck()
+    assert received == ["first"]
+
+
+async def test_what_comes_is_passed_on_to_its_end(registry: AccessRegistry) -> None:
+    async def pieces() -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    with registry.hold(READER, "m1", allow) as held:
+        assert [piece async for piece in held.guard(pieces())] == [0, 1, 2]
+
+
+# --- tickets --------------------------------------------------------------------------------------------------
+
+
+async def test_a_ticket_is_worth_what_its_caller_may_do_when_it_is_used(callers: Callers) -> None:
+    now = 0.0
+    tickets = Tickets(callers.refresh, lambda: now)
+    assert await tickets.redeem(tickets.issue(READER)) == READER
+    ticket = tickets.issue(READER)
+    callers.withdrawn.add(LINK)
+    with pytest.raises(UnauthenticatedError, match="withdrawn"):
+        await tickets.redeem(ticket)
+
+
+async def test_a_ticket_works_once_and_for_half_a_minute(callers: Callers) -> None:
+    now = 0.0
+    tickets = Tickets(callers.refresh, lambda: now)
+    used, late = tickets.issue(READER), tickets.issue(READER)
+    await tickets.redeem(used)
+    now = TICKET_SECONDS
+    for ticket in (used, late, "unknown"):
+        with pytest.raises(UnauthenticatedError, match="half a minute"):
+            await tickets.redeem(ticket)
+
+
+async def test_a_caller_who_fetches_many_tickets_pushes_out_only_its_own(callers: Callers) -> None:
+    tickets = Tickets(callers.refresh, lambda: 0.0)
+    of_ana = tickets.issue(Principal(owner="ana", credentials=frozenset({OTHER})))
+    issued = [tickets.issue(READER) for _ in range(10 * MAX_TICKETS)]
+    with pytest.raises(UnauthenticatedError):
+        await tickets.redeem(issued[0])
+    assert (await tickets.redeem(of_ana)).owner == "ana"
+    for ticket in issued[-MAX_TICKETS:]:
+        await tickets.redeem(ticket)
