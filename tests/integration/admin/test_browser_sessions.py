@@ -83,7 +83,7 @@ async def test_a_session_ends_with_its_time_its_token_and_its_links(server: Serv
     share, link = await server.access.share(MEETING.id, hours=1)
     _, secret = await server.access.sign_in(link)
     principal, secret = await server.access.sign_in(ANA, secret)
-    assert (principal.owner, principal.shared) == ("ana", {MEETING.id})
+    assert (principal.owner, principal.shared) == ("ana", frozenset({MEETING.id}))
     assert (await server.access.identify([secret])).expires_at_ms == share.expires_at_ms
     server.now_ms = share.expires_at_ms
     assert (await server.access.identify([secret])).shared == frozenset()
