@@ -15,10 +15,11 @@ from meeting_assistant.bootstrap.speech import SpeechParts
 from meeting_assistant.bootstrap.storage import build_storage
 from meeting_assistant.domain.audio import Samples
 from meeting_assistant.domain.errors import EngineError
+from meeting_assistant.domain.events import MeetingFinished
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.ports import Diarizer, SpeakerTurn
-from meeting_assistant.domain.transcript import Utterance
+from meeting_assistant.domain.transcript import PROVISIONAL, Utterance, Word
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.events.meeting_channel import Watcher
 from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
@@ -28,6 +29,35 @@ from meeting_assistant.testing.harness.recording import PlainDecoder, SilentEngi
 
 FRAMES = 160_000
 """Ten seconds of audio."""
+
+
+def timed_utterance(number: int, text: str, start_ms: int, speaker: str | None) -> Utterance:
+    """Return an utterance of four words a second."""
+    words = [
+        Word(text=word, start_ms=start_ms + 250 * at, end_ms=start_ms + 250 * (at + 1))
+        for at, word in enumerate(text.split())
+    ]
+    return Utterance(
+        utterance=number, start_ms=start_ms, end_ms=words[-1].end_ms, speaker=speaker, text=text, words=words
+    )
+
+
+TRANSCRIPT = (
+    timed_utterance(1, "We ship on Friday then, all of it.", 0, "S1"),
+    timed_utterance(2, "I am not sure about that.", 2000, "S1"),
+    timed_utterance(3, "Yes.", 4000, PROVISIONAL),
+)
+"""Of a meeting in which the labels of two utterances are still to be decided."""
+
+
+async def events_until_finished(watcher: Watcher) -> list[object]:
+    """Return the bodies of all events up to the one that the meeting is finished."""
+    seen: list[object] = []
+    async for event in watcher:
+        seen.append(event.body)
+        if isinstance(event.body, MeetingFinished):
+            return seen
+    raise AssertionError("The meeting did not finish.")
 
 
 @dataclass
