@@ -100,6 +100,17 @@ class OffRecord(_Record):
     """Null while it lasts."""
 
 
+class LanguageState(_Record):
+    """What the utterances up to a point say about the language of a meeting for which nobody chose one."""
+
+    detected: str | None = None
+    """The language of the meeting so far."""
+    other: str | None = None
+    """Another one, of the newest utterances."""
+    run: int = 0
+    """How many utterances in a row were in `other`."""
+
+
 class ResumePoint(_Record):
     """The point at which a session resumes a meeting, to continue as if it had not been interrupted."""
 
@@ -109,6 +120,8 @@ class ResumePoint(_Record):
     """From here on it looks for utterances: a point of silence between `start_sample` and the committed sample."""
     vad_state: str = ""
     """State of the voice activity detector before `start_sample`, in base64."""
+    language: LanguageState = LanguageState()
+    """After what is committed."""
 
 
 class MeetingOptions(_Record):

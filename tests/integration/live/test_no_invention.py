@@ -45,10 +45,6 @@ class Notes:
     def send_partial(self, partial: PartialTranscript) -> None:
         self.partials.append(partial)
 
-    @property
-    def has_client(self) -> bool:
-        return True
-
     async def commit_utterances(
         self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
     ) -> None:

@@ -36,7 +36,6 @@ class Record:
     utterances: list[Utterance] = field(default_factory=list)
     history: list[tuple[list[Utterance], CommitPoint]] = field(default_factory=list)
     has_viewers: bool = False
-    has_client: bool = True
 
     def received_sample(self) -> int:
         return 0

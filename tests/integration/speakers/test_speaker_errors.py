@@ -65,7 +65,6 @@ class Record:
     """A sink that remembers what stands at the end."""
 
     has_viewers = False
-    has_client = True
 
     def __init__(self) -> None:
         self.utterances: dict[int, Utterance] = {}

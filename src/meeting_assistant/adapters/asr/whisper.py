@@ -19,7 +19,7 @@ import numpy as np
 from meeting_assistant.adapters.asr.whisper_words import WordAligner
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import EngineError, EngineNotInstalledError
-from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
+from meeting_assistant.domain.ports import SURE_OF_LANGUAGE, AsrRequest, AsrResult, EngineInfo
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -39,8 +39,6 @@ PROMPT_SLOTS = (0, 48, 192)
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BEAM = 5
 TOKENS_PER_SECOND = 10
-SURE_OF_LANGUAGE = 0.8
-"""Probability from which a guess replaces the language detected so far."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ from meeting_assistant.domain.ports.speakers import (
     VoiceProfileStore,
 )
 from meeting_assistant.domain.ports.speech import (
+    SURE_OF_LANGUAGE,
     VAD_FRAME_SAMPLES,
     AsrEngine,
     AsrRequest,
@@ -63,6 +64,7 @@ from meeting_assistant.domain.ports.transcripts import EventLog, SpeakerStore, S
 from meeting_assistant.domain.ports.workflows import DeliveryStore, Integration
 
 __all__ = [
+    "SURE_OF_LANGUAGE",
     "VAD_FRAME_SAMPLES",
     "AsrEngine",
     "AsrRequest",

@@ -34,6 +34,8 @@ VoiceVector = Annotated[
 """An embedding of a voice: a vector of length 1. The dot product of two is their similarity. In JSON it is base64 of
 little-endian float32."""
 DecodeKind = Literal["partial", "final"]
+SURE_OF_LANGUAGE = 0.8
+"""Probability from which an engine's guess counts against the language that was spoken before."""
 
 
 @dataclass(frozen=True, slots=True)

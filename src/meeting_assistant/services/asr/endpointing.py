@@ -133,14 +133,6 @@ class Endpointer:
         end = self.position if end_sample is None else max(end_sample, self._open.start_sample)
         return [self._close(self._open, end)]
 
-    def restart(self, start_sample: int) -> None:
-        """Continue at `start_sample` after a `flush`; frames are counted from there."""
-        self._origin = start_sample
-        self._floor = start_sample
-        self._frame = 0
-        self._run = 0
-        self._open = None
-
     def _push_closed(self, probability: float, events: list[EndpointEvent]) -> None:
         options = self._options
         self._run = self._run + 1 if probability >= options.threshold else 0

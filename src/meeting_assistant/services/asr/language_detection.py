@@ -6,6 +6,9 @@ when it is confident and long enough, and another language takes over only after
 
 from __future__ import annotations
 
+from meeting_assistant.domain.meeting import LanguageState
+from meeting_assistant.domain.ports import SURE_OF_LANGUAGE, AsrResult
+
 MIN_PROBABILITY = 0.6
 MIN_SECONDS = 1.5
 """Guesses for shorter audio do not count."""
@@ -18,13 +21,29 @@ RUN = 3
 class LanguageDetection:
     """The language of one session."""
 
-    def __init__(self, requested: str | None) -> None:
-        """`requested`: the language that a person chose; it is never changed."""
+    def __init__(self, requested: str | None, state: LanguageState | None = None) -> None:
+        """`requested`: the language that a person chose; it is never changed. `state`: of a session to continue."""
+        state = state or LanguageState()
         self.requested = requested
-        self.detected = requested
+        self.detected = requested or state.detected
         """The language of the meeting; None as long as it is unknown."""
-        self._other: str | None = None
-        self._run = 0
+        self._other = state.other
+        self._run = state.run
+
+    @property
+    def state(self) -> LanguageState:
+        """What a session that continues this one begins with."""
+        return LanguageState(detected=self.detected, other=self._other, run=self._run)
+
+    def is_doubtful(self, result: AsrResult) -> bool:
+        """Return whether an engine guessed another language than that of the meeting, without being sure."""
+        return (
+            self.requested is None
+            and self.detected is not None
+            and result.language != self.detected
+            and result.language_probability is not None
+            and result.language_probability < SURE_OF_LANGUAGE
+        )
 
     def observe(self, language: str | None, probability: float | None, seconds: float) -> None:
         """Take into account the recogniser's guess for one utterance."""

@@ -37,6 +37,10 @@ class SpeakerLabels:
         """Record the label that a speaker had before."""
         self._labels[speaker] = label
 
+    def existing(self, speaker: int) -> str | None:
+        """Return the label that a speaker has already."""
+        return self._labels.get(speaker)
+
     def label(self, speaker: int | None) -> str | None:
         """Return the label of a speaker; an unknown speaker, None, has no label."""
         if speaker is None:

@@ -96,7 +96,8 @@ class LiveLabels:
         if vector is None:
             return PROVISIONAL
         cluster = self._clustering.nearest(vector, len(newest) * 1000 // SAMPLE_RATE_HZ)
-        return PROVISIONAL if cluster is None else self._labels.label(cluster)
+        # Only a finished utterance may give a new label: when captions are decoded depends on the load.
+        return (None if cluster is None else self._labels.existing(cluster)) or PROVISIONAL
 
     async def recluster(
         self, relabel: Callable[[Mapping[int, str | None]], Awaitable[None]], *, is_last: bool = False

@@ -173,8 +173,6 @@ class Audio(Message):
     """Bytes sent before it in this attempt; it exposes audio that is missing or comes twice."""
     has_viewers: bool = False
     """Partials are worth computing."""
-    has_client: bool = True
-    """False while the client is disconnected: its speaker may be in the middle of a sentence."""
     received_sample: int = Field(default=0, ge=0)
     """Newest sample that the gateway has received; the lag of partials is measured against it."""
 

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 """Interval of the reconciler, which offers jobs again that the broker lost."""
 STATE_SECONDS = 0.5
-"""After so long without audio a worker is sent the state of the meeting: viewers, client, newest sample."""
+"""After so long without audio a worker is sent the state of the meeting: viewers, newest sample."""
 
 
 class RemoteSessions:
@@ -295,6 +295,5 @@ class _RemoteSession(RemoteJob):
         return Audio(
             offset=offset,
             has_viewers=self._sink.has_viewers,
-            has_client=self._sink.has_client,
             received_sample=self._buffer.received_bytes // (BYTES_PER_SAMPLE * self._meeting.channels),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from meeting_assistant.domain.errors import BrokerError
@@ -33,9 +32,6 @@ from meeting_assistant.services.fleet.messages import (
 from meeting_assistant.services.transcription.session_types import CommitPoint
 
 RETRY_SECONDS = 0.2
-FRESH_SECONDS = 1.2
-"""How long the gateway's word on its client counts: less than a session's idle timeout (`SessionSpec.idle_timeout_s`),
-more than twice the interval at which the gateway sends it."""
 
 
 class AudioGapError(Exception):
@@ -54,18 +50,7 @@ class RemoteSink:
         self._order = asyncio.Lock()
         self._newest_transient: TransientBody | None = None
         self._sending: asyncio.Task[None] | None = None
-        self._has_client = True
-        self._newest_audio_at_s = time.monotonic()
         self._received_sample = 0
-
-    @property
-    def has_client(self) -> bool:
-        """True while the gateway reports a client, which it does several times a second.
-
-        False while nothing comes from the gateway: the audio may only be delayed, and the sentence may not
-        be over.
-        """
-        return self._has_client and time.monotonic() - self._newest_audio_at_s < FRESH_SECONDS
 
     def received_sample(self) -> int:
         """Return the newest sample that the gateway had received when it sent the newest audio."""
@@ -116,8 +101,7 @@ class RemoteSink:
         raise AudioGapError
 
     def _note(self, message: Audio) -> None:
-        self.has_viewers, self._has_client = message.has_viewers, message.has_client
-        self._newest_audio_at_s = time.monotonic()
+        self.has_viewers = message.has_viewers
         self._received_sample = message.received_sample
 
     # --- to the gateway

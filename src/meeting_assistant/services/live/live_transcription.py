@@ -68,7 +68,6 @@ class LiveTranscription:
             live.channel,
             live.buffer,
             frame_bytes=live.frame_bytes,
-            has_client=lambda: live.has_client,
             is_live=True,
         )
         make_spec = partial(

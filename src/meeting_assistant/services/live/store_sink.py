@@ -47,7 +47,6 @@ class StoreSink:
         *,
         frame_bytes: int = BYTES_PER_SAMPLE,
         on_progress: Callable[[int], None] | None = None,
-        has_client: Callable[[], bool] = lambda: True,
         is_live: bool = False,
     ) -> None:
         """`frame_bytes` is the size of one sample of every channel; `on_progress` is called with the committed sample.
@@ -55,7 +54,6 @@ class StoreSink:
         With `is_live`, audio comes as it is spoken: the lag of captions and words behind it is measured.
         """
         self._frame_bytes = frame_bytes
-        self._has_client = has_client
         self._store = store
         self._channel = channel
         self._buffer = buffer
@@ -66,11 +64,6 @@ class StoreSink:
     def has_viewers(self) -> bool:
         """True while a client shows captions."""
         return self._channel.has_caption_watchers
-
-    @property
-    def has_client(self) -> bool:
-        """True while a client is connected that records."""
-        return self._has_client()
 
     def received_sample(self) -> int:
         """Return the end of the audio accepted from the client."""

@@ -34,7 +34,7 @@ async def process_audio_session(
         known=spec.known_voices,
         enrolled=spec.enrolled_speakers,
     )
-    language = LanguageDetection(spec.language)
+    language = LanguageDetection(spec.language, spec.resume.language)
     rolling = RollingAudio(spec.resume.start_sample)
     captions = PartialCaptions(spec, services.asr, sink, rolling, language, labels)
     commits = OrderedCommit(spec, services, sink, captions, language, labels)
@@ -45,11 +45,10 @@ async def process_audio_session(
             try:
                 async for chunk in with_idle_timeout(audio, spec.idle_timeout_s if spec.is_live else None):
                     if chunk is None:
-                        await intake.pause()
+                        intake.complete_caption()
                     else:
                         await intake.process_chunk(pcm_to_samples(chunk, spec.channels))
-                await intake.pause(is_over=True)
-                await intake.report_silence(is_over=True)
+                await intake.finish()
             finally:
                 captions.stop()
             await commits.close()

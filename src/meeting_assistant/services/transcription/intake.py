@@ -84,20 +84,18 @@ class SpeechIntake:
             self._captions.renew(self._endpointer.voiced_ms)
         await self.report_silence()
 
-    async def pause(self, *, is_over: bool = False) -> None:
-        """Close the open utterance because no audio arrives; the frames of what follows are aligned anew.
+    def complete_caption(self) -> None:
+        """Show all words of the open utterance, because no audio arrives for now.
 
-        A live utterance stays open while its client is gone, which may come back with the rest of the sentence.
+        The utterance stays open: a server or a network that stands still must not decide where it ends.
         """
-        if self._spec.is_live and not is_over and not self._sink.has_client:
-            return
-        end = self._audio.end_sample
-        if not self._endpointer.is_open and self._endpointer.position == end:
-            return
-        await self._handle(self._endpointer.flush(end))
-        self._endpointer.restart(end)
-        self._vad = MultichannelVad(self._services.vad, self._spec.channels)
-        self._vad_states.append((end, self._vad.state()))
+        if self._open is not None and self._spec.is_live:
+            self._captions.renew(self._endpointer.voiced_ms, is_idle=True)
+
+    async def finish(self) -> None:
+        """Close the open utterance and hand on the rest, because the audio is over."""
+        await self._handle(self._endpointer.flush(self._audio.end_sample))
+        await self.report_silence(is_over=True)
 
     async def report_silence(self, *, is_over: bool = False) -> None:
         """Hand on silence from time to time, and all that is left when the session is over."""

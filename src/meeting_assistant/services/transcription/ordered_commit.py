@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,8 @@ class Decoding:
     commit_point: CommitPoint
     utterance: OpenUtterance
     ended: SpeechEnded
+    sound: Samples
+    """Of `ended`; shape `(n,)` or `(n, channels)`."""
     decode: asyncio.Task[list[SpeakerSegment]]
 
 
@@ -87,6 +89,13 @@ class OrderedCommit:
         self._language = language
         self._labels = labels
         self._engine = services.asr.info.name
+        self._request = AsrRequest(
+            session=spec.meeting_id,
+            kind="final",
+            samples=NO_SAMPLES,
+            language=language.requested,
+            hotwords=spec.hotwords,
+        )
         self._decoder = UtteranceDecoder(
             asr=services.asr,
             embeddings=services.diarization.live if spec.has_speakers else None,
@@ -108,18 +117,11 @@ class OrderedCommit:
         self, commit_point: CommitPoint, utterance: OpenUtterance, ended: SpeechEnded, sound: Samples
     ) -> Decoding:
         """Decode a finished utterance in a task. `sound`, shape `(n,)` or `(n, channels)`, is that of `ended`."""
-        request = AsrRequest(
-            session=self._spec.meeting_id,
-            kind="final",
-            samples=NO_SAMPLES,
-            language=self._language.requested,
-            detected_language=self._language.detected,
-            hotwords=self._spec.hotwords,
-        )
-        decode = asyncio.create_task(self._decode(utterance.id, ended, sound, request))
+        # Without the language of the meeting: how many of the utterances before are committed depends on the load.
+        decode = asyncio.create_task(self._decode(utterance.id, ended, sound, self._request))
         self._decodes.add(decode)
         decode.add_done_callback(self._decodes.discard)
-        return Decoding(commit_point, utterance, ended, decode)
+        return Decoding(commit_point, utterance, ended, sound, decode)
 
     async def put(self, pending: Pending) -> None:
         """Queue what comes next in the order of time; waits while too many utterances are pending."""
@@ -134,12 +136,12 @@ class OrderedCommit:
         while (pending := await self._pending.get()) is not None:
             match pending:
                 case Silence(commit_point):
-                    await self._sink.commit_silence(commit_point)
+                    await self._sink.commit_silence(self._resumable(commit_point))
                 case NoWords(commit_point, utterance):
                     await self._commit_no_words(utterance, commit_point)
-                case Decoding(commit_point, utterance, ended, decode):
+                case Decoding(commit_point, utterance, ended):
                     try:
-                        segments = await decode
+                        segments = await self._in_language_of_meeting(pending)
                     except EngineError as error:
                         await self._record_gap(ended, commit_point, error)
                     else:
@@ -153,6 +155,17 @@ class OrderedCommit:
         """Cancel decodes whose results are not needed any more."""
         for decode in list(self._decodes):
             decode.cancel()
+
+    async def _in_language_of_meeting(self, decoding: Decoding) -> list[SpeakerSegment]:
+        """Return the segments; decoded again if the engine guessed another language without being sure.
+
+        Raises EngineError.
+        """
+        segments = await decoding.decode
+        if not any(self._language.is_doubtful(segment.result) for segment in segments):
+            return segments
+        request = replace(self._request, detected_language=self._language.detected)
+        return await self._decode(decoding.utterance.id, decoding.ended, decoding.sound, request)
 
     async def _decode(
         self, number: int, ended: SpeechEnded, sound: Samples, request: AsrRequest
@@ -183,12 +196,12 @@ class OrderedCommit:
             return
         text = " ".join(final.text for final in finished)
         takes_back = not utterance.stabiliser.is_kept_by(split_words(text))
-        await self._sink.commit_utterances(finished, commit_point, takes_back=takes_back)
+        await self._sink.commit_utterances(finished, self._resumable(commit_point), takes_back=takes_back)
         await self._correct_labels()
 
     async def _commit_no_words(self, utterance: OpenUtterance, commit_point: CommitPoint) -> None:
         self._captions.withdraw(utterance, commit_point.committed_sample)
-        await self._sink.commit_silence(commit_point)
+        await self._sink.commit_silence(self._resumable(commit_point))
 
     def _utterance(self, number: int, segment: SpeakerSegment) -> Utterance | None:
         """Return the utterance to commit; None when it has no words or a hallucination filter rejects them."""
@@ -227,7 +240,12 @@ class OrderedCommit:
             reason="engine_failed",
         )
         obs.gaps_total.labels(gap.reason).inc()
-        await self._sink.record_gap(gap, commit_point)
+        await self._sink.record_gap(gap, self._resumable(commit_point))
+
+    def _resumable(self, commit_point: CommitPoint) -> CommitPoint:
+        """Return the commit point with the language after what is committed by it."""
+        resume = commit_point.resume.model_copy(update={"language": self._language.state})
+        return replace(commit_point, resume=resume)
 
     async def _correct_labels(self, *, is_last: bool = False) -> None:
         await self._labels.recluster(self._sink.relabel, is_last=is_last)

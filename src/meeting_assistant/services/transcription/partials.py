@@ -124,13 +124,16 @@ class PartialCaptions:
             if task is not None:
                 task.cancel()
 
-    def renew(self, voiced_ms: int) -> None:
-        """Request a partial if one is due. `voiced_ms`: speech in the open utterance so far."""
+    def renew(self, voiced_ms: int, *, is_idle: bool = False) -> None:
+        """Request a partial if one is due. `voiced_ms`: speech in the open utterance so far.
+
+        `is_idle`: no audio arrives for now, so that a later partial would not show more.
+        """
         self._voiced_ms = voiced_ms
         utterance, end_sample = self._open, self._audio.end_sample
         if utterance is None or (self._decoding is not None and not self._decoding.done()):
             return
-        if end_sample < self._not_before or voiced_ms < MIN_VOICED_MS:
+        if voiced_ms < MIN_VOICED_MS or (end_sample < self._not_before and not is_idle):
             return
         if voiced_ms <= utterance.requested_voiced_ms:
             return  # a pause: there are no new words

@@ -40,14 +40,14 @@ class SessionSpec:
     language: str | None = None
     hotwords: tuple[str, ...] = ()
     is_live: bool = True
-    """Live sessions send partials and close an utterance when no audio arrives."""
+    """Live sessions send partials."""
     partial_interval_s: float = 0.5
     channels: int = 1
     """Channels of the audio; with 2, channel 0 is the person at the machine."""
     has_speakers: bool = True
     endpointing: EndpointOptions = field(default_factory=EndpointOptions)
     idle_timeout_s: float = 1.5
-    """Live: after so long without audio the open utterance is closed."""
+    """Live: after so long without audio the partial of the open utterance is completed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,6 @@ class SessionSink(Protocol):
     @property
     def has_viewers(self) -> bool:
         """True when a viewer would receive partials."""
-        ...
-
-    @property
-    def has_client(self) -> bool:
-        """False while the client is gone and may come back with the rest of a sentence."""
         ...
 
     def received_sample(self) -> int:
