@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config";
 const server = "http://127.0.0.1:8000";
 
 export default defineConfig({
+  // Relative addresses: the page works below any path.
+  base: "./",
   plugins: [svelte()],
   build: {
     outDir: "../src/meeting_assistant/static",

@@ -89,6 +89,16 @@ def test_srt_numbers_its_cues_and_names_who_speaks() -> None:
     assert text.count("-->") == 2, "an arrow that was said is not a time"
 
 
+def test_no_name_and_no_words_are_formats_in_srt() -> None:
+    transcript = TRANSCRIPT.model_copy(
+        update={"speakers": [Speaker(label="S1", name="<img src=x> {\\an8}<font color=red>Ana")]}
+    )
+    text = exported("srt", transcript).text.replace("-->", "")
+    assert not re.search(r"[<>]|\{\\", text)
+    assert "it" in text
+    assert "Ana" in text
+
+
 def test_webvtt_escapes_markup_and_carries_voices() -> None:
     text = exported("vtt").text
     assert text.startswith("WEBVTT\n\n00:00:00.500 --> 00:00:02.500\n<v Ana &amp; Co>")

@@ -163,7 +163,7 @@ def _vtt(meeting: Meeting, transcript: Transcript, minutes: Minutes | None) -> s
 
 
 def _named_cues(transcript: Transcript, *, only_changes: bool) -> Iterator[tuple[Cue, str | None]]:
-    """Yield cues that never overlap, with the speaker's name (with `only_changes`, on the first of a run)."""
+    """Yield cues with the speaker's name (with `only_changes`, on the first of a run)."""
     last: object = ()
     for cue in cues_of(transcript.utterances):
         is_named = not only_changes or cue.speaker != last
