@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,23 +18,15 @@ from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import ConfigurationError, EngineError
 from meeting_assistant.launcher import ServerProcess, free_port
 from meeting_assistant.testing.doubles.llm_server import LlmServer
+from meeting_assistant.testing.harness.llm_minutes import EMPTY_ANSWER
 from meeting_assistant.testing.servers.traces import ReceivedSpan, TraceReceiver
 
 DELIVERED = 'meeting_assistant_deliveries_total{integration="log",outcome="done"}'
-NOTHING: dict[str, Any] = {
-    "summary": [],
-    "topics": [],
-    "decisions": [],
-    "action_items": [],
-    "open_questions": [],
-    "risks": [],
-    "taken_back": [],
-}
 MEETING = "01932d3c-7a10-7cc3-9d5e-5c3f0e8a1b2c"
 
 
 def test_one_trace_from_the_socket_to_the_minutes_and_what_follows(tmp_path: Path, hello: bytes) -> None:
-    with TraceReceiver() as receiver, LlmServer().serving("m").answer_with(NOTHING) as model:
+    with TraceReceiver() as receiver, LlmServer().serving("m").answer_with(EMPTY_ANSWER) as model:
         env = {
             **receiver.env,
             "LOG_FORMAT": "json",

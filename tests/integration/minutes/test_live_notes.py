@@ -34,17 +34,9 @@ from meeting_assistant.services.minutes.llm_minutes import POINTS_AT_ONCE, LlmMi
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, lines_of, user_text
 from meeting_assistant.testing.harness.database import sqlite_url
+from meeting_assistant.testing.harness.llm_minutes import EMPTY_ANSWER
 
 FILLER = " ".join(["It took a while until everybody had found the right room and the right chair."] * 3)
-NOTHING: dict[str, Any] = {
-    "summary": [],
-    "topics": [],
-    "decisions": [],
-    "action_items": [],
-    "open_questions": [],
-    "risks": [],
-    "taken_back": [],
-}
 
 
 class Talk:
@@ -125,7 +117,7 @@ def careful_reader(request: SeenRequest) -> Answer:
     """A model that notes each decision that stands in its lines, and takes back what is called off."""
     import json
 
-    answer: dict[str, Any] = {key: [] for key in NOTHING}
+    answer: dict[str, Any] = {key: [] for key in EMPTY_ANSWER}
     for number, line in lines_of(request):
         words = line.partition("| ")[2]
         if "we decided" in words.casefold():
@@ -272,7 +264,7 @@ def promising_reader(request: SeenRequest) -> Answer:
     """A model that notes who promised what."""
     import json
 
-    answer: dict[str, Any] = {key: [] for key in NOTHING}
+    answer: dict[str, Any] = {key: [] for key in EMPTY_ANSWER}
     for number, line in lines_of(request):
         speaker, _, words = line.partition("| ")
         if "I will write the notes" in words:
