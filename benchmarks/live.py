@@ -154,7 +154,7 @@ def _server(level: int | None) -> Iterator[ServerProcess]:
     with tempfile.TemporaryDirectory(prefix="meeting-assistant-live-") as folder:
         server = ServerProcess(Path(folder, "data"), env)
         if level is not None:
-            server.program = [sys.executable, str(Path(__file__).parent / "pinned_level.py"), str(level)]
+            server.command = ("-c", Path(__file__).with_name("pinned_level.py").read_text(), str(level))
         with server:
             yield server
 

@@ -88,8 +88,8 @@ class ServerProcess:
         self._env = dict(env or {})
         self._port = port
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
-        self.program: list[str] | None = None
-        """The command to run instead of `meeting-assistant serve`, for a test or a benchmark."""
+        self.command: tuple[str, ...] = ("meeting_assistant", "serve")
+        """Module and arguments, or `-c` and code, as `StartProcess` takes them; a benchmark may run another server."""
         self.process: Process | None = None
         self.url = ""
 
@@ -129,15 +129,8 @@ class ServerProcess:
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         folder = self.data_dir.parent
         with self.log_path.open("ab") as log:
-            if self.program is None:
-                to = log.fileno()
-                self.process = type(self).start_process(
-                    "meeting_assistant", "serve", env=env, cwd=folder, out=to, err=to
-                )
-            else:
-                self.process = subprocess.Popen(  # noqa: S603 - the program of a benchmark
-                    self.program, env=env, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-                )
+            to = log.fileno()
+            self.process = type(self).start_process(*self.command, env=env, cwd=folder, out=to, err=to)
 
     def stop(self, timeout_s: float = 40.0) -> int | None:
         """Send SIGTERM, wait, and return the exit code. Raises subprocess.TimeoutExpired after killing the server."""

@@ -28,18 +28,18 @@ def run_demo(*, is_fast: bool, is_json: bool, url: str | None, token: str | None
     """Print captions as they arrive and the minutes at the end; with `--json`, one document instead."""
     demo = load_demo()
     console = Console(stderr=is_json, highlight=False)
-    with _server(url, console) as address:
+    with server_for_demo(url, console) as address:
         final = asyncio.run(_stream(demo, address, console, is_fast=is_fast, is_quiet=is_json, token=token))
     if is_json:
         document = {key: final[key] for key in ("meeting", "transcript", "minutes", "coverage", "errors")}
         json.dump(document, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        _print_minutes(final, console)
+        print_minutes(final, console)
 
 
 @contextlib.contextmanager
-def _server(url: str | None, console: Console) -> Iterator[str]:
+def server_for_demo(url: str | None, console: Console) -> Iterator[str]:
     """Yield the named server, the running one, or a new one with a temporary data directory."""
     settings = load_settings()
     wanted = (url or f"http://{settings.http_host}:{settings.http_port}").rstrip("/")
@@ -118,7 +118,8 @@ def _speaker(label: str | None) -> str:
     return label or "?"
 
 
-def _print_minutes(final: Message, console: Console) -> None:
+def print_minutes(final: Message, console: Console) -> None:
+    """Print the minutes of a `final`, each item with the moment at which it was said."""
     minutes = Minutes.model_validate(final["minutes"])
     transcript = Transcript.model_validate(final["transcript"])
     starts = {utterance.utterance: utterance.start_ms for utterance in transcript.utterances}

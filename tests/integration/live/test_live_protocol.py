@@ -317,7 +317,7 @@ async def test_what_was_shown_as_stable_stands_or_the_finished_utterance_says_th
             assert message["takes_back"] is not stands
             kept.append(stands)
 
-    pcm = read_pcm(demo_audio_path())[: 32_000 * 40]
+    pcm = read_pcm(demo_audio_path())[: 32_000 * 20]
     await LiveClient(server.ws_url, on_message=watch).stream(paced(pcm, speed=2.0))
     assert any(shown.values())
     assert sum(kept) > len(kept) / 2
