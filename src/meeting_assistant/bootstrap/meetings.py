@@ -66,8 +66,7 @@ def build_meetings(
         reading, speech.diarization, timeout_s=settings.diarization_timeout_seconds
     )
     finisher = MeetingFinisher(
-        storage.store,
-        storage.channels,
+        writing,
         minutes.service,
         minutes.notes,
         speech.engines,

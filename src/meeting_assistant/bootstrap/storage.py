@@ -13,6 +13,7 @@ from meeting_assistant.bootstrap.recordings import Recordings, build_recordings
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import StorageError
 from meeting_assistant.domain.ports import MeetingStore
+from meeting_assistant.services.events.attempts import Attempts
 from meeting_assistant.services.events.meeting_channel import Channels
 from meeting_assistant.services.events.meeting_io import MeetingIo
 
@@ -63,7 +64,7 @@ def build_storage(settings: Settings) -> StorageParts:
     store = SqlMeetingStore(database, gateway=gateway)
     recordings = build_recordings(settings, database, store)
     disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
-    writing = MeetingIo(store, recordings.audio, Channels(store), disk_threads)
+    writing = MeetingIo(store, recordings.audio, Channels(store), disk_threads, Attempts(store))
     return StorageParts(database, recordings, writing, replace(writing, disk_threads=recordings.threads))
 
 

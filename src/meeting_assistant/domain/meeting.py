@@ -23,7 +23,7 @@ YOU = "S1"
 
 
 class MeetingState(StrEnum):
-    """The state of a meeting. It moves down this list, except that processing can resume after `failed`."""
+    """The state of a meeting. It moves down this list, except that work can resume after `failed`."""
 
     RECORDING = "recording"
     """Audio arrives, or may arrive again (the socket is closed and the grace period runs)."""
@@ -47,7 +47,7 @@ class MeetingState(StrEnum):
 _MOVES = {
     MeetingState.RECORDING: {MeetingState.PROCESSING, MeetingState.FAILED},
     MeetingState.PROCESSING: {MeetingState.DONE, MeetingState.FAILED},
-    MeetingState.FAILED: {MeetingState.PROCESSING},
+    MeetingState.FAILED: {MeetingState.RECORDING, MeetingState.PROCESSING},
     MeetingState.DONE: set[MeetingState](),
 }
 

@@ -5,8 +5,10 @@ The names are stored in the database.
 
 from __future__ import annotations
 
-RESUME = "take_up"
-"""Resuming a meeting; the position follows the name. The value is older than the word."""
+TRANSCRIBE = "transcribe"
+"""Transcribing, live or from a file. Its attempts are forgotten as soon as a word or a silence is committed."""
+RECORD = "record"
+"""Recording; open while a meeting has failed before its client sent the end, so that the client may continue it."""
 FINISH = "finish"
 """Writing the minutes after the last word."""
 SPEAKERS = "speakers"

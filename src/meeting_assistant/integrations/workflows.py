@@ -92,6 +92,11 @@ class Workflows:
                 await run_post_meeting_workflows(await self._meetings.get(job.meeting_id), self)
         except NotFoundError:
             return  # deleted meanwhile
+        except asyncio.CancelledError:
+            await self._meetings.forget_attempts(
+                job.meeting_id, WORKFLOWS
+            )  # a clean stop: the next start goes on
+            raise
 
     async def incomplete_steps(self) -> list[str]:
         """Return the meetings whose deliveries are not in the outbox yet."""

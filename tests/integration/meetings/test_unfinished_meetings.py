@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from meeting_assistant.domain.errors import ConflictError, EngineError, StorageError
 from meeting_assistant.domain.meeting import MeetingState
-from meeting_assistant.domain.steps import RESUME
+from meeting_assistant.domain.steps import TRANSCRIBE
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.testing.harness.recording import FULL, RecordingHarness
 
@@ -63,10 +63,8 @@ async def test_a_meeting_that_crashes_the_process_when_it_is_resumed_is_marked_f
 ) -> None:
     meeting_id = await interrupted(tmp_path, OLD)
     async with RecordingHarness(tmp_path, OLD) as harness:
-        meeting = await harness.store.get(meeting_id)
-        step = f"{RESUME}:{meeting.committed_sample}:{meeting.received_bytes}"
         for _ in range(MAX_ATTEMPTS):
-            await harness.store.begin_step(meeting_id, step)  # and then the process died
+            await harness.store.begin_step(meeting_id, TRANSCRIBE)  # and then the process died
         await harness.recovery.resume_unfinished()
         failed = await harness.reaches(meeting_id, FAILED, DONE)
         assert failed.state is FAILED
@@ -80,7 +78,7 @@ async def test_a_meeting_that_crashes_the_process_when_it_is_resumed_is_marked_f
 async def test_a_full_disk_at_start_delays_one_meeting_and_no_other(tmp_path: Path) -> None:
     stuck, other = await interrupted(tmp_path, OLD), await interrupted(tmp_path, OLD)
     async with RecordingHarness(tmp_path, OLD, grace_s=0) as harness:
-        with harness.refusing("begin_step", times=1), harness.refusing("add_error"):
+        with harness.refusing("attempts", times=1), harness.refusing("add_error"):
             await harness.recovery.resume_unfinished()
             await harness.reaches(other, DONE)
         assert await harness.state_of(stuck) is RECORDING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.transcript import Utterance
 from meeting_assistant.launcher import ServerProcess
+from meeting_assistant.services.events.attempts import Attempts
 from meeting_assistant.services.events.meeting_channel import Channels, Watcher
+from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.services.meetings.finishing import MeetingFinisher
 from meeting_assistant.services.minutes.live_notes import LiveNotes
@@ -48,7 +51,8 @@ class Talk:
         llm_minutes = LlmMinutes(llm, resolve_due) if llm is not None else None
         self.minutes = MinutesService(EmbeddedWriter(), llm, llm_minutes)
         self.notes = LiveNotes(self.store, self.channels, self.minutes, interval_s=interval_s)
-        self.finisher = MeetingFinisher(self.store, self.channels, self.minutes, self.notes, {})
+        io = MeetingIo(self.store, None, self.channels, ThreadPoolExecutor(1), Attempts(self.store))
+        self.finisher = MeetingFinisher(io, self.minutes, self.notes, {})
         self.meeting = Meeting(
             id=str(uuid_utils.uuid7()), title="", state=MeetingState.RECORDING, source="live", created_at_ms=0
         )

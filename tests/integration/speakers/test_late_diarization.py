@@ -104,9 +104,9 @@ async def test_a_recording_that_takes_the_process_down_is_given_up(
     meeting = finished_meeting(diarizer, timeout_s=0)
     await meeting.begin(*TRANSCRIPT)
     await meeting.finish()
-    for _ in range(MAX_ATTEMPTS):
-        await meeting.store.begin_step(meeting.meeting.id, "speakers")
     later = await meeting.after_restart(tmp_path, engine := FakeDiarizer())
+    for _ in range(MAX_ATTEMPTS):
+        await later.store.begin_step(later.meeting.id, "speakers")  # and then the process died
     await later.offline_diarization.resume_incomplete()
     await later.offline_diarization.wait_idle()
     assert engine.received_samples == []

@@ -94,8 +94,23 @@ class StepLedger(Protocol):
         """
         ...
 
+    async def open_step(self, meeting_id: str, step: str, *, can_repeat: bool = False) -> bool:
+        """Record that a step has to be done, without counting an attempt.
+
+        Returns False for a step that is done, unless `can_repeat`, which opens it again.
+        """
+        ...
+
     async def end_step(self, meeting_id: str, step: str) -> None:
         """Record that a step is done."""
+        ...
+
+    async def attempts(self, meeting_id: str, step: str) -> int:
+        """Return how many attempts at a step are counted; 0 for one that is done or was never begun."""
+        ...
+
+    async def forget_attempts(self, meeting_id: str, step: str) -> None:
+        """Count no attempt at a step any more; one that is open stays open."""
         ...
 
     async def reset_steps(self, meeting_id: str) -> None:

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from meeting_assistant.domain.ports import AudioStore, MeetingStore
 from meeting_assistant.net.blocking import run_blocking
+from meeting_assistant.services.events.attempts import Attempts
 from meeting_assistant.services.events.meeting_channel import Channels
 
 P = ParamSpec("P")
@@ -25,6 +26,8 @@ class MeetingIo:
     channels: Channels
     disk_threads: Executor
     """Runs the blocking calls of `audio`."""
+    attempts: Attempts
+    """Counts the deaths of the process for the meetings in work; one for all services, so that suspects take turns."""
 
     async def on_disk(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a blocking call on `disk_threads` and return its result."""

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from meeting_assistant.domain.errors import MeetingAssistantError
-from meeting_assistant.domain.meeting import StageError
+from meeting_assistant.domain.meeting import MeetingState, StageError
+from meeting_assistant.domain.ports import MeetingRecords, StepLedger
+from meeting_assistant.domain.steps import RECORD
 
 MAX_ATTEMPTS = 5
 """Attempts are counted before they are made, so that an attempt that kills the process counts, too."""
+
+
+class _Records(MeetingRecords, StepLedger, Protocol):
+    """What it takes to mark a meeting as failed."""
+
+
+async def mark_failed(store: _Records, meeting_id: str, failure: StageError) -> None:
+    """Store the error and the state. A meeting that was recording stays open for its client: see `RECORD`.
+
+    Raises NotFoundError, StorageError.
+    """
+    if (await store.get(meeting_id)).state is MeetingState.RECORDING:
+        await store.open_step(meeting_id, RECORD, can_repeat=True)
+    await store.add_error(meeting_id, failure)
+    await store.set_state(meeting_id, MeetingState.FAILED)
 
 
 def stage_error(stage: str, error: Exception) -> StageError:

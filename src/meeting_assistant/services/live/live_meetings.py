@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,11 +23,13 @@ from meeting_assistant.domain.events import AudioSafe, Degraded, StatusChanged, 
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
 from meeting_assistant.domain.meeting_start import start_of_live
 from meeting_assistant.domain.ports import AudioJournal, AudioStore
+from meeting_assistant.domain.steps import RECORD
 from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import REASONS, Level
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.events.meeting_io import MeetingIo
+from meeting_assistant.services.events.stage_errors import mark_failed, stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.admission import check_format, check_language, check_room
 from meeting_assistant.services.live.live_connection import LiveConnection, StoppedConnection
@@ -34,9 +37,12 @@ from meeting_assistant.services.live.live_meeting import LiveMeeting, Resampler
 from meeting_assistant.services.live.live_transcription import LiveTranscription
 from meeting_assistant.services.live.session_plan import SessionPlanner
 from meeting_assistant.services.live.session_runner import SessionRunner
+from meeting_assistant.services.live.store_sink import is_transient
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.recording.group_commit import BufferLimits
+
+logger = logging.getLogger(__name__)
 
 MAX_PENDING_S, MAX_UNHEARD_S = 120, 600
 """Audio that may wait in memory for the disk, or, where it is kept nowhere else, for the recogniser."""
@@ -144,10 +150,16 @@ class LiveMeetings:
     async def resume_meeting(
         self, meeting_id: str, *, sample_rate: int, channels: int
     ) -> LiveConnection | StoppedConnection:
-        """Continue a meeting for a client. Raises NotFoundError, ConflictError when it cannot go on."""
+        """Continue a meeting for a client, also one that failed while it recorded.
+
+        Raises NotFoundError, AudioDecryptionError, StorageError; ConflictError when it cannot go on.
+        """
         live = self._live.get(meeting_id)
         if live is None:
-            return await self._resume_stopped(await self._io.store.get(meeting_id))
+            meeting = await self._io.store.get(meeting_id)
+            if not await self._is_interrupted(meeting):
+                return await self._resume_stopped(meeting)
+            live = await self._revive(meeting)
         check_format(sample_rate, channels)
         if channels != live.channels:
             raise AudioFormatError(
@@ -167,6 +179,33 @@ class LiveMeetings:
             )
         storage = "memory" if self._io.audio is None else "journal"
         return StoppedConnection(meeting, await self._io.channels.get(meeting.id), storage)
+
+    async def _is_interrupted(self, meeting: Meeting) -> bool:
+        """Return whether the meeting failed before its client sent the end."""
+        return meeting.state is MeetingState.FAILED and meeting.id in await self._io.store.incomplete_steps(
+            RECORD
+        )
+
+    async def _revive(self, meeting: Meeting) -> LiveMeeting:
+        """Let a meeting that failed record again, with a new count of attempts."""
+        if self._is_closing or self.is_busy_with(meeting.id):
+            raise OverloadedError("This meeting is being opened.", "Try again in a second.", retry_after_s=1)
+        store = self._io.store
+        self._opening.add(meeting.id)
+        try:
+            await store.set_state(meeting.id, MeetingState.RECORDING)
+            await store.reset_steps(meeting.id)
+            await store.clear_errors(meeting.id, "transcription")
+            live = await self._open(meeting, is_new=False)
+        except MeetingAssistantError as error:
+            if not is_transient(error):  # else it is resumed within the minute
+                await mark_failed(store, meeting.id, stage_error("transcription", error))
+            raise
+        finally:
+            self._opening.discard(meeting.id)
+        live.wait_for_client()
+        logger.info("A client continues a meeting that had failed.", extra=obs.log_fields(meeting=meeting.id))
+        return live
 
     async def restore_live(self, meeting: Meeting) -> None:
         """Open a meeting that was recording before a restart, and wait for its client."""
@@ -243,15 +282,14 @@ class LiveMeetings:
             live.suspend()
         for live in list(self._live.values()):
             await live.flush()
-            session = self._sessions.get(live.id)
-            if session is not None:
-                session.cancel()
-                await asyncio.gather(session, return_exceptions=True)
+        # Those of meetings that have ended, too: they wait for an engine that is about to be closed.
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            session.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)
+        for live in list(self._live.values()):
             await self._notes.drop(live.id)
             await live.buffer.close()
-            # A clean stop is no failed attempt at this meeting.
-            with contextlib.suppress(MeetingAssistantError):
-                await self._io.store.reset_steps(live.id)
         self._live.clear()
 
 

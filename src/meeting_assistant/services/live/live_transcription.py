@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 
@@ -9,17 +10,23 @@ from meeting_assistant import observability as obs
 from meeting_assistant import tracing
 from meeting_assistant.domain.errors import ConflictError, MeetingAssistantError, NotFoundError, StorageError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
-from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
+from meeting_assistant.domain.meeting import Meeting, StageError
+from meeting_assistant.domain.steps import TRANSCRIBE
+from meeting_assistant.services.events.attempts import Attempt
 from meeting_assistant.services.events.meeting_io import MeetingIo
-from meeting_assistant.services.events.stage_errors import stage_error
+from meeting_assistant.services.events.stage_errors import mark_failed, stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.live_meeting import LiveMeeting
 from meeting_assistant.services.live.session_plan import SessionPlanner
 from meeting_assistant.services.live.session_runner import SessionRunner
 from meeting_assistant.services.live.store_sink import StoreSink, is_transient
 from meeting_assistant.services.minutes.live_notes import LiveNotes
+from meeting_assistant.services.transcription.session_types import SessionSpec
 
 logger = logging.getLogger(__name__)
+
+CAUGHT_UP_S = 3.0
+"""A session that has read everything and waits for so long has survived what there was: its decodes took less."""
 
 
 class LiveTranscription:
@@ -51,6 +58,9 @@ class LiveTranscription:
                 "Shutting down: the meeting is finished after the next start.",
                 extra=obs.log_fields(meeting=live.id),
             )
+        except asyncio.CancelledError:
+            await live.buffer.close()
+            raise
         except Exception as error:
             failure = stage_error("transcription", error)
             logger.exception(
@@ -63,33 +73,42 @@ class LiveTranscription:
                 await self._mark_failed(live, failure)
 
     async def _transcribe(self, live: LiveMeeting, meeting: Meeting) -> None:
+        attempt = self._io.attempts.at(
+            live.id, TRANSCRIBE, has_caught_up=partial(live.buffer.caught_up, CAUGHT_UP_S)
+        )
         sink = StoreSink(
             self._io.store,
             live.channel,
             live.buffer,
             frame_bytes=live.frame_bytes,
             is_live=True,
-        )
-        make_spec = partial(
-            self._planner.make_spec,
-            live.id,
-            is_live=True,
-            read_audio=live.buffer.read if live.storage == "journal" else None,
+            on_progress=lambda _: attempt.survive(),
         )
         cause = tracing.traceparent_of(live.id)
-        with tracing.span("session", parent=cause, meeting=live.id, kind=JobKind.LIVE_SESSION):
-            await self._runner.run(JobKind.LIVE_SESSION, meeting, make_spec, live.buffer, sink)
+        try:
+            with tracing.span("session", parent=cause, meeting=live.id, kind=JobKind.LIVE_SESSION):
+                make_spec = partial(self._make_spec, live, attempt)
+                await self._runner.run(JobKind.LIVE_SESSION, meeting, make_spec, live.buffer, sink)
+        finally:
+            await attempt.end()
         live.buffer.commit(live.buffer.received_bytes)
         await live.stopped.wait()
         if live.storage == "memory":
             await sink.retry_while_unavailable(live.store_end)
         await live.buffer.close()
 
+    async def _make_spec(self, live: LiveMeeting, attempt: Attempt) -> SessionSpec:
+        """Return where the session begins. It is an attempt if there is something to do, not if it only waits."""
+        start = (await self._io.store.resume_point(live.id)).start_sample * live.frame_bytes
+        if live.buffer.received_bytes > start:
+            await attempt.begin()
+        read_audio = live.buffer.read if live.storage == "journal" else None
+        return await self._planner.make_spec(live.id, is_live=True, read_audio=read_audio)
+
     async def _mark_failed(self, live: LiveMeeting, failure: StageError) -> None:
         tracing.record_meeting(live.id, began_ms=live.began_ms, failed=failure.code, source="live")
         try:
-            await self._io.store.add_error(live.id, failure)
-            await self._io.store.set_state(live.id, MeetingState.FAILED)
+            await mark_failed(self._io.store, live.id, failure)
         except StorageError:
             logger.warning("Failed to mark the meeting as failed.", extra=obs.log_fields(meeting=live.id))
 

@@ -11,15 +11,15 @@ from weakref import WeakValueDictionary
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
 from meeting_assistant.domain.coverage import coverage_of, duration_ms_of
-from meeting_assistant.domain.errors import NotFoundError
+from meeting_assistant.domain.errors import NotFoundError, StorageError
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.meeting import Meeting, MeetingState, StageError
 from meeting_assistant.domain.minutes import Minutes
-from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.domain.steps import FINISH
 from meeting_assistant.domain.transcript import Transcript
-from meeting_assistant.services.events.meeting_channel import Channels, MeetingChannel
+from meeting_assistant.services.events.meeting_channel import MeetingChannel
+from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
 from meeting_assistant.services.meetings.offline_diarization import OfflineDiarization
 from meeting_assistant.services.minutes.live_notes import LiveNotes
@@ -34,8 +34,7 @@ class MeetingFinisher:
 
     def __init__(
         self,
-        store: MeetingStore,
-        channels: Channels,
+        io: MeetingIo,
         minutes: MinutesService,
         notes: LiveNotes,
         engines: Mapping[str, str],
@@ -44,8 +43,9 @@ class MeetingFinisher:
     ) -> None:
         """`speakers` decides who spoke; None leaves the live labels. `on_finished` is awaited with the meeting's id
         after `final` was published."""
-        self._store = store
-        self._channels = channels
+        self._store = io.store
+        self._channels = io.channels
+        self._attempts = io.attempts
         self._minutes = minutes
         self._notes = notes
         self._speakers = speakers
@@ -65,10 +65,23 @@ class MeetingFinisher:
             return  # deleted while the job waited
         if meeting.state is MeetingState.DONE:
             return
-        attempts = await self._store.begin_step(meeting.id, FINISH)
-        if attempts > MAX_ATTEMPTS:
-            await self._mark_failed(meeting)
-            return
+        attempt = self._attempts.at(meeting.id, FINISH)
+        is_counted = False
+        try:
+            if await attempt.begin(has_progress=False) > MAX_ATTEMPTS:
+                await self._mark_failed(meeting)
+            else:
+                await self._write_and_publish(meeting)
+        except StorageError as error:
+            is_counted = not error.retryable
+            raise
+        except Exception:
+            is_counted = True  # it is tried again every minute, but not for ever
+            raise
+        finally:
+            await attempt.end(is_counted=is_counted)
+
+    async def _write_and_publish(self, meeting: Meeting) -> None:
         channel = await self._channels.get(meeting.id)
         self._channels.pin(meeting.id)
         if self._speakers is not None:

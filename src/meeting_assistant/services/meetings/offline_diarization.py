@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.errors import EngineError, MeetingAssistantError, NotFoundError
+from meeting_assistant.domain.errors import EngineError, MeetingAssistantError, NotFoundError, StorageError
 from meeting_assistant.domain.events import StatusChanged
 from meeting_assistant.domain.meeting import YOU, Meeting, StageError
 from meeting_assistant.domain.ports import SpeakerTurn, StoredEvent
@@ -67,10 +67,9 @@ class OfflineDiarization:
         An engine that fails becomes an entry of the meeting's errors, and the live labels stay.
         """
         if self._diarization.recordings.is_available:
-            attempts = await self._store.begin_step(meeting.id, SPEAKERS)
-            if attempts:  # else it was done before a later step was interrupted
+            if await self._store.open_step(meeting.id, SPEAKERS):
                 await self._store_load_errors(meeting.id)
-                await self._wait_for(meeting, channel, attempts)
+                await self._wait_for(meeting, channel)  # else it was done before a later step was interrupted
         else:
             await self._store_load_errors(meeting.id)
         transcript = await self._store.transcript(meeting.id)
@@ -90,7 +89,7 @@ class OfflineDiarization:
                     await self._store_load_errors(meeting_id)
                     await self._store.end_step(meeting_id, SPEAKERS)
                     continue
-                self._begin(meeting, await self._store.begin_step(meeting_id, SPEAKERS), waiting=None)
+                self._begin(meeting, waiting=None)
 
     async def wait_idle(self) -> None:
         """Wait until no recording is being diarized."""
@@ -105,8 +104,8 @@ class OfflineDiarization:
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [running.task for running in self._running.values() if running.task is not None]
 
-    async def _wait_for(self, meeting: Meeting, channel: MeetingChannel, attempts: int) -> None:
-        running = self._begin(meeting, attempts, waiting=channel)
+    async def _wait_for(self, meeting: Meeting, channel: MeetingChannel) -> None:
+        running = self._begin(meeting, waiting=channel)
         assert running.task is not None
         await asyncio.wait([running.task], timeout=self._timeout_s)
         async with running.applying:
@@ -117,25 +116,20 @@ class OfflineDiarization:
                 "Minutes no longer wait for speaker labels.", extra=obs.log_fields(meeting=meeting.id)
             )
 
-    def _begin(self, meeting: Meeting, attempts: int, *, waiting: MeetingChannel | None) -> _Diarization:
+    def _begin(self, meeting: Meeting, *, waiting: MeetingChannel | None) -> _Diarization:
         running = self._running.get(meeting.id)
         if running is not None:
             running.waiting = waiting
             return running
         running = self._running[meeting.id] = _Diarization(waiting)
-        running.task = asyncio.create_task(
-            self._diarize(meeting, running, attempts), name=f"speakers-{meeting.id}"
-        )
+        running.task = asyncio.create_task(self._diarize(meeting, running), name=f"speakers-{meeting.id}")
         running.task.add_done_callback(lambda _: self._running.pop(meeting.id, None))
         return running
 
-    async def _diarize(self, meeting: Meeting, running: _Diarization, attempts: int) -> None:
+    async def _diarize(self, meeting: Meeting, running: _Diarization) -> None:
         try:
-            problem = (
-                _too_many_attempts()
-                if attempts > MAX_ATTEMPTS
-                else await self._find_speakers(meeting, running)
-            )
+            async with self._one_at_a_time:
+                problem = await self._attempt(meeting, running)
             if problem is not None:
                 await self._store.add_error(meeting.id, problem)
             await self._store.end_step(meeting.id, SPEAKERS)
@@ -146,6 +140,16 @@ class OfflineDiarization:
                 "Failed to store speaker labels; the next start tries again.",
                 extra=obs.log_fields(meeting=meeting.id, code=error.code),
             )
+
+    async def _attempt(self, meeting: Meeting, running: _Diarization) -> StageError | None:
+        """Diarize, if the process did not die of it too often; recordings that only wait have no attempt."""
+        if await self._store.begin_step(meeting.id, SPEAKERS) > MAX_ATTEMPTS:
+            return _too_many_attempts()
+        try:
+            return await self._find_speakers(meeting, running)
+        finally:
+            with contextlib.suppress(StorageError):
+                await self._store.forget_attempts(meeting.id, SPEAKERS)
 
     async def _find_speakers(self, meeting: Meeting, running: _Diarization) -> StageError | None:
         """Diarize the recording and store the labels. Returns what went wrong, if anything did."""
@@ -158,13 +162,12 @@ class OfflineDiarization:
 
         report(0.0)
         try:
-            async with self._one_at_a_time:
-                await self._check_limit(meeting)
-                turns = await self._diarization.recordings.diarize_recording(
-                    meeting.id, await read_recording(self._io, meeting), report
-                )
-                # In a fleet, the limit is known only after a worker took the recording.
-                await self._check_limit(meeting)
+            await self._check_limit(meeting)
+            turns = await self._diarization.recordings.diarize_recording(
+                meeting.id, await read_recording(self._io, meeting), report
+            )
+            # In a fleet, the limit is known only after a worker took the recording.
+            await self._check_limit(meeting)
             async with running.applying:
                 await self._apply(meeting, turns, may_split=running.waiting is not None)
         except MeetingAssistantError as error:

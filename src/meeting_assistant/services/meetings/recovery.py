@@ -13,9 +13,9 @@ from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
-from meeting_assistant.domain.steps import RESUME
+from meeting_assistant.domain.steps import TRANSCRIBE
 from meeting_assistant.services.events.meeting_io import MeetingIo
-from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, stage_error
+from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS, mark_failed, stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
 from meeting_assistant.services.live.live_meetings import LiveMeetings
 from meeting_assistant.services.live.store_sink import is_transient
@@ -74,7 +74,7 @@ class Recovery:
             meeting = await self._store.get(meeting_id)  # it may have been finished since it was listed
             if meeting.state.is_over or self._is_busy_with(meeting_id):
                 return
-            check_attempts(await self._store.begin_step(meeting_id, _resume_step(meeting)))
+            check_attempts(await self._store.attempts(meeting_id, TRANSCRIBE))
             await self._resume(meeting)
         except NotFoundError as error:
             await self._mark_failed_if_exists(meeting_id, error)
@@ -115,8 +115,7 @@ class Recovery:
 
     async def _mark_failed(self, meeting_id: str, error: Exception) -> None:
         try:
-            await self._store.add_error(meeting_id, stage_error("transcription", error))
-            await self._store.set_state(meeting_id, MeetingState.FAILED)
+            await mark_failed(self._store, meeting_id, stage_error("transcription", error))
         except MeetingAssistantError as refusal:
             logger.warning(
                 "Failed to mark a meeting as failed.",
@@ -124,16 +123,12 @@ class Recovery:
             )
 
 
-def _resume_step(meeting: Meeting) -> str:
-    """Return the step that counts attempts. It names the position, so a meeting that progresses never runs out."""
-    return f"{RESUME}:{meeting.committed_sample}:{meeting.received_bytes}"
-
-
 def check_attempts(attempts: int) -> None:
-    """Raise MeetingAssistantError (`needs_attention`) after too many attempts."""
-    if attempts > MAX_ATTEMPTS:
+    """Raise MeetingAssistantError (`needs_attention`) when the process died of too many attempts."""
+    if attempts >= MAX_ATTEMPTS:
         raise MeetingAssistantError(
-            f"Resuming this meeting was started {MAX_ATTEMPTS} times and never completed.",
-            "The transcript so far is stored. See the server's log, then try again from the meeting's page.",
+            f"The server died {MAX_ATTEMPTS} times while it transcribed this meeting.",
+            "The transcript so far is stored. See the server's log, then try again from the meeting's page; a client "
+            "that still records may simply go on.",
             code="needs_attention",
         )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
 from meeting_assistant.domain.meeting_start import UNKNOWN_ORIGIN, FileOrigin, start_of_upload
 from meeting_assistant.domain.ports import DecodeLimits, MediaDecoder
-from meeting_assistant.domain.steps import READ_FILE
+from meeting_assistant.domain.steps import READ_FILE, TRANSCRIBE
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import stage_error
@@ -137,8 +138,10 @@ class Uploads:
         except NotFoundError:
             return
         channel = await self._channels.get(meeting.id)
+        attempt = self._io.attempts.at(meeting.id, TRANSCRIBE)
         try:
-            await self._transcribe(meeting, channel)
+            await attempt.begin()
+            await self._transcribe(meeting, channel, on_progress=attempt.survive)
         except NotFoundError:  # deleted meanwhile: remove what was created after that
             await asyncio.to_thread(self.remove_file, meeting.id)
             if self._audio is not None:
@@ -167,6 +170,8 @@ class Uploads:
             )
             await self._fail(meeting, error)
             return
+        finally:
+            await attempt.end()
         await self._store.begin_step(meeting.id, READ_FILE)
         await self._store.end_step(meeting.id, READ_FILE)
         await asyncio.to_thread(self.remove_file, meeting.id)
@@ -184,7 +189,9 @@ class Uploads:
         )
         self._channels.unpin(meeting.id)
 
-    async def _transcribe(self, meeting: Meeting, channel: MeetingChannel) -> None:
+    async def _transcribe(
+        self, meeting: Meeting, channel: MeetingChannel, *, on_progress: Callable[[], None]
+    ) -> None:
         file = self._files.path(meeting.id)
         if not await asyncio.to_thread(file.exists):
             await self._check_that_it_was_read(meeting)
@@ -196,9 +203,13 @@ class Uploads:
             progress = min(1.0, sample / total) if total else None
             channel.broadcast(StatusChanged(status="Processing audio", progress=progress))
 
+        def commit(sample: int) -> None:
+            on_progress()
+            report(sample)
+
         report(meeting.committed_sample)
         buffer = await self._new_buffer(meeting)
-        sink = StoreSink(self._store, channel, buffer, frame_bytes=meeting.frame_bytes, on_progress=report)
+        sink = StoreSink(self._store, channel, buffer, frame_bytes=meeting.frame_bytes, on_progress=commit)
         make_spec = partial(self._planner.make_spec, meeting.id, is_live=False)
         try:
             async with asyncio.TaskGroup() as group:

@@ -100,7 +100,7 @@ class MinutesEditor:
         await self._store.set_minutes_options(
             meeting_id, template=template, minutes_language=language, llm_provider=provider
         )
-        await self._store.begin_step(meeting_id, REWRITE, can_repeat=True)
+        await self._store.open_step(meeting_id, REWRITE, can_repeat=True)
         newest = await self._store.stored_minutes(meeting_id)
         await self._submit(meeting_id)
         return (newest.version if newest is not None else 0) + 1
@@ -108,10 +108,6 @@ class MinutesEditor:
     async def resume_incomplete(self) -> None:
         """Continue, after a start, minutes that were being written again."""
         for meeting_id in await self._store.incomplete_steps(REWRITE):
-            if await self._store.begin_step(meeting_id, REWRITE) > MAX_ATTEMPTS:
-                logger.error("Writing minutes again is given up.", extra=obs.log_fields(meeting=meeting_id))
-                await self._store.end_step(meeting_id, REWRITE)
-                continue
             await self._submit(meeting_id)
 
     async def _submit(self, meeting_id: str) -> None:
@@ -124,15 +120,19 @@ class MinutesEditor:
         """Handle one `write_minutes` job. A failure leaves the newest version, and is an error of the meeting."""
         meeting_id = job.meeting_id
         try:
-            await self._write(await self._store.get(meeting_id))
-            if self._on_rewritten is not None:
-                await self._on_rewritten(meeting_id)
+            if await self._store.begin_step(meeting_id, REWRITE) > MAX_ATTEMPTS:
+                logger.error("Writing minutes again is given up.", extra=obs.log_fields(meeting=meeting_id))
+            else:
+                await self._write(await self._store.get(meeting_id))
+                if self._on_rewritten is not None:
+                    await self._on_rewritten(meeting_id)
             # Only now: a crash before it makes the next start do all of it.
             await self._store.end_step(meeting_id, REWRITE)
         except NotFoundError:
             return  # deleted meanwhile
         except asyncio.CancelledError:
-            raise  # the next start goes on
+            await self._store.forget_attempts(meeting_id, REWRITE)  # a clean stop: the next start goes on
+            raise
         except Exception as error:
             if not isinstance(error, LlmError):
                 logger.exception("Writing minutes again failed.", extra=obs.log_fields(meeting=meeting_id))

@@ -55,6 +55,8 @@ class SecureAudioBuffer:
         self._committer = Committer(self._commits, journal, executor, on_safe, on_problem)
         self._is_sealing = self._is_sealed = self._is_closed = False
         self._sealing = asyncio.Lock()
+        self._is_read = asyncio.Event()
+        """Set while a follower waits for audio to come."""
         self._news = Signal()
         """Fires when audio came in, and when the buffer was sealed or closed."""
 
@@ -90,6 +92,7 @@ class SecureAudioBuffer:
         if self._is_closed or self._is_sealed or self._is_sealing:
             raise ConflictError("This recording is complete.", "Start a new meeting.")
         self._commits.append(pcm)
+        self._is_read.clear()
         self._news.fire()
         self._committer.wake()
 
@@ -118,6 +121,7 @@ class SecureAudioBuffer:
                 return
             else:
                 self._check_open()
+                self._is_read.set()
                 await self._news.wait()
 
     async def read(self, offset: int, length: int) -> bytes:
@@ -165,6 +169,15 @@ class SecureAudioBuffer:
             async with asyncio.timeout(timeout_s):
                 while not self._commits.has_room and not self._is_closed:
                     await self._committer.progress.wait()
+
+    async def caught_up(self, quiet_s: float) -> None:
+        """Return when a follower has read everything, and nothing more has come for `quiet_s`."""
+        while True:
+            await self._is_read.wait()
+            received_bytes = self.received_bytes
+            await asyncio.sleep(quiet_s)
+            if self._is_read.is_set() and received_bytes == self.received_bytes:
+                return
 
     async def drain(self) -> None:
         """Hold back a source that is faster than real time: return when little of its audio waits.

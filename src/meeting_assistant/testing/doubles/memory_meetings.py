@@ -175,19 +175,36 @@ class MemorySteps(MemoryTables):
 
     async def begin_step(self, meeting_id: str, step: str, *, can_repeat: bool = False) -> int:
         """Count an attempt at a step."""
+        if not await self.open_step(meeting_id, step, can_repeat=can_repeat):
+            return 0
+        present = self._get(meeting_id).steps[step]
+        present.attempts += 1
+        return present.attempts
+
+    async def open_step(self, meeting_id: str, step: str, *, can_repeat: bool = False) -> bool:
+        """Record that a step has to be done."""
         present = self._get(meeting_id).steps.setdefault(step, Step())
         if present.is_done and can_repeat:
             present.attempts, present.is_done = 0, False
-        if present.is_done:
-            return 0
-        present.attempts += 1
-        return present.attempts
+        return not present.is_done
 
     async def end_step(self, meeting_id: str, step: str) -> None:
         """Record that a step is done; a step that did not begin is left out."""
         stored = self._meetings.get(meeting_id)
         if stored is not None and step in stored.steps:
             stored.steps[step].is_done = True
+
+    async def attempts(self, meeting_id: str, step: str) -> int:
+        """Return how many attempts at a step are counted."""
+        stored = self._meetings.get(meeting_id)
+        present = stored.steps.get(step) if stored is not None else None
+        return 0 if present is None or present.is_done else present.attempts
+
+    async def forget_attempts(self, meeting_id: str, step: str) -> None:
+        """Count no attempt at a step any more."""
+        stored = self._meetings.get(meeting_id)
+        if stored is not None and step in stored.steps:
+            stored.steps[step].attempts = 0
 
     async def reset_steps(self, meeting_id: str) -> None:
         """Remove all attempts at steps that are not done."""

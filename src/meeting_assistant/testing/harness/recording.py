@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,6 +40,10 @@ class SilentEngine:
         self.may_listen = asyncio.Event()
         """Cleared: sessions wait."""
         self.may_listen.set()
+        self.begun = defaultdict[str, asyncio.Event](asyncio.Event)
+        """By meeting: set when its session begins."""
+        self.may_commit = True
+        """False: sessions read, as in the middle of an utterance, and commit nothing."""
         self.most_unread_bytes = 0
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
@@ -68,9 +73,12 @@ class SilentEngine:
         if self.errors:
             raise self.errors.pop(0)
         spec = await make_spec()
+        self.begun[meeting.id].set()
         offset = spec.resume.start_sample * meeting.frame_bytes
         async for piece in buffer.follow(offset):
             await self.may_listen.wait()
+            if not self.may_commit:
+                continue
             offset += len(piece)
             self.most_unread_bytes = max(self.most_unread_bytes, buffer.received_bytes - offset)
             sample = offset // meeting.frame_bytes
@@ -139,6 +147,7 @@ class RecordingHarness:
             self.engine, DiarizationService(None), self.decoder, lambda rate, channels: _NoResampling(), {}
         )
         self._parts = build_parts(settings, speech)
+        self._death = contextlib.ExitStack()
         meetings = self._parts.meetings
         self.store = self._parts.storage.store
         self.audio = self._parts.storage.writing.audio
@@ -152,6 +161,17 @@ class RecordingHarness:
 
     async def __aexit__(self, *error: object) -> None:
         await self._parts.__aexit__(*error)
+
+    async def die(self) -> None:
+        """End jobs, and leave their attempts counted, like a process that is killed; the last statement of a block."""
+        self._death.enter_context(self.refusing("forget_attempts"))
+        await self.orchestrator.drain(0)
+
+    async def continue_meeting(self, meeting_id: str) -> LiveConnection:
+        """Connect a client that comes back to its meeting."""
+        connection = await self.live.resume_meeting(meeting_id, sample_rate=16_000, channels=1)
+        assert isinstance(connection, LiveConnection)
+        return connection
 
     async def start(self) -> LiveConnection:
         """A new meeting."""
@@ -183,6 +203,21 @@ class RecordingHarness:
         finally:
             delattr(self.store, method)
 
+    @contextlib.contextmanager
+    def stuck(self, method: str) -> Iterator[asyncio.Event]:
+        """Let calls of a method of the store never return; yields an event that is set by the first."""
+        is_stuck = asyncio.Event()
+
+        async def wait(*_: Any, **__: Any) -> None:
+            is_stuck.set()
+            await asyncio.Event().wait()
+
+        setattr(self.store, method, wait)
+        try:
+            yield is_stuck
+        finally:
+            delattr(self.store, method)
+
     async def state_of(self, meeting_id: str) -> MeetingState:
         """Return the stored state of a meeting."""
         return (await self.store.get(meeting_id)).state
@@ -201,6 +236,22 @@ class RecordingHarness:
 
         async def is_there() -> bool:
             return (await self.store.get(meeting_id)).received_bytes >= received_bytes
+
+        await self._until(is_there)
+
+    async def is_committed(self, meeting_id: str, sample: int) -> None:
+        """Wait until so much of its audio is committed."""
+
+        async def is_there() -> bool:
+            return (await self.store.get(meeting_id)).committed_sample >= sample
+
+        await self._until(is_there)
+
+    async def is_counted(self, meeting_id: str, step: str, attempts: int) -> None:
+        """Wait until exactly so many attempts at a step are counted."""
+
+        async def is_there() -> bool:
+            return await self.store.attempts(meeting_id, step) == attempts
 
         await self._until(is_there)
 
