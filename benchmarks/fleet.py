@@ -26,7 +26,7 @@ from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.services.fleet.messages import Hello, WorkerMessage, encode
-from meeting_assistant.testing.harness.fleet import LEASE_S, Fleet
+from meeting_assistant.testing.harness.fleet import KEYS, LEASE_S, Fleet
 from meeting_assistant.testing.servers.redis import RedisProcess
 
 RESULTS = Path(__file__).parent / "results"
@@ -96,8 +96,8 @@ def cpu_of(info: Any) -> float:
 async def taking(folder: Path, jobs: int = 200) -> float:
     """Seconds that a worker needs to take one job and to say hello, with Redis to itself."""
     broker, _ = new_fleet(folder / "taking")
-    gateway = RedisGatewayLink(broker.url, "gateway")
-    worker = RedisWorkerLink(broker.url, "worker", lease_s=LEASE_S)
+    gateway = RedisGatewayLink(broker.url, "gateway", KEYS)
+    worker = RedisWorkerLink(broker.url, "worker", KEYS, lease_s=LEASE_S)
     try:
         offered = [
             InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id=f"m{n}", gateway="gateway")
@@ -110,7 +110,9 @@ async def taking(folder: Path, jobs: int = 200) -> float:
             began = time.perf_counter()
             held = await worker.take(1)
             assert held is not None
-            hello = Hello(worker="worker", job=held.job.kind, engines={})
+            hello = Hello(
+                worker="worker", job=held.job.kind, offer=held.job.offer, lease=held.lease, engines={}
+            )
             message = WorkerMessage(meeting_id=held.job.meeting_id, attempt="attempt", body=hello)
             await worker.send(held.job, encode(message))
             took.append(time.perf_counter() - began)

@@ -17,15 +17,33 @@ _REDIS = """
 | what | key in Redis | notes |
 | --- | --- | --- |
 | jobs | streams `meeting-assistant:jobs.live`, `.speakers`, `.file` | consumer group `workers`; a delivery is a lease |
-| dead letters | the same names with `.dead` | the entry, its old `id` and a `reason` |
-| offers | `meeting-assistant:offer:KIND:MEETING` | which entry of a stream offers this job |
-| audio | stream `meeting-assistant:audio:ATTEMPT` | entries with `message` (JSON) and `pcm` (raw bytes) |
-| results | stream `meeting-assistant:inbox:GATEWAY` | entries with `message`; or the gateway's own address |
-| states of workers | `meeting-assistant:worker:NAME` | expire after 5 s |
-| events between servers | channels `meeting-assistant:watch:MEETING` | publish and subscribe: may be lost |
+| dead letters | the same names with `.dead` | the entry, its old `id` and a `reason`; a thousand or so, for a week |
+| offers | `meeting-assistant:offer:NAME` | which entry of a stream offers this job; expires after a day |
+| audio | stream `meeting-assistant:audio:ATTEMPT` | entries with `number` and `sealed`; expires after 10 min |
+| results | stream `meeting-assistant:inbox:GATEWAY` | `sealed`; expires after 10 min; or the gateway's own address |
+| states of workers | `meeting-assistant:worker:WORKER` | expire after 5 s |
+| events between servers | channels `meeting-assistant:watch:NAME` | publish and subscribe: may be lost |
 
-A gateway's own address takes the same JSON: as the body of `POST /api/fleet/events`, or over `/ws/fleet` in frames
-`{"webhook-id": …, "webhook-timestamp": …, "webhook-signature": …, "message": "…"}`, each answered with `{}`.
+`NAME` is the first half of HMAC-SHA256 of the job's key or of the meeting's id, in hex, under a key of the fleet.
+
+## How it is sealed
+
+All keys come from `FLEET__SECRET` by HKDF-SHA256, without salt, with `info` = `meeting-assistant fleet ` and the
+purpose: `seal`, `names`, or `callbacks` for signatures. Sealed content is 16 bytes of salt, 12 bytes of nonce, then
+ciphertext and tag of AES-256-GCM. Its key is HKDF-SHA256 of the `seal` key, with `info` = `meeting-assistant fleet `
+and the salt. Its associated data is the context, each part with its length before it (4 bytes, big-endian):
+
+| what | context | content | form |
+| --- | --- | --- | --- |
+| job | `job`, stream | JSON | `{"schema_version": …, "sealed": base64}` |
+| audio | `audio`, attempt, number | length of the message (4 bytes), message (JSON), PCM | bytes |
+| result | `result`, gateway | JSON | bytes; base64 at the gateway's own address |
+| state of a worker | `state`, worker | JSON | `{"protocol": …, "name": …, "sealed": base64}` |
+| event between servers | `relay`, meeting | JSON | bytes |
+
+A gateway's own address takes a sealed result in base64: as the body of `POST /api/fleet/events`, or over `/ws/fleet` in
+frames `{"webhook-id": …, "webhook-timestamp": …, "webhook-signature": …, "message": "…"}`, each answered with `{}`.
+It is signed as Standard Webhooks specifies, and taken once.
 """
 
 

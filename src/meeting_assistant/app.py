@@ -17,13 +17,13 @@ from starlette.responses import Response
 
 from meeting_assistant import __version__
 from meeting_assistant.bootstrap import Services, build
-from meeting_assistant.bootstrap.fleet import callback_keys
+from meeting_assistant.bootstrap.fleet import build_fleet_entrance
 from meeting_assistant.bootstrap.token_reload import reload_on_hangup
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
 from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import errors
-from meeting_assistant.web.context import FleetEntrance, Limits, Readiness, WebContext
+from meeting_assistant.web.context import Limits, Readiness, WebContext
 from meeting_assistant.web.middleware.auth import AccessGate
 from meeting_assistant.web.middleware.headers import HeaderLimits
 from meeting_assistant.web.middleware.limits import BodyLimit
@@ -104,17 +104,10 @@ def new_context(services: Services) -> WebContext:
         access=services.access,
         info=services.info,
         limits=Limits(max_live_speed=limits.live_speed, idle_s=limits.idle_seconds),
-        fleet_entrance=_fleet_entrance(services),
+        fleet_entrance=build_fleet_entrance(services.settings, remote),
         workers=None if remote is None else lambda: remote.workers,
         readiness=Readiness(loading={"engines"}),
     )
-
-
-def _fleet_entrance(services: Services) -> FleetEntrance | None:
-    remote = services.speech.remote
-    if remote is None or services.settings.fleet.callback_url is None:
-        return None
-    return FleetEntrance(callback_keys(services.settings), remote.on_message)
 
 
 async def start(services: Services, context: WebContext) -> list[asyncio.Task[None]]:

@@ -110,6 +110,12 @@ fleet_takeovers_total = Counter(
 fleet_fenced_total = Counter(
     "meeting_assistant_fleet_fenced_total", "Results of workers that did not have the meeting any more."
 )
+fleet_refused_total = Counter(
+    "meeting_assistant_fleet_refused_total",
+    "What was dropped unread, by kind: no machine with the fleet's secret sent it, it came twice, or no lease stands "
+    "behind it.",
+    ["kind"],
+)
 fleet_results_total = Counter(
     "meeting_assistant_fleet_results_total", "Results that this worker brought to gateways.", ["channel"]
 )

@@ -14,6 +14,7 @@ from meeting_assistant.domain import jobs
 from meeting_assistant.domain.jobs import FLEET_PROTOCOL_VERSION, AudioReference, InferenceJob, JobKind
 from meeting_assistant.domain.ports import AudioFrame, GatewayLink, HeldJob, WorkerLink
 from meeting_assistant.testing.doubles.memory_broker import MemoryBroker
+from meeting_assistant.testing.harness.fleet import KEYS
 from meeting_assistant.testing.servers.redis import RedisProcess
 
 LEASE_S = 0.3
@@ -30,13 +31,13 @@ class Links:
 
     def gateway(self, name: str = "gateway") -> GatewayLink:
         url = self._redis_url
-        link = self._memory.gateway(name) if url is None else RedisGatewayLink(url, name)
+        link = self._memory.gateway(name) if url is None else RedisGatewayLink(url, name, KEYS)
         self._opened.append(link)
         return link
 
     def worker(self, name: str = "worker") -> WorkerLink:
         url = self._redis_url
-        link = self._memory.worker(name) if url is None else RedisWorkerLink(url, name, lease_s=LEASE_S)
+        link = self._memory.worker(name) if url is None else RedisWorkerLink(url, name, KEYS, lease_s=LEASE_S)
         self._opened.append(link)
         return link
 
@@ -90,6 +91,46 @@ async def test_a_job_is_offered_once_and_taken_once(links: Links) -> None:
     assert held.deliveries == 1
     assert await links.worker("second").take(0.05, KINDS) is None
     assert await gateway.is_offered(job())
+
+
+async def test_a_new_offer_of_a_job_takes_the_place_of_the_one_before(links: Links) -> None:
+    gateway, worker = links.gateway(), links.worker()
+    first, second = (job().model_copy(update={"offer": offer}) for offer in ("first", "second"))
+    await gateway.submit(first)
+    lost = await taken(worker)
+    await gateway.submit(second)
+    assert not await gateway.is_offered(first)
+    assert await gateway.is_offered(second)
+    assert not await lost.renew()
+    assert (await taken(worker)).job.offer == "second"
+
+
+async def test_a_gateway_knows_the_lease_of_the_worker_that_holds_its_job_from_every_other(
+    links: Links,
+) -> None:
+    gateway = links.gateway()
+    await gateway.submit(job())
+    assert not await gateway.is_held(job(), "")
+    first = await taken(links.worker("first"))
+    assert await gateway.is_held(job(), first.lease)
+    await first.renew()
+    assert await gateway.is_held(job(), first.lease)
+    await first.release()
+    assert not await gateway.is_held(job(), first.lease)
+    second = await taken(links.worker("second"))
+    assert await gateway.is_held(job(), second.lease)
+    assert not await gateway.is_held(job(), first.lease)
+    assert not await gateway.is_held(job("another"), second.lease)
+    await second.ack()
+    assert not await gateway.is_held(job(), second.lease)
+
+
+async def test_a_worker_that_takes_a_job_again_holds_it_by_another_lease(links: Links) -> None:
+    gateway, worker = links.gateway(), links.worker()
+    await gateway.submit(job())
+    first, again = await taken(worker), await taken(worker)
+    assert again.lease != first.lease
+    assert not await gateway.is_held(job(), first.lease)
 
 
 async def test_a_live_meeting_goes_before_a_file(links: Links) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,24 +13,29 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from meeting_assistant.adapters.jobs.sealed_entries import post_result, seal_result
+from meeting_assistant.adapters.jobs.sealing import FleetKeys
 from meeting_assistant.domain.jobs import JobKind
-from meeting_assistant.net.signatures import TOLERANCE_S, key_of, signature
+from meeting_assistant.net.signatures import TOLERANCE_S, signature
 from meeting_assistant.services.fleet.messages import Hello, WorkerMessage, encode
-from meeting_assistant.testing.harness.fleet import Fleet, under_way
+from meeting_assistant.testing.harness.fleet import KEYS, Fleet, under_way
 from meeting_assistant.testing.servers.redis import RedisProcess
 
-SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NOWHERE = "http://127.0.0.1:9"
 POST, SOCKET, LOST = range(3)
 """The gateways."""
 NUMBERS = [3, 14, 15]
-MESSAGE = encode(
-    WorkerMessage(
-        meeting_id="no-such-meeting",
-        attempt="attempt",
-        body=Hello(worker="w", job=JobKind.LIVE_SESSION, engines={}),
-    )
-).encode()
+HELLO = WorkerMessage(
+    meeting_id="no-such-meeting",
+    attempt="attempt",
+    body=Hello(worker="w", job=JobKind.LIVE_SESSION, offer="o", lease="l", engines={}),
+)
+OTHER = FleetKeys([bytes(32)])
+
+
+def sealed(gateway: int, text: str = encode(HELLO), keys: FleetKeys = KEYS) -> bytes:
+    """A message to a gateway."""
+    return post_result(seal_result(keys, f"gateway{gateway}", text)).encode()
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,7 @@ def fleet(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("callbacks")
     broker = RedisProcess(redis_server, folder / "redis")
     broker.start()
-    fleet = Fleet(folder, broker, {"FLEET__CALLBACK_SECRET": SECRET})
+    fleet = Fleet(folder, broker, {"FLEET__CALLBACK_HOSTS": "127.0.0.1"})
     fleet.add_gateways(1, callback="http")
     fleet.add_gateways(1, callback="ws")
     fleet.env["FLEET__CALLBACK_URL"] = NOWHERE
@@ -79,28 +84,32 @@ async def test_a_worker_that_is_killed_is_followed_by_another(fleet: Fleet, gate
     fleet.mend(2)
 
 
-def signed(content: bytes, *, secret: str = SECRET, at_s: float | None = None) -> dict[str, str]:
-    stamp = str(int(time.time() if at_s is None else at_s))
+def signed(content: bytes, *, keys: FleetKeys = KEYS, at_s: float | None = None) -> dict[str, str]:
+    name, stamp = secrets.token_hex(12), str(int(time.time() if at_s is None else at_s))
     return {
-        "webhook-id": "message",
+        "webhook-id": name,
         "webhook-timestamp": stamp,
-        "webhook-signature": signature([key_of(secret)], "message", stamp, content),
+        "webhook-signature": signature(keys.signing_keys, name, stamp, content),
     }
 
 
-OTHER = "whsec_" + base64.b64encode(bytes(32)).decode()
+MESSAGE, FOR_ANOTHER, SENSELESS = sealed(POST), sealed(SOCKET), sealed(POST, "{}")
 REFUSED: list[tuple[Callable[[], dict[str, str]], bytes, int]] = [
     (dict, MESSAGE, 401),
-    (lambda: signed(MESSAGE, secret=OTHER), MESSAGE, 401),
+    (lambda: signed(MESSAGE, keys=OTHER), MESSAGE, 401),
     (lambda: signed(MESSAGE, at_s=0), MESSAGE, 401),
     (lambda: signed(MESSAGE), MESSAGE + b" ", 401),
-    (lambda: signed(b"no message"), b"no message", 422),
     (lambda: {**signed(MESSAGE), "webhook-timestamp": "soon"}, MESSAGE, 401),
+    (lambda: {**signed(MESSAGE), "webhook-timestamp": "9" * 5000}, MESSAGE, 401),
+    (lambda: signed(b"no message"), b"no message", 422),
+    (lambda: signed(encode(HELLO).encode()), encode(HELLO).encode(), 422),
+    (lambda: signed(FOR_ANOTHER), FOR_ANOTHER, 422),
+    (lambda: signed(SENSELESS), SENSELESS, 422),
 ]
 
 
 @pytest.mark.parametrize(("sign", "content", "status"), REFUSED)
-def test_a_message_that_no_machine_of_the_fleet_signed_is_refused(
+def test_a_message_that_no_machine_of_the_fleet_signed_and_sealed_for_this_gateway_is_refused(
     fleet: Fleet, sign: Callable[[], dict[str, str]], content: bytes, status: int
 ) -> None:
     headers = sign()
@@ -111,6 +120,14 @@ def test_a_message_that_no_machine_of_the_fleet_signed_is_refused(
         assert http.post("/api/fleet/events", content=MESSAGE, headers=signed(MESSAGE)).status_code == 204
 
 
+def test_a_message_that_was_recorded_is_not_taken_a_second_time(fleet: Fleet) -> None:
+    headers = signed(MESSAGE)
+    with httpx.Client(base_url=fleet.gateways[POST].url, trust_env=False) as http:
+        answers = [http.post("/api/fleet/events", content=MESSAGE, headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [204, 409, 409]
+    assert answers[1].json()["error"]["remedy"]
+
+
 async def test_a_socket_without_a_message_is_closed(fleet: Fleet) -> None:
     async with connect(f"{fleet.gateways[SOCKET].ws_url}/ws/fleet", proxy=None) as socket:
         with pytest.raises(ConnectionClosed) as closed:
@@ -119,11 +136,24 @@ async def test_a_socket_without_a_message_is_closed(fleet: Fleet) -> None:
         assert closed.value.rcvd.code == 1008
 
 
+async def test_a_socket_takes_a_message_once(fleet: Fleet) -> None:
+    content = sealed(SOCKET)
+    frame = json.dumps({**signed(content), "message": content.decode()})
+    async with connect(f"{fleet.gateways[SOCKET].ws_url}/ws/fleet", proxy=None) as socket:
+        await socket.send(frame)
+        assert await socket.recv() == "{}"
+        await socket.send(frame)
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+
+
 async def test_a_socket_with_a_message_of_a_stranger_is_closed(fleet: Fleet) -> None:
+    content = sealed(SOCKET)
     for message in (
         "hello",
-        json.dumps({**signed(MESSAGE, secret=OTHER), "message": MESSAGE.decode()}),
-        json.dumps({**signed(MESSAGE, at_s=time.time() - 2 * TOLERANCE_S), "message": MESSAGE.decode()}),
+        json.dumps({**signed(content, keys=OTHER), "message": content.decode()}),
+        json.dumps({**signed(content, at_s=time.time() - 2 * TOLERANCE_S), "message": content.decode()}),
+        json.dumps({**signed(MESSAGE), "message": MESSAGE.decode()}),  # it is for another gateway
     ):
         async with connect(f"{fleet.gateways[SOCKET].ws_url}/ws/fleet", proxy=None) as socket:
             await socket.send(message)

@@ -24,7 +24,7 @@ from meeting_assistant.domain.ports import EngineInfo
 from meeting_assistant.launcher import free_port, inherited_environment
 from meeting_assistant.services.fleet.messages import WorkerState, encode
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
-from meeting_assistant.testing.harness.fleet import until
+from meeting_assistant.testing.harness.fleet import KEYS, SECRET, until
 from meeting_assistant.testing.servers.redis import RedisProcess
 
 LIVE, FILE = "meeting-assistant:jobs.live", "meeting-assistant:jobs.file"
@@ -45,14 +45,14 @@ def broker(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 async def gateway(broker: RedisProcess) -> AsyncIterator[RedisGatewayLink]:
     broker.client().flushall()
-    link = RedisGatewayLink(broker.url, "gateway")
+    link = RedisGatewayLink(broker.url, "gateway", KEYS)
     yield link
     await link.close()
 
 
 @pytest.fixture
 async def worker(broker: RedisProcess) -> AsyncIterator[RedisWorkerLink]:
-    link = RedisWorkerLink(broker.url, "worker", lease_s=LEASE_S)
+    link = RedisWorkerLink(broker.url, "worker", KEYS, lease_s=LEASE_S)
     yield link
     await link.close()
 
@@ -128,7 +128,7 @@ async def test_an_unreadable_job_becomes_a_dead_letter_and_is_counted(
     assert metric("fleet_dead_total") == before + 1
 
 
-async def test_a_job_that_kills_its_workers_becomes_a_dead_letter_that_can_be_inspected(
+async def test_a_job_that_kills_its_workers_becomes_a_dead_letter_with_its_reason(
     broker: RedisProcess, gateway: RedisGatewayLink, worker: RedisWorkerLink
 ) -> None:
     await gateway.submit(job("poison"))
@@ -138,7 +138,8 @@ async def test_a_job_that_kills_its_workers_becomes_a_dead_letter_that_can_be_in
     found: Any = broker.client().xrange(f"{LIVE}.dead")
     ((_, fields),) = found
     assert fields[b"reason"] == b"delivered 3 times and never completed"
-    assert b"poison" in fields[b"__data__"]
+    assert b"sealed" in fields[b"__data__"]
+    assert b"poison" not in fields[b"__data__"]
     assert broker.client().xlen(LIVE) == 0
 
 
@@ -208,6 +209,7 @@ def test_a_worker_has_metrics_of_its_slots_and_of_its_process(broker: RedisProce
     command = [sys.executable, "-m", "meeting_assistant", "worker", "--metrics-port", str(port)]
     env = {
         "REDIS_URL": broker.url,
+        "FLEET__SECRET": SECRET,
         "ORCHESTRATOR_BACKEND": "redis",
         "DATA_DIR": str(tmp_path),
         "FLEET__SLOTS": "5",

@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 
 from meeting_assistant import observability
 from meeting_assistant.adapters.jobs.redis_metrics import faststream_metrics
+from meeting_assistant.adapters.storage.journal.keys import new_key
 from meeting_assistant.cli import app
 from meeting_assistant.config import Settings
 from meeting_assistant.config.loading import load_settings
@@ -216,13 +217,19 @@ def test_the_example_names_every_variable_of_the_compose_file_and_no_other() -> 
 def test_the_server_takes_the_settings_of_every_container(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    env = {**examples(), "POSTGRES_PASSWORD": "secret", "VLLM_BASE_URL": "http://vllm:8000"}
+    env = {
+        **examples(),
+        "POSTGRES_PASSWORD": "secret",
+        "FLEET_SECRET": new_key(),
+        "VLLM_BASE_URL": "http://vllm:8000",
+    }
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     for variable, value in services()[name]["environment"].items():
         assert variable.partition("__")[0].lower() in Settings.model_fields, variable
         monkeypatch.setenv(variable, interpolated(str(value), env))
     settings = load_settings(env_file=None)
     assert (settings.orchestrator_backend == "redis") == (name != "server")
+    assert (settings.fleet.secret is not None) == (name != "server")
 
 
 def test_the_image_is_built_as_hadolint_would() -> None:

@@ -26,6 +26,7 @@ from meeting_assistant.domain.errors import BrokerError, EngineNotInstalledError
 from meeting_assistant.domain.ports import LlmRequest
 from meeting_assistant.launcher import ServerProcess, free_port
 from meeting_assistant.testing.harness.command import run_cli
+from meeting_assistant.testing.harness.fleet import KEYS
 
 pytestmark = pytest.mark.docs
 
@@ -104,8 +105,16 @@ def test_a_fleet_without_a_redis_is_refused(tmp_path: Path, command: str) -> Non
     assert "`ORCHESTRATOR_BACKEND=redis needs REDIS_URL`" in PAGE
 
 
+@pytest.mark.parametrize("command", ["serve", "worker", "doctor"])
+def test_a_fleet_without_a_secret_is_refused(tmp_path: Path, command: str) -> None:
+    result = run_cli(command, cwd=tmp_path, ORCHESTRATOR_BACKEND="redis", REDIS_URL="redis://127.0.0.1:9/0")
+    assert result.returncode == 1
+    assert "ORCHESTRATOR_BACKEND=redis needs FLEET__SECRET" in result.stderr
+    assert "`ORCHESTRATOR_BACKEND=redis needs FLEET__SECRET`" in PAGE
+
+
 async def test_a_redis_and_a_database_that_do_not_answer_are_named() -> None:
-    link = RedisGatewayLink(f"redis://:hunter2@127.0.0.1:{free_port()}/0", "gateway")
+    link = RedisGatewayLink(f"redis://:hunter2@127.0.0.1:{free_port()}/0", "gateway", KEYS)
     with pytest.raises(BrokerError, match="Redis does not answer") as caught:
         await link.workers()
     assert "hunter2" not in str(caught.value)

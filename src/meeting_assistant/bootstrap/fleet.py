@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from meeting_assistant.bootstrap.engines import choose_engine
 from meeting_assistant.bootstrap.speakers import build_diarization, max_speakers_of_recordings
@@ -14,7 +15,7 @@ from meeting_assistant.config import Settings
 from meeting_assistant.config.values import split_keys
 from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.domain.ports import EngineInfo, ResultChannel, Vad
-from meeting_assistant.net.signatures import key_of
+from meeting_assistant.net.signatures import TOLERANCE_S, key_of
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.events.event_relay import EventRelay
@@ -23,6 +24,11 @@ from meeting_assistant.services.fleet.remote_diarization import FleetDiarizer
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 from meeting_assistant.services.fleet.worker import Worker, WorkerOptions
 from meeting_assistant.services.transcription.session_types import SpeechServices
+from meeting_assistant.web.context import FleetEntrance
+from meeting_assistant.web.recent_ids import RecentIds
+
+if TYPE_CHECKING:
+    from meeting_assistant.adapters.jobs.sealing import FleetKeys
 
 
 def machine_name(settings: Settings) -> str:
@@ -39,13 +45,26 @@ def redis_url(settings: Settings) -> str:
     return settings.redis_url.get_secret_value()
 
 
+def fleet_keys(settings: Settings) -> FleetKeys:
+    """Return the keys that the machines of a fleet share. Raises ConfigurationError."""
+    from meeting_assistant.adapters.jobs.sealing import FleetKeys
+
+    secrets_of_fleet = [key_of(secret) for secret in split_keys(settings.fleet.secret)]
+    if not secrets_of_fleet:
+        raise ConfigurationError(
+            "ORCHESTRATOR_BACKEND=redis needs FLEET__SECRET: without it, whoever reaches Redis could listen.",
+            "Make one with `meeting-assistant keygen`, and set the same on all machines of the fleet.",
+        )
+    return FleetKeys(secrets_of_fleet)
+
+
 def build_remote_sessions(settings: Settings, info: EngineInfo) -> RemoteSessions:
     """Build a gateway's side. Raises ConfigurationError."""
     from meeting_assistant.adapters.jobs.redis_gateway import RedisGatewayLink
 
     name = machine_name(settings)
     return RemoteSessions(
-        RedisGatewayLink(redis_url(settings), name),
+        RedisGatewayLink(redis_url(settings), name, fleet_keys(settings)),
         name,
         info,
         reply=settings.fleet.callback_url or "",
@@ -66,20 +85,31 @@ def build_relay(settings: Settings, channels: Channels) -> EventRelay | None:
         return None
     from meeting_assistant.adapters.jobs.redis_relay import RedisRelayLink
 
-    return EventRelay(RedisRelayLink(redis_url(settings)), channels)
+    return EventRelay(RedisRelayLink(redis_url(settings), fleet_keys(settings)), channels)
 
 
-def callback_keys(settings: Settings) -> list[bytes]:
-    """Return the keys for results: the first signs, all verify."""
-    return [key_of(secret) for secret in split_keys(settings.fleet.callback_secret)]
+def build_fleet_entrance(settings: Settings, remote: RemoteSessions | None) -> FleetEntrance | None:
+    """Build the entrance for results at this gateway's own address; None where they come through Redis only."""
+    if remote is None or settings.fleet.callback_url is None:
+        return None
+    from meeting_assistant.adapters.jobs.sealed_entries import open_posted_result
+
+    keys, name = fleet_keys(settings), machine_name(settings)
+    return FleetEntrance(
+        keys.signing_keys,
+        lambda text: open_posted_result(keys, name, text),
+        remote.on_message,
+        # A message may be signed a little in the future, and is then valid for twice as long.
+        RecentIds(2 * TOLERANCE_S),
+    )
 
 
-def build_callbacks(settings: Settings) -> ResultChannel | None:
-    """Build the direct way to gateways; None without a secret: results then go to their inboxes."""
+def build_callbacks(settings: Settings) -> ResultChannel:
+    """Build the direct way to gateways."""
     from meeting_assistant.adapters.jobs.callbacks import Callbacks
 
-    keys = callback_keys(settings)
-    return Callbacks(keys) if keys else None
+    hosts = [host.strip().lower() for host in (settings.fleet.callback_hosts or "").split(",")]
+    return Callbacks(fleet_keys(settings).signing_keys, [host for host in hosts if host])
 
 
 @dataclass(slots=True)
@@ -109,6 +139,7 @@ def build_worker(settings: Settings) -> WorkerParts:
         redis_url(settings),
         # Unique to this run of the process: a restarted machine must not be taken for its former self.
         f"{name}-{secrets.token_hex(4)}",
+        fleet_keys(settings),
         lease_s=settings.fleet.lease_seconds,
         callbacks=build_callbacks(settings),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -80,21 +81,23 @@ class Fleet(BaseModel):
     max_deliveries: int = Field(default=3, ge=1, le=100)
     slots: int = Field(default=8, ge=1, le=1000)
     name: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    secret: SecretStr | None = None
     callback_url: Annotated[str, AfterValidator(_callback_url)] | None = None
-    callback_secret: SecretStr | None = None
+    callback_hosts: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.,:*\[\] _-]+$")
 
-    @field_validator("callback_secret")
+    @field_validator("secret")
     @classmethod
     def _is_secret(cls, secret: SecretStr | None) -> SecretStr | None:
         for one in split_keys(secret):
             key_of(one)
         return secret
 
-    @model_validator(mode="after")
-    def _is_signed(self) -> Fleet:
-        if self.callback_url is not None and self.callback_secret is None:
-            raise ValueError("CALLBACK_URL needs a CALLBACK_SECRET")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _names_of_today(cls, given: object) -> object:
+        if isinstance(given, Mapping) and "callback_secret" in given:
+            raise ValueError("CALLBACK_SECRET is SECRET now, which every machine of a fleet needs")
+        return given
 
 
 LlmOptions = Annotated[
@@ -124,7 +127,7 @@ FleetOptions = Annotated[
     Fleet,
     Allowed(
         "FLEET__LEASE_SECONDS (0.3 to 300), __MAX_DELIVERIES (1 to 100), __SLOTS (1 to 1000), __NAME (letters, "
-        "digits, dots and dashes), __CALLBACK_URL (http(s):// or ws(s)://) and __CALLBACK_SECRET (whsec_ and 24 to 64 "
-        "bytes in base64; several, comma separated)"
+        "digits, dots and dashes), __SECRET (24 to 64 bytes in base64; several, comma separated), __CALLBACK_URL "
+        "(http(s):// or ws(s)://) and __CALLBACK_HOSTS (host names, comma separated; *.example for all below it)"
     ),
 ]

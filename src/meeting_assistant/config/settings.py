@@ -231,13 +231,16 @@ class Settings(BaseSettings):
     """How a fleet works together. `FLEET__LEASE_SECONDS=3`: a worker that is silent for this long loses its jobs to
     another one. `FLEET__MAX_DELIVERIES=3`: a job that was started so often and never completed is moved to dead
     letters. `FLEET__SLOTS=8`: live meetings that one worker holds at the same time. `FLEET__NAME`: the name of this
-    machine in logs and metrics (unset: its host name). `FLEET__CALLBACK_URL`: this gateway's address as workers
-    reach it, such as `http://gateway-1:8000` or `ws://gateway-1:8000`: results come there by signed POST or
-    WebSocket instead of through Redis. `FLEET__CALLBACK_SECRET`: signs them, the same on all machines (`whsec_` and
-    base64; several, comma separated, while it is changed: the first signs)."""
+    machine in logs and metrics (unset: its host name). `FLEET__SECRET`: the secret that all machines of a fleet share,
+    from `meeting-assistant keygen`; audio and words travel sealed with it, and a fleet does not start without it
+    (several, comma separated, while it is changed: the first seals, all open). `FLEET__CALLBACK_URL`: this gateway's
+    address as workers reach it, such as `https://gateway-1:8000` or `wss://gateway-1:8000`: results come there by
+    signed POST or WebSocket instead of through Redis. `FLEET__CALLBACK_HOSTS`: of a worker, the hosts that it may send
+    results to; to no other, whatever a job says."""
     redis_url: RedisUrl | None = None
-    """Redis for `ORCHESTRATOR_BACKEND=redis`: `redis://:password@host:6379/0` (treated as a secret). It only carries
-    work; what has to be kept is in the database and in the recordings."""
+    """Redis for `ORCHESTRATOR_BACKEND=redis`: `rediss://:password@host:6379/0` (treated as a secret; with
+    `?ssl_ca_certs=` and a file, for a certificate of your own). It only carries work and must not write to its disk;
+    what has to be kept is in the database and in the recordings."""
 
     # --- Language models ----------------------------------------------------------------------------------
     # Model names are defaults of November 2026; providers retire names within months.

@@ -182,7 +182,8 @@ class BrokerError(MeetingAssistantError):
 class JobError(MeetingAssistantError):
     """A job or a message of the fleet that this machine must not act on.
 
-    Codes: `version_mismatch` (another version of the fleet protocol made it), `job_expired` (its offer is too old).
+    Codes: `version_mismatch` (another version of the fleet protocol made it), `job_expired` (its offer is too old),
+    `not_authentic` (no machine with the fleet's secret made it, or it was altered).
     """
 
     code = "version_mismatch"

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import JobError
 
-FLEET_PROTOCOL_VERSION = 2
-"""Version of `InferenceJob` as JSON and of the messages in `services/fleet/messages.py`. It grows whenever a machine
-that knows only the version before would do the wrong thing."""
+FLEET_PROTOCOL_VERSION = 3
+"""Version of `InferenceJob` as JSON, of the messages in `services/fleet/messages.py` and of their seal. It grows
+whenever a machine that knows only the version before would do the wrong thing."""
 
 
 class JobKind(StrEnum):
@@ -73,6 +73,8 @@ class InferenceJob(_Envelope):
     """A worker that takes it later drops it (Unix, milliseconds, by the broker's clock); null: no deadline."""
     traceparent: str | None = None
     """What caused it, as W3C Trace Context writes it; null where nothing is traced."""
+    offer: str = ""
+    """Identifies one offer of the job: a worker names it in `hello`, and only the newest offer counts."""
     reply: str = ""
     """The gateway's own address for results (`http(s)://` or `ws(s)://`); empty: its inbox at the broker."""
 
@@ -103,15 +105,20 @@ def read_envelope(wire: object) -> InferenceJob:
     Raises ValueError for anything that is not a job; JobError with the code `version_mismatch` for a job of another
     version, or with audio that this version cannot decode: other workers may be able to do it.
     """
+    check_version(wire)
+    job = InferenceJob.model_validate(wire)
+    if job.sound is not None and not job.sound.is_supported:
+        raise version_mismatch("This worker cannot decode the audio format of the job.")
+    return job
+
+
+def check_version(wire: object) -> None:
+    """Raise JobError with the code `version_mismatch` when the envelope, sealed or open, is of another version."""
     version = wire.get("schema_version", FLEET_PROTOCOL_VERSION) if isinstance(wire, Mapping) else None
     if isinstance(version, int) and version != FLEET_PROTOCOL_VERSION:
         raise version_mismatch(
             f"The job has version {version} of the fleet protocol, this worker {FLEET_PROTOCOL_VERSION}."
         )
-    job = InferenceJob.model_validate(wire)
-    if job.sound is not None and not job.sound.is_supported:
-        raise version_mismatch("This worker cannot decode the audio format of the job.")
-    return job
 
 
 def version_mismatch(message: str) -> JobError:

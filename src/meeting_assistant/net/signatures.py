@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from standardwebhooks import Webhook, WebhookVerificationError
 
 PREFIX = "whsec_"
+_STANDARD = str.maketrans("-_", "+/")
+"""From the URL-safe alphabet of base64 to the standard one."""
 TOLERANCE_S = 300
 """A message that was signed longer ago, or so far in the future, is not trusted. The library's own limit."""
 MAX_SIGNATURES = 4
@@ -22,9 +24,10 @@ MAX_ID_CHARS = 128
 
 
 def key_of(secret: str) -> bytes:
-    """Return the key in a secret: `whsec_` and 24 to 64 bytes in base64. Raises ValueError."""
+    """Return the key in a secret: `whsec_` and 24 to 64 bytes in base64, of either alphabet; the prefix may be missing.
+    Raises ValueError."""
     try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        key = base64.b64decode(secret.removeprefix(PREFIX).translate(_STANDARD), validate=True)
     except ValueError:
         key = b""
     if not 24 <= len(key) <= 64:

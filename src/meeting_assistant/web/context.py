@@ -12,6 +12,7 @@ from meeting_assistant.services.admin.access_service import AccessService
 from meeting_assistant.services.fleet.messages import WorkerMessage, WorkerState
 from meeting_assistant.services.meetings.parts import MeetingParts
 from meeting_assistant.services.minutes.parts import MinutesParts
+from meeting_assistant.web.recent_ids import RecentIds
 
 
 @dataclass(slots=True)
@@ -83,7 +84,11 @@ class FleetEntrance:
 
     keys: Sequence[bytes]
     """One of them signs each message."""
+    open: Callable[[str], str]
+    """Return the text of a sealed message. Raises JobError with the code `not_authentic`."""
     on_message: Callable[[WorkerMessage], None]
+    recent: RecentIds
+    """The signed messages that were taken a moment ago."""
 
 
 @dataclass(slots=True)

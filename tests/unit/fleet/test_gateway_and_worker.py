@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+import itertools
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from types import SimpleNamespace
 from typing import cast
 
@@ -19,22 +20,19 @@ from meeting_assistant.services.diarization.diarization_service import Diarizati
 from meeting_assistant.services.fleet.messages import (
     DeadLettered,
     Done,
-    Hello,
-    NumberedBody,
-    TransientBody,
     WorkerMessage,
     WorkerState,
     encode,
 )
 from meeting_assistant.services.fleet.remote_diarization import FleetDiarizer
-from meeting_assistant.services.fleet.remote_job import RemoteJob
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 from meeting_assistant.services.fleet.worker import Worker, WorkerOptions
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.transcription.session_types import SessionSink, SessionSpec, SpeechServices
 from meeting_assistant.testing.doubles.memory_broker import MemoryBroker, MemoryGatewayLink, MemoryWorkerLink
+from meeting_assistant.testing.doubles.scripted_workers import ScriptedLink, hello, message
 
-JOB = InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id="m", gateway="north")
+JOB = InferenceJob(kind=JobKind.LIVE_SESSION, meeting_id="m", gateway="north", offer="offer")
 MEETING = Meeting(id="m", title="", state=MeetingState.RECORDING, source="live", created_at_ms=0)
 ENGINE = EngineInfo("numbers", "numbers", ("en",), max_window_s=30)
 TURNS = [SpeakerTurn(0, 400, 0), SpeakerTurn(400, 900, 1)]
@@ -136,41 +134,13 @@ async def test_a_job_that_was_delivered_too_often_is_dead_lettered_and_its_gatew
         text = await broker.inboxes["north"].get()
     worker.drain()
     await running
-    assert text == encode(WorkerMessage(meeting_id="m", body=DeadLettered(job=JobKind.LIVE_SESSION)))
+    dead = DeadLettered(job=JobKind.LIVE_SESSION, offer="offer")
+    assert text == encode(WorkerMessage(meeting_id="m", body=dead))
     assert broker.dead_letters == [(JOB.key, "delivered 2 times and never completed")]
     assert metric("fleet_dead_total") == before + 1
 
 
 # --- a gateway --------------------------------------------------------------------------------------------
-
-
-class ScriptedLink(MemoryGatewayLink):
-    """A gateway's link on which workers send what the test says, as soon as a job is offered."""
-
-    def __init__(self, messages: Collection[WorkerMessage]) -> None:
-        self._messages = messages
-        self.is_submitted = asyncio.Event()
-        self.offered: list[InferenceJob] = []
-        super().__init__(MemoryBroker(), "north")
-
-    async def submit(self, job: InferenceJob) -> None:
-        await super().submit(job)
-        self.offered.append(job)
-        self.is_submitted.set()
-
-    async def messages(self) -> AsyncIterator[str]:
-        await self.is_submitted.wait()
-        for message in self._messages:
-            yield encode(message)
-
-
-def message(attempt: str, number: int, body: TransientBody | NumberedBody) -> WorkerMessage:
-    return WorkerMessage(meeting_id="m", attempt=attempt, number=number, body=body)
-
-
-def hello(attempt: str, **fields: object) -> WorkerMessage:
-    known = {"worker": "w", "job": JobKind.LIVE_SESSION, "engines": {}}
-    return message(attempt, 0, Hello.model_validate({**known, **fields}))
 
 
 async def never() -> SessionSpec:
@@ -188,52 +158,49 @@ async def run_live(link: MemoryGatewayLink) -> None:
         await sessions.close()
 
 
-class RecordedJob(RemoteJob):
-    """A job whose results are only noted down."""
+async def test_an_operator_is_warned_about_the_broker_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("meeting_assistant.services.fleet.remote_sessions.CHECK_SECONDS", 0.001)
+    monkeypatch.setattr("meeting_assistant.services.fleet.worker.ANNOUNCE_SECONDS", 0.001)
+    has_looked, has_announced = asyncio.Event(), asyncio.Event()
+    looks, states = itertools.count(), itertools.count()
 
-    remedy = "Try again."
+    class Gateway(MemoryGatewayLink):
+        async def workers(self) -> Sequence[str]:
+            if next(looks) > 5:
+                has_looked.set()
+            return await super().workers()
 
-    def __init__(self, link: MemoryGatewayLink) -> None:
-        super().__init__(JOB, link)
-        self.has_started = asyncio.Event()
-        self.applied: list[NumberedBody] = []
+    class WorkerSide(MemoryWorkerLink):
+        async def announce(self, state: str) -> None:
+            if next(states) > 5:
+                has_announced.set()
+            await super().announce(state)
 
-    async def stream_audio(self, attempt: str) -> None:
-        self.has_started.set()
-
-    def show(self, body: TransientBody) -> None:
-        raise AssertionError(body)
-
-    async def apply(self, body: NumberedBody) -> None:
-        self.applied.append(body)
-
-
-async def test_an_attempt_that_was_forgotten_while_the_gateway_waits_is_fenced() -> None:
-    before = metric("fleet_fenced_total")
-    job = RecordedJob(MemoryBroker().gateway("north"))
-    following = asyncio.create_task(job.follow())
-    job.on_message(hello("first"))
+    broker = MemoryBroker(warnings=["Redis writes to its disk."])
+    sessions = RemoteSessions(Gateway(broker, "north"), "north", ENGINE)
+    running = asyncio.create_task((worker := new_worker(WorkerSide(broker, "w"))).run())
+    await sessions.start()
     async with asyncio.timeout(10):
-        await job.has_started.wait()
-        job.forget_attempt()
-        job.on_message(message("first", 1, Done()))
-        job.on_message(hello("second"))
-        job.on_message(message("second", 1, Done()))
-        await following
-    assert metric("fleet_fenced_total") == before + 1
-    assert job.applied == []
+        await has_looked.wait()
+        await has_announced.wait()
+    worker.drain()
+    await running
+    await sessions.close()
+    warnings = [str(vars(one)) for one in caplog.records if one.levelname == "WARNING"]
+    assert len(warnings) == 2
+    assert all("Redis writes to its disk." in one for one in warnings)
 
 
 async def test_results_of_a_worker_that_does_not_have_the_meeting_any_more_are_counted_and_dropped() -> None:
     fenced, taken_over = metric("fleet_fenced_total"), metric("fleet_takeovers_total")
     link = ScriptedLink(
-        [
-            hello("first"),
-            hello("second"),
-            hello("third", job=JobKind.IDENTIFY_SPEAKERS),  # about another job of the meeting
-            message("first", 1, Done()),
-            message("second", 1, Done()),
-        ]
+        hello("first"),
+        hello("second"),
+        hello("third", job=JobKind.IDENTIFY_SPEAKERS),  # about another job of the meeting
+        message("first", 1, Done()),
+        message("second", 1, Done()),
     )
     await run_live(link)
     assert metric("fleet_fenced_total") == fenced + 1
@@ -254,10 +221,10 @@ async def test_a_worker_of_another_version_loses_the_job_and_the_job_is_offered_
             self.is_submitted.clear()
             yield encode(hello("first", protocol=FLEET_PROTOCOL_VERSION + 1))
             await self.is_submitted.wait()
-            yield encode(hello("second"))
+            yield encode(self.about_the_newest_offer(hello("second")))
             yield encode(message("second", 1, Done()))
 
-    link = Mismatched([])
+    link = Mismatched()
     await run_live(link)
     assert len(link.offered) == 2
     (refused,) = [one for one in caplog.records if one.message == "Refused a worker of another version."]
@@ -265,7 +232,7 @@ async def test_a_worker_of_another_version_loses_the_job_and_the_job_is_offered_
 
 
 async def test_a_meeting_that_every_worker_died_of_is_given_up_with_a_remedy() -> None:
-    link = ScriptedLink([message("", 0, DeadLettered(job=JobKind.LIVE_SESSION))])
+    link = ScriptedLink(message("", 0, DeadLettered(job=JobKind.LIVE_SESSION, offer="")))
     with pytest.raises(EngineError) as given_up:
         await run_live(link)
     assert given_up.value.code == "needs_attention"

@@ -46,10 +46,10 @@ UTTERANCE = Utterance(
     utterance=1, start_ms=0, end_ms=900, text="Hello.", words=[Word(text="Hello.", start_ms=0, end_ms=900)]
 )
 BODIES: list[TransientBody | NumberedBody] = [
-    Hello(worker="w", job=JobKind.LIVE_SESSION, engines={"asr": "moonshine"}),
+    Hello(worker="w", job=JobKind.LIVE_SESSION, offer="o", lease="l", engines={"asr": "moonshine"}),
     PartialTranscript(utterance=1, start_ms=0, end_ms=1, stable="a", unstable="b", lag_ms=3),
     Progress(share=0.5),
-    DeadLettered(job=JobKind.TRANSCRIBE_FILE),
+    DeadLettered(job=JobKind.TRANSCRIBE_FILE, offer="o"),
     Utterances(utterances=[UTTERANCE], commit_point=POINT, takes_back=True),
     Silence(commit_point=POINT),
     Untranscribed(gap=Gap(start_ms=0, end_ms=1, reason="engine_failed"), commit_point=POINT),
@@ -64,7 +64,7 @@ STATE = WorkerState(name="w", slots=2, busy=1, engines={"asr": "moonshine"}, max
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body.type)
 def test_what_a_worker_writes_its_gateway_reads(body: TransientBody | NumberedBody) -> None:
-    message = WorkerMessage(meeting_id="m", attempt="a", number=7, body=body)
+    message = WorkerMessage(meeting_id="m", attempt="a", sequence=9, number=7, body=body)
     assert decode_worker_message(encode(message)) == message
 
 
@@ -121,6 +121,18 @@ def test_a_worker_of_another_version_is_named(changed: dict[str, object]) -> Non
     with pytest.raises(JobError, match="The worker w speaks version 99") as refused:
         decode_worker_state(json.dumps({**json.loads(encode(STATE)), **changed}))
     assert refused.value.code == "version_mismatch"
+
+
+def test_a_worker_with_another_secret_is_named() -> None:
+    sealed = {"protocol": FLEET_PROTOCOL_VERSION, "name": "w", "sealed": "…"}
+    with pytest.raises(JobError, match="The worker w has another FLEET__SECRET") as refused:
+        decode_worker_state(json.dumps(sealed))
+    assert refused.value.code == "not_authentic"
+
+
+def test_a_sealed_state_of_another_version_is_named_by_its_version() -> None:
+    with pytest.raises(JobError, match="The worker w speaks version 99"):
+        decode_worker_state(json.dumps({"protocol": 99, "name": "w", "sealed": "…"}))
 
 
 def test_a_worker_from_before_versions_is_named_too() -> None:

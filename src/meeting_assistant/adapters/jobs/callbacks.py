@@ -1,8 +1,8 @@
 """Results directly to a gateway's own address, bypassing Redis: one signed HTTP POST per message, or one WebSocket for
 all. Implements `ResultChannel`.
 
-The scheme of the address decides: `http(s)://` or `ws(s)://`. Every message is signed by itself; one that is recorded
-and sent again has a number that the gateway already knows.
+The scheme of the address decides: `http(s)://` or `ws(s)://`. Every message is sealed, and signed by itself; the
+gateway takes each signed message once.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ POST_PATH, SOCKET_PATH = "/api/fleet/events", "/ws/fleet"
 class Callbacks:
     """Connections to the gateways that want results at their own addresses."""
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        """`keys`: the first one signs."""
+    def __init__(self, keys: Sequence[bytes], allowed_hosts: Sequence[str]) -> None:
+        """`keys`: the first one signs. `allowed_hosts`: names that may be called; `*.example` stands for all that end
+        in `.example`."""
         self._keys = tuple(keys[:1])
+        self._allowed_hosts = tuple(allowed_hosts)
         self._http = HttpClient(
             {failure: partial(_not_taken, failure.value) for failure in HttpFailure},
             timeout_s=ANSWER_SECONDS,
@@ -46,8 +48,16 @@ class Callbacks:
         self._sockets: dict[str, ClientConnection] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    def is_allowed(self, address: str) -> bool:
+        """Return True when the settings of this machine name the host of the address."""
+        host = urlsplit(address).hostname or ""
+        return any(
+            host.endswith(allowed[1:]) if allowed.startswith("*.") else host == allowed
+            for allowed in self._allowed_hosts
+        )
+
     async def send(self, address: str, message: str) -> None:
-        """Deliver a message; the gateway has it on return. Raises BrokerError."""
+        """Deliver a sealed message; the gateway has it on return. Raises BrokerError."""
         is_socket = urlsplit(address).scheme in ("ws", "wss")
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -67,7 +77,7 @@ class Callbacks:
 
     async def _post(self, address: str, message: str) -> None:
         content = message.encode()
-        headers = {"content-type": "application/json", **self._signed(content)}
+        headers = {"content-type": "text/plain", **self._signed(content)}
         answer = await self._http.request(
             "POST", address.rstrip("/") + POST_PATH, content=content, headers=headers
         )
@@ -108,5 +118,5 @@ class Callbacks:
 def _not_taken(why: str) -> BrokerError:
     return BrokerError(
         f"The gateway cannot be reached at its own address ({why}).",
-        "Check FLEET__CALLBACK_URL and FLEET__CALLBACK_SECRET on all machines, and the network.",
+        "Check FLEET__CALLBACK_URL of the gateway, FLEET__SECRET on all machines, and the network.",
     )

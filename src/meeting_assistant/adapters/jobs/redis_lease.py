@@ -13,6 +13,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+MAX_DEAD = 1000
+DEAD_SECONDS = 7 * 86_400
+
 _OWNED = """
 local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
 if #held == 0 or held[1][2] ~= ARGV[3] then return 0 end
@@ -32,10 +35,25 @@ _DEAD_LETTER = (
     _OWNED
     + """
 local found = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
-if #found == 1 then redis.call('XADD', KEYS[2], '*', 'id', ARGV[2], 'reason', ARGV[4], unpack(found[1][2])) end
+if #found == 1 then
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'id', ARGV[2], 'reason', ARGV[4], unpack(found[1][2]))
+  redis.call('EXPIRE', KEYS[2], ARGV[6])
+end
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) redis.call('XDEL', KEYS[1], ARGV[2]) return 1
 """
 )
+
+
+def lease_name(entry: str, consumer: str, deliveries: int) -> str:
+    """Return the name of the lease that a delivery gives; each delivery of an entry gives another one."""
+    return f"{entry}/{deliveries}/{consumer}"
+
+
+async def is_lease(client: Redis, stream: str, group: str, entry: str, name: str) -> bool:
+    """Return True when the lease of this name on an entry exists."""
+    found: list[dict[str, Any]] = await client.xpending_range(stream, group, entry, entry, 1)
+    names = [lease_name(entry, one["consumer"].decode(), one["times_delivered"]) for one in found]
+    return name in names
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +93,11 @@ class Lease:
         was lost."""
         return await self._run(_NACK, arguments=(str(deliveries),))
 
-    async def dead_letter(self, stream: str, reason: str) -> bool:
-        """Move the entry to another stream, with the reason; False when the lease was lost."""
-        return await self._run(_DEAD_LETTER, stream, arguments=(reason,))
+    async def dead_letter(self, reason: str) -> bool:
+        """Move the entry to the dead letters of its stream, with the reason; False when the lease was lost. The newest
+        thousand or so are kept, and none for longer than a week after the last."""
+        limits = (str(MAX_DEAD), str(DEAD_SECONDS))
+        return await self._run(_DEAD_LETTER, f"{self.stream}.dead", arguments=(reason, *limits))
 
     async def _run(self, script: str, *keys: str, arguments: tuple[str, ...] = ()) -> bool:
         values = (self.group, self.entry, self.consumer, *arguments)

@@ -1,7 +1,8 @@
 """Names of keys, consumer groups, time limits and errors that gateways and workers share in Redis.
 
 FastStream delivers the jobs (https://faststream.ag2.ai), and `redis_lease.py` adds leases. Audio and messages, which
-are many and small, go over plain streams: one per attempt for audio, one inbox per gateway for messages.
+are many and small, go over plain streams: one per attempt for audio, one inbox per gateway for messages. All content
+is sealed (`sealed_entries.py`), and no name of a key tells a meeting.
 
 Job streams have no maximum length, because Redis would then delete jobs that wait. Consumer groups are created at the
 start of a stream by whichever process comes first; created at its end, as FastStream does, they would miss the jobs
@@ -21,10 +22,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from meeting_assistant.adapters.jobs.redis_metrics import faststream_metrics
+from meeting_assistant.adapters.jobs.sealing import FleetKeys
 from meeting_assistant.domain.errors import BrokerError
 from meeting_assistant.domain.jobs import JobKind
 
 PREFIX = "meeting-assistant:"
+WORKER = f"{PREFIX}worker:"
+"""What the key of a worker's state begins with."""
 GROUP = "workers"
 STREAMS = {
     JobKind.LIVE_SESSION: f"{PREFIX}jobs.live",
@@ -71,7 +75,9 @@ async def make_groups(client: Redis) -> None:
 class RedisLink:
     """Connections to Redis, for either side."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keys: FleetKeys) -> None:
+        self.url = url
+        self.keys = keys
         self.client: Redis = Redis.from_url(
             url, max_connections=1000, health_check_interval=10, socket_timeout=None
         )

@@ -1,8 +1,9 @@
 """The broker between gateways, which hold meetings, and workers, which transcribe them.
 
 A broker may lose everything at any time: whatever must survive is in the database and in the recordings of the
-gateway. It carries messages as text and never reads them; `services/fleet/messages.py` defines them. Methods that
-say so raise BrokerError while the broker cannot be reached, and the caller tries again.
+gateway. It carries messages as text and never reads them; `services/fleet/messages.py` defines them. A link hands out
+what a machine of the fleet sent, and drops and counts everything else. Methods that say so raise BrokerError while the
+broker cannot be reached, and the caller tries again.
 """
 
 from __future__ import annotations
@@ -28,11 +29,16 @@ class GatewayLink(Protocol):
     """A gateway's access to the broker."""
 
     async def submit(self, job: InferenceJob) -> None:
-        """Offer a job to the workers; a key that is on offer is not offered again. Raises BrokerError."""
+        """Offer a job to the workers, in place of an earlier offer of its key; the same offer is not made twice.
+        Raises BrokerError."""
         ...
 
     async def is_offered(self, job: InferenceJob) -> bool:
-        """Return True while a worker holds the job or can take it. Raises BrokerError."""
+        """Return True while a worker holds the job by this offer or can take it. Raises BrokerError."""
+        ...
+
+    async def is_held(self, job: InferenceJob, lease: str) -> bool:
+        """Return True while the worker that took the job by this lease has it. Raises BrokerError."""
         ...
 
     async def withdraw(self, job: InferenceJob) -> None:
@@ -58,6 +64,10 @@ class GatewayLink(Protocol):
         """Return the states of the workers that were alive a moment ago. Raises BrokerError."""
         ...
 
+    async def warnings(self) -> Sequence[str]:
+        """Return what an operator should change about the broker, in sentences. Raises BrokerError."""
+        ...
+
     async def close(self) -> None:
         """Release all connections; idempotent."""
         ...
@@ -66,8 +76,12 @@ class GatewayLink(Protocol):
 class ResultChannel(Protocol):
     """A way for results that bypasses the broker."""
 
+    def is_allowed(self, address: str) -> bool:
+        """Return True when this machine may send results to that address."""
+        ...
+
     async def send(self, address: str, message: str) -> None:
-        """Deliver a worker's message; the gateway at that address has it on return. Raises BrokerError."""
+        """Deliver a worker's sealed message; the gateway at that address has it on return. Raises BrokerError."""
         ...
 
     async def close(self) -> None:
@@ -112,6 +126,11 @@ class HeldJob(Protocol):
         """The number of deliveries of the job to workers that could do it, this one included."""
         ...
 
+    @property
+    def lease(self) -> str:
+        """Name of the lease, by which the gateway recognises it (`GatewayLink.is_held`)."""
+        ...
+
     async def renew(self) -> bool:
         """Restart the time of the lease; False when another worker has the job, or it is gone. Raises BrokerError."""
         ...
@@ -153,6 +172,10 @@ class WorkerLink(Protocol):
 
     async def announce(self, state: str) -> None:
         """Publish the state of this worker for a few seconds. Raises BrokerError."""
+        ...
+
+    async def warnings(self) -> Sequence[str]:
+        """Return what an operator should change about the broker, in sentences. Raises BrokerError."""
         ...
 
     async def close(self) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,6 +30,9 @@ LOOK_SECONDS = 0.5
 LOOKS_BETWEEN_READINGS = 4
 MAX_WAITING = 1000
 """Messages that may wait for Redis; more are dropped."""
+MAX_AGE_US = 300 * 1_000_000
+"""More than the clocks of two machines may differ."""
+MAX_SENDERS = 1000
 
 
 class RelayMessage(BaseModel):
@@ -39,6 +44,9 @@ class RelayMessage(BaseModel):
     """Version of the fleet protocol."""
     sender: str
     """Identifies the process, which ignores its own messages."""
+    sent_us: int
+    """When it was sent (Unix, microseconds), later for each message of a sender. One that is not later than the last,
+    or older than five minutes, was recorded and sent again, and is dropped."""
     event: Annotated[TransientEvent, Field(discriminator="type")] | None = None
     """A transient event; null: there is a new durable event, to be read from the database."""
 
@@ -46,10 +54,21 @@ class RelayMessage(BaseModel):
 class EventRelay:
     """Exchanges events of meetings with the other servers."""
 
-    def __init__(self, link: RelayLink, channels: Channels) -> None:
+    def __init__(
+        self,
+        link: RelayLink,
+        channels: Channels,
+        *,
+        clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
         self._link = link
         self._channels = channels
+        self._clock_us = clock_us
         self._self = secrets.token_hex(8)
+        self._last_us = 0
+        """When the newest message was sent."""
+        self._newest_us: dict[str, int] = {}
+        """When the newest message of each other process was sent."""
         self._waiting: asyncio.Queue[tuple[str, str]] = asyncio.Queue(MAX_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         channels.on_event = self._enqueue
@@ -71,7 +90,9 @@ class EventRelay:
         await self._link.close()
 
     def _enqueue(self, meeting_id: str, event: SequencedEvent) -> None:
-        message = RelayMessage(sender=self._self, event=None if is_durable(event.body) else event.body)
+        self._last_us = max(self._last_us + 1, self._clock_us())
+        body = None if is_durable(event.body) else event.body
+        message = RelayMessage(sender=self._self, sent_us=self._last_us, event=body)
         if not self._waiting.full():
             self._waiting.put_nowait((meeting_id, message.model_dump_json()))
 
@@ -99,10 +120,22 @@ class EventRelay:
                 )
             elif message.sender == self._self:
                 continue
+            elif not self._is_fresh(message):
+                obs.fleet_refused_total.labels("event").inc()
             elif message.event is None:
                 await self._catch_up(channel)
             else:
                 channel.broadcast(message.event, is_relayed=True)
+
+    def _is_fresh(self, message: RelayMessage) -> bool:
+        """Return False for a message that was recorded and is sent again."""
+        is_old = message.sent_us < self._clock_us() - MAX_AGE_US
+        if is_old or message.sent_us <= self._newest_us.get(message.sender, 0):
+            return False
+        if len(self._newest_us) >= MAX_SENDERS:
+            self._newest_us.clear()
+        self._newest_us[message.sender] = message.sent_us
+        return True
 
     async def _look(self) -> None:
         looks = 0

@@ -4,6 +4,9 @@ A worker that takes a job says hello with a fresh attempt id, and from then on o
 carry numbers without a gap: one that comes twice is dropped, and one that is missing ends the attempt. So a worker
 that died or that was thought dead, and a broker that was restarted or emptied, are all followed by another attempt,
 and nothing that an earlier one still sends is stored.
+
+Nor is anything that somebody recorded and sends again: every message has a sequence number, an attempt that has ended
+says no second hello, and only the newest offer of the job counts.
 """
 
 from __future__ import annotations
@@ -28,8 +31,14 @@ class JobState:
     """The state of the work on one job, as its gateway knows it."""
 
     kind: JobKind
+    offer: str = ""
+    """The newest offer of the job."""
     attempt: str | None = None
     """The attempt whose results count; None while there is none."""
+    past: frozenset[str] = frozenset()
+    """Attempts that do not count any more."""
+    sequence: int = 0
+    """Sequence number of the newest message of this attempt."""
     number: int = 0
     """Number of the newest result of this attempt."""
     has_progress: bool = False
@@ -37,7 +46,12 @@ class JobState:
 
     def without_attempt(self) -> JobState:
         """Return the state in which no attempt counts any more."""
-        return replace(self, attempt=None)
+        past = self.past if self.attempt is None else self.past | {self.attempt}
+        return replace(self, attempt=None, past=past)
+
+    def with_offer(self, offer: str) -> JobState:
+        """Return the state after a new offer of the job, which no attempt has taken yet."""
+        return replace(self.without_attempt(), offer=offer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +67,12 @@ class AudioFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """Do nothing: the message is a duplicate, or about another job of the meeting."""
+    """Do nothing: the message is a copy, or about another job of the meeting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Drop and count a message of an attempt that does not count any more."""
+    """Drop and count a message of an attempt, or about an offer, that does not count any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +136,20 @@ def decide(state: JobState, message: WorkerMessage | AudioFailed) -> tuple[JobSt
         return state, Fail(message.failure) if message.attempt == state.attempt else Ignore()
     body = message.body
     if isinstance(body, Hello):
-        return _on_hello(state, message.attempt, body)
+        return _on_hello(state, message, body)
     if isinstance(body, DeadLettered):
         return _on_dead_letter(state, body)
     if message.attempt != state.attempt:
         return state, Fence()
+    if message.sequence <= state.sequence:
+        return state, Ignore()
+    state = replace(state, sequence=message.sequence)
     if not isinstance(body, NumberedBody):
         return state, Show(body)
     return _on_result(state, message.number, body)
 
 
-def _on_hello(state: JobState, attempt: str, hello: Hello) -> tuple[JobState, Action]:
+def _on_hello(state: JobState, message: WorkerMessage, hello: Hello) -> tuple[JobState, Action]:
     if hello.job is not state.kind:
         return state, Ignore()
     if hello.protocol != FLEET_PROTOCOL_VERSION:
@@ -141,15 +158,24 @@ def _on_hello(state: JobState, attempt: str, hello: Hello) -> tuple[JobState, Ac
             f"{FLEET_PROTOCOL_VERSION}."
         )
         return state.without_attempt(), Refuse(error)
-    return replace(state, attempt=attempt, number=0), Start(attempt, is_takeover=state.attempt is not None)
+    attempt = message.attempt
+    if hello.offer != state.offer or attempt in state.past:
+        return state, Fence()
+    if attempt == state.attempt:
+        return state, Ignore()  # sent again by a worker that could not know that it had arrived
+    before = state.without_attempt()
+    state = replace(before, attempt=attempt, sequence=message.sequence, number=0)
+    return state, Start(attempt, is_takeover=bool(before.past))
 
 
 def _on_dead_letter(state: JobState, body: DeadLettered) -> tuple[JobState, Action]:
     if body.job is not state.kind:
         return state, Ignore()
+    if body.offer != state.offer:
+        return state, Fence()
     if state.has_progress:
         # Workers came and went for other reasons: a job that gets on is never given up. The reconciler offers it again.
-        return replace(state, has_progress=False, attempt=None), Ignore()
+        return replace(state.without_attempt(), has_progress=False), Ignore()
     return state.without_attempt(), GiveUp()
 
 

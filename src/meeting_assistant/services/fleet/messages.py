@@ -1,8 +1,14 @@
 """The fleet's wire: one model per message between the gateways that hold meetings and the workers that transcribe them.
 
 Everything is JSON except audio, which travels as raw PCM beside its `audio` message. A worker sends each of its
-messages in an envelope that names the meeting, the attempt and, for results that must not be lost, a number. The
-broker carries the text of a message and never reads it. `docs/reference/fleet-protocol.md` is generated from this file.
+messages in an envelope that names the meeting, the attempt, a sequence number and, for results that must not be lost,
+a number. `docs/reference/fleet-protocol.md` is generated from this file.
+
+Everything is sealed with AES-256-GCM under keys that are derived from the fleet's secret, together with its context:
+whoever can only reach Redis can neither read, nor make, nor move a message. What does not open is dropped and counted
+(`fleet_refused_total`). A sequence number that is not newer, a lease that does not exist, an attempt that has ended,
+and an offer that is not the newest expose what was recorded and sent again. A message that opens and makes no sense
+costs the attempt; the meeting continues with the next one.
 
 Gateways and workers of one fleet have to speak the same version of this protocol. The version is part of every job,
 of a worker's state, of `hello` and of `begin`. A worker leaves a job of another version to other workers; a gateway
@@ -16,7 +22,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from meeting_assistant.domain.errors import MeetingAssistantError
+from meeting_assistant.domain.errors import JobError, MeetingAssistantError
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.jobs import FLEET_PROTOCOL_VERSION, JobKind, version_mismatch
 from meeting_assistant.domain.ports import SpeakerTurn
@@ -43,6 +49,10 @@ class Hello(Message):
     """Its name, for log lines."""
     job: JobKind
     """The kind of the job: a meeting may have jobs of several kinds one after another."""
+    offer: str
+    """The offer that the worker took, as the job names it."""
+    lease: str
+    """The lease by which the worker holds the job. The gateway asks Redis whether it exists."""
     engines: dict[str, str]
     """What this worker runs: `asr`, `vad`."""
 
@@ -132,6 +142,8 @@ class DeadLettered(Message):
     type: Literal["dead_lettered"] = "dead_lettered"
     job: JobKind
     """The kind of the job."""
+    offer: str
+    """The offer that was delivered too often."""
 
 
 TransientBody = Hello | PartialTranscript | Progress | DeadLettered
@@ -147,6 +159,9 @@ class WorkerMessage(Message):
     attempt: str = ""
     """Identifies one worker's hold on the job, and fences it: results of an earlier attempt are dropped. Empty in
     `dead_lettered`, which no attempt sends."""
+    sequence: int = Field(default=0, ge=0)
+    """Counts all messages of the attempt, also those that may be lost. One that is not greater than the last is a copy
+    and is dropped."""
     number: int = Field(default=0, ge=0)
     """From 1 without a gap within the attempt; 0 for messages that may be lost."""
     body: Annotated[TransientBody | NumberedBody, Field(discriminator="type")]
@@ -220,7 +235,9 @@ class _AnyVersion(BaseModel):
     """The fields that messages with a version have in every version."""
 
     protocol: int = 1
-    name: str = "unnamed"
+    name: str = Field(default="unnamed", max_length=100)
+    sealed: str | None = None
+    """The state itself, where it could not be opened."""
 
 
 def encode(message: WorkerMessage | GatewayMessage | WorkerState) -> str:
@@ -245,9 +262,16 @@ def decode_gateway_message(text: str | bytes) -> GatewayMessage:
 
 
 def decode_worker_state(text: str | bytes) -> WorkerState:
-    """Return what a worker published about itself. Raises JobError with the code `version_mismatch`."""
+    """Return what a worker published about itself. Raises JobError with the codes `version_mismatch` and
+    `not_authentic`."""
     try:
         found = _AnyVersion.model_validate_json(text)
+        if found.protocol == FLEET_PROTOCOL_VERSION and found.sealed is not None:
+            raise JobError(
+                f"The worker {found.name} has another FLEET__SECRET than this gateway.",
+                "Set the same FLEET__SECRET on all machines.",
+                code="not_authentic",
+            )
         if found.protocol == FLEET_PROTOCOL_VERSION:
             return WorkerState.model_validate_json(text)
     except ValidationError as error:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from abc import ABC, abstractmethod
 
 from meeting_assistant import observability as obs
-from meeting_assistant.domain.errors import BrokerError, EngineError, MeetingAssistantError
+from meeting_assistant.domain.errors import BrokerError, EngineError, MeetingAssistantError, StorageError
 from meeting_assistant.domain.jobs import InferenceJob
 from meeting_assistant.domain.ports import AudioFrame, GatewayLink
 from meeting_assistant.services.fleet import job_state
@@ -19,6 +20,7 @@ from meeting_assistant.services.fleet.job_state import AudioFailed, JobState, de
 from meeting_assistant.services.fleet.messages import (
     Failed,
     GatewayMessage,
+    Hello,
     NumberedBody,
     TransientBody,
     WorkerMessage,
@@ -28,6 +30,8 @@ from meeting_assistant.services.fleet.messages import (
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.2
+MAX_SENSELESS = 3
+"""Attempts that may end because a result of theirs makes no sense. A result that no gateway can store comes again."""
 
 
 class RemoteJob(ABC):
@@ -37,8 +41,11 @@ class RemoteJob(ABC):
         self.job = job
         self.is_over = False
         """The job is complete, or nobody can do it: it is not offered again."""
+        self.lease = ""
+        """Name of the lease of the present attempt; empty while there is none."""
         self._link = link
-        self._state = JobState(job.kind)
+        self._state = JobState(job.kind, job.offer)
+        self._senseless = 0
         self._messages: asyncio.Queue[WorkerMessage | AudioFailed] = asyncio.Queue()
         self._audio_attempt: str | None = None
         """The attempt that audio was sent to last."""
@@ -65,14 +72,23 @@ class RemoteJob(ABC):
         """Queue a message about the meeting, in the order of arrival."""
         self._messages.put_nowait(message)
 
+    def new_offer(self) -> InferenceJob:
+        """Return the job for a new offer; whoever took an earlier one is fenced."""
+        self.job = self.job.model_copy(update={"offer": secrets.token_hex(8)})
+        self._state, self.lease = self._state.with_offer(self.job.offer), ""
+        return self.job
+
     def forget_attempt(self) -> None:
-        """Fence the present attempt: the broker lost the job, and another worker will take it."""
-        self._state = self._state.without_attempt()
+        """Fence the present attempt: its worker does not hold the job any more, and another one will take it."""
+        self._state, self.lease = self._state.without_attempt(), ""
 
     async def follow(self) -> None:
         """Act on messages until the job is complete. Raises EngineError when no worker can do it."""
         while not self.is_over:
             message = await self._messages.get()
+            if not await self._is_backed(message):
+                obs.fleet_refused_total.labels("hello").inc()
+                continue
             # The state is read after the wait, in which `forget_attempt` may have fenced the attempt.
             self._state, action = decide(self._state, message)
             match action:
@@ -80,6 +96,7 @@ class RemoteJob(ABC):
                     obs.fleet_fenced_total.inc()
                 case job_state.Start(attempt, is_takeover):
                     obs.fleet_takeovers_total.inc(is_takeover)
+                    self.lease = _lease_of(message)
                     await self._start(attempt)
                 case job_state.Refuse(error):
                     logger.error(
@@ -89,7 +106,7 @@ class RemoteJob(ABC):
                 case job_state.Show(body):
                     self.show(body)
                 case job_state.Apply(body):
-                    await self.apply(body)
+                    await self._apply(body)
                 case job_state.Withdraw():
                     await self._withdraw()
                 case job_state.Complete():
@@ -139,7 +156,50 @@ class RemoteJob(ABC):
         except MeetingAssistantError as error:
             self._messages.put_nowait(AudioFailed(attempt, Failed.of(error)))
 
+    async def _is_backed(self, message: WorkerMessage | AudioFailed) -> bool:
+        """Return False for a hello of a worker that does not hold this job by the lease that it names. Waits for the
+        broker, over which the audio has to go in any case."""
+        lease = _lease_of(message)
+        if not lease:
+            return True
+        while True:
+            try:
+                return await self._link.is_held(self.job, lease)
+            except BrokerError:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _apply(self, body: NumberedBody) -> None:
+        """Store a result. One that makes no sense costs the attempt, not the meeting."""
+        try:
+            await self.apply(body)
+        except StorageError:
+            raise
+        except Exception as error:
+            self._senseless += 1
+            obs.fleet_refused_total.labels("senseless").inc()
+            if self._senseless >= MAX_SENSELESS:
+                if isinstance(error, MeetingAssistantError):
+                    raise
+                raise EngineError(
+                    "Workers return results that make no sense.",
+                    f"Run the same version on all machines. {self.remedy}",
+                    code="needs_attention",
+                ) from None  # its text may contain what was said
+            logger.warning(
+                "A result of a worker makes no sense; another attempt follows.",
+                extra=obs.log_fields(meeting=self.job.meeting_id, type=body.type, error=type(error).__name__),
+            )
+            self.forget_attempt()
+            await self._withdraw()
+
     async def _withdraw(self) -> None:
         """Take the job from the worker that has it; the reconciler offers it again."""
         with contextlib.suppress(BrokerError):
             await self._link.withdraw(self.job)
+
+
+def _lease_of(message: WorkerMessage | AudioFailed) -> str:
+    """Return the lease that a hello names; empty for every other message."""
+    if isinstance(message, WorkerMessage) and isinstance(message.body, Hello):
+        return message.body.lease
+    return ""

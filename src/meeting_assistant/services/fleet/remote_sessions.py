@@ -22,6 +22,7 @@ from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.ports import EngineInfo, GatewayLink
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import Level
+from meeting_assistant.services.fleet.broker_warnings import log_broker_warnings
 from meeting_assistant.services.fleet.messages import (
     Audio,
     Begin,
@@ -40,6 +41,7 @@ from meeting_assistant.services.fleet.messages import (
     decode_worker_state,
 )
 from meeting_assistant.services.fleet.remote_job import RemoteJob
+from meeting_assistant.services.fleet.result_checks import check_times
 from meeting_assistant.services.live.session_runner import MakeSpec
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.services.recording.idle_timeout import with_idle_timeout
@@ -163,19 +165,16 @@ class RemoteSessions:
 
     async def run_to_completion(self, remote: RemoteJob) -> None:
         """Offer a job and store its results until it is complete. Raises EngineError when no worker can do it."""
-        job = remote.job
-        self._running[job.key] = remote
-        with contextlib.suppress(BrokerError):
-            await self.link.withdraw(job)  # an offer from before a restart of this gateway
+        self._running[remote.job.key] = remote
         try:
             with contextlib.suppress(BrokerError):  # the reconciler offers it as soon as the broker is back
-                await self.link.submit(job)
+                await self.link.submit(remote.new_offer())
             await remote.follow()
         finally:
-            del self._running[job.key]
+            del self._running[remote.job.key]
             await remote.stop()
             with contextlib.suppress(BrokerError):
-                await self.link.withdraw(job)
+                await self.link.withdraw(remote.job)
 
     # --- what comes back
 
@@ -198,24 +197,32 @@ class RemoteSessions:
 
     async def _reconcile(self) -> None:
         """Offer again what the broker lost; the database and the journal know where to begin."""
+        is_checked = False
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 await self._update_workers()
                 for remote in list(self._running.values()):
-                    await self._offer_again(remote)
+                    await self._reconcile_job(remote)
+                if not is_checked:
+                    await log_broker_warnings(self.link)
+                    is_checked = True
             except BrokerError as error:
-                self._broker_error = error
+                self._broker_error, is_checked = error, False
                 logger.warning("Failed to reach Redis.", extra=obs.log_fields(code=error.code))
             else:
                 self._broker_error = None
 
-    async def _offer_again(self, remote: RemoteJob) -> None:
-        if remote.is_over or await self.link.is_offered(remote.job):
+    async def _reconcile_job(self, remote: RemoteJob) -> None:
+        if remote.is_over:
+            return
+        if await self.link.is_offered(remote.job):
+            lease = remote.lease
+            if lease and not await self.link.is_held(remote.job, lease) and remote.lease == lease:
+                remote.forget_attempt()
             return
         obs.fleet_reoffered_total.inc()
-        remote.forget_attempt()
-        await self.link.submit(remote.job)
+        await self.link.submit(remote.new_offer())
         if self._running.get(remote.job.key) is not remote:
             await self.link.withdraw(remote.job)  # it ended meanwhile
 
@@ -276,7 +283,8 @@ class _RemoteSession(RemoteJob):
             self._sink.send_partial(body)
 
     async def apply(self, body: NumberedBody) -> None:
-        """Commit words, and how far they reach."""
+        """Commit words, and how far they reach. Raises ValueError for what lies outside of the recording."""
+        check_times(body, self._received_sample)
         match body:
             case Utterances(utterances=utterances, commit_point=commit_point, takes_back=takes_back):
                 await self._sink.commit_utterances(utterances, commit_point, takes_back=takes_back)
@@ -295,5 +303,9 @@ class _RemoteSession(RemoteJob):
         return Audio(
             offset=offset,
             has_viewers=self._sink.has_viewers,
-            received_sample=self._buffer.received_bytes // (BYTES_PER_SAMPLE * self._meeting.channels),
+            received_sample=self._received_sample,
         )
+
+    @property
+    def _received_sample(self) -> int:
+        return self._buffer.received_bytes // (BYTES_PER_SAMPLE * self._meeting.channels)

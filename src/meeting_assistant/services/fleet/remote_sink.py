@@ -47,6 +47,7 @@ class RemoteSink:
         self._link = link
         self._attempt = secrets.token_hex(8)
         self._number = 0
+        self._sequence = 0
         self._order = asyncio.Lock()
         self._newest_transient: TransientBody | None = None
         self._sending: asyncio.Task[None] | None = None
@@ -167,7 +168,12 @@ class RemoteSink:
                 return
 
     async def _send_once(self, body: TransientBody | NumberedBody, number: int) -> None:
+        self._sequence += 1
         message = WorkerMessage(
-            meeting_id=self.job.meeting_id, attempt=self._attempt, number=number, body=body
+            meeting_id=self.job.meeting_id,
+            attempt=self._attempt,
+            sequence=self._sequence,
+            number=number,
+            body=body,
         )
         await self._link.send(self.job, encode(message))

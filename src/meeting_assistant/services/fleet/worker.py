@@ -17,6 +17,7 @@ from meeting_assistant.domain.audio import pcm_to_samples
 from meeting_assistant.domain.errors import BrokerError, JobError, MeetingAssistantError
 from meeting_assistant.domain.jobs import JobKind, version_mismatch
 from meeting_assistant.domain.ports import AudioFrame, HeldJob, WorkerLink
+from meeting_assistant.services.fleet.broker_warnings import log_broker_warnings
 from meeting_assistant.services.fleet.messages import (
     Begin,
     DeadLettered,
@@ -57,6 +58,10 @@ class WorkerOptions:
     """A job that was delivered more often than this, and never completed, is dead-lettered."""
     engines: Mapping[str, str]
     """What this worker runs: `asr`, `vad`."""
+
+
+class _NoAnswerError(Exception):
+    """The gateway of a job is gone, or has offered it again: this offer can go."""
 
 
 class Worker:
@@ -125,16 +130,20 @@ class Worker:
             extra=obs.log_fields(meeting=job.meeting_id, deliveries=held.deliveries),
         )
         await held.dead_letter(f"delivered {held.deliveries - 1} times and never completed")
-        message = WorkerMessage(meeting_id=job.meeting_id, body=DeadLettered(job=job.kind))
+        message = WorkerMessage(meeting_id=job.meeting_id, body=DeadLettered(job=job.kind, offer=job.offer))
         await self._link.send(job, encode(message))
 
     async def _announce(self) -> None:
+        is_checked = False
         while True:
             state = self._state()
             obs.worker_slots.labels("taken").set(state.busy)
             obs.worker_slots.labels("free").set(max(0, state.slots - state.busy))
             with contextlib.suppress(BrokerError):
                 await self._link.announce(encode(state))
+                if not is_checked:
+                    await log_broker_warnings(self._link)
+                    is_checked = True
             await asyncio.sleep(ANNOUNCE_SECONDS)
 
     def _state(self) -> WorkerState:
@@ -196,6 +205,9 @@ class Worker:
         except AudioGapError:
             with contextlib.suppress(BrokerError):
                 await held.release()
+        except _NoAnswerError:
+            with contextlib.suppress(BrokerError):
+                await held.ack()
         except JobError as error:
             obs.fleet_foreign_total.inc()
             logger.error(  # noqa: TRY400
@@ -229,17 +241,23 @@ class Worker:
                 renewed = time.monotonic()
 
     async def _run(self, held: HeldJob) -> None:
-        """Do the job. Raises AudioGapError; JobError when the gateway speaks another version."""
+        """Do the job. Raises AudioGapError, _NoAnswerError; JobError when the gateway speaks another version."""
         job, sink = held.job, RemoteSink(self._link, held.job)
         await sink.send_hello(
-            Hello(worker=self._options.name, job=job.kind, engines=dict(self._options.engines))
+            Hello(
+                worker=self._options.name,
+                job=job.kind,
+                offer=job.offer,
+                lease=held.lease,
+                engines=dict(self._options.engines),
+            )
         )
         async with aclosing(sink.frames()) as frames:
             try:
                 async with asyncio.timeout(GREETING_SECONDS):
                     begin = sink.read_begin(await anext(frames))
             except TimeoutError:
-                return  # its gateway is gone; one that still wants the job offers it again
+                raise _NoAnswerError from None
             try:
                 await self._do(begin, sink, frames)
             except JobError:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meeting_assistant.adapters.jobs.redis_worker import RedisWorkerLink
-from meeting_assistant.bootstrap.fleet import build_callbacks, redis_url, worker_options
+from meeting_assistant.bootstrap.fleet import build_callbacks, fleet_keys, redis_url, worker_options
 from meeting_assistant.bootstrap.speakers import max_speakers_of_recordings
 from meeting_assistant.bootstrap.traces import traced
 from meeting_assistant.config import load_settings
@@ -173,7 +173,11 @@ async def main(decode_s: float, diarize_s: float = 0.0) -> None:
     diarization = DiarizationService(NoVoices(), [ParityDiarizer(diarize_s)] if has_diarizer else [])
     options = worker_options(settings, {"asr": "numbers"})
     link = RedisWorkerLink(
-        redis_url(settings), options.name, lease_s=options.lease_s, callbacks=build_callbacks(settings)
+        redis_url(settings),
+        options.name,
+        fleet_keys(settings),
+        lease_s=options.lease_s,
+        callbacks=build_callbacks(settings),
     )
     with ThreadPoolExecutor(2) as threads, traced(settings, "worker"):
         tools = SpeechServices(asr=asr, vad=vad, vad_threads=threads, diarization=diarization)

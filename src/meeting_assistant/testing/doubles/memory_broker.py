@@ -26,6 +26,11 @@ class _Entry:
     """When the lease ends; of a job without a holder, from when on it may be taken."""
     deliveries: int = 0
 
+    @property
+    def lease(self) -> str:
+        """Name of the lease of the present holder."""
+        return "" if self.holder is None else f"{self.offer.offer}/{self.deliveries}/{self.holder}"
+
 
 @dataclass(slots=True)
 class MemoryBroker:
@@ -40,6 +45,7 @@ class MemoryBroker:
         default_factory=lambda: defaultdict(asyncio.Queue)
     )
     states: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def gateway(self, name: str) -> MemoryGatewayLink:
@@ -64,13 +70,20 @@ class MemoryGatewayLink:
         self._name = name
 
     async def submit(self, job: InferenceJob) -> None:
-        """Offer a job, unless its key is on offer."""
-        self._broker.entries.setdefault(job.key, _Entry(job.offered_at(int(time.time() * 1000))))
+        """Offer a job in place of an earlier offer of its key, unless this one is made already."""
+        if not await self.is_offered(job):
+            self._broker.entries[job.key] = _Entry(job.offered_at(int(time.time() * 1000)))
         self._broker.wake()
 
     async def is_offered(self, job: InferenceJob) -> bool:
-        """Return True while a worker holds the job or can take it."""
-        return job.key in self._broker.entries
+        """Return True while a worker holds the job by this offer or can take it."""
+        entry = self._broker.entries.get(job.key)
+        return entry is not None and entry.offer.offer == job.offer
+
+    async def is_held(self, job: InferenceJob, lease: str) -> bool:
+        """Return True while the lease of this name on the offered job exists."""
+        entry = self._broker.entries.get(job.key)
+        return entry is not None and entry.lease == lease != ""
 
     async def withdraw(self, job: InferenceJob) -> None:
         """Take the job off the list."""
@@ -93,6 +106,10 @@ class MemoryGatewayLink:
     async def workers(self) -> Sequence[str]:
         """Return the published states."""
         return list(self._broker.states.values())
+
+    async def warnings(self) -> Sequence[str]:
+        """Return the warnings that the test asks for."""
+        return self._broker.warnings
 
     async def close(self) -> None:
         """Do nothing; no connection is open."""
@@ -160,6 +177,10 @@ class MemoryWorkerLink:
         """Publish the state of this worker."""
         self._broker.states[self._name] = state
 
+    async def warnings(self) -> Sequence[str]:
+        """Return the warnings that the test asks for."""
+        return self._broker.warnings
+
     async def close(self) -> None:
         """Withdraw the published state."""
         self._broker.states.pop(self._name, None)
@@ -171,6 +192,7 @@ class MemoryHeldJob:
     def __init__(self, broker: MemoryBroker, entry: _Entry, holder: str, deliveries: int) -> None:
         self.job = entry.offer
         self.deliveries = deliveries
+        self.lease = entry.lease
         self._broker = broker
         self._entry = entry
         self._holder = holder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -14,14 +15,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from meeting_assistant.adapters.jobs.sealed_entries import open_state
+from meeting_assistant.adapters.jobs.sealing import FleetKeys
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.launcher import ServerProcess, free_port, inherited_environment
+from meeting_assistant.net.signatures import key_of
 from meeting_assistant.testing.doubles.fake_speech import spoken, words_of
 from meeting_assistant.testing.harness.fork_server import start_process
 from meeting_assistant.testing.servers.link_proxy import LinkProxy
 from meeting_assistant.testing.servers.redis import RedisProcess
 
 LEASE_S = 1.5
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+KEYS = FleetKeys([key_of(SECRET)])
 
 
 class WorkerProcess:
@@ -127,6 +133,7 @@ class Fleet:
         self.env = {
             "ORCHESTRATOR_BACKEND": "redis",
             "REDIS_URL": broker.url,
+            "FLEET__SECRET": SECRET,
             "FLEET__LEASE_SECONDS": str(LEASE_S),
             "FLEET__SLOTS": "12",
             "SESSION_GRACE_SECONDS": "60",
@@ -179,9 +186,11 @@ class Fleet:
     def busiest(self) -> WorkerProcess:
         """The worker with the most meetings."""
         client = self.broker.client()
-        states = [
-            json.loads(state) for state in client.mget(client.keys("meeting-assistant:worker:*")) if state
-        ]
+        states = []
+        for worker in self.workers:
+            published: Any = client.get(f"meeting-assistant:worker:{worker.name}")
+            if published is not None:
+                states.append(json.loads(open_state(KEYS, worker.name, published.decode())))
         name = max(states, key=lambda state: state["busy"])["name"]
         return next(worker for worker in self.workers if worker.name == name)
 

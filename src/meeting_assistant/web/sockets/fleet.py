@@ -1,6 +1,7 @@
 """Receives results from workers when `FLEET__CALLBACK_URL` is set; otherwise results go through Redis.
 
-There is no token here: each message is signed with a secret that only the machines of the fleet have.
+There is no token here: each message is sealed, and signed, with keys that only the machines of the fleet have. A signed
+message is taken once: its id is remembered for as long as its signature is valid.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from meeting_assistant.domain.errors import InputError, JobError, NotFoundError, UnauthenticatedError
+from meeting_assistant import observability as obs
+from meeting_assistant.domain.errors import (
+    ConflictError,
+    InputError,
+    JobError,
+    NotFoundError,
+    UnauthenticatedError,
+)
 from meeting_assistant.net.signatures import is_signed
 from meeting_assistant.services.fleet.messages import WorkerMessage, decode_worker_message
 from meeting_assistant.web.context import FleetEntrance, context_of
@@ -31,7 +39,7 @@ class SignedMessage(BaseModel):
     timestamp: str = Field(alias="webhook-timestamp", max_length=20)
     signature: str = Field(alias="webhook-signature", max_length=400)
     message: str
-    """JSON of a worker's message; this text is what is signed."""
+    """A worker's message, sealed, in base64; this text is what is signed."""
 
 
 @router.post("/api/fleet/events", status_code=204, response_class=Response, include_in_schema=False)
@@ -66,7 +74,7 @@ async def receive_messages(socket: WebSocket) -> None:
             entrance.on_message(_checked(entrance, signed.id, signed.timestamp, content, signed.signature))
             idle_timeout_s = None
             await socket.send_text("{}")
-    except (ValidationError, InputError, UnauthenticatedError, TimeoutError):
+    except (ValidationError, InputError, UnauthenticatedError, ConflictError, TimeoutError):
         await socket.close(CLOSE_POLICY)
     except (WebSocketDisconnect, RuntimeError, KeyError):
         return  # disconnected, or a frame that is not text
@@ -82,11 +90,18 @@ def _checked(
     entrance: FleetEntrance, message_id: str, timestamp: str, content: bytes, signature: str
 ) -> WorkerMessage:
     if not is_signed(entrance.keys, message_id, timestamp, content, signature):
+        obs.fleet_refused_total.labels("callback").inc()
         raise UnauthenticatedError(
             "The signature is wrong or too old.",
-            "Set the same FLEET__CALLBACK_SECRET on all machines, and let their clocks agree.",
+            "Set the same FLEET__SECRET on all machines, and let their clocks agree.",
+        )
+    if not entrance.recent.add(message_id):
+        obs.fleet_refused_total.labels("callback").inc()
+        raise ConflictError(
+            "This message was received before.", "Send each message once, with an id of its own."
         )
     try:
-        return decode_worker_message(content)
+        return decode_worker_message(entrance.open(content.decode()))
     except JobError as error:
+        obs.fleet_refused_total.labels("callback").inc()
         raise InputError(error.message, error.remedy) from error
