@@ -86,7 +86,7 @@ async def read(store: AudioStore, offset: int = 0, length: int = 1 << 20) -> byt
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 1), (31_999, 2), (5, 70_001), (95_999, 10), (96_000, 10)])
-async def test_any_stretch_can_be_read(stored: tuple[AudioStore, Archive], offset: int, length: int) -> None:
+async def test_any_range_can_be_read(stored: tuple[AudioStore, Archive], offset: int, length: int) -> None:
     await record(*stored)
     assert await read(stored[0], offset, length) == (SOUND * 3)[offset : offset + length]
 

@@ -1,4 +1,4 @@
-"""Settings: what is read, what is refused and in which words, what is shown."""
+"""Settings: which values are accepted, which are refused with what message, and how they are shown."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable of the person who runs the tests, and no `.env` but the test's own."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Clear all settings of the environment, and use a `.env` of the test."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.delenv(name, raising=False)
@@ -35,7 +35,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> str:
-    """The sentence with which a value stops the start."""
+    """Return the message with which an invalid value stops the start."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as stopped:
         load_settings()
@@ -75,17 +75,17 @@ def refusal(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> str:
         ("MEETING_LOG_PATH", None),
     ],
 )
-def test_defaults_are_those_of_the_brief(variable: str, default: object) -> None:
+def test_the_defaults_are_the_documented_ones(variable: str, default: object) -> None:
     assert getattr(load_settings(), variable.lower()) == default
 
 
-def test_the_data_directory_is_the_users_own() -> None:
+def test_the_data_directory_belongs_to_the_user() -> None:
     path = load_settings().data_dir
     assert path.is_absolute()
     assert path.name == "meeting-assistant"
 
 
-def test_there_are_few_enough_settings_to_know() -> None:
+def test_the_number_of_settings_is_limited() -> None:
     assert len(Settings.model_fields) <= 70
 
 
@@ -108,7 +108,7 @@ def test_an_empty_value_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not settings.is_set("XAI_API_KEY")
 
 
-def test_it_is_known_which_values_somebody_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_know_which_values_were_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASR_MODEL_ID", "medium")
     settings = load_settings()
     assert settings.is_set("ASR_MODEL_ID")
@@ -126,7 +126,7 @@ def test_keywords_are_read_in_any_case_and_lists_with_spaces(monkeypatch: pytest
     assert settings.allowed_origins == ("https://a.example", "http://b.example:8080")
 
 
-def test_sizes_may_carry_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_can_have_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_UPLOAD_BYTES", "500MB")
     assert load_settings().max_upload_bytes == 500_000_000
 
@@ -138,7 +138,7 @@ def test_paths_are_made_absolute_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert settings.data_dir == tmp_path / "recordings"
 
 
-def test_addresses_lose_their_last_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trailing_slashes_of_addresses_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_BASE_URL", "http://gpu.example:8001/")
     assert load_settings().vllm_base_url == "http://gpu.example:8001"
 
@@ -148,7 +148,7 @@ def test_settings_do_not_change_after_the_start() -> None:
         load_settings().http_port = 1  # type: ignore[misc]
 
 
-def test_variables_of_other_programs_are_left_alone() -> None:
+def test_variables_of_other_programs_are_ignored() -> None:
     Path(".env").write_text("EDITOR=vi\n")
     assert load_settings(".env").http_port == 8000
 
@@ -183,7 +183,7 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         ("MAX_UPLOAD_BYTES", "plenty", "a size such as 500MB or 2GiB"),
     ],
 )
-def test_a_value_that_cannot_be_used_stops_with_variable_value_and_what_is_allowed(
+def test_an_invalid_value_is_refused_with_its_variable_and_the_allowed_values(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, allowed: str
 ) -> None:
     message = refusal(monkeypatch, variable, value)
@@ -191,25 +191,25 @@ def test_a_value_that_cannot_be_used_stops_with_variable_value_and_what_is_allow
     assert allowed in message
 
 
-def test_options_of_a_provider_that_does_not_exist_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_an_unknown_provider_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal(monkeypatch, "LLM_OPTIONS__CHATGPT__TIMEOUT_SECONDS", "30")
     assert "LLM_OPTIONS__CHATGPT" in message
     assert "vllm, xai, openai" in message
 
 
-def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASR_ENGINE", "whisper")
     assert "ASR_ENGINE=whisper" in refusal(monkeypatch, "HTTP_PORT", "http")
 
 
 @pytest.mark.parametrize("kept", ["keep", "days:30", "delete-after-minutes"])
-def test_how_long_sound_is_kept(monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+def test_retention_accepts_durations_and_keywords(monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
     monkeypatch.setenv("AUDIO_RETENTION", kept)
     assert load_settings().audio_retention == kept
 
 
 @pytest.mark.parametrize("wrong", ["days", "days:0", "days:-1", "days:999999", "30", "forever"])
-def test_any_other_retention_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+def test_an_invalid_retention_is_refused(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     assert "days:N" in refusal(monkeypatch, "AUDIO_RETENTION", wrong)
 
 
@@ -232,13 +232,11 @@ def test_tokens_have_a_name_and_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "wrong", [LONG, f":{LONG}", "ana:short", f"ana:boss:{LONG}", f"a b:{LONG}", f"ana:{LONG},ben:{LONG}"]
 )
-def test_a_token_that_cannot_be_used_is_refused_and_never_repeated(
-    monkeypatch: pytest.MonkeyPatch, wrong: str
-) -> None:
+def test_an_invalid_token_is_refused_and_not_echoed(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     assert LONG not in refusal(monkeypatch, "API_TOKENS", wrong)
 
 
-def test_a_file_that_is_not_text_is_named() -> None:
+def test_an_env_file_that_is_not_text_is_named() -> None:
     Path(".env").write_bytes(b"HTTP_PORT=\xff\xfe\n")
     with pytest.raises(ConfigurationError, match=r"\.env cannot be read"):
         load_settings()
@@ -253,11 +251,11 @@ def test_several_encryption_keys_keep_their_order(monkeypatch: pytest.MonkeyPatc
     assert load_settings().audio_encryption_keys() == keys
 
 
-def test_without_encryption_key_the_list_is_empty() -> None:
+def test_without_an_encryption_key_the_list_is_empty() -> None:
     assert load_settings().audio_encryption_keys() == []
 
 
-def test_a_wrong_encryption_key_is_told_by_position_and_never_repeated(
+def test_an_invalid_encryption_key_is_named_by_position_and_not_echoed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     right = Fernet.generate_key().decode()
@@ -288,7 +286,7 @@ def test_options_of_a_provider_and_of_an_integration_have_two_underscores(
     assert unknown_variables() == []
 
 
-def test_secrets_appear_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_masked_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-do-not-show")
     monkeypatch.setenv("REDIS_URL", "redis://user:do-not-show@redis.example/0")
     monkeypatch.setenv("VLLM_BASE_URL", "http://user:do-not-show@gpu.example")
@@ -299,7 +297,7 @@ def test_secrets_appear_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sk-do-not-show" not in repr(settings)
 
 
-def test_a_password_in_a_wrong_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_in_an_invalid_address_is_not_echoed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in refusal(monkeypatch, "VLLM_BASE_URL", "ftp://me:hunter2@gpu.example")
 
 
@@ -316,15 +314,15 @@ def test_a_password_in_a_wrong_address_is_not_repeated(monkeypatch: pytest.Monke
         ("XAI_APIKEY", "XAI_API_KEY"),
     ],
 )
-def test_a_typing_error_is_noticed_with_what_was_meant(typed: str, meant: str) -> None:
+def test_a_misspelt_setting_is_reported_with_a_suggestion(typed: str, meant: str) -> None:
     assert unknown_variables({typed: "x"}) == [f"{typed} is not a setting. Did you mean {meant}?"]
 
 
-def test_an_unheard_of_variable_with_a_prefix_of_ours_is_noticed() -> None:
+def test_an_unknown_variable_with_one_of_our_prefixes_is_reported() -> None:
     assert unknown_variables({"INFERENCE_QUANTUM_MODE": "on"}) == ["INFERENCE_QUANTUM_MODE is not a setting."]
 
 
-def test_a_setting_that_has_moved_is_noticed_with_its_new_name() -> None:
+def test_a_renamed_setting_is_reported_with_its_new_name() -> None:
     assert unknown_variables({"MAX_SESSIONS_PER_OWNER": "2"}) == [
         "MAX_SESSIONS_PER_OWNER is not a setting. It is called CLIENT_LIMITS__SESSIONS_PER_OWNER now."
     ]
@@ -337,11 +335,11 @@ def test_variables_of_other_programs_are_not_reported(unknown: str) -> None:
     assert unknown_variables({unknown: "x"}) == []
 
 
-def test_no_setting_is_reported() -> None:
+def test_a_known_setting_is_not_reported() -> None:
     assert unknown_variables({name.upper(): "x" for name in Settings.model_fields}) == []
 
 
-def test_the_file_is_searched_as_well() -> None:
+def test_the_env_file_is_checked_as_well() -> None:
     Path(".env").write_text("ASR_ENGIN=moonshine\n")
     assert "ASR_ENGIN is not a setting. Did you mean ASR_ENGINE?" in unknown_variables()
 
@@ -349,7 +347,7 @@ def test_the_file_is_searched_as_well() -> None:
 # --- what is shown ----------------------------------------------------------------------------------------
 
 
-def test_effective_values_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_effective_values_name_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PORT", "8001")
     rows = {row.variable: row for row in effective(load_settings())}
     assert (rows["HTTP_PORT"].value, rows["HTTP_PORT"].source) == ("8001", "set")
@@ -367,8 +365,8 @@ def test_every_setting_is_described_everywhere() -> None:
         assert f"\n## {heading}\n" in page
 
 
-def test_the_example_file_means_the_defaults() -> None:
-    """Taking away every # changes nothing: what it shows are the values that count anyway."""
+def test_the_example_file_states_the_defaults() -> None:
+    """Removing every # changes nothing: the file shows the default values."""
     lines = [line[1:] for line in env_example().splitlines() if line.startswith("#") and "=" in line]
     Path(".env").write_text("\n".join(line for line in lines if line.split("=")[0].isupper()))
     assert load_settings() == load_settings(None)

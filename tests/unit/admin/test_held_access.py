@@ -1,4 +1,4 @@
-"""Rights that connections hold end when something ended them, at once and for those whom it concerns."""
+"""Open connections end at once when the right that they depend on ends, and no others do."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def registry(callers: Callers) -> AsyncIterator[AccessRegistry]:
     running.cancel()
 
 
-async def test_a_withdrawn_link_ends_the_connections_that_rest_on_it_and_no_others(
+async def test_a_withdrawn_link_closes_only_its_own_connections(
     registry: AccessRegistry, callers: Callers
 ) -> None:
     owner = Principal(owner="ana", credentials=frozenset({OTHER}))
@@ -65,7 +65,7 @@ async def test_a_withdrawn_link_ends_the_connections_that_rest_on_it_and_no_othe
         assert not same_meeting.ended.done()
 
 
-async def test_a_right_that_ended_on_the_way_in_is_noticed(
+async def test_a_right_that_ends_during_the_handshake_is_noticed(
     registry: AccessRegistry, callers: Callers
 ) -> None:
     callers.withdrawn.add(LINK)
@@ -73,7 +73,7 @@ async def test_a_right_that_ended_on_the_way_in_is_noticed(
         assert await held.ended is GONE
 
 
-async def test_only_whom_a_change_concerns_is_looked_up_again(
+async def test_a_change_rechecks_only_the_callers_that_it_concerns(
     registry: AccessRegistry, callers: Callers
 ) -> None:
     elsewhere = Principal(credentials=frozenset({OTHER}))
@@ -85,7 +85,7 @@ async def test_only_whom_a_change_concerns_is_looked_up_again(
         assert (await callers.asked.get(), callers.asked.empty()) == (LINK, True)
 
 
-async def test_an_expiry_is_waited_for(registry: AccessRegistry, callers: Callers) -> None:
+async def test_a_connection_ends_when_its_right_expires(registry: AccessRegistry, callers: Callers) -> None:
     soon = Principal(credentials=frozenset({LINK}), expires_at_ms=int(time.time() * 1000) + 30)
     with registry.hold(soon, "m1", allow) as held:
         await callers.asked.get()
@@ -93,7 +93,9 @@ async def test_an_expiry_is_waited_for(registry: AccessRegistry, callers: Caller
         assert await held.ended is GONE
 
 
-async def test_a_database_that_is_away_sends_nobody_away(registry: AccessRegistry, callers: Callers) -> None:
+async def test_an_unavailable_database_closes_no_connection(
+    registry: AccessRegistry, callers: Callers
+) -> None:
     callers.failures = 1
     with registry.hold(READER, "m1", allow) as held:
         for _ in range(2):
@@ -101,7 +103,7 @@ async def test_a_database_that_is_away_sends_nobody_away(registry: AccessRegistr
         assert not held.ended.done()
 
 
-async def test_what_another_server_ended_is_noticed(callers: Callers) -> None:
+async def test_a_right_that_another_server_withdrew_is_noticed(callers: Callers) -> None:
     changes = 0
 
     async def read_changes() -> int:
@@ -117,7 +119,7 @@ async def test_what_another_server_ended_is_noticed(callers: Callers) -> None:
     running.cancel()
 
 
-async def test_a_long_answer_stops_when_its_reader_may_not_have_it_any_more(
+async def test_a_long_response_stops_when_the_right_to_it_ends(
     registry: AccessRegistry, callers: Callers
 ) -> None:
     async def answer() -> AsyncIterator[str]:
@@ -133,7 +135,7 @@ async def test_a_long_answer_stops_when_its_reader_may_not_have_it_any_more(
     assert received == ["first"]
 
 
-async def test_what_comes_is_passed_on_to_its_end(registry: AccessRegistry) -> None:
+async def test_a_response_is_passed_on_completely(registry: AccessRegistry) -> None:
     async def pieces() -> AsyncIterator[int]:
         for number in range(3):
             yield number
@@ -145,7 +147,7 @@ async def test_what_comes_is_passed_on_to_its_end(registry: AccessRegistry) -> N
 # --- tickets --------------------------------------------------------------------------------------------------
 
 
-async def test_a_ticket_is_worth_what_its_caller_may_do_when_it_is_used(callers: Callers) -> None:
+async def test_a_ticket_grants_what_its_caller_may_do_at_the_time_of_use(callers: Callers) -> None:
     now = 0.0
     tickets = Tickets(callers.refresh, lambda: now)
     assert await tickets.redeem(tickets.issue(READER)) == READER
@@ -166,7 +168,7 @@ async def test_a_ticket_works_once_and_for_half_a_minute(callers: Callers) -> No
             await tickets.redeem(ticket)
 
 
-async def test_a_caller_who_fetches_many_tickets_pushes_out_only_its_own(callers: Callers) -> None:
+async def test_a_caller_with_many_tickets_evicts_only_its_own(callers: Callers) -> None:
     tickets = Tickets(callers.refresh, lambda: 0.0)
     of_ana = tickets.issue(Principal(owner="ana", credentials=frozenset({OTHER})))
     issued = [tickets.issue(READER) for _ in range(10 * MAX_TICKETS)]

@@ -1,4 +1,4 @@
-"""Lines of a log: which meeting they are about."""
+"""Log lines carry the id of the meeting that they are about."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("meeting_assistant.test")
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What a server does with LOG_FORMAT=json, and back again."""
+    """Configure logging as a server with LOG_FORMAT=json does, and restore it afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     configure_logging("info", "json")
@@ -34,7 +34,7 @@ def lines(log: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
-def test_everything_that_happens_for_a_meeting_names_it(log: io.StringIO) -> None:
+def test_log_lines_about_a_meeting_carry_its_id(log: io.StringIO) -> None:
     async def deep_down() -> None:
         logger.warning("The disk is slow.", extra=log_fields(seconds=2.5))
 
@@ -51,7 +51,7 @@ def test_everything_that_happens_for_a_meeting_names_it(log: io.StringIO) -> Non
     assert "trace_id" not in of_meeting, "nothing is traced here"
 
 
-def test_a_line_that_names_a_meeting_itself_is_right(log: io.StringIO) -> None:
+def test_an_explicit_meeting_id_in_a_log_line_wins(log: io.StringIO) -> None:
     with about("m1"):
         logger.info("Meeting deleted.", extra=log_fields(meeting="m2"))
     assert [line["meeting"] for line in lines(log)] == ["m2"]

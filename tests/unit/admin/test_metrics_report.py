@@ -24,13 +24,13 @@ def read(registry: CollectorRegistry, key: str, *, has_fleet: bool = False) -> M
     return found
 
 
-def test_a_gauge_is_told_as_it_stands(registry: CollectorRegistry) -> None:
+def test_a_gauge_is_reported_as_it_is(registry: CollectorRegistry) -> None:
     Gauge("meeting_assistant_live_sessions", "", registry=registry).set(3)
     figure = read(registry, "live")
     assert (figure.value, figure.kind, figure.metric) == (3, "gauge", "meeting_assistant_live_sessions")
 
 
-def test_a_counter_is_added_up_and_told_by_reason(registry: CollectorRegistry) -> None:
+def test_a_counter_is_summed_and_reported_by_reason(registry: CollectorRegistry) -> None:
     gaps = Counter("meeting_assistant_gaps_total", "", ["reason"], registry=registry)
     assert read(registry, "gaps").value == 0, "what never happened is known to be nothing"
     gaps.labels("engine_failed").inc(2)
@@ -42,7 +42,7 @@ def test_a_counter_is_added_up_and_told_by_reason(registry: CollectorRegistry) -
     assert (figure.alert.measure, figure.alert.above) == ("increase", 0)
 
 
-def test_a_histogram_is_told_by_quantiles_and_buckets(registry: CollectorRegistry) -> None:
+def test_a_histogram_is_reported_by_quantiles_and_buckets(registry: CollectorRegistry) -> None:
     lag = Histogram("meeting_assistant_caption_lag_seconds", "", buckets=(1, 2, 4), registry=registry)
     assert read(registry, "caption_lag").p95 is None, "of nothing there is no quantile"
     for seconds in (0.5, 0.5, 1.5, 3.0):
@@ -55,12 +55,12 @@ def test_a_histogram_is_told_by_quantiles_and_buckets(registry: CollectorRegistr
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.25, 0.5), (0.5, 1.0), (0.75, 2.0), (0.99, 2.0)])
-def test_quantiles_are_those_of_prometheus(share: float, expected: float) -> None:
+def test_quantiles_equal_those_of_prometheus(share: float, expected: float) -> None:
     # Four observations: two up to 1, one up to 2, one above all bounds.
     assert quantile([(1.0, 2), (2.0, 3)], 4, share) == pytest.approx(expected)
 
 
-def test_language_models_are_told_one_by_one(registry: CollectorRegistry) -> None:
+def test_language_models_are_reported_one_by_one(registry: CollectorRegistry) -> None:
     answers = Histogram(
         "meeting_assistant_llm_latency_seconds", "", ["provider"], buckets=(1, 10), registry=registry
     )
@@ -72,7 +72,7 @@ def test_language_models_are_told_one_by_one(registry: CollectorRegistry) -> Non
     assert read(registry, "llm_vllm").count == 1
 
 
-def test_with_a_fleet_its_figures_are_told_and_not_those_of_the_idle_engine(
+def test_with_a_fleet_the_report_covers_its_workers_and_not_the_idle_engine(
     registry: CollectorRegistry,
 ) -> None:
     Counter("meeting_assistant_fleet_takeovers_total", "", registry=registry)
@@ -85,7 +85,7 @@ def test_with_a_fleet_its_figures_are_told_and_not_those_of_the_idle_engine(
     assert keys(False) == ["recognition"]
 
 
-def test_there_is_an_end_to_what_is_told(registry: CollectorRegistry) -> None:
+def test_the_report_is_bounded(registry: CollectorRegistry) -> None:
     jobs = Counter("meeting_assistant_inference_jobs_total", "", ["kind"], registry=registry)
     answers = Histogram("meeting_assistant_llm_latency_seconds", "", ["provider"], registry=registry)
     for number in range(100):
@@ -96,7 +96,7 @@ def test_there_is_an_end_to_what_is_told(registry: CollectorRegistry) -> None:
     assert sum(len(group.figures) for group in groups) == MAX_PARTS + 1
 
 
-def test_every_figure_has_a_key_of_its_own_and_words() -> None:
+def test_every_metric_summary_has_a_unique_key_and_a_label() -> None:
     definitions = [one for group in CATALOGUE for one in group.definitions]
     assert len({one.key for one in definitions}) == len(definitions)
     assert all(one.label and "_" not in one.label for one in definitions)

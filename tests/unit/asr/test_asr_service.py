@@ -1,4 +1,4 @@
-"""One engine thread for all sessions: order, isolation, nothing in flight is lost."""
+"""One engine thread serves all sessions: in order, isolated, without losing tickets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from meeting_assistant.services.asr.degradation import DegradationLadder, Ladder
 
 
 class ScriptedEngine:
-    """Echoes the session's name; holds still until told to go on; fails on windows of session "bad"."""
+    """An engine that returns the name of the session, waits until it is released, and fails on session "bad"."""
 
     info = EngineInfo("scripted", "scripted", ("en",), 30.0, max_batch=4)
 
@@ -70,7 +70,7 @@ async def ask(service: AsrService, session: str, kind: TicketKind = TicketKind.F
     return decoded.result.text if decoded else None
 
 
-async def test_all_calls_happen_on_one_thread_of_its_own(service: AsrService, engine: ScriptedEngine) -> None:
+async def test_all_calls_run_on_one_engine_thread(service: AsrService, engine: ScriptedEngine) -> None:
     assert await ask(service, "a") == "a"
     await service.close_session("a")
     await service.close()
@@ -94,7 +94,7 @@ async def test_one_bad_window_does_not_fail_its_neighbours(
     assert "secret" not in str(answers[1])
 
 
-async def test_a_newer_partial_of_a_session_answers_the_older_one_with_nothing(
+async def test_a_newer_partial_cancels_the_older_one_of_its_session(
     service: AsrService, engine: ScriptedEngine
 ) -> None:
     engine.released.clear()
@@ -110,7 +110,7 @@ async def test_a_newer_partial_of_a_session_answers_the_older_one_with_nothing(
     await blocker
 
 
-async def test_sound_is_read_when_the_decode_starts(service: AsrService, engine: ScriptedEngine) -> None:
+async def test_audio_is_read_when_the_decode_starts(service: AsrService, engine: ScriptedEngine) -> None:
     read: list[str] = []
     engine.released.clear()
     blocker = asyncio.create_task(ask(service, "first"))
@@ -128,7 +128,7 @@ async def test_sound_is_read_when_the_decode_starts(service: AsrService, engine:
     assert read == ["now"]
 
 
-async def test_closing_ends_what_waits_with_an_error(service: AsrService, engine: ScriptedEngine) -> None:
+async def test_closing_fails_the_tickets_that_wait(service: AsrService, engine: ScriptedEngine) -> None:
     engine.released.clear()
     first = asyncio.create_task(ask(service, "a"))
     await asyncio.sleep(0)
@@ -140,7 +140,7 @@ async def test_closing_ends_what_waits_with_an_error(service: AsrService, engine
         assert answer in ("a", "b") or isinstance(answer, EngineError)
 
 
-async def test_who_listens_hears_of_each_step_of_the_ladder(engine: ScriptedEngine) -> None:
+async def test_each_step_of_the_degradation_ladder_is_reported(engine: ScriptedEngine) -> None:
     ladder = DegradationLadder(LadderOptions(target_s=0.05, up_after_s=0.0, down_after_s=0.0))
     service = AsrService(engine, batch_size=1, ladder=ladder)
     levels: list[int] = []
@@ -165,7 +165,7 @@ async def test_who_listens_hears_of_each_step_of_the_ladder(engine: ScriptedEngi
     await service.close()
 
 
-def test_prompts_and_attempts_of_different_shape_are_not_put_together() -> None:
+def test_prompts_and_attempts_of_different_shape_are_not_batched_together() -> None:
     info = replace(ScriptedEngine.info, partial_buckets_s=(8.5, 30.0), final_buckets_s=(30.0,))
     plain = window("a")
     assert shape_of(info, plain) == shape_of(info, window("b"))

@@ -22,7 +22,7 @@ from meeting_assistant.services.asr.batching import (
 
 
 def shape(request: AsrRequest) -> Shape:
-    """Of a test window: its bucket is named by its language."""
+    """Return the shape of a test window; its language names its bucket."""
     return Shape(request.language, len(request.samples))
 
 
@@ -38,16 +38,16 @@ def ticket(
 
 
 def sessions(queue: TicketQueue, rules: BatchRules = ONE) -> list[str]:
-    """Of the next batch."""
+    """Return the sessions of the next batch."""
     return [ticket.session for ticket, _ in queue.take(rules).items]
 
 
 def order(queue: TicketQueue) -> list[str]:
-    """Of everything that waits, one by one."""
+    """Return the sessions of all waiting tickets in the order in which they are served."""
     return [batch[0] for batch in iter(lambda: sessions(queue), [])]
 
 
-def test_finals_before_partials_before_files_whatever_their_deadlines() -> None:
+def test_finals_precede_partials_and_partials_precede_files_whatever_their_deadlines() -> None:
     queue = TicketQueue()
     queue.put(ticket("file", TicketKind.FILE, 1.0))
     queue.put(ticket("partial", TicketKind.PARTIAL, 2.0))
@@ -55,7 +55,7 @@ def test_finals_before_partials_before_files_whatever_their_deadlines() -> None:
     assert order(queue) == ["final", "partial", "file"]
 
 
-def test_inside_a_kind_the_room_most_behind_is_served_first() -> None:
+def test_within_a_kind_the_earliest_deadline_is_served_first() -> None:
     queue = TicketQueue()
     queue.put(ticket("late", TicketKind.PARTIAL, 5.0))
     queue.put(ticket("later", TicketKind.PARTIAL, 6.0))
@@ -63,7 +63,7 @@ def test_inside_a_kind_the_room_most_behind_is_served_first() -> None:
     assert order(queue) == ["urgent", "late", "later"]
 
 
-def test_a_newer_partial_takes_the_place_and_the_turn_of_the_older_one() -> None:
+def test_a_newer_partial_replaces_the_older_one_in_the_queue() -> None:
     queue = TicketQueue()
     older, newer = ticket("a", TicketKind.PARTIAL, 1.0), ticket("a", TicketKind.PARTIAL, 9.0)
     queue.put(older)
@@ -89,7 +89,7 @@ def test_the_window_is_read_when_the_decode_starts() -> None:
     assert len(queue.take(ONE).items[0][1].samples) == 5
 
 
-def test_a_ticket_with_nothing_left_to_decode_costs_no_place_in_the_batch() -> None:
+def test_a_ticket_without_audio_takes_no_slot_of_a_batch() -> None:
     queue = TicketQueue()
     gone = Ticket("gone", TicketKind.PARTIAL, 0.0, lambda: None)
     queue.put(gone)
@@ -109,7 +109,7 @@ def test_a_batch_holds_only_windows_of_one_shape() -> None:
     assert sessions(queue, EIGHT) == ["b"]
 
 
-def test_padded_sound_in_a_batch_is_bounded() -> None:
+def test_padding_in_a_batch_is_bounded() -> None:
     queue = TicketQueue()
     for session in "abcd":
         queue.put(ticket(session, TicketKind.FINAL, samples=30))
@@ -118,13 +118,13 @@ def test_padded_sound_in_a_batch_is_bounded() -> None:
     assert sessions(queue, rules) == ["c", "d"]
 
 
-def test_a_window_over_the_bound_still_goes_alone() -> None:
+def test_a_window_above_the_bound_is_decoded_alone() -> None:
     queue = TicketQueue()
     queue.put(ticket("long", TicketKind.FINAL, samples=90))
     assert sessions(queue, BatchRules(shape, max_windows=8, max_padded_s=60)) == ["long"]
 
 
-def test_files_wait_where_they_are_not_wanted() -> None:
+def test_files_wait_while_they_are_not_admitted() -> None:
     queue = TicketQueue()
     queue.put(ticket("file", TicketKind.FILE))
     assert queue.take(EIGHT, may_take_files=False).items == []
@@ -133,7 +133,7 @@ def test_files_wait_where_they_are_not_wanted() -> None:
     assert len(batch.items) == 1
 
 
-def test_at_most_two_pieces_of_files_in_a_batch() -> None:
+def test_a_batch_holds_at_most_two_windows_of_files() -> None:
     queue = TicketQueue()
     for session in "abcd":
         queue.put(ticket(session, TicketKind.FILE))
@@ -152,7 +152,7 @@ def test_files_do_not_starve_under_endless_live_load() -> None:
     assert "file" in served
 
 
-def test_cancelling_a_session_takes_back_its_captions_but_not_its_finals() -> None:
+def test_cancelling_a_session_drops_its_partials_but_not_its_finals() -> None:
     queue = TicketQueue()
     queue.put(ticket("a", TicketKind.FINAL))
     queue.put(ticket("a", TicketKind.PARTIAL))
@@ -167,7 +167,7 @@ def test_cancelling_a_session_takes_back_its_captions_but_not_its_finals() -> No
     ),
     st.integers(1, 8),
 )
-def test_every_ticket_is_served_once_unless_a_newer_one_took_its_place(
+def test_every_ticket_is_served_once_unless_a_newer_one_replaced_it(
     asked: list[tuple[str, TicketKind, float]], most: int
 ) -> None:
     queue = TicketQueue()

@@ -27,7 +27,7 @@ def ended(events: list[EndpointEvent]) -> list[SpeechEnded]:
     return [event for event in events if isinstance(event, SpeechEnded)]
 
 
-def test_speech_between_two_pauses_is_one_utterance_with_a_little_sound_on_both_sides() -> None:
+def test_speech_between_two_pauses_is_one_utterance_with_padding_on_both_sides() -> None:
     endpointer = Endpointer()
     events = endpointer.push(frames(1600, SILENCE) + frames(960, SPEECH) + frames(1600, SILENCE))
     started, finished = events
@@ -38,11 +38,11 @@ def test_speech_between_two_pauses_is_one_utterance_with_a_little_sound_on_both_
     assert finished.voiced_ms == 960
 
 
-def test_a_click_opens_nothing() -> None:
+def test_a_click_starts_no_utterance() -> None:
     assert Endpointer().push(frames(64, SPEECH) + frames(2000, SILENCE)) == []
 
 
-def test_a_short_answer_is_heard() -> None:
+def test_a_short_answer_is_an_utterance() -> None:
     events = Endpointer().push(frames(500, SILENCE) + frames(160, SPEECH) + frames(1000, SILENCE))
     assert len(ended(events)) == 1
 
@@ -53,7 +53,7 @@ def test_a_breath_does_not_end_an_utterance() -> None:
     assert len(ended(events)) == 1
 
 
-def test_a_trailing_syllable_between_the_thresholds_keeps_it_open() -> None:
+def test_a_trailing_syllable_between_the_thresholds_does_not_end_an_utterance() -> None:
     events = Endpointer().push(frames(960, SPEECH) + frames(960, 0.4) + frames(1000, SILENCE))
     (utterance,) = ended(events)
     assert utterance.end_sample >= ms_to_samples(1920)
@@ -69,7 +69,7 @@ def test_endless_speech_is_cut_at_its_quietest_moment_without_losing_or_doubling
     assert abs(first.end_sample - ms_to_samples(12_000)) <= 4 * VAD_FRAME_SAMPLES
 
 
-def test_flush_closes_what_is_open_at_the_very_end_of_the_sound() -> None:
+def test_flush_ends_an_open_utterance_at_the_last_sample() -> None:
     endpointer = Endpointer()
     endpointer.push(frames(960, SPEECH))
     end = endpointer.position + 100
@@ -78,14 +78,14 @@ def test_flush_closes_what_is_open_at_the_very_end_of_the_sound() -> None:
     assert endpointer.flush() == []
 
 
-def test_positions_count_from_where_the_session_begins() -> None:
+def test_positions_are_counted_from_the_start_of_the_session() -> None:
     endpointer = Endpointer(start_sample=160_000)
     (started,) = endpointer.push(frames(320, SPEECH))
     assert started.start_sample == 160_000
 
 
 @given(st.lists(st.tuples(st.integers(1, 120), st.floats(0, 1)), max_size=40), st.data())
-def test_utterances_never_overlap_and_nothing_settled_is_reopened(
+def test_utterances_never_overlap_and_ended_ones_stay_as_they_are(
     runs: list[tuple[int, float]], data: st.DataObject
 ) -> None:
     endpointer = Endpointer(EndpointOptions(max_utterance_ms=4000))

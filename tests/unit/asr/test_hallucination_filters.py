@@ -8,7 +8,7 @@ import pytest
 from meeting_assistant.services.asr.hallucination_filters import reject_audio, reject_text
 
 
-def test_a_noise_floor_is_not_decoded_and_a_quiet_voice_is() -> None:
+def test_background_noise_is_not_decoded_and_a_quiet_voice_is() -> None:
     hiss = (np.random.default_rng(1).normal(0, 8, 16_000)).astype(np.int16)
     voice = (np.sin(np.arange(16_000) / 10) * 200).astype(np.int16)
     assert reject_audio(hiss) == "too_quiet"
@@ -17,7 +17,7 @@ def test_a_noise_floor_is_not_decoded_and_a_quiet_voice_is() -> None:
 
 
 @pytest.mark.parametrize("answer", ["Yes.", "No.", "OK.", "Thank you.", "You decide."])
-def test_a_short_real_answer_survives(answer: str) -> None:
+def test_a_short_spoken_answer_is_kept(answer: str) -> None:
     assert reject_text(answer, voiced_ms=250, duration_ms=700) is None
 
 

@@ -1,4 +1,4 @@
-"""Which language a meeting is in, when nobody said so."""
+"""Detection of the language of a meeting for which none was chosen."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from meeting_assistant.domain.ports import AsrResult
 from meeting_assistant.services.asr.language_detection import LanguageDetection
 
 
-def test_what_a_person_chose_holds() -> None:
+def test_a_chosen_language_is_never_changed() -> None:
     choice = LanguageDetection("de")
     choice.observe("en", 1.0, 10)
     assert choice.detected == "de"
 
 
-def test_one_certain_guess_settles_the_first_language() -> None:
+def test_one_confident_detection_decides_the_first_language() -> None:
     choice = LanguageDetection(None)
     choice.observe("fr", 0.95, 3)
     assert choice.detected == "fr"
 
 
-def test_less_certain_guesses_settle_it_together() -> None:
+def test_several_less_confident_detections_decide_it_together() -> None:
     choice = LanguageDetection(None)
     choice.observe("fr", 0.7, 3)
     assert choice.detected is None
@@ -36,7 +36,7 @@ def test_one_odd_utterance_does_not_change_the_language() -> None:
     assert choice.detected == "fr"
 
 
-def test_a_meeting_that_goes_on_in_another_language_is_followed() -> None:
+def test_a_lasting_change_of_language_is_followed() -> None:
     choice = LanguageDetection(None)
     choice.observe("fr", 0.95, 3)
     found = []
@@ -46,7 +46,7 @@ def test_a_meeting_that_goes_on_in_another_language_is_followed() -> None:
     assert found == ["fr", "fr", "nl"]
 
 
-def test_guesses_about_a_word_or_a_cough_do_not_count() -> None:
+def test_short_or_unconfident_detections_are_ignored() -> None:
     choice = LanguageDetection(None)
     choice.observe("cy", 0.99, 0.6)
     choice.observe("cy", 0.3, 9)

@@ -1,4 +1,4 @@
-"""What is read out of the embedded engine's wheel."""
+"""Files that are read from the wheel of the embedded engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_wheel_without_the_voice_model_is_named(tmp_path: Path) -> None:
         read_weights(tmp_path)
 
 
-def test_the_three_voices_of_the_sample_meeting_are_told_apart() -> None:
+def test_the_three_voices_of_the_sample_meeting_have_distinct_embeddings() -> None:
     sound = to_waveform(pcm_to_samples(read_pcm(demo_audio_path())))
     model, clustering = EmbeddedVoices(), SpeakerClustering()
     numbers: dict[str, set[int | None]] = {}

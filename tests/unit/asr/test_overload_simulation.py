@@ -1,4 +1,4 @@
-"""Five hundred meetings on one engine that is asked for 138 % of what it can do, in virtual time.
+"""Five hundred meetings load one engine with 138 % of its capacity, in virtual time.
 
 The queue, the cost model and the ladder are the real ones; the engine is a number of seconds per batch. With deadlines
 alone, captions of everybody make finished utterances late. By kind first, they are not.
@@ -14,13 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from meeting_assistant.domain.ports import AsrRequest
-from meeting_assistant.services.asr.batching import (
-    BatchRules,
-    Shape,
-    Ticket,
-    TicketKind,
-    TicketQueue,
-)
+from meeting_assistant.services.asr.batching import BatchRules, Shape, Ticket, TicketKind, TicketQueue
 from meeting_assistant.services.asr.cost_model import CostModel
 from meeting_assistant.services.asr.degradation import PARTIAL_POLICIES, DegradationLadder, Level
 
@@ -40,7 +34,7 @@ BATCH_S = OVERLOAD / ASKED_PER_SECOND * 0.1 * BATCH
 
 @dataclass
 class ManyMeetings:
-    """People in meetings speak, pause and speak; every caption is asked for when the one before was answered."""
+    """Meetings with speech and pauses; each partial is requested when the previous one is answered."""
 
     queue: TicketQueue = field(default_factory=TicketQueue)
     is_by_kind: bool = True
@@ -125,17 +119,17 @@ class ManyMeetings:
 
 
 def late(answers: list[tuple[float, float]], target_s: float) -> float:
-    """Share of those that were asked for after the crowd had come together."""
+    """Return the share of late tickets among those requested after the load was complete."""
     agreed = [done - asked for asked, done in answers if asked > 2 * PERIOD_S]
     return sum(seconds > target_s for seconds in agreed) / len(agreed)
 
 
-def test_with_deadlines_alone_overload_makes_finished_utterances_late() -> None:
+def test_ordering_by_deadline_alone_delays_finals_under_overload() -> None:
     crowd = ManyMeetings(is_by_kind=False).run(40.0)
     assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) > 0.5
 
 
-def test_by_kind_first_no_finished_utterance_is_late() -> None:
+def test_ordering_by_kind_first_delays_no_final() -> None:
     crowd = ManyMeetings().run(40.0)
     assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) == 0.0
     assert late(crowd.captions, TARGET_S[TicketKind.PARTIAL]) > 0.5, "captions are what gives way"
@@ -146,7 +140,7 @@ def test_the_queue_holds_at_most_one_caption_per_meeting() -> None:
     assert crowd.longest_queue <= SESSIONS + BATCH
 
 
-def test_the_ladder_brings_captions_back_in_time_and_lets_go_when_the_crowd_is_gone() -> None:
+def test_the_degradation_ladder_keeps_captions_in_time_and_steps_back_after_the_load() -> None:
     crowd = ManyMeetings(has_ladder=True).run(90.0, lambda now: SESSIONS if now < 45 else SESSIONS // 4)
     under_load = [(asked, done) for asked, done in crowd.captions if 25 < asked < 45]
     assert late(under_load, 2 * TARGET_S[TicketKind.PARTIAL]) < 0.05
@@ -155,6 +149,6 @@ def test_the_ladder_brings_captions_back_in_time_and_lets_go_when_the_crowd_is_g
     assert crowd._ladder.level is Level.NORMAL
 
 
-def test_the_simulation_gives_the_same_every_time() -> None:
+def test_the_simulation_is_deterministic() -> None:
     first, second = (ManyMeetings().run(15.0).finals for _ in range(2))
     assert first == second

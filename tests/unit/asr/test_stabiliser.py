@@ -1,4 +1,4 @@
-"""Which words of growing hypotheses become stable."""
+"""Words of successive hypotheses that become stable."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def test_a_word_is_stable_when_two_hypotheses_in_a_row_agree() -> None:
     assert shown.unstable == ("on", "Friday")
 
 
-def test_the_last_word_of_a_window_is_held_back() -> None:
+def test_the_last_word_of_a_window_is_not_yet_stable() -> None:
     caption = Stabiliser()
     caption.update(["we", "should"])
     assert caption.update(["we", "should"]).stable == ("we",)
 
 
-def test_case_and_punctuation_do_not_break_an_agreement() -> None:
+def test_case_and_punctuation_do_not_prevent_agreement() -> None:
     caption = Stabiliser()
     caption.update(["Well,", "we"])
     assert caption.update(["well", "we", "agree"]).stable == ("well", "we")
 
 
-def test_a_hypothesis_that_differs_in_stable_words_neither_doubles_nor_loses_the_next_ones() -> None:
+def test_a_hypothesis_that_differs_in_stable_words_neither_repeats_nor_loses_the_next_ones() -> None:
     caption = Stabiliser()
     caption.update(["the", "budget", "is"])
     caption.update(["the", "budget", "is", "approved"])
@@ -42,7 +42,7 @@ words = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=12)
 
 
 @given(st.lists(words, max_size=12))
-def test_stable_text_is_never_taken_back(hypotheses: list[list[str]]) -> None:
+def test_stable_words_are_never_withdrawn(hypotheses: list[list[str]]) -> None:
     caption = Stabiliser()
     stable: tuple[str, ...] = ()
     for hypothesis in hypotheses:
@@ -52,7 +52,7 @@ def test_stable_text_is_never_taken_back(hypotheses: list[list[str]]) -> None:
 
 
 @given(words.filter(bool))
-def test_a_hypothesis_that_only_grows_is_shown_in_full(final: list[str]) -> None:
+def test_a_growing_hypothesis_is_shown_in_full(final: list[str]) -> None:
     caption = Stabiliser()
     for end in range(1, len(final) + 1):
         shown = caption.update(final[:end])
@@ -62,7 +62,7 @@ def test_a_hypothesis_that_only_grows_is_shown_in_full(final: list[str]) -> None
 # --- windows that begin in the middle of an utterance
 
 
-def test_a_window_that_begins_later_is_aligned_with_the_known_words() -> None:
+def test_a_window_that_starts_later_is_aligned_with_the_known_words() -> None:
     caption = Stabiliser()
     for end in (4, 5, 6):
         caption.update("we agreed to move the launch".split()[:end])
@@ -77,9 +77,7 @@ def test_a_window_that_cannot_be_aligned_changes_nothing() -> None:
 
 
 @given(st.lists(st.integers(0, 500), min_size=8, max_size=60, unique=True), st.integers(5, 9))
-def test_no_word_is_lost_or_doubled_at_the_seams_of_a_window_that_moves_on(
-    numbers: list[int], span: int
-) -> None:
+def test_no_word_is_lost_or_repeated_when_the_window_moves_on(numbers: list[int], span: int) -> None:
     spoken = [f"w{number}" for number in numbers]
     caption = Stabiliser()
     for end in range(1, len(spoken) + 1):
@@ -88,26 +86,26 @@ def test_no_word_is_lost_or_doubled_at_the_seams_of_a_window_that_moves_on(
         assert list(shown.stable + shown.unstable) == spoken[:end]
 
 
-def test_words_that_the_engine_is_sure_of_need_no_second_hypothesis() -> None:
+def test_confident_words_need_no_second_hypothesis() -> None:
     caption = Stabiliser()
     words = "the budget is approved".split()
     assert caption.update(words, probabilities=[0.99, 0.95, 0.99, 0.99]).stable == ("the", "budget")
 
 
-def test_an_uncertain_word_holds_back_those_after_it() -> None:
+def test_an_uncertain_word_keeps_the_words_after_it_unstable() -> None:
     caption = Stabiliser()
     words = "the budget is approved by all".split()
     assert caption.update(words, probabilities=[0.99, 0.4, 0.99, 0.99, 0.99, 0.99]).stable == ("the",)
 
 
-def test_agreed_words_are_spelled_as_in_the_newest_hypothesis() -> None:
+def test_stable_words_are_spelled_as_in_the_newest_hypothesis() -> None:
     caption = Stabiliser()
     caption.update("well we agree".split())
     caption.update("Well, we agree now".split())
     assert caption.agreed_words == ("Well,", "we", "agree")
 
 
-def test_finished_words_are_compared_with_the_stable_ones() -> None:
+def test_the_final_is_compared_with_the_stable_words() -> None:
     caption = Stabiliser()
     caption.update("we ship on".split())
     caption.update("we ship on Friday".split())

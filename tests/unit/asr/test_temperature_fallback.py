@@ -23,7 +23,7 @@ SILENCE = AsrResult("Thank you.", mean_logprob=-1.4, no_speech_probability=0.9)
 
 
 class Scripted:
-    """Answers as it is told; an exception is raised."""
+    """An engine with scripted results; an exception among them is raised."""
 
     info = EngineInfo("scripted", "scripted", ("en",), 30.0, temperatures=(0.0, 0.2, 0.4))
 
@@ -67,14 +67,16 @@ async def decode(asr: AsrService) -> AsrResult:
     return decoded.result
 
 
-async def test_a_text_that_convinces_is_decoded_once(asr: AsrService, engine: Scripted) -> None:
+async def test_a_text_that_passes_the_quality_checks_is_decoded_once(
+    asr: AsrService, engine: Scripted
+) -> None:
     engine.answers = [GOOD]
     assert await decode(asr) == GOOD
     assert engine.temperatures == [0.0]
 
 
 @pytest.mark.parametrize("bad", [LOOP, DOUBTFUL])
-async def test_one_that_does_not_is_tried_hotter_as_a_ticket_of_its_own(
+async def test_a_text_that_fails_the_quality_checks_is_decoded_at_a_higher_temperature(
     asr: AsrService, engine: Scripted, bad: AsrResult
 ) -> None:
     engine.answers = [bad, GOOD]
@@ -82,24 +84,26 @@ async def test_one_that_does_not_is_tried_hotter_as_a_ticket_of_its_own(
     assert engine.temperatures == [0.0, 0.2]
 
 
-async def test_when_nothing_convinces_the_likeliest_is_taken(asr: AsrService, engine: Scripted) -> None:
+async def test_if_every_text_fails_the_quality_checks_the_likeliest_is_taken(
+    asr: AsrService, engine: Scripted
+) -> None:
     engine.answers = [DOUBTFUL, BETTER, replace(DOUBTFUL, mean_logprob=-2.0)]
     assert await decode(asr) == BETTER
     assert engine.temperatures == [0.0, 0.2, 0.4]
 
 
-async def test_silence_is_not_tried_again(asr: AsrService, engine: Scripted) -> None:
+async def test_silence_is_not_decoded_again(asr: AsrService, engine: Scripted) -> None:
     engine.answers = [SILENCE]
     await decode(asr)
     assert engine.temperatures == [0.0]
 
 
-async def test_a_passing_fault_costs_no_words(asr: AsrService, engine: Scripted) -> None:
+async def test_a_transient_engine_error_loses_no_words(asr: AsrService, engine: Scripted) -> None:
     engine.answers = [RuntimeError("device reset"), GOOD]
     assert await decode(asr) == GOOD
 
 
-async def test_a_lasting_fault_is_raised(asr: AsrService, engine: Scripted) -> None:
+async def test_a_lasting_engine_error_is_raised(asr: AsrService, engine: Scripted) -> None:
     engine.answers = [RuntimeError("device gone"), RuntimeError("device gone")]
     with pytest.raises(EngineError):
         await decode(asr)

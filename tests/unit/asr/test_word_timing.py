@@ -1,4 +1,4 @@
-"""Estimated word times stay inside what was voiced."""
+"""Estimated word times stay within the voiced parts of an utterance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from meeting_assistant.services.asr.endpointing import FRAME_MS
 from meeting_assistant.services.asr.word_timing import estimate_word_times
 
 
-def test_longer_words_take_longer_and_a_pause_takes_no_word() -> None:
+def test_longer_words_get_more_time_and_no_word_falls_into_a_pause() -> None:
     voiced = [True] * 10 + [False] * 20 + [True] * 10
     one, other = estimate_word_times(
         ["aaaa", "bbbb"], start_ms=1000, end_ms=1000 + 40 * FRAME_MS, voiced=voiced
@@ -19,7 +19,7 @@ def test_longer_words_take_longer_and_a_pause_takes_no_word() -> None:
     assert other.end_ms == 1000 + 40 * FRAME_MS
 
 
-def test_no_words_no_times() -> None:
+def test_no_words_have_no_times() -> None:
     assert estimate_word_times([], start_ms=0, end_ms=100, voiced=[True]) == []
 
 
@@ -28,7 +28,7 @@ def test_no_words_no_times() -> None:
     st.lists(st.booleans(), max_size=100),
     st.integers(0, 10**7),
 )
-def test_times_are_ordered_and_inside_the_utterance(
+def test_word_times_are_ordered_and_within_the_utterance(
     words: list[str], voiced: list[bool], start_ms: int
 ) -> None:
     end_ms = start_ms + max(1, len(voiced)) * FRAME_MS

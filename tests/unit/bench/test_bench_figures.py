@@ -1,4 +1,4 @@
-"""The figures of the benchmarks: what counts as late, lost, doubled, taken back."""
+"""Measures of the benchmarks: which words count as late, lost, doubled or withdrawn."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 
 from meeting_assistant.bench.clips import part
 from meeting_assistant.bench.timeline import Clip, SpokenWord, Timeline
-from meeting_assistant.bench.words import (
-    align,
-    bootstrap_interval,
-    count_doubled,
-    count_lost,
-    normalise,
-)
+from meeting_assistant.bench.words import align, bootstrap_interval, count_doubled, count_lost, normalise
 
 SAID = "we agreed to ship on friday".split()
 CLIP = Clip(
@@ -43,7 +37,7 @@ def final(text: str) -> dict[str, Any]:
     return {"type": "transcript", "text": text}
 
 
-def test_case_and_punctuation_are_no_errors() -> None:
+def test_case_and_punctuation_do_not_count_as_errors() -> None:
     assert normalise("We agreed: don't ship, O\u2019Neill!") == ["we", "agreed", "don't", "ship", "o'neill"]
 
 
@@ -77,25 +71,25 @@ def test_a_word_is_committed_when_it_becomes_stable_or_at_the_end() -> None:
     assert line.erased_words() == 0
 
 
-def test_stable_words_that_the_final_does_not_have_are_erased() -> None:
+def test_stable_words_missing_from_the_final_count_as_withdrawn() -> None:
     line = timeline((3.0, partial("we argued to")), (6.0, final("We agreed to ship on Friday.")))
     assert line.stable_words() == 3
     assert line.erased_words() == 1
 
 
-def test_an_utterance_that_is_shown_and_never_finished_is_counted() -> None:
+def test_a_partial_without_a_final_is_counted() -> None:
     assert timeline((3.0, partial("we agreed"))).unfinished() == 1
     assert timeline((3.0, partial("we agreed")), (4.0, partial(""))).unfinished() == 0
 
 
-def test_lost_are_words_in_a_row_that_a_file_has_and_the_live_text_has_not() -> None:
+def test_consecutive_words_missing_from_the_live_text_count_as_lost() -> None:
     live = align(SAID, "we agreed friday".split())
     assert count_lost(SAID, live, align(SAID, SAID)) == 3
     assert count_lost(SAID, live, live) == 0
     assert count_lost(SAID, align(SAID, "we to ship on friday".split()), align(SAID, SAID)) == 0
 
 
-def test_doubled_are_words_that_were_said_once() -> None:
+def test_repeated_words_that_were_spoken_once_count_as_doubled() -> None:
     heard = "we agreed to ship to ship on friday".split()
     assert count_doubled(SAID, heard, align(SAID, heard)) > 0
     assert count_doubled(heard, heard, align(heard, heard)) == 0
@@ -103,14 +97,14 @@ def test_doubled_are_words_that_were_said_once() -> None:
     assert count_doubled(SAID, other, align(SAID, other)) == 0
 
 
-def test_the_interval_holds_the_rate() -> None:
+def test_the_confidence_interval_contains_the_rate() -> None:
     low, high = bootstrap_interval([1, 0, 2, 1, 0, 3], [10] * 6)
     assert low <= 7 / 60 <= high
     assert bootstrap_interval([], []) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("offset_s", [0.0, 0.9, 5.0, 9.0])
-def test_a_meeting_that_begins_later_in_the_sound_keeps_words_and_sound_together(offset_s: float) -> None:
+def test_a_meeting_that_starts_later_in_the_audio_keeps_words_aligned_with_audio(offset_s: float) -> None:
     marks = np.zeros(len(CLIP.pcm) // 2, np.int16)
     for word in CLIP.words:
         marks[int(word.start_s * 16_000)] = 1

@@ -1,4 +1,4 @@
-"""What decoding costs, what gives way under load, how many meetings fit; and all of it in a simulated crowd."""
+"""The cost model, the degradation ladder and the capacity plan."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from meeting_assistant.services.asr.cost_model import CostModel
 from meeting_assistant.services.asr.degradation import DegradationLadder, LadderOptions, Level
 
 
-def test_cost_of_a_batch_is_a_line_in_the_number_of_windows() -> None:
+def test_the_cost_of_a_batch_is_linear_in_its_number_of_windows() -> None:
     model = CostModel()
     for n in (1, 2, 4, 8, 3, 6):
         model.observe("10s", n, 0.03 * n + 0.2)
     assert model.predict("10s", 16) == pytest.approx(0.03 * 16 + 0.2)
 
 
-def test_with_batches_of_one_size_only_cost_grows_with_their_number() -> None:
+def test_with_batches_of_one_size_the_cost_is_proportional_to_their_windows() -> None:
     model = CostModel()
     for _ in range(5):
         model.observe("10s", 1, 0.1)
     assert model.predict("10s", 3) == pytest.approx(0.3)
 
 
-def test_an_unknown_bucket_costs_what_batches_cost_in_general() -> None:
+def test_an_unknown_bucket_is_predicted_from_all_batches() -> None:
     model = CostModel(prior_s=0.5)
     assert model.predict("10s", 2) == 1.0
     model.observe("5s", 1, 0.1)
     assert model.predict("10s") == pytest.approx(0.1)
 
 
-def test_a_machine_that_becomes_slower_is_noticed() -> None:
+def test_predictions_follow_a_machine_that_becomes_slower() -> None:
     model = CostModel()
     for seconds in [0.1] * 100 + [0.4] * 60:
         model.observe("10s", 1, seconds)
@@ -67,18 +67,18 @@ def test_a_short_peak_changes_nothing() -> None:
     assert levels([(0.0, 5.0), (0.9, 5.0), (1.0, 0.9), (1.5, 5.0), (2.0, 5.0)]) == [0, 0, 0, 0, 0]
 
 
-def test_lasting_overload_goes_up_one_step_at_a_time_and_no_further_than_the_top() -> None:
+def test_lasting_overload_raises_the_level_step_by_step_up_to_the_highest() -> None:
     assert levels([(float(second), 9.0) for second in range(7)]) == [0, 1, 2, 3, 4, 4, 4]
 
 
-def test_relief_comes_down_more_slowly_than_overload_goes_up() -> None:
+def test_the_level_falls_more_slowly_than_it_rises() -> None:
     up = [(0.0, 9.0), (1.0, 9.0), (2.0, 9.0)]
     down = [(float(second), 0.1) for second in range(3, 11)]
     assert levels(up + down)[-1] == 0
     assert levels(up + down)[3:9] == [2, 2, 2, 1, 1, 1]
 
 
-def test_between_relief_and_target_the_level_holds() -> None:
+def test_between_the_two_thresholds_the_level_stays() -> None:
     assert levels([(0.0, 9.0), (1.0, 9.0)] + [(float(second), 0.7) for second in range(2, 60)])[-1] == 1
 
 
@@ -113,7 +113,7 @@ def test_more_meetings_fit_with_slower_captions_than_comfortably() -> None:
     assert planned.more == planned.total - 3
 
 
-def test_a_full_server_takes_no_more_whatever_was_planned() -> None:
+def test_an_overloaded_server_admits_no_more_meetings_whatever_the_plan() -> None:
     planned = plan(
         lambda is_final, seconds: 0.001,
         max_concurrency=1,

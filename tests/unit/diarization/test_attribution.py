@@ -18,14 +18,14 @@ def test_probabilities_become_turns_that_may_overlap() -> None:
     assert turns_of(probabilities) == [SpeakerTurn(160, 960, 0), SpeakerTurn(640, 1440, 1)]
 
 
-def test_a_single_word_between_two_of_another_speaker_is_a_fault_of_times() -> None:
+def test_a_single_word_amid_another_speakers_words_changes_no_label() -> None:
     line = timed_utterance(1, "one two three four five six", 0, "S1")
     turns = [SpeakerTurn(0, 500, 0), SpeakerTurn(500, 750, 1), SpeakerTurn(750, 1500, 0)]
     found = attribute([line], turns, next_utterance=2, may_split=True)
     assert (found.splits, found.speakers) == ({}, {})
 
 
-def test_after_the_minutes_an_utterance_stays_whole_and_belongs_to_who_says_most_of_it() -> None:
+def test_after_the_minutes_an_utterance_is_not_split_and_gets_its_main_speaker() -> None:
     line = timed_utterance(1, "one two three four five six", 0, "S1")
     turns = [SpeakerTurn(0, 500, 0), SpeakerTurn(500, 1500, 1)]
     known = timed_utterance(2, "hello hello hello there", 2000, "S1")
@@ -35,7 +35,7 @@ def test_after_the_minutes_an_utterance_stays_whole_and_belongs_to_who_says_most
     assert found.speakers == {1: "S2"}
 
 
-def test_words_where_nobody_was_heard_go_with_their_neighbours() -> None:
+def test_words_outside_all_turns_keep_the_speaker_of_their_neighbours() -> None:
     line = timed_utterance(1, "one two three four five six seven eight", 0, "S1")
     found = attribute([line], [SpeakerTurn(1200, 1700, 4)], next_utterance=2, may_split=True)
     assert (found.splits, found.speakers) == ({}, {})

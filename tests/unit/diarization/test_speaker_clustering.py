@@ -1,4 +1,4 @@
-"""Telling voices apart by their vectors, and repairing what was told too early."""
+"""Speaker clustering by embeddings, and reclustering when earlier labels prove wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from meeting_assistant.services.diarization.speaker_clustering import (
 
 
 def voice(number: int, wobble: float = 0.0, seed: int = 0) -> VoiceVector:
-    """A unit vector near one axis."""
+    """Return a unit vector near one axis."""
     vector = np.zeros(32, np.float32)
     vector[number] = 1.0
     vector += wobble * np.random.default_rng(seed).standard_normal(32).astype(np.float32)
@@ -41,16 +41,16 @@ def assign_all(
     return [clustering.assign(number, vector, ms) for number, (vector, ms) in enumerate(utterances, start=1)]
 
 
-def test_voices_are_numbered_as_they_are_first_heard() -> None:
+def test_speakers_are_numbered_in_order_of_appearance() -> None:
     utterances = [voice(5), voice(2), voice(5, 0.05), voice(9), voice(2, 0.05)]
     assert assign_all(SpeakerClustering(), [(vector, 3000) for vector in utterances]) == [0, 1, 0, 2, 1]
 
 
-def test_there_is_no_ceiling_at_four_voices() -> None:
+def test_more_than_four_speakers_are_supported() -> None:
     assert assign_all(SpeakerClustering(), [(voice(n), 3000) for n in range(12)]) == list(range(12))
 
 
-def test_a_short_utterance_joins_a_known_voice_but_opens_none() -> None:
+def test_a_short_utterance_joins_a_speaker_but_creates_none() -> None:
     clustering = SpeakerClustering()
     assert assign_all(
         clustering, [(voice(1), 700), (voice(1), 3000), (voice(1, 0.1), 700), (voice(2), 700)]
@@ -63,7 +63,7 @@ def test_a_short_utterance_joins_a_known_voice_but_opens_none() -> None:
     assert len(clustering) == 1
 
 
-def test_what_was_too_short_is_told_when_its_voice_has_been_heard() -> None:
+def test_a_short_utterance_is_labelled_once_its_speaker_is_known() -> None:
     clustering = SpeakerClustering()
     assert clustering.assign(1, voice(1, 0.05), 800) is None
     assert clustering.assign(2, voice(7), 4000) == 0
@@ -71,7 +71,7 @@ def test_what_was_too_short_is_told_when_its_voice_has_been_heard() -> None:
     assert clustering.recluster() == {1: 1}
 
 
-def test_one_voice_that_was_taken_for_two_is_joined_again() -> None:
+def test_reclustering_merges_two_labels_of_one_voice() -> None:
     between = voice(1) + voice(2)
     between = between / np.float32(np.linalg.norm(between))
     clustering = SpeakerClustering()
@@ -84,7 +84,7 @@ def test_one_voice_that_was_taken_for_two_is_joined_again() -> None:
     assert len(clustering) == 1
 
 
-def test_two_voices_that_were_taken_for_one_are_parted() -> None:
+def test_reclustering_splits_one_label_of_two_voices() -> None:
     clustering = SpeakerClustering()
     # A first short piece that is like both draws both in.
     mixed = voice(1) + voice(2)
@@ -99,7 +99,7 @@ def test_two_voices_that_were_taken_for_one_are_parted() -> None:
     assert len(clustering) == 2
 
 
-def test_the_voice_that_keeps_most_of_its_speech_keeps_its_number() -> None:
+def test_the_cluster_with_most_of_the_speech_keeps_the_label() -> None:
     clustering = SpeakerClustering()
     assign_all(
         clustering, [(voice(3), 9000), (voice(4), 3000), (voice(3, 0.05), 9000), (voice(4, 0.05), 3000)]
@@ -109,14 +109,14 @@ def test_the_voice_that_keeps_most_of_its_speech_keeps_its_number() -> None:
     assert clustering.nearest(voice(4), 5000) == 1
 
 
-def test_too_little_sound_stays_unknown() -> None:
+def test_too_little_audio_leaves_the_speaker_unknown() -> None:
     clustering = SpeakerClustering()
     clustering.assign(1, voice(1), 3000)
     assert clustering.assign(2, voice(1), 200) is None
     assert clustering.recluster() == {}
 
 
-def test_a_long_meeting_is_remembered_by_its_newest_pieces_and_its_voices() -> None:
+def test_a_long_meeting_keeps_its_newest_embeddings_and_all_centroids() -> None:
     clustering = SpeakerClustering(ClusteringOptions(max_embeddings=40))
     for number in range(200):
         clustering.assign(number, voice(number % 3, 0.05, number), 3000)
@@ -126,7 +126,7 @@ def test_a_long_meeting_is_remembered_by_its_newest_pieces_and_its_voices() -> N
     assert len(clustering) == 3
 
 
-def test_grouping_anew_gets_rarer_as_the_meeting_gets_longer() -> None:
+def test_reclustering_becomes_rarer_as_the_meeting_gets_longer() -> None:
     clustering = SpeakerClustering()
     times = 0
     for number in range(400):
@@ -137,7 +137,7 @@ def test_grouping_anew_gets_rarer_as_the_meeting_gets_longer() -> None:
     assert times < 60
 
 
-def test_who_spoke_before_a_restart_keeps_the_label() -> None:
+def test_a_speaker_keeps_the_label_across_a_restart() -> None:
     clustering, labels = SpeakerClustering(), SpeakerLabels(["S1", "S2"])
     for number, label in ((1, "S1"), (2, "S2")):
         labels.keep(clustering.add_labelled(LabelledVoice(number, label, voice(number), 5000), None), label)
@@ -146,7 +146,7 @@ def test_who_spoke_before_a_restart_keeps_the_label() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 999)), min_size=1, max_size=40))
-def test_the_same_person_keeps_the_same_number(turns: list[tuple[int, int]]) -> None:
+def test_a_speaker_keeps_the_same_label_throughout(turns: list[tuple[int, int]]) -> None:
     clustering = SpeakerClustering()
     numbers: dict[int, int | None] = {}
     for at, (person, seed) in enumerate(turns):
@@ -157,7 +157,7 @@ def test_the_same_person_keeps_the_same_number(turns: list[tuple[int, int]]) -> 
 
 
 def joined_one_by_one(totals: np.ndarray, seconds: np.ndarray) -> list[int]:
-    """As `agglomerate`, with everything computed anew for each pair."""
+    """Agglomerate like `agglomerate`, recomputing all similarities for each step."""
     groups = [[at] for at in range(len(totals))]
     while True:
         sums = [totals[group].astype(np.float64).sum(axis=0) for group in groups]
@@ -174,7 +174,7 @@ def joined_one_by_one(totals: np.ndarray, seconds: np.ndarray) -> list[int]:
 
 
 @given(st.integers(1, 30), st.integers(0, 9999), st.integers(1, 6))
-def test_groups_are_those_of_joining_the_most_alike_one_by_one(count: int, seed: int, people: int) -> None:
+def test_clusters_equal_those_of_stepwise_agglomeration(count: int, seed: int, people: int) -> None:
     draw = np.random.default_rng(seed)
     centres = draw.standard_normal((people, 16))
     vectors = centres[draw.integers(people, size=count)] + 0.7 * draw.standard_normal((count, 16))
@@ -184,7 +184,7 @@ def test_groups_are_those_of_joining_the_most_alike_one_by_one(count: int, seed:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 3, 6, 15, 60])
-def test_longer_speech_must_be_more_alike(seconds: float) -> None:
+def test_longer_speech_needs_a_higher_similarity(seconds: float) -> None:
     assert similarity_threshold(seconds) >= similarity_threshold(seconds / 2)
 
 
@@ -192,7 +192,7 @@ def test_longer_speech_must_be_more_alike(seconds: float) -> None:
 
 
 def windows_of(speakers: Sequence[int], seconds_each: float) -> tuple[VoiceVector, list[VoiceWindow]]:
-    """Sound with a pause between speakers, and what windows over it would hear."""
+    """Return audio with a pause between two speakers, and the embeddings of windows over it."""
     each = int(seconds_each * 16_000)
     sound = np.ones(each * len(speakers), np.float32)
     for edge in range(each, len(sound), each):
@@ -205,7 +205,7 @@ def windows_of(speakers: Sequence[int], seconds_each: float) -> tuple[VoiceVecto
     return sound, windows
 
 
-def test_an_utterance_is_cut_in_the_pause_between_two_speakers() -> None:
+def test_an_utterance_is_split_in_the_pause_between_two_speakers() -> None:
     sound, windows = windows_of([1, 2, 1], 3.0)
     found = single_speaker_spans(sound, windows)
     assert (found[0][0], found[-1][1]) == (0, len(sound))
@@ -213,7 +213,7 @@ def test_an_utterance_is_cut_in_the_pause_between_two_speakers() -> None:
         assert abs(end - wanted) <= 1600, "the cut lies in the pause"
 
 
-def test_an_utterance_of_one_speaker_stays_whole() -> None:
+def test_an_utterance_of_one_speaker_is_not_split() -> None:
     sound, windows = windows_of([1, 1, 1], 3.0)
     assert single_speaker_spans(sound, windows) == [(0, len(sound))]
 

@@ -1,4 +1,4 @@
-"""What waits for what when voices are told apart."""
+"""Scheduling of embeddings, clustering and background work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from meeting_assistant.services.meetings.speaker_edits import SpeakerEdits
 
 
 class OneVoice:
-    """Everybody sounds alike."""
+    """An embedder that returns the same embedding for all speech."""
 
     name = "one"
 
@@ -29,7 +29,7 @@ class OneVoice:
         return np.full(4, 0.5, np.float32)
 
 
-async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_are_grouped() -> None:
+async def test_an_utterance_does_not_wait_for_the_reclustering_of_another_meeting() -> None:
     service = SpeakerEmbeddingService(OneVoice())
     await service.start()
     may_end = threading.Event()
@@ -41,14 +41,14 @@ async def test_an_utterance_does_not_wait_while_the_voices_of_another_meeting_ar
     service.close()
 
 
-async def test_where_nobody_is_told_apart_no_voice_can_be_known_again() -> None:
+async def test_without_diarization_no_enrolled_speaker_is_identified() -> None:
     speakers = SpeakerEdits(*cast(Any, (None, None, None, SpeakerEmbeddingService(None), None)))
     with pytest.raises(ConflictError, match="Voices cannot be enrolled") as refused:
         await speakers.enrol("meeting", "S1", "Ana", "")
     assert "DIARIZATION_ENGINE" in refused.value.remedy
 
 
-def test_work_that_nobody_waits_for_is_done_in_order_and_dropped_when_it_is_closed() -> None:
+def test_background_work_runs_in_order_and_is_dropped_on_close() -> None:
     thread, released, done = DaemonExecutor("work"), threading.Event(), list[int]()
     first = thread.submit(released.wait)
     second = thread.submit(done.append, 2)

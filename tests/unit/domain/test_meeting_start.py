@@ -1,4 +1,4 @@
-"""When a meeting began: the first that knows says so, and a clock that was never set knows nothing."""
+"""The start of a meeting, from the best source available; clocks that were never set are ignored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def start(
     return start_of_upload(options, origin, tags or {}, duration_s, now_ms=ms(NOW))
 
 
-def test_the_client_then_the_metadata_then_the_file_then_the_upload_decide() -> None:
+def test_the_start_comes_from_the_client_the_metadata_the_file_or_the_upload_in_this_order() -> None:
     stated = datetime(2026, 10, 1, 9)
     tags = {"creation_time": "2026-11-02T09:00:00.000000Z"}
     modified = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -107,7 +107,7 @@ def test_the_metadata_of_each_container_gives_the_local_time(tags: dict[str, str
         "",
     ],
 )
-def test_a_date_that_cannot_be_is_no_date(value: str) -> None:
+def test_an_impossible_date_is_ignored(value: str) -> None:
     modified = datetime(2026, 11, 20, 10, tzinfo=UTC)
     for tag in ("creation_time", "date", "com.apple.quicktime.creationdate"):
         assert start({tag: value}, modified=modified).local.date() == date(2026, 11, 20)
@@ -115,41 +115,41 @@ def test_a_date_that_cannot_be_is_no_date(value: str) -> None:
     assert start({"creation_time": value, "date": "2026-11-02"}).local.date() == date(2026, 11, 2)
 
 
-def test_a_file_was_written_when_the_recording_ended() -> None:
+def test_the_modification_time_of_a_file_is_the_end_of_the_recording() -> None:
     found = start(modified=datetime(2026, 11, 20, 23, 30, tzinfo=UTC), duration_s=3600)
     assert found.local.isoformat() == "2026-11-20T23:30:00+01:00"
 
 
 @pytest.mark.parametrize("modified", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)])
-def test_a_file_time_that_cannot_be_is_passed_over(modified: datetime) -> None:
+def test_an_impossible_file_time_is_ignored(modified: datetime) -> None:
     assert start(modified=modified).source == "upload"
 
 
-def test_the_offset_is_that_of_the_season_in_which_it_was_recorded() -> None:
+def test_the_utc_offset_is_that_of_the_day_of_the_recording() -> None:
     assert start({"creation_time": "2026-07-02T09:00:00Z"}).utc_offset_minutes == 120
     assert start({"creation_time": "2026-11-02T09:00:00Z"}).utc_offset_minutes == 60
 
 
 @pytest.mark.parametrize("moment", [datetime(2026, 12, 24), datetime(1970, 1, 1), datetime(9999, 12, 31)])
-def test_a_stated_start_that_cannot_be_is_refused(moment: datetime) -> None:
+def test_an_impossible_start_from_the_client_is_refused(moment: datetime) -> None:
     with pytest.raises(InputError, match="cannot have begun then"):
         stated_start(moment, UTC, ms(NOW), "client")
 
 
-def test_a_stated_start_keeps_its_own_offset() -> None:
+def test_a_start_from_the_client_keeps_its_utc_offset() -> None:
     moment = datetime(2026, 11, 2, 10, tzinfo=timezone(timedelta(hours=9)))
     assert stated_start(moment, BERLIN, ms(NOW), "client").utc_offset_minutes == 540
     in_utc = datetime(2026, 11, 2, 10, tzinfo=UTC)
     assert stated_start(in_utc, BERLIN, ms(NOW), "client").utc_offset_minutes == 60
 
 
-def test_a_live_meeting_begins_now_unless_its_client_says_otherwise() -> None:
+def test_a_live_meeting_starts_now_unless_its_client_states_a_start() -> None:
     assert start_of_live(MeetingOptions(), 60, ms(NOW)) == MeetingStart(ms(NOW), 60, "clock")
     replayed = start_of_live(MeetingOptions(began_at=datetime(2026, 11, 2, 9)), 60, ms(NOW))
     assert (replayed.local.isoformat(), replayed.source) == ("2026-11-02T09:00:00+01:00", "client")
 
 
-def test_an_unknown_time_zone_is_refused_and_none_leaves_it_to_the_offset() -> None:
+def test_an_unknown_time_zone_is_refused_and_a_missing_one_is_replaced_by_the_offset() -> None:
     for name in ("Mars/Olympus", "../../etc/passwd", "Europe/\0"):
         with pytest.raises(InputError, match="time zone"):
             time_zone(name, 0)

@@ -1,4 +1,4 @@
-"""The two sides of a fleet over a broker in memory: what happens and what is counted when a job changes hands."""
+"""Gateway and worker over a broker in memory: transitions of a job and their metrics."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ from meeting_assistant.domain.jobs import FLEET_PROTOCOL_VERSION, InferenceJob, 
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.domain.ports import AudioFrame, EngineInfo, HeldJob, SpeakerTurn
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
-from meeting_assistant.services.fleet.messages import (
-    DeadLettered,
-    Done,
-    WorkerMessage,
-    WorkerState,
-    encode,
-)
+from meeting_assistant.services.fleet.messages import DeadLettered, Done, WorkerMessage, WorkerState, encode
 from meeting_assistant.services.fleet.remote_diarization import FleetDiarizer
 from meeting_assistant.services.fleet.remote_sessions import RemoteSessions
 from meeting_assistant.services.fleet.worker import Worker, WorkerOptions
@@ -51,7 +45,7 @@ def new_worker(
 
 
 class WatchedLink(MemoryWorkerLink):
-    """Tells which kinds a worker asks for, and when it asks again after it has a job."""
+    """A link that records which kinds of jobs a worker requests, and signals further requests."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         super().__init__(broker, "w")
@@ -74,7 +68,7 @@ class WatchedLink(MemoryWorkerLink):
 # --- a worker ---------------------------------------------------------------------------------------------
 
 
-async def test_a_worker_that_lost_its_lease_counts_it_and_stops() -> None:
+async def test_a_worker_that_loses_its_lease_counts_it_and_stops() -> None:
     before, broker = metric("fleet_leases_lost_total"), MemoryBroker(lease_s=0.03)
     gateway, link = broker.gateway("north"), WatchedLink(broker)
     await gateway.submit(JOB)
@@ -88,7 +82,7 @@ async def test_a_worker_that_lost_its_lease_counts_it_and_stops() -> None:
     assert metric("fleet_leases_lost_total") == before + 1
 
 
-async def test_a_worker_diarizes_one_recording_at_a_time_and_goes_on_with_meetings() -> None:
+async def test_a_worker_diarizes_one_recording_at_a_time_while_it_transcribes_meetings() -> None:
     broker = MemoryBroker()
     await broker.gateway("north").submit(JOB.model_copy(update={"kind": JobKind.IDENTIFY_SPEAKERS}))
     link = WatchedLink(broker)
@@ -119,9 +113,7 @@ async def test_a_drained_worker_releases_its_jobs() -> None:
     assert again.deliveries == 2
 
 
-async def test_a_job_that_was_delivered_too_often_is_dead_lettered_and_its_gateway_is_sent_a_message() -> (
-    None
-):
+async def test_a_job_delivered_too_often_is_dead_lettered_and_its_gateway_is_notified() -> None:
     before, broker = metric("fleet_dead_total"), MemoryBroker()
     await broker.gateway("north").submit(JOB)
     for _ in range(2):
@@ -193,7 +185,7 @@ async def test_an_operator_is_warned_about_the_broker_once(
     assert all("Redis writes to its disk." in one for one in warnings)
 
 
-async def test_results_of_a_worker_that_does_not_have_the_meeting_any_more_are_counted_and_dropped() -> None:
+async def test_results_of_a_worker_that_lost_the_meeting_are_counted_and_dropped() -> None:
     fenced, taken_over = metric("fleet_fenced_total"), metric("fleet_takeovers_total")
     link = ScriptedLink(
         hello("first"),
@@ -210,7 +202,7 @@ async def test_results_of_a_worker_that_does_not_have_the_meeting_any_more_are_c
     assert offered.sound.channels == 1
 
 
-async def test_a_worker_of_another_version_loses_the_job_and_the_job_is_offered_again(
+async def test_a_job_taken_by_a_worker_of_another_version_is_offered_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("meeting_assistant.services.fleet.remote_sessions.CHECK_SECONDS", 0.01)
@@ -231,7 +223,7 @@ async def test_a_worker_of_another_version_loses_the_job_and_the_job_is_offered_
     assert f"version {FLEET_PROTOCOL_VERSION + 1}" in str(vars(refused))
 
 
-async def test_a_meeting_that_every_worker_died_of_is_given_up_with_a_remedy() -> None:
+async def test_a_meeting_that_kills_every_worker_fails_with_a_remedy() -> None:
     link = ScriptedLink(message("", 0, DeadLettered(job=JobKind.LIVE_SESSION, offer="")))
     with pytest.raises(EngineError) as given_up:
         await run_live(link)
@@ -239,7 +231,7 @@ async def test_a_meeting_that_every_worker_died_of_is_given_up_with_a_remedy() -
     assert "try again" in given_up.value.remedy
 
 
-async def test_workers_of_another_version_are_not_counted_and_the_operator_is_shown_which() -> None:
+async def test_workers_of_another_version_do_not_count_as_capacity_and_are_reported() -> None:
     broker = MemoryBroker()
     for name, protocol in (("old", 1), ("new", FLEET_PROTOCOL_VERSION)):
         state = WorkerState(name=name, slots=4, busy=1, engines={}, protocol=protocol)
@@ -258,7 +250,7 @@ async def test_workers_of_another_version_are_not_counted_and_the_operator_is_sh
 
 
 class FakeDiarization:
-    """Answers with the same turns, and reports progress."""
+    """A diarization that reports progress and always returns the same turns."""
 
     is_available, max_speakers, name = True, None, "fake"
 
@@ -277,7 +269,7 @@ class FakeDiarization:
         return TURNS
 
 
-async def test_a_recording_reaches_a_worker_and_its_turns_come_back() -> None:
+async def test_a_worker_diarizes_a_recording_and_returns_its_turns() -> None:
     broker, diarization, progress = MemoryBroker(), FakeDiarization(), list[float]()
     worker = new_worker(broker.worker("w"), diarization=diarization)
     running = asyncio.create_task(worker.run())
@@ -296,7 +288,7 @@ async def test_a_recording_reaches_a_worker_and_its_turns_come_back() -> None:
     assert broker.entries == {}, "the job is done"
 
 
-async def test_a_worker_leaves_a_job_whose_gateway_speaks_another_version() -> None:
+async def test_a_worker_leaves_a_job_of_a_gateway_of_another_version() -> None:
     before, broker = metric("fleet_foreign_total"), MemoryBroker()
     gateway, worker = broker.gateway("north"), new_worker(broker.worker("w"))
     await gateway.submit(JOB)

@@ -55,7 +55,7 @@ def test_the_first_hello_starts_an_attempt() -> None:
     assert action == job_state.Start("first", is_takeover=False)
 
 
-def test_a_later_hello_takes_over_and_numbers_begin_anew() -> None:
+def test_a_later_hello_takes_over_and_restarts_the_numbering() -> None:
     state, action = decide(AT_WORK, hello("third"))
     assert (state.attempt, state.sequence, state.number) == ("third", 1, 0)
     assert action == job_state.Start("third", is_takeover=True)
@@ -96,7 +96,7 @@ def test_a_message_about_another_job_of_the_meeting_is_ignored(about_another_job
     assert decide(AT_WORK, about_another_job) == (AT_WORK, job_state.Ignore())
 
 
-def test_a_worker_of_another_version_is_refused_by_name_and_the_job_is_offered_again() -> None:
+def test_a_worker_of_another_version_is_named_and_the_job_is_offered_again() -> None:
     state, action = decide(AT_WORK, hello("third", protocol=FLEET_PROTOCOL_VERSION + 1))
     assert state.attempt is None
     assert isinstance(action, job_state.Refuse)
@@ -111,7 +111,7 @@ def test_the_next_result_is_stored() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_a_result_that_comes_twice_is_dropped(number: int) -> None:
+def test_a_duplicate_result_is_dropped(number: int) -> None:
     state, action = decide(AT_WORK, message(RESULT, number))
     assert (state.number, action) == (3, job_state.Ignore())
 
@@ -127,12 +127,12 @@ def test_a_message_of_an_earlier_attempt_is_fenced(late: WorkerMessage) -> None:
     assert decide(AT_WORK, late) == (AT_WORK, job_state.Fence())
 
 
-def test_what_may_be_lost_is_shown_and_needs_no_number() -> None:
+def test_transient_results_are_shown_without_a_number() -> None:
     state, action = decide(AT_WORK, message(Progress(share=0.5)))
     assert (state, action) == (replace(AT_WORK, sequence=9), job_state.Show(Progress(share=0.5)))
 
 
-def test_a_job_is_complete_when_the_worker_says_so_in_order() -> None:
+def test_a_job_is_complete_when_its_numbered_end_arrives() -> None:
     assert decide(AT_WORK, message(Done(), 4))[1] == job_state.Complete()
     assert decide(AT_WORK, message(Done(), 5))[1] == job_state.Withdraw()
 
@@ -146,7 +146,7 @@ def test_audio_that_the_gateway_cannot_read_fails_the_job_for_the_attempt_that_n
     assert decide(AT_WORK, AudioFailed("first", FAILED)) == (AT_WORK, job_state.Ignore())
 
 
-def test_a_job_that_gets_on_survives_a_dead_letter_and_one_that_does_not_is_given_up() -> None:
+def test_a_dead_letter_fails_a_job_only_if_it_made_no_progress() -> None:
     state, action = decide(AT_WORK, dead())
     assert action == job_state.Ignore(), "the reconciler offers it again"
     assert (state.attempt, state.has_progress) == (None, False)
@@ -159,7 +159,7 @@ ARRIVALS = st.tuples(st.sampled_from(["first", "second", "third"]), st.integers(
 
 
 @given(st.lists(ARRIVALS))
-def test_whatever_arrives_results_are_stored_in_order_and_each_once(
+def test_results_are_stored_in_order_and_exactly_once_whatever_arrives(
     arrivals: list[tuple[str, int, bool]],
 ) -> None:
     state = NEW

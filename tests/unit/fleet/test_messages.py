@@ -1,4 +1,4 @@
-"""The fleet's messages as JSON: what is written is read, and another version is named."""
+"""Messages of the fleet as JSON: encoding, decoding and version mismatches."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ STATE = WorkerState(name="w", slots=2, busy=1, engines={"asr": "moonshine"}, max
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body.type)
-def test_what_a_worker_writes_its_gateway_reads(body: TransientBody | NumberedBody) -> None:
+def test_a_gateway_reads_every_message_of_a_worker(body: TransientBody | NumberedBody) -> None:
     message = WorkerMessage(meeting_id="m", attempt="a", sequence=9, number=7, body=body)
     assert decode_worker_message(encode(message)) == message
 
 
 @pytest.mark.parametrize("message", [Begin(), Audio(offset=3, has_viewers=True), End(offset=9)])
-def test_what_a_gateway_writes_its_worker_reads(message: Begin | Audio | End) -> None:
+def test_a_worker_reads_every_message_of_a_gateway(message: Begin | Audio | End) -> None:
     assert decode_gateway_message(encode(message)) == message
 
 
-def test_a_session_arrives_as_it_was_sent_voices_included() -> None:
+def test_a_session_is_encoded_and_decoded_with_its_voices() -> None:
     voice = np.array([0.6, -0.8, 1e-7], np.float32)
     spec = SessionSpec(
         "m",
@@ -98,7 +98,7 @@ def test_a_session_arrives_as_it_was_sent_voices_included() -> None:
     assert arrived.known_voices[0].spoken_ms == 900
 
 
-def test_the_version_stands_in_every_message_that_opens_something() -> None:
+def test_every_opening_message_has_a_version() -> None:
     for message in (Begin(), STATE, WorkerMessage(meeting_id="m", body=BODIES[0])):
         wire = json.loads(encode(message))
         assert wire.get("body", wire)["protocol"] == FLEET_PROTOCOL_VERSION
@@ -108,7 +108,7 @@ UNREADABLE = ["", "no JSON", "{}", "[]", '{"type": "begin", "unknown": 1}', '{"t
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
-def test_what_cannot_be_read_is_named_a_mismatch_of_versions(text: str) -> None:
+def test_an_unreadable_message_is_reported_as_a_version_mismatch(text: str) -> None:
     for decode in (decode_worker_message, decode_gateway_message, decode_worker_state):
         with pytest.raises(JobError) as refused:
             decode(text)
@@ -135,7 +135,7 @@ def test_a_sealed_state_of_another_version_is_named_by_its_version() -> None:
         decode_worker_state(json.dumps({"protocol": 99, "name": "w", "sealed": "…"}))
 
 
-def test_a_worker_from_before_versions_is_named_too() -> None:
+def test_a_worker_without_a_version_is_named_as_well() -> None:
     old = {"name": "w", "slots": 1, "busy": 0, "engines": {}, "max_speakers": None}
     with pytest.raises(JobError, match="The worker w speaks version 1 "):
         decode_worker_state(json.dumps(old))

@@ -1,4 +1,4 @@
-"""Speaker turns on their way from a worker to its gateway."""
+"""Transfer of speaker turns from a worker to its gateway."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def new_gateway() -> RemoteDiarization:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2000, 4321])
-async def test_turns_of_any_meeting_arrive_as_they_are_in_parts_that_a_gateway_accepts(count: int) -> None:
+async def test_turns_are_sent_unchanged_in_parts_that_a_gateway_accepts(count: int) -> None:
     turns = [SpeakerTurn(n * 20_000_000, n * 20_000_000 + 900, n % 7) for n in range(count)]
     gateway = new_gateway()
     for number, part in enumerate(split_turns(turns), start=1):
@@ -36,7 +36,7 @@ async def test_turns_of_any_meeting_arrive_as_they_are_in_parts_that_a_gateway_a
     assert gateway.turns == turns
 
 
-async def test_turns_that_a_worker_sent_before_it_died_are_replaced() -> None:
+async def test_turns_of_a_worker_that_died_are_replaced() -> None:
     gateway = new_gateway()
     for count in (5, 2):
         (part,) = split_turns([SpeakerTurn(n, n + 1, 0) for n in range(count)])

@@ -62,7 +62,7 @@ async def run_recorded(job: RecordedJob, link: ScriptedLink) -> None:
         await sessions.close()
 
 
-async def test_an_attempt_that_was_forgotten_while_the_gateway_waits_is_fenced() -> None:
+async def test_a_stale_attempt_is_fenced_while_the_gateway_waits() -> None:
     before = metric("fleet_fenced_total")
     job = RecordedJob(ScriptedLink())
     following = asyncio.create_task(job.follow())

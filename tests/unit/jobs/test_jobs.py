@@ -18,7 +18,7 @@ JOB = InferenceJob(
 )
 
 
-def test_the_json_holds_everything_that_a_worker_needs() -> None:
+def test_the_json_of_a_job_holds_everything_a_worker_needs() -> None:
     assert json.loads(JOB.offered_at(1_000).model_dump_json()) == {
         "schema_version": 2,
         "kind": "transcribe_file",
@@ -33,7 +33,7 @@ def test_the_json_holds_everything_that_a_worker_needs() -> None:
     }
 
 
-def test_a_job_is_read_as_it_was_written() -> None:
+def test_a_job_is_decoded_as_it_was_encoded() -> None:
     assert read_envelope(json.loads(JOB.model_dump_json())) == JOB
 
 
@@ -52,7 +52,7 @@ def test_a_job_of_another_version_is_left_to_other_workers(changed: dict[str, ob
     assert refused.value.code == "version_mismatch"
 
 
-def test_the_offer_of_a_file_expires_after_an_hour_and_that_of_a_live_meeting_never() -> None:
+def test_the_job_of_a_file_expires_after_an_hour_and_that_of_a_live_meeting_never() -> None:
     file = JOB.offered_at(0)
     file.check_deadline(3_600_000)
     with pytest.raises(JobError) as late:

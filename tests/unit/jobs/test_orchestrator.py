@@ -1,4 +1,4 @@
-"""Jobs on one machine: what is counted, what is queued twice, and what a shutdown does with them."""
+"""Jobs on one machine: metrics, duplicate keys and shutdown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_job_that_fails_is_counted_and_the_next_one_runs() -> None:
     assert failures() == before + 1
 
 
-async def test_a_key_that_is_queued_or_running_is_not_queued_again() -> None:
+async def test_a_job_that_is_queued_or_running_is_not_queued_again() -> None:
     ran: list[str] = []
     has_begun, may_end = asyncio.Event(), asyncio.Event()
 
@@ -62,7 +62,7 @@ async def test_a_key_that_is_queued_or_running_is_not_queued_again() -> None:
     assert not orchestrator.is_busy_with("m")
 
 
-async def test_a_long_job_does_not_hold_up_a_prompt_one() -> None:
+async def test_a_long_job_does_not_delay_a_prompt_one() -> None:
     may_end, is_written = asyncio.Event(), asyncio.Event()
 
     async def transcribe(job: InferenceJob) -> None:
@@ -82,7 +82,7 @@ async def test_a_long_job_does_not_hold_up_a_prompt_one() -> None:
     await orchestrator.drain(1)
 
 
-async def test_a_shutdown_cancels_what_outlasts_its_grace_time_and_refuses_new_jobs() -> None:
+async def test_a_shutdown_cancels_jobs_after_the_grace_time_and_refuses_new_ones() -> None:
     has_begun, was_cancelled = asyncio.Event(), asyncio.Event()
 
     async def handle(job: InferenceJob) -> None:

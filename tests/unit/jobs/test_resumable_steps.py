@@ -1,4 +1,4 @@
-"""What a start resumes: in which order, and what happens when the database refuses one step."""
+"""Incomplete steps are resumed at start: in order, and despite a database that refuses one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from meeting_assistant.services.jobs.resumable_steps import ResumableStep, Resum
 
 
 class Recorder:
-    """Remembers which steps were resumed."""
+    """Records which steps were resumed."""
 
     def __init__(self) -> None:
         self.resumed: list[str] = []
@@ -27,7 +27,7 @@ class Recorder:
         return resume
 
 
-async def test_steps_are_resumed_in_their_order_and_in_their_phase() -> None:
+async def test_steps_are_resumed_in_order_and_in_their_phase() -> None:
     seen = Recorder()
     steps = ResumableSteps(
         [seen.step("workflows"), seen.step("meetings", is_before_ready=True), seen.step("minutes")]
@@ -38,13 +38,13 @@ async def test_steps_are_resumed_in_their_order_and_in_their_phase() -> None:
     assert seen.resumed == ["meetings", "workflows", "minutes"]
 
 
-async def test_a_step_that_the_database_refuses_does_not_hold_up_the_others() -> None:
+async def test_a_step_that_the_database_refuses_does_not_block_the_others() -> None:
     seen = Recorder()
     await ResumableSteps([seen.step("refused"), seen.step("minutes")]).resume(before_ready=False)
     assert seen.resumed == ["refused", "minutes"]
 
 
-async def test_incomplete_meetings_get_a_job_each() -> None:
+async def test_each_incomplete_meeting_gets_a_job() -> None:
     class Queue:
         def __init__(self) -> None:
             self.keys: list[str] = []

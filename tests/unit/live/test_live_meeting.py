@@ -1,4 +1,4 @@
-"""`LiveMeeting`: what it accepts, from whom, and how it ends."""
+"""`LiveMeeting`: accepting audio, pausing, reconnecting and ending."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FULL = StorageError("The disk of the database is full.", "Free some space.", cod
 
 
 class Records(MemoryMeetingStore):
-    """Meetings in memory; writes of spans and states can be refused."""
+    """Meetings in memory; writing spans and states can be made to fail."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Records(MemoryMeetingStore):
 
 
 class Passthrough:
-    """A resampler for a client at the canonical rate; half a sample waits inside."""
+    """A resampler for a client at the canonical rate; it keeps half a sample."""
 
     def __init__(self) -> None:
         self._half = b""
@@ -112,7 +112,7 @@ async def record() -> AsyncIterator[NewFixture]:
             await fixture.live.abandon()
 
 
-async def test_audio_is_counted_in_canonical_bytes_and_half_a_sample_waits(record: NewFixture) -> None:
+async def test_audio_is_counted_in_canonical_bytes_and_half_a_sample_is_kept(record: NewFixture) -> None:
     fixture = await record()
     connection = fixture.connect()
     assert connection.accept_audio(b"abc") == 2
@@ -136,7 +136,7 @@ async def test_only_the_newest_client_may_record(record: NewFixture) -> None:
     assert fixture.buffer.received_bytes == len(SECOND)
 
 
-async def test_between_two_clients_there_is_none(record: NewFixture) -> None:
+async def test_a_meeting_has_no_client_between_two_connections(record: NewFixture) -> None:
     fixture = await record()
     first = fixture.connect()
     await fixture.live.take_over()
@@ -145,7 +145,7 @@ async def test_between_two_clients_there_is_none(record: NewFixture) -> None:
     assert fixture.connect().accept_audio(SECOND) == len(SECOND)
 
 
-async def test_audio_while_paused_is_refused_and_a_new_client_is_not_paused(record: NewFixture) -> None:
+async def test_audio_is_refused_while_paused_and_a_new_client_is_not_paused(record: NewFixture) -> None:
     fixture = await record()
     first = fixture.connect()
     await first.pause(forget=False)
@@ -170,7 +170,7 @@ async def test_off_the_record_audio_becomes_silence_and_the_span_is_published(re
     assert event.body.type == "gap"
 
 
-async def test_back_on_the_record_does_not_count_before_it_is_stored(record: NewFixture) -> None:
+async def test_the_meeting_is_back_on_the_record_only_when_that_is_stored(record: NewFixture) -> None:
     fixture = await record()
     connection = fixture.connect()
     await connection.pause(forget=True)
@@ -181,7 +181,7 @@ async def test_back_on_the_record_does_not_count_before_it_is_stored(record: New
     assert await fixture.buffer.read(0, 32_000) == bytes(32_000)
 
 
-async def test_a_bookmark_marks_the_newest_moment(record: NewFixture) -> None:
+async def test_a_bookmark_marks_the_newest_sample(record: NewFixture) -> None:
     fixture = await record()
     connection = fixture.connect()
     connection.accept_audio(SECOND * 3)
@@ -237,7 +237,7 @@ async def test_a_meeting_without_a_client_ends_when_the_grace_time_is_over(recor
     assert (await fixture.stored()).state is MeetingState.PROCESSING
 
 
-async def test_a_client_that_comes_back_in_time_keeps_the_meeting(record: NewFixture) -> None:
+async def test_a_client_that_reconnects_within_the_grace_time_keeps_the_meeting(record: NewFixture) -> None:
     fixture = await record(grace_s=600)
     await fixture.connect().leave()
     await asyncio.sleep(0)  # the grace time begins
@@ -246,7 +246,7 @@ async def test_a_client_that_comes_back_in_time_keeps_the_meeting(record: NewFix
     assert (fixture.live.has_client, fixture.live.stopped.is_set(), fixture.ended) == (True, False, 0)
 
 
-async def test_when_the_server_goes_down_the_meeting_waits_for_the_next_one(record: NewFixture) -> None:
+async def test_a_shutdown_leaves_the_meeting_to_the_next_server(record: NewFixture) -> None:
     fixture = await record(grace_s=0)
     connection = fixture.connect()
     connection.accept_audio(SECOND)

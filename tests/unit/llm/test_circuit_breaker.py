@@ -1,4 +1,4 @@
-"""A server that does not answer costs a few attempts, then none for a while, each time longer."""
+"""The circuit breaker stops requests to a failing server for increasing times."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ def fail(breaker: CircuitBreaker, times: int = 1) -> None:
         breaker.record(DEAD)
 
 
-def test_three_attempts_are_enough_whichever_questions_they_belong_to(breaker: CircuitBreaker) -> None:
+def test_three_failures_open_the_circuit_whichever_requests_they_belong_to(breaker: CircuitBreaker) -> None:
     fail(breaker, 2)
     assert breaker.before_call() is None
     fail(breaker)
     assert breaker.before_call() is DEAD
 
 
-def test_an_answer_forgives(breaker: CircuitBreaker) -> None:
+def test_a_success_resets_the_failures(breaker: CircuitBreaker) -> None:
     fail(breaker, 2)
     breaker.record(None)
     fail(breaker, 2)
     assert breaker.before_call() is None
 
 
-def test_an_answer_that_cannot_be_used_is_an_answer(breaker: CircuitBreaker) -> None:
+def test_an_unusable_answer_counts_as_an_answer(breaker: CircuitBreaker) -> None:
     fail(breaker, 2)
     breaker.record(LlmError("Cut off.", code="llm_truncated"))
     fail(breaker, 2)
     assert breaker.before_call() is None
 
 
-def test_what_was_never_sent_says_nothing_of_the_server(breaker: CircuitBreaker) -> None:
+def test_a_request_that_was_never_sent_does_not_count(breaker: CircuitBreaker) -> None:
     fail(breaker, 2)
     breaker.record(LlmError("Not recorded.", code="llm_not_recorded"))
     fail(breaker)
     assert breaker.before_call() is DEAD
 
 
-def test_when_half_open_one_question_tries_for_all(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_a_half_open_circuit_allows_one_trial_request(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now += OPEN_S
     assert breaker.before_call() is None
@@ -71,7 +71,7 @@ def test_when_half_open_one_question_tries_for_all(breaker: CircuitBreaker, cloc
     assert breaker.before_call() is None
 
 
-def test_a_cancelled_question_leaves_the_trial_to_the_next(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_a_cancelled_trial_is_left_to_the_next_request(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now += OPEN_S
     assert breaker.before_call() is None
@@ -79,7 +79,7 @@ def test_a_cancelled_question_leaves_the_trial_to_the_next(breaker: CircuitBreak
     assert breaker.before_call() is None
 
 
-def test_it_stays_open_for_longer_each_time_up_to_a_limit(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_the_circuit_stays_open_longer_each_time_up_to_a_limit(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 3)
     open_for = []
     for _ in range(6):
@@ -91,7 +91,7 @@ def test_it_stays_open_for_longer_each_time_up_to_a_limit(breaker: CircuitBreake
     assert open_for == [OPEN_S, 2 * OPEN_S, 4 * OPEN_S, 8 * OPEN_S, LONGEST_OPEN_S, LONGEST_OPEN_S]
 
 
-def test_a_wrong_key_is_not_tried_three_times(breaker: CircuitBreaker) -> None:
+def test_an_invalid_key_opens_the_circuit_at_once(breaker: CircuitBreaker) -> None:
     wrong = LlmError("The key was refused.", code="llm_auth")
     breaker.record(wrong)
     assert breaker.before_call() is wrong

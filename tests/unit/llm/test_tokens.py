@@ -1,4 +1,4 @@
-"""What fits is counted before it is sent: for every script on the safe side."""
+"""Token counts are estimated conservatively for every script."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LLAMA_3 = {
 
 
 @pytest.mark.parametrize("language", LLAMA_3)
-def test_no_script_is_counted_as_less_than_it_is(language: str) -> None:
+def test_token_estimates_are_never_too_low_in_any_script(language: str) -> None:
     text, tokens = LLAMA_3[language]
     assert tokens <= tokens_in(text) <= 5 * tokens
 
 
-def test_nothing_is_a_token() -> None:
+def test_an_empty_text_has_no_tokens() -> None:
     assert tokens_in("") == 1

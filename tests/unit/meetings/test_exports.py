@@ -1,4 +1,4 @@
-"""A meeting as a file to take away: complete, and nothing that was said can break out of its format."""
+"""Exports of a meeting are complete, and transcript text cannot break their format."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def exported(
     return export(MEETING, transcript, minutes, fmt)
 
 
-def test_markdown_holds_title_items_with_owner_due_and_moment_and_the_transcript() -> None:
+def test_markdown_has_the_title_the_items_with_owner_due_date_and_time_and_the_transcript() -> None:
     text = exported("md").text
     assert "# Planning / Q3" in text
     assert r"- [ ] Send it — **Ana \& Co**, by Friday (2026-11-20) `00:00`" in text
@@ -69,7 +69,7 @@ def test_markdown_holds_title_items_with_owner_due_and_moment_and_the_transcript
     assert "**Unknown speaker** `01:01`" in text
 
 
-def test_nothing_that_was_said_becomes_markup_in_markdown() -> None:
+def test_transcript_text_never_becomes_markup_in_markdown() -> None:
     text = exported("md").text
     assert "<b>" not in text.replace(r"\<", "")
     assert r"Send \*it\*" in text
@@ -82,7 +82,7 @@ def test_json_is_the_whole_record() -> None:
     assert Minutes.model_validate(document["minutes"]) == MINUTES
 
 
-def test_srt_numbers_its_cues_and_names_who_speaks() -> None:
+def test_srt_numbers_its_cues_and_names_the_speakers() -> None:
     text = exported("srt").text
     assert text.startswith("1\n00:00:00,500 --> 00:00:02,500\nAna & Co: I'll send")
     assert "\n2\n00:01:01,000 --> 00:01:03,000\n" in text
@@ -99,20 +99,20 @@ def test_no_name_and_no_words_are_formats_in_srt() -> None:
     assert "Ana" in text
 
 
-def test_webvtt_escapes_markup_and_carries_voices() -> None:
+def test_webvtt_escapes_markup_and_has_voice_tags() -> None:
     text = exported("vtt").text
     assert text.startswith("WEBVTT\n\n00:00:00.500 --> 00:00:02.500\n<v Ana &amp; Co>")
     assert "&lt;b&gt;" in text
     assert "<b>" not in text
 
 
-def test_plain_text_has_a_line_per_utterance_under_its_speaker() -> None:
+def test_plain_text_lists_utterances_under_their_speaker() -> None:
     assert exported("txt").text == (
         "Ana & Co:\nI'll send <b>it</b> by Friday.\n\nUnknown speaker:\nFine --> good.\n"
     )
 
 
-def test_srt_has_no_tags_in_words_and_in_names() -> None:
+def test_srt_has_no_tags_in_text_or_names() -> None:
     transcript = Transcript(
         utterances=[
             Utterance(utterance=1, start_ms=0, end_ms=900, speaker="S1", text="<b>5 < 6</b> {\\an8}up")
@@ -130,14 +130,14 @@ def test_an_empty_meeting_gives_a_valid_file(fmt: str) -> None:
         assert "No speech was heard." in file.text
 
 
-def test_an_unknown_format_names_those_there_are() -> None:
+def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="docx") as caught:
         exported("docx")
     assert "md, json, srt, vtt, txt" in caught.value.remedy
 
 
 @given(st.text(max_size=200), st.text(max_size=40))
-def test_no_words_break_subtitles(text: str, name: str) -> None:
+def test_no_text_breaks_the_format_of_subtitles(text: str, name: str) -> None:
     transcript = Transcript(
         utterances=[Utterance(utterance=1, start_ms=0, end_ms=1000, speaker="S1", text=text or ".")],
         speakers=[Speaker(label="S1", name=name)],
@@ -150,7 +150,7 @@ def test_no_words_break_subtitles(text: str, name: str) -> None:
 # --- the sound as a WAV file that is never stored
 
 
-def test_the_header_says_mono_16_bit_16_khz() -> None:
+def test_the_wav_header_states_mono_16_bit_16_khz() -> None:
     fields = struct.unpack("<4sI4s4sIHHIIHH4sI", wav_header(64_000))
     assert fields[5:11] == (1, 1, 16_000, 32_000, 2, 16)
     assert fields[-1] == 64_000
@@ -167,7 +167,7 @@ def test_the_header_says_mono_16_bit_16_khz() -> None:
         ("lines=1-2", 200, 0, 1044),
     ],
 )
-def test_ranges_are_answered_as_the_standard_says(
+def test_byte_ranges_follow_the_http_standard(
     header: str | None, status: int, first: int, length: int
 ) -> None:
     answer = wav_range(1000, header)

@@ -1,4 +1,4 @@
-"""What live notes read is true to the transcript as it is in the end."""
+"""A draft follows later corrections of the transcript."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def draft() -> Draft:
     )
 
 
-def test_nothing_changes_while_the_transcript_stays() -> None:
+def test_a_draft_is_unchanged_while_its_transcript_is() -> None:
     followed = draft()
     follow(followed, BEFORE)
     assert followed == draft()
 
 
-def test_items_go_over_to_the_one_who_spoke_after_all() -> None:
+def test_items_follow_a_correction_of_the_speaker() -> None:
     followed = draft()
     follow(
         followed,
@@ -72,7 +72,7 @@ def test_items_go_over_to_the_one_who_spoke_after_all() -> None:
     assert followed.read[2][0] == "S1", "not read again: the words are the same"
 
 
-def test_an_owner_who_is_nobody_any_more_is_nobody() -> None:
+def test_an_owner_whose_label_disappears_is_removed() -> None:
     followed = draft()
     follow(
         followed,
@@ -84,7 +84,7 @@ def test_an_owner_who_is_nobody_any_more_is_nobody() -> None:
     assert "{S2}" not in notes.text
 
 
-def test_quotes_of_an_utterance_that_was_split_go_to_its_part_and_the_parts_are_read_again() -> None:
+def test_quotations_of_a_split_utterance_move_to_their_part_and_its_parts_are_read_again() -> None:
     followed = draft()
     follow(
         followed,
@@ -98,7 +98,7 @@ def test_quotes_of_an_utterance_that_was_split_go_to_its_part_and_the_parts_are_
     assert set(followed.read) == {1}
 
 
-def test_what_nobody_said_in_the_end_goes() -> None:
+def test_items_whose_quotation_disappeared_are_dropped() -> None:
     followed = draft()
     follow(followed, transcript_of((1, "S1", "Let us begin."), (2, "S2", "Something else.")))
     assert followed.found["action_items"] == []

@@ -1,4 +1,4 @@
-"""Words that name a time become a day only when they name one."""
+"""Due phrases resolve to a day only if they name exactly one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ THURSDAY = date(2026, 11, 19)
         ("ja", "明日", date(2026, 11, 20)),
     ],
 )
-def test_a_day_is_found_in_the_language_of_the_meeting(language: str, phrase: str, day: date) -> None:
+def test_a_due_date_is_resolved_in_the_language_of_the_meeting(language: str, phrase: str, day: date) -> None:
     assert resolve_due(phrase, THURSDAY, language) == day
 
 
@@ -43,5 +43,5 @@ def test_a_day_is_found_in_the_language_of_the_meeting(language: str, phrase: st
         ("xx", "x"),
     ],
 )
-def test_what_names_no_single_day_stays_open(language: str, phrase: str) -> None:
+def test_a_phrase_that_names_no_single_day_gives_no_due_date(language: str, phrase: str) -> None:
     assert resolve_due(phrase, THURSDAY, language) is None

@@ -1,4 +1,4 @@
-"""The embedded writer: finds what was literally said, and nothing else."""
+"""The rule-based writer finds only what is stated literally."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MONDAY = date(2026, 11, 23)
 
 
 def transcript_of(*lines: str) -> Transcript:
-    """`"S1 Hello."` per line: a label and what that voice says."""
+    """Return a transcript of lines such as `S1 Hello.`: a speaker label and the text."""
     spoken = [line.split(" ", 1) for line in lines]
     utterances = [
         Utterance(
@@ -64,7 +64,7 @@ def minutes_of(*lines: str, language: str = "en") -> Minutes:
         ),
     ],
 )  # fmt: skip
-def test_a_commitment_is_an_action_item_with_owner_and_time(
+def test_a_commitment_is_an_action_item_with_owner_and_due_phrase(
     lines: list[str], text: str, owner: str, due_phrase: str | None, due: int | None
 ) -> None:
     minutes = minutes_of(*lines)
@@ -92,7 +92,7 @@ def test_a_commitment_is_an_action_item_with_owner_and_time(
     ],
     ids=lambda lines: lines[0][3:40],
 )
-def test_what_nobody_committed_to_is_no_action_item(lines: list[str]) -> None:
+def test_without_a_commitment_there_is_no_action_item(lines: list[str]) -> None:
     assert minutes_of(*lines).action_items == []
 
 
@@ -145,11 +145,11 @@ def test_a_decision_is_found(lines: list[str]) -> None:
         "S1 So we make an offer to the second candidate.",
     ],
 )
-def test_a_question_and_private_plans_are_no_decisions(line: str) -> None:
+def test_questions_and_private_plans_are_not_decisions(line: str) -> None:
     assert minutes_of(line).decisions == []
 
 
-def test_what_was_proposed_and_agreed_to_is_decided_when_somebody_draws_the_conclusion() -> None:
+def test_a_proposal_that_is_agreed_to_and_concluded_is_a_decision() -> None:
     (item,) = minutes_of(
         "S1 Shall we make her an offer?",
         "S2 Yes, definitely.",
@@ -158,18 +158,18 @@ def test_what_was_proposed_and_agreed_to_is_decided_when_somebody_draws_the_conc
     assert item.evidence[0].utterance == 3
 
 
-def test_one_who_only_listens_has_not_promised_what_nobody_in_particular_was_asked() -> None:
+def test_a_listener_who_says_yes_has_not_accepted_an_open_request() -> None:
     asked = "S1 Could you post some other essentials of what people want?"
     assert minutes_of(asked, "S2 Yeah.").action_items == []
     assert len(minutes_of(asked, "S2 Yes, I will.").action_items) == 1
 
 
-def test_the_words_of_the_one_who_promises_come_first() -> None:
+def test_the_speaker_who_commits_is_quoted_first() -> None:
     (item,) = minutes_of("S1 The wall needs a new door. I will find this out for the next time.").action_items
     assert "I will find this out" in item.evidence[0].quote
 
 
-def test_a_question_that_nobody_could_answer_stays_open() -> None:
+def test_an_unanswered_question_is_an_open_question() -> None:
     minutes = minutes_of("S1 Who pays for the servers?", "S2 We don't know yet.")
     assert [item.text for item in minutes.open_questions] == ["Who pays for the servers?"]
     assert minutes_of("S1 How was your weekend?", "S2 It was great, we went hiking.").open_questions == []
@@ -243,7 +243,7 @@ S2 I'll hold you to it.""".splitlines()
 
 
 @pytest.mark.parametrize("talk", [WEEKEND, FOOD, HOLIDAY], ids=["weekend", "food", "holiday"])
-def test_small_talk_holds_nothing_to_do_and_nothing_decided(talk: list[str]) -> None:
+def test_small_talk_gives_no_action_items_and_no_decisions(talk: list[str]) -> None:
     minutes = minutes_of(*talk)
     assert [item.text for item in minutes.action_items] == []
     assert [item.text for item in minutes.decisions] == []
@@ -254,7 +254,7 @@ def test_small_talk_holds_nothing_to_do_and_nothing_decided(talk: list[str]) -> 
 # --- the sample meeting, from its script
 
 
-def test_the_script_of_the_sample_meeting_gives_every_expected_item_and_no_other() -> None:
+def test_the_sample_meeting_gives_exactly_the_expected_items() -> None:
     demo = load_demo()
     transcript = Transcript(
         utterances=[
@@ -286,7 +286,7 @@ def test_greetings_and_thanks_do_not_fill_the_summary() -> None:
 
 
 def long_talk(language: str = "en") -> Minutes:
-    """Things that come back, in more than a thousand words."""
+    """Return a talk of more than a thousand words with recurring topics."""
     spoken = (
         "The coffee machine in the north wing leaks every morning when we fill it.",
         "For the coffee machine and for the wireless printer we have one contract.",
@@ -296,7 +296,7 @@ def long_talk(language: str = "en") -> Minutes:
     return minutes_of(*[f"S{n % 2 + 1} {spoken[n % 4]}" for n in range(100)], language=language)
 
 
-def test_a_long_meeting_opens_with_what_it_was_about_and_quotes_each_topic() -> None:
+def test_the_summary_of_a_long_meeting_starts_with_its_topics_and_quotes_each() -> None:
     opening, *others = long_talk().summary
     assert opening.id == "s1"
     assert opening.text.startswith("The meeting was about ")
@@ -309,7 +309,7 @@ def test_a_long_meeting_opens_with_what_it_was_about_and_quotes_each_topic() -> 
     assert others
 
 
-def test_a_short_meeting_and_one_in_another_language_open_with_what_was_said() -> None:
+def test_the_summary_of_a_short_or_foreign_meeting_starts_with_quotations() -> None:
     short = minutes_of(*["S1 The coffee machine leaks.", "S2 A coffee machine and a printer leak."] * 3)
     for minutes in (short, long_talk("de")):
         assert not minutes.summary[0].text.startswith("The meeting")
@@ -349,11 +349,11 @@ def test_every_item_quotes_the_transcript_word_for_word(spoken: list[tuple[str |
     assert EmbeddedWriter().write(request) == minutes, "the same words give the same minutes"
 
 
-def test_no_words_give_empty_minutes() -> None:
+def test_an_empty_transcript_gives_empty_minutes() -> None:
     assert EmbeddedWriter().write(MinutesRequest(transcript=Transcript())).is_empty
 
 
-def test_rules_are_english_and_say_nothing_about_other_languages() -> None:
+def test_the_rules_apply_to_english_only() -> None:
     minutes = minutes_of(
         "S1 Ich schicke das Budget bis Freitag an alle Kolleginnen im Team.",
         "S2 Wir haben beschlossen, die zweite Lösung für die Suche zu nehmen.",

@@ -1,4 +1,4 @@
-"""When people agreed to meet again."""
+"""Finding the agreed time of the next meeting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def transcript_of(*texts: str) -> Transcript:
         ("We will continue tomorrow at noon.", date(2026, 11, 25), time(12)),
     ],
 )
-def test_an_agreed_day_and_hour_are_found(sentence: str, day: date, at: time | None) -> None:
+def test_an_agreed_day_and_time_of_the_next_meeting_are_found(
+    sentence: str, day: date, at: time | None
+) -> None:
     (again,) = find_next_meetings(transcript_of("Thanks, that was useful.", sentence), TUESDAY)
     assert (again.day, again.at, again.utterance) == (day, at, 2)
     assert again.quote in sentence
@@ -51,14 +53,14 @@ def test_an_agreed_day_and_hour_are_found(sentence: str, day: date, at: time | N
         "We could talk on Friday or on Monday.",
     ],
 )
-def test_what_is_open_past_or_something_else_is_no_appointment(sentence: str) -> None:
+def test_open_past_and_unrelated_dates_are_not_the_next_meeting(sentence: str) -> None:
     assert find_next_meetings(transcript_of(sentence), TUESDAY) == ()
 
 
-def test_what_was_said_last_about_a_day_counts() -> None:
+def test_the_last_statement_about_the_day_counts() -> None:
     talk = transcript_of("Let's meet on Friday at two.", "No, let's meet on Friday at four.")
     assert [(again.at, again.utterance) for again in find_next_meetings(talk, TUESDAY)] == [(time(16), 2)]
 
 
-def test_without_a_date_of_the_meeting_nothing_is_certain() -> None:
+def test_without_the_date_of_the_meeting_no_day_is_resolved() -> None:
     assert find_next_meetings(transcript_of("Let's meet again on Friday."), None) == ()

@@ -1,4 +1,4 @@
-"""From one version of the minutes to the next."""
+"""Identity of items from one version of the minutes to the next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def action(item_id: str, text: str, utterance: int = 1, **more: Any) -> ActionIt
     return ActionItem(id=item_id, text=text, evidence=[Evidence(utterance=utterance, quote=text)], **more)
 
 
-def test_the_same_item_keeps_its_id_and_a_new_one_gets_one_that_was_never_used() -> None:
+def test_an_unchanged_item_keeps_its_id_and_a_new_one_gets_an_unused_id() -> None:
     old = Minutes(decisions=[item("d1", "Ship on Monday.", 3), item("d4", "Hire Ana.", 9)])
     new = Minutes(decisions=[item("d1", "Hire Ana.", 9), item("d2", "Close the office.", 12)])
     assert [(i.id, i.text) for i in revise(new, old).decisions] == [
@@ -26,7 +26,7 @@ def test_the_same_item_keeps_its_id_and_a_new_one_gets_one_that_was_never_used()
     ]
 
 
-def test_what_a_person_edited_stays_as_it_is_whatever_is_written_now() -> None:
+def test_an_edited_item_survives_a_rewrite() -> None:
     edited = item(
         "a1", "Send the plan to legal.", 2, is_edited=True, original_text="Send the plan.", support="by_hand"
     )
@@ -35,14 +35,14 @@ def test_what_a_person_edited_stays_as_it_is_whatever_is_written_now() -> None:
     assert revise(Minutes(), old).decisions == [edited]
 
 
-def test_what_a_person_took_out_does_not_come_back() -> None:
+def test_a_deleted_item_does_not_return() -> None:
     old = Minutes(removed=[item("d1", "Fire everybody.", 5)])
     revised = revise(Minutes(decisions=[item("d1", "Fire everybody.", 5)]), old)
     assert revised.decisions == []
     assert revised.removed == old.removed
 
 
-def test_sections_that_a_person_wrote_in_survive_another_template() -> None:
+def test_edited_sections_survive_a_change_of_template() -> None:
     mine = item("blocked-1", "No test machine.", 4, is_edited=True)
     old = Minutes(
         template="standup",
@@ -55,7 +55,7 @@ def test_sections_that_a_person_wrote_in_survive_another_template() -> None:
     assert kept.items == [mine]
 
 
-def test_notes_fold_into_what_is_noted_now() -> None:
+def test_successive_notes_merge_into_the_present_ones() -> None:
     first = NotesChanged(
         decisions=[item("d1", "Ship."), item("d2", "Wait.")], action_items=[action("a1", "Go.")]
     )
@@ -65,7 +65,7 @@ def test_notes_fold_into_what_is_noted_now() -> None:
     assert [a.id for a in folded.action_items] == ["a1"]
 
 
-def test_only_what_changed_is_told() -> None:
+def test_only_changes_are_sent() -> None:
     old = Minutes(decisions=[item("d1", "Ship."), item("d2", "Wait.")])
     new = Minutes(decisions=[item("d1", "Ship.")], open_questions=[item("q1", "Who?")])
     change = difference(old, new)
@@ -75,7 +75,7 @@ def test_only_what_changed_is_told() -> None:
     assert fold([difference(Minutes(), old) or NotesChanged(), change]).decisions == new.decisions
 
 
-def test_an_added_item_gets_an_id_of_its_own() -> None:
+def test_an_added_item_gets_a_new_id() -> None:
     minutes = Minutes(action_items=[action("a2", "Go.")], removed=[action("a7", "Stop.")])
     assert next_id(minutes, "action_items") == "a8"
     assert next_id(minutes, "blocked") == "blocked-1"
@@ -88,14 +88,14 @@ def to_do(text: str, utterance: int, item_id: str = "a1") -> ActionItem:
     return ActionItem(id=item_id, text=text, evidence=[Evidence(utterance=utterance, quote=text)])
 
 
-def test_an_id_that_was_withdrawn_is_not_given_again() -> None:
+def test_a_withdrawn_id_is_not_reused() -> None:
     first = counted(Minutes(action_items=[to_do("Buy a cake.", 1), to_do("Call Ana.", 2, "a2")]))
     second = revise(Minutes(action_items=[to_do("Buy a cake.", 1)]), first)
     third = revise(Minutes(action_items=[to_do("Buy a cake.", 1), to_do("Rent a bus.", 9)]), second)
     assert [i.id for i in third.action_items] == ["a1", "a3"]
 
 
-def test_an_item_that_was_noted_and_withdrawn_keeps_its_id_to_itself_after_a_restart_too() -> None:
+def test_the_id_of_a_withdrawn_note_is_not_reused_after_a_restart() -> None:
     notes = fold(
         [NotesChanged(action_items=[to_do("Buy a cake.", 1)]), NotesChanged(withdrawn=["a1"])],
     )
@@ -103,7 +103,7 @@ def test_an_item_that_was_noted_and_withdrawn_keeps_its_id_to_itself_after_a_res
     assert [i.id for i in written.action_items] == ["a2"]
 
 
-def test_a_version_that_is_taken_back_knows_the_ids_of_all_versions() -> None:
+def test_a_restored_version_avoids_the_ids_of_all_versions() -> None:
     first = counted(Minutes(version=1, action_items=[to_do("Buy a cake.", 1)]))
     second = counted(Minutes(version=2, action_items=[to_do("Call Ana.", 2, "a2")]))
     restored = counted(first, first, second)

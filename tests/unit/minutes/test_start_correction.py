@@ -1,4 +1,4 @@
-"""A person says on which day a meeting was held: due dates that were read from words follow, others stay."""
+"""Correcting the start of a meeting moves due dates that come from phrases, and no others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TASKS = [
 
 
 class Case:
-    """One finished meeting that was uploaded weeks after it was held."""
+    """A finished meeting that was uploaded weeks after it took place."""
 
     def __init__(self) -> None:
         self.store = MemoryMeetingStore()
@@ -75,7 +75,7 @@ def case() -> Case:
     return Case()
 
 
-async def test_due_dates_follow_the_day_and_those_that_a_person_set_stay(case: Case) -> None:
+async def test_due_dates_from_phrases_follow_the_day_and_edited_ones_stay(case: Case) -> None:
     await case.begin()
     await case.correction.correct("m", HELD)
     assert await case.due_dates() == [
@@ -94,7 +94,7 @@ async def test_due_dates_follow_the_day_and_those_that_a_person_set_stay(case: C
     assert case.corrected == ["m"], "what follows from the minutes is planned again"
 
 
-async def test_a_time_zone_alone_may_move_the_day(case: Case) -> None:
+async def test_a_new_time_zone_alone_can_change_the_day(case: Case) -> None:
     await case.begin()
     await case.correction.correct("m", datetime(2026, 11, 28, 23, tzinfo=timezone(timedelta(hours=-12))))
     meeting = await case.store.get("m")
@@ -103,21 +103,21 @@ async def test_a_time_zone_alone_may_move_the_day(case: Case) -> None:
     assert (await case.due_dates())[1] == date(2026, 11, 29)
 
 
-async def test_another_hour_of_the_same_day_leaves_the_minutes_alone(case: Case) -> None:
+async def test_another_time_on_the_same_day_does_not_change_the_minutes(case: Case) -> None:
     await case.begin()
     await case.correction.correct("m", datetime(2026, 11, 29, 8))
     assert await case.due_dates() == [item.due for item in TASKS]
     assert case.corrected == []
 
 
-async def test_a_meeting_without_minutes_yet_takes_the_day_for_them(case: Case) -> None:
+async def test_minutes_that_are_not_written_yet_use_the_corrected_day(case: Case) -> None:
     await case.begin(is_finished=False)
     await case.correction.correct("m", HELD)
     assert (await case.store.get("m")).began_at_source == "person"
     assert case.corrected == []
 
 
-async def test_a_day_that_cannot_be_changes_nothing(case: Case) -> None:
+async def test_an_impossible_day_changes_nothing(case: Case) -> None:
     await case.begin()
     with pytest.raises(InputError):
         await case.correction.correct("m", datetime(2031, 1, 1))
@@ -125,7 +125,7 @@ async def test_a_day_that_cannot_be_changes_nothing(case: Case) -> None:
     assert await case.due_dates() == [item.due for item in TASKS]
 
 
-async def test_minutes_that_are_written_meanwhile_are_changed_and_a_stop_in_between_is_made_good(
+async def test_a_correction_that_is_interrupted_or_overtaken_by_new_minutes_is_completed(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await case.begin()

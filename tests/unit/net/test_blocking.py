@@ -1,4 +1,4 @@
-"""Blocking work runs on the executor that it is given."""
+"""Blocking functions run on the given executor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from meeting_assistant.net.blocking import run_blocking
 
 
-async def test_it_runs_on_a_thread_of_the_executor_and_returns_the_result() -> None:
+async def test_a_call_runs_on_a_thread_of_the_executor_and_returns_its_result() -> None:
     def describe(word: str, *, times: int) -> tuple[str, str]:
         return threading.current_thread().name, word * times
 
@@ -18,6 +18,6 @@ async def test_it_runs_on_a_thread_of_the_executor_and_returns_the_result() -> N
         assert await run_blocking(executor, describe, "a", times=3) == ("disk_0", "aaa")
 
 
-async def test_it_raises_what_the_function_raises() -> None:
+async def test_an_exception_of_the_function_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         await run_blocking(None, lambda: 1 // 0)

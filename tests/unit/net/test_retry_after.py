@@ -1,4 +1,4 @@
-"""`Retry-After` in both of its forms, and what is neither."""
+"""`Retry-After` in seconds, as a date, and malformed."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ NOW_S = 1_800_000_000.0
         (None, None),
     ],
 )
-def test_seconds_to_wait(value: str | None, expected: float | None) -> None:
+def test_retry_after_is_read_in_both_forms(value: str | None, expected: float | None) -> None:
     assert retry_after_s(value, NOW_S) == expected

@@ -61,7 +61,7 @@ async def everything(pieces: AsyncIterator[bytes]) -> bytes:
     return b"".join([piece async for piece in pieces])
 
 
-async def test_audio_is_acknowledged_only_when_the_journal_has_it(executor: ThreadPoolExecutor) -> None:
+async def test_audio_is_acknowledged_only_once_it_is_in_the_journal(executor: ThreadPoolExecutor) -> None:
     store, acks = MemoryAudioStore(), Acknowledgements()
     buffer = journaled(executor, store, acks)
     buffer.append(b"ab" * 100)
@@ -90,7 +90,7 @@ async def test_a_full_disk_stops_acknowledgements_and_not_captions(executor: Thr
     await buffer.close()
 
 
-async def test_too_much_audio_that_waits_for_the_disk_is_refused_and_not_lost_silently(
+async def test_audio_beyond_the_limit_of_unwritten_audio_is_refused(
     executor: ThreadPoolExecutor,
 ) -> None:
     store = MemoryAudioStore()
@@ -103,7 +103,7 @@ async def test_too_much_audio_that_waits_for_the_disk_is_refused_and_not_lost_si
     await buffer.close()
 
 
-async def test_a_slow_follower_gets_every_byte_from_the_journal(executor: ThreadPoolExecutor) -> None:
+async def test_a_slow_reader_gets_every_byte_from_the_journal(executor: ThreadPoolExecutor) -> None:
     store, acks = MemoryAudioStore(), Acknowledgements()
     buffer = journaled(executor, store, acks, replace(FAST, tail_bytes=400))
     audio = bytes(range(250)) * 40
@@ -116,7 +116,7 @@ async def test_a_slow_follower_gets_every_byte_from_the_journal(executor: Thread
     await buffer.close()
 
 
-async def test_a_follower_waits_for_more_and_ends_when_the_recording_is_sealed(
+async def test_a_reader_waits_for_more_audio_and_ends_when_the_recording_is_sealed(
     executor: ThreadPoolExecutor,
 ) -> None:
     buffer = journaled(executor, MemoryAudioStore(), Acknowledgements())
@@ -130,7 +130,7 @@ async def test_a_follower_waits_for_more_and_ends_when_the_recording_is_sealed(
     await buffer.close()
 
 
-async def test_closing_wakes_followers_that_wait(executor: ThreadPoolExecutor) -> None:
+async def test_closing_wakes_waiting_readers(executor: ThreadPoolExecutor) -> None:
     buffer = journaled(executor, MemoryAudioStore(), Acknowledgements())
     following = asyncio.create_task(everything(buffer.follow()))
     await asyncio.sleep(0)
@@ -139,7 +139,7 @@ async def test_closing_wakes_followers_that_wait(executor: ThreadPoolExecutor) -
         await following
 
 
-async def test_in_memory_audio_is_safe_when_its_words_are_stored_and_is_then_freed(
+async def test_in_memory_audio_is_safe_and_freed_once_its_words_are_stored(
     executor: ThreadPoolExecutor,
 ) -> None:
     acks = Acknowledgements()
@@ -155,7 +155,7 @@ async def test_in_memory_audio_is_safe_when_its_words_are_stored_and_is_then_fre
     await buffer.close()
 
 
-async def test_in_memory_too_what_waits_is_bounded(executor: ThreadPoolExecutor) -> None:
+async def test_in_memory_unstored_audio_is_bounded(executor: ThreadPoolExecutor) -> None:
     buffer = SecureAudioBuffer(
         None, executor=executor, limits=replace(FAST, max_pending_bytes=10_000, tail_bytes=2000)
     )
@@ -186,7 +186,7 @@ async def test_half_a_sample_is_not_accepted(executor: ThreadPoolExecutor) -> No
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.binary(min_size=0, max_size=300).map(lambda pcm: pcm[: len(pcm) // 2 * 2]), max_size=30))
-def test_whatever_comes_in_goes_out_once_and_in_order(pieces: list[bytes]) -> None:
+def test_audio_is_read_once_and_in_order(pieces: list[bytes]) -> None:
     async def run() -> None:
         with ThreadPoolExecutor(1) as threads:
             store, acks = MemoryAudioStore(), Acknowledgements()

@@ -1,4 +1,4 @@
-"""`GroupCommit`: what is stored when, decided without a loop, a clock or a disk."""
+"""`GroupCommit` decides what to store and when, without an event loop, a clock or a disk."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_first_audio_is_due_at_once_and_the_next_when_the_tick_is_over() -> 
     assert attempt(commits, now=10.25) == 4
 
 
-def test_an_attempt_takes_all_that_came_during_the_last_one() -> None:
+def test_an_attempt_writes_all_audio_received_during_the_previous_one() -> None:
     commits = journaled()
     commits.append(b"ab")
     assert commits.begin(0.0) == b"ab"
@@ -102,7 +102,7 @@ def test_a_flush_raises_the_error_of_its_own_attempt_and_not_of_an_older_one() -
     assert commits.is_flushed(flush)
 
 
-def test_retries_wait_longer_each_time_up_to_a_limit_and_the_tick_returns_after_a_success() -> None:
+def test_retries_back_off_up_to_a_limit_and_a_success_restores_the_tick() -> None:
     commits = journaled()
     commits.append(b"ab")
     pauses = []
@@ -128,7 +128,7 @@ def test_the_problem_names_a_full_disk_and_ends_with_the_first_success() -> None
     assert (commits.problem, commits.failures) == (None, 0)
 
 
-def test_what_a_failed_attempt_stored_is_not_written_again() -> None:
+def test_audio_stored_by_a_failed_attempt_is_not_written_again() -> None:
     commits = journaled()
     commits.append(b"abcdef")
     commits.begin(0.0)
@@ -137,7 +137,7 @@ def test_what_a_failed_attempt_stored_is_not_written_again() -> None:
     assert commits.begin(1.0) == b"ef"
 
 
-def test_an_acknowledgement_that_failed_is_due_again_though_all_audio_is_stored() -> None:
+def test_a_failed_acknowledgement_is_repeated_although_all_audio_is_stored() -> None:
     commits = journaled()
     commits.append(b"ab")
     commits.begin(0.0)
@@ -148,7 +148,7 @@ def test_an_acknowledgement_that_failed_is_due_again_though_all_audio_is_stored(
     assert commits.unacknowledged == 2
 
 
-def test_audio_beyond_the_limit_is_refused_and_what_waits_stays() -> None:
+def test_audio_beyond_the_limit_is_refused_and_waiting_audio_is_kept() -> None:
     commits = journaled()
     commits.append(bytes(1000))
     assert (commits.has_room, commits.is_drained) == (False, False)
@@ -160,7 +160,7 @@ def test_audio_beyond_the_limit_is_refused_and_what_waits_stays() -> None:
     commits.append(bytes(2))
 
 
-def test_without_a_journal_words_make_audio_safe_and_free_it() -> None:
+def test_without_a_journal_stored_words_make_audio_safe_and_free_it() -> None:
     commits = in_memory(100)
     commits.append(bytes(600))
     assert (commits.due_at, commits.is_drained) == (None, False)
@@ -171,7 +171,7 @@ def test_without_a_journal_words_make_audio_safe_and_free_it() -> None:
     assert commits.unacknowledged == 500
 
 
-def test_with_a_journal_words_make_nothing_safe() -> None:
+def test_with_a_journal_stored_words_do_not_make_audio_safe() -> None:
     commits = journaled()
     commits.append(bytes(10))
     assert not commits.commit(10)
@@ -179,7 +179,7 @@ def test_with_a_journal_words_make_nothing_safe() -> None:
 
 
 @given(st.lists(st.floats(0, 10, allow_nan=False), min_size=1, max_size=40))
-def test_attempts_never_begin_sooner_than_a_tick_after_one_another(gaps: list[float]) -> None:
+def test_attempts_start_at_least_a_tick_apart(gaps: list[float]) -> None:
     commits, now, begun = journaled(), 0.0, []
     for gap in gaps:
         now += gap
@@ -192,7 +192,7 @@ def test_attempts_never_begin_sooner_than_a_tick_after_one_another(gaps: list[fl
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Audio, attempts and failures in any order against the invariants that the module promises."""
+    """Audio, attempts and failures in any order, checked against the invariants of the module."""
 
     def __init__(self) -> None:
         super().__init__()

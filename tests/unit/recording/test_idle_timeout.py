@@ -1,4 +1,4 @@
-"""A stream that pauses is noticed, and a reader that is cancelled stops."""
+"""The idle timeout reports a pause, and a cancelled reader stops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_a_pause_is_reported_and_no_piece_is_lost() -> None:
     assert [piece async for piece in pieces if piece] == [b"two"]
 
 
-async def test_a_reader_that_is_cancelled_stops_though_a_piece_comes_at_the_same_moment() -> None:
+async def test_a_cancelled_reader_stops_even_if_a_piece_arrives_at_the_same_moment() -> None:
     """Otherwise a worker that was asked to stop would go on to the end of the meeting."""
     source: asyncio.Queue[bytes] = asyncio.Queue()
 

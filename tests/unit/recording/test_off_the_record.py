@@ -23,7 +23,7 @@ def test_audio_in_a_span_becomes_silence_of_the_same_length() -> None:
     assert spans.silence(b"abcd", 8) == b"abcd"
 
 
-def test_a_span_that_is_open_has_no_end() -> None:
+def test_an_open_span_has_no_end() -> None:
     spans = OffRecordSpans()
     spans.begin(1)
     spans.begin(5)  # said twice: nothing changes
@@ -44,7 +44,7 @@ def test_a_span_without_audio_is_removed() -> None:
     st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=5),
     st.lists(st.integers(1, 40), max_size=8),
 )
-def test_however_audio_is_cut_into_pieces_the_same_samples_are_silent(
+def test_the_silenced_samples_do_not_depend_on_the_chunking(
     places: list[tuple[int, int]], cuts: list[int]
 ) -> None:
     spans: list[OffRecord] = []
@@ -77,16 +77,16 @@ def utterance(number: int, timing: Timing) -> Utterance:
     )
 
 
-def test_words_whose_times_are_known_are_removed_one_by_one() -> None:
+def test_words_with_known_times_are_removed_individually() -> None:
     changed, removed = redact(Transcript(utterances=[utterance(1, "engine")]), 1300, 1400)
     assert [(u.text, u.rev) for u in changed] == [("the word is", 2)]
     assert removed == []
 
 
-def test_where_times_are_estimated_the_whole_utterance_is_removed() -> None:
+def test_with_estimated_times_the_whole_utterance_is_removed() -> None:
     transcript = Transcript(utterances=[utterance(1, "estimated"), utterance(2, "estimated")])
     assert redact(transcript, 1300, 1400) == ([], [1])
 
 
-def test_an_utterance_outside_is_not_touched() -> None:
+def test_an_utterance_outside_the_span_is_unchanged() -> None:
     assert redact(Transcript(utterances=[utterance(1, "engine")]), 1400, 9000) == ([], [])

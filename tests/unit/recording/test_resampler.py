@@ -1,4 +1,4 @@
-"""From a client's rate to ours, whatever the size of the pieces."""
+"""Resampling from the rate of a client, in pieces of any size."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def through(resampler: StreamResampler, pcm: bytes, piece: int) -> bytes:
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
-def test_pitch_and_length_stay(rate_hz: int) -> None:
+def test_resampling_keeps_pitch_and_duration(rate_hz: int) -> None:
     out = through(StreamResampler(rate_hz), tone(rate_hz), 3200)
     assert len(out) / 32_000 == pytest.approx(1.0, abs=0.005)
     assert loudest_frequency(out) == pytest.approx(440, abs=3)
 
 
 @pytest.mark.parametrize("piece", [1, 3, 999, 9_600])
-def test_pieces_of_any_size_give_the_same_sound(piece: int) -> None:
+def test_the_resampled_audio_does_not_depend_on_the_chunking(piece: int) -> None:
     pcm = tone(16_000, 0.1)
     assert through(StreamResampler(16_000), pcm, piece) == pcm
     for rate_hz in (44_100, 48_000):
@@ -43,7 +43,7 @@ def test_pieces_of_any_size_give_the_same_sound(piece: int) -> None:
         )
 
 
-def test_half_a_sample_waits_for_its_other_half() -> None:
+def test_half_a_sample_is_kept_until_the_other_half_arrives() -> None:
     resampler = StreamResampler(16_000)
     assert resampler.feed(b"\x01\x02\x03") == b"\x01\x02"
     assert resampler.has_odd_byte

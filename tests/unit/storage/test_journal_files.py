@@ -1,4 +1,4 @@
-"""Recordings as files: what is appended is there after any crash, and what was changed is not passed off as sound."""
+"""Journal files: appended audio survives crashes, and modified audio is rejected."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from cryptography.fernet import Fernet
 from meeting_assistant.adapters.storage.journal import format as fmt
 from meeting_assistant.adapters.storage.journal.files import FileAudioStore
 from meeting_assistant.adapters.storage.journal.keys import KeyRing, load_or_create_keyring
-from meeting_assistant.domain.errors import (
-    AudioDecryptionError,
-    ConflictError,
-    NotFoundError,
-    StorageError,
-)
+from meeting_assistant.domain.errors import AudioDecryptionError, ConflictError, NotFoundError, StorageError
 
 pytestmark = pytest.mark.unit
 
@@ -43,7 +38,7 @@ def record(store: FileAudioStore, seconds: int = 3) -> None:
     journal.close()
 
 
-def test_what_is_appended_is_read_back_after_opening_again(store: FileAudioStore) -> None:
+def test_appended_audio_is_read_back_after_reopening(store: FileAudioStore) -> None:
     record(store)
     journal = store.open(MEETING, durable_bytes=96_000)
     assert journal.durable_bytes == 96_000
@@ -52,14 +47,14 @@ def test_what_is_appended_is_read_back_after_opening_again(store: FileAudioStore
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 1), (31_999, 2), (5, 70_001), (95_999, 10), (96_000, 10)])
-def test_any_stretch_can_be_read(store: FileAudioStore, offset: int, length: int) -> None:
+def test_any_range_can_be_read(store: FileAudioStore, offset: int, length: int) -> None:
     record(store)
     journal = store.open(MEETING)
     assert journal.read(offset, length) == (SECOND * 3)[offset : offset + length]
     journal.close()
 
 
-def test_writing_goes_on_where_the_last_opening_ended(store: FileAudioStore) -> None:
+def test_writing_continues_where_the_previous_epoch_ended(store: FileAudioStore) -> None:
     record(store, 1)
     journal = store.open(MEETING)
     journal.append(SECOND[::-1])
@@ -71,7 +66,7 @@ def test_writing_goes_on_where_the_last_opening_ended(store: FileAudioStore) -> 
     again.close()
 
 
-def test_a_sealed_recording_takes_no_more_sound(store: FileAudioStore) -> None:
+def test_a_sealed_recording_accepts_no_more_audio(store: FileAudioStore) -> None:
     journal = store.create(MEETING)
     journal.append(SECOND)
     journal.seal()
@@ -81,7 +76,7 @@ def test_a_sealed_recording_takes_no_more_sound(store: FileAudioStore) -> None:
     journal.close()
 
 
-def test_two_openings_do_not_write_at_the_same_time(store: FileAudioStore) -> None:
+def test_a_recording_has_one_writer_at_a_time(store: FileAudioStore) -> None:
     record(store)
     first, second = store.open(MEETING), store.open(MEETING)
     first.append(SECOND)
@@ -91,7 +86,7 @@ def test_two_openings_do_not_write_at_the_same_time(store: FileAudioStore) -> No
     second.close()
 
 
-def test_a_torn_end_is_left_out_and_kept_aside(store: FileAudioStore, file: Path) -> None:
+def test_a_torn_end_is_excluded_and_preserved(store: FileAudioStore, file: Path) -> None:
     record(store)
     whole = file.read_bytes()
     file.write_bytes(whole[:-1000])
@@ -104,7 +99,7 @@ def test_a_torn_end_is_left_out_and_kept_aside(store: FileAudioStore, file: Path
     assert file.with_name(f"{file.name}.torn").exists()
 
 
-def test_acknowledged_sound_is_never_left_out_as_torn(store: FileAudioStore, file: Path) -> None:
+def test_acknowledged_audio_is_never_treated_as_a_torn_end(store: FileAudioStore, file: Path) -> None:
     record(store)
     shorter = file.read_bytes()[:-1000]
     file.write_bytes(shorter)
@@ -124,7 +119,7 @@ def test_a_flipped_bit_is_found(store: FileAudioStore, file: Path, position: int
     assert "backup" in caught.value.remedy
 
 
-def test_the_sound_of_another_meeting_is_not_accepted(store: FileAudioStore, file: Path) -> None:
+def test_audio_of_another_meeting_is_not_accepted(store: FileAudioStore, file: Path) -> None:
     record(store)
     other = "01890a5d-ac96-774b-bcce-b302099a8058"
     file.with_name(f"{other}.maj").write_bytes(file.read_bytes())
@@ -132,7 +127,7 @@ def test_the_sound_of_another_meeting_is_not_accepted(store: FileAudioStore, fil
         store.open(other)
 
 
-def test_no_sound_lies_on_the_disk_in_the_clear(store: FileAudioStore, file: Path) -> None:
+def test_no_audio_is_on_disk_in_plain_text(store: FileAudioStore, file: Path) -> None:
     record(store)
     assert SECOND[:64] not in file.read_bytes()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -174,7 +169,7 @@ def test_only_meeting_ids_name_files(store: FileAudioStore, meeting_id: str) -> 
 # --- the generated key
 
 
-def test_a_key_is_generated_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+def test_a_key_is_generated_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     first = load_or_create_keyring([], tmp_path / "data")
     second = load_or_create_keyring([], tmp_path / "data")
     assert first.source == "generated"
@@ -182,7 +177,7 @@ def test_a_key_is_generated_once_and_only_its_owner_reads_it(tmp_path: Path) -> 
     assert stat.S_IMODE((tmp_path / "data" / "audio.key").stat().st_mode) == 0o600
 
 
-def test_a_generated_key_goes_on_opening_its_recordings_when_keys_are_configured(tmp_path: Path) -> None:
+def test_a_generated_key_still_opens_its_recordings_after_keys_are_configured(tmp_path: Path) -> None:
     generated = load_or_create_keyring([], tmp_path)
     configured = load_or_create_keyring([KEY], tmp_path)
     assert configured.fingerprints == (KeyRing([KEY]).fingerprint, generated.fingerprint)

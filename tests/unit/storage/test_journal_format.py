@@ -1,4 +1,4 @@
-"""The MAJ1 format: what is written is read, what was tampered with is named, and the published vector holds."""
+"""The MAJ1 format: round trips, tampering, and the published test vector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGE = Path(__file__).parents[3] / "docs/reference/journal-format.md"
 
 
 class Recording:
-    """A journal in memory, kept as a header and a list of records, so that tests can shuffle them."""
+    """A journal in memory as a header and a list of records, which tests can reorder."""
 
     def __init__(self, meeting_id: str = MEETING, data_key: bytes | None = None) -> None:
         self.data_key = data_key or secrets.token_bytes(32)
@@ -75,7 +75,7 @@ def test_a_fernet_key_opens_the_data_key_with_three_lines_of_cryptography() -> N
     assert Fernet(key).decrypt(token) == data_key
 
 
-def test_the_header_gives_back_meeting_and_key() -> None:
+def test_the_header_holds_the_meeting_and_its_key() -> None:
     ring = KeyRing([Fernet.generate_key().decode()])
     header = fmt.decode_header(fmt.encode_header(MEETING, ring.wrap(b"k" * 32)))
 
@@ -85,7 +85,7 @@ def test_the_header_gives_back_meeting_and_key() -> None:
     assert ring.unwrap(header.wrapped_key) == b"k" * 32
 
 
-def test_a_changed_header_is_noticed_wherever_the_bit_is() -> None:
+def test_a_flipped_bit_anywhere_in_the_header_is_noticed() -> None:
     raw = fmt.encode_header(MEETING, KeyRing([Fernet.generate_key().decode()]).wrap(b"k" * 32))
     for position in [*range(60), *range(512, 512 + 184)]:
         damaged = bytearray(raw)
@@ -95,7 +95,7 @@ def test_a_changed_header_is_noticed_wherever_the_bit_is() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"MAJ1", b"RIFF" + bytes(2000), bytes(2000)])
-def test_other_files_are_not_recordings(content: bytes) -> None:
+def test_other_files_are_not_taken_for_recordings(content: bytes) -> None:
     with pytest.raises(fmt.BadHeaderError, match="not a recording"):
         fmt.decode_header(content)
 
@@ -109,7 +109,7 @@ def test_a_newer_version_is_named() -> None:
         fmt.decode_header(raw)
 
 
-def test_changing_the_key_never_leaves_a_moment_without_one() -> None:
+def test_rewrapping_keeps_a_valid_key_at_every_moment() -> None:
     old, new = (KeyRing([Fernet.generate_key().decode()]) for _ in range(2))
     recording = speech(2)
     raw = bytearray(fmt.encode_header(MEETING, old.wrap(recording.data_key)))
@@ -129,7 +129,7 @@ def test_changing_the_key_never_leaves_a_moment_without_one() -> None:
     assert recording.scan().damage is None, "the records are not touched by a change of keys"
 
 
-def test_a_destroyed_key_is_told_from_a_damaged_one() -> None:
+def test_a_destroyed_key_differs_from_a_damaged_one() -> None:
     raw = Recording().header
     assert fmt.decode_header(raw[:512] + bytes(1024)).wrapped_key is None
 
@@ -141,7 +141,7 @@ def test_a_destroyed_key_is_told_from_a_damaged_one() -> None:
     st.lists(st.one_of(st.binary(min_size=2, max_size=400).filter(lambda pcm: len(pcm) % 2 == 0), st.none()))
 )
 @settings(deadline=None, max_examples=60)
-def test_any_sound_in_any_epochs_is_read_back(pieces: list[bytes | None]) -> None:
+def test_audio_of_several_epochs_is_read_back(pieces: list[bytes | None]) -> None:
     recording = Recording().epoch()
     for pcm in pieces:
         recording = recording.epoch() if pcm is None else recording.audio(pcm)
@@ -156,7 +156,7 @@ def test_any_sound_in_any_epochs_is_read_back(pieces: list[bytes | None]) -> Non
     assert place == recording.place
 
 
-def test_a_gap_takes_its_time_and_reads_as_silence() -> None:
+def test_a_gap_has_its_duration_and_reads_as_silence() -> None:
     recording = speech(1)
     recording._took(*recording.codec.write(recording.place, fmt.RecordType.GAP, GAP_OF_64000_BYTES))
     recording._took(*recording.codec.write(recording.place, fmt.RecordType.MARK, b"note"))
@@ -167,7 +167,7 @@ def test_a_gap_takes_its_time_and_reads_as_silence() -> None:
     assert gap.pcm(63_998, 70_000) == b"\0\0"
 
 
-def test_two_openings_never_share_a_key() -> None:
+def test_two_epochs_never_share_a_key() -> None:
     recording = Recording().epoch()
     first = recording.place.epoch
     recording.epoch()
@@ -207,7 +207,7 @@ def test_swapped_records_are_out_of_order() -> None:
     assert good_seconds(found) == 3
 
 
-def test_a_dropped_record_is_missed() -> None:
+def test_a_missing_record_is_noticed() -> None:
     recording = speech()
     del recording.records[4]
     found = recording.scan()
@@ -260,7 +260,7 @@ def test_records_after_a_foreign_epoch_are_damage_not_a_torn_end() -> None:
     assert (found.damage.finding, found.damage.is_torn) == (fmt.Finding.FOREIGN, False)
 
 
-def test_bytes_after_the_final_record_are_not_believed() -> None:
+def test_bytes_after_the_final_record_are_rejected() -> None:
     recording = speech().seal()
     recording.records.append(recording.records[3])
     found = recording.scan()
@@ -268,7 +268,7 @@ def test_bytes_after_the_final_record_are_not_believed() -> None:
     assert (found.damage.finding, found.damage.is_torn) == (fmt.Finding.AFTER_END, False)
 
 
-def test_every_flipped_bit_is_found_and_what_came_before_is_exact() -> None:
+def test_every_flipped_bit_is_found_and_the_audio_before_it_is_exact() -> None:
     recording = Recording().epoch()
     for _ in range(4):
         recording.audio(secrets.token_bytes(64))
@@ -313,7 +313,7 @@ def test_a_write_cut_short_by_a_power_loss_is_a_torn_end(kept: int, tail: bytes)
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 44, "ä" * 43 + "=", "A" * 43])
-def test_a_malformed_key_is_refused_and_never_repeated(key: str) -> None:
+def test_a_malformed_key_is_refused_and_not_echoed(key: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         KeyRing([Fernet.generate_key().decode(), key])
     assert "key 2 of 2" in refused.value.message
@@ -328,7 +328,7 @@ def test_the_first_key_wraps_and_all_unwrap() -> None:
     assert ring.wrap(b"k" * 32).fingerprint == KeyRing([new]).fingerprint
 
 
-def test_the_published_vector() -> None:
+def test_the_published_test_vector_is_read() -> None:
     vector = {
         name: re.sub(r"\s", "", value)
         for name, value in re.findall(
@@ -355,7 +355,7 @@ def test_the_published_vector() -> None:
     assert place.chain.hex() == vector["last_chain"]
 
 
-def test_fingerprints_are_of_the_key_not_of_its_spelling() -> None:
+def test_a_fingerprint_does_not_depend_on_the_spelling_of_the_key() -> None:
     key = Fernet.generate_key().decode()
     assert len(base64.urlsafe_b64decode(key)) == 32
     assert re.fullmatch(r"[0-9a-f]{16}", KeyRing([key]).fingerprint)

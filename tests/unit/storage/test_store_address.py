@@ -1,4 +1,4 @@
-"""`AUDIO_STORE_URL`: what it may be, what is said when it is not, and that its secret is shown nowhere."""
+"""`AUDIO_STORE_URL`: valid forms, error messages, and secrets that are masked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = "wJalrXUtnFEMI/K7MDENG+bPx"
 QUOTED = "wJalrXUtnFEMI%2FK7MDENG%2BbPx"
 
 
-def test_a_bucket_with_everything() -> None:
+def test_an_address_with_all_parts_is_parsed() -> None:
     url = f"s3://AKIA:{QUOTED}@minutes/of/ours/?endpoint=http://minio:9000&region=eu-central-1"
     address = parse_store_address(url)
     assert address == StoreAddress(
@@ -32,7 +32,7 @@ def test_a_bucket_with_everything() -> None:
     assert SECRET not in repr(address)
 
 
-def test_a_bucket_with_nothing_else_and_a_folder() -> None:
+def test_a_bucket_alone_and_a_folder_are_parsed() -> None:
     assert parse_store_address("s3://minutes") == StoreAddress("s3", "minutes")
     assert parse_store_address("file:///mnt/our%20disk/") == StoreAddress("file", "/mnt/our disk")
 
@@ -51,7 +51,7 @@ def test_a_bucket_with_nothing_else_and_a_folder() -> None:
         ("s3://bucket?endpont=http://minio", "only endpoint= and region="),
     ],
 )
-def test_what_is_wrong_is_said_without_repeating_it(
+def test_an_invalid_address_is_explained_and_not_echoed(
     url: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUDIO_STORE_URL", url)
@@ -62,15 +62,15 @@ def test_what_is_wrong_is_said_without_repeating_it(
     assert SECRET not in str(refused.value)
 
 
-def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"meeting-assistant\[s3\]"):
         ObjectStore(StoreAddress("s3", "bucket"))
     ObjectStore(StoreAddress("file", "/tmp"))
 
 
-def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    """A disk that is not mounted: what is written in its place would be on another one."""
+def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
+    """The folder may be the mount point of a disk that is not mounted."""
     store = ObjectStore(StoreAddress("file", str(tmp_path / "mnt")))
     attempts: list[Callable[[], object]] = [
         store.check,
@@ -86,7 +86,7 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Answers like a store that does not know this key."""
+    """An object store that refuses every key."""
 
     protocol_version = "HTTP/1.1"
 
@@ -132,7 +132,7 @@ def refusals(endpoint: str) -> Iterator[StorageError]:
         yield refused.value
 
 
-def test_no_permission(refusing: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_key_is_reported(refusing: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for error in refusals(refusing):
         assert error.code == "store_denied"
@@ -140,7 +140,7 @@ def test_no_permission(refusing: str, caplog: pytest.LogCaptureFixture) -> None:
         assert SECRET not in str(error) + caplog.text
 
 
-def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_store_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for error in refusals(f"http://127.0.0.1:{free_port()}"):
         assert error.code == "store_unreachable"

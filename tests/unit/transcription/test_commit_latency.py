@@ -1,4 +1,4 @@
-"""How long words take from being said to being promised."""
+"""Commit latency: from the end of a word to the caption in which it is stable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def make_utterance(number: int, *ends_ms: int) -> Utterance:
     )
 
 
-def test_a_word_waits_from_its_end_to_the_caption_that_promised_it() -> None:
+def test_commit_latency_is_measured_from_the_end_of_a_word_to_its_stable_partial() -> None:
     commits = CommitLatency()
     commits.show(1, "", 800)
     commits.show(1, "we agreed", 1500)
@@ -21,17 +21,17 @@ def test_a_word_waits_from_its_end_to_the_caption_that_promised_it() -> None:
     assert commits.finish([make_utterance(1, 500, 1000, 1600, 2400)], 3000) == [1.0, 0.5, 0.4, 0.6]
 
 
-def test_without_captions_words_come_when_the_utterance_is_finished() -> None:
+def test_without_partials_words_are_committed_with_the_final() -> None:
     assert CommitLatency().finish([make_utterance(1, 1000), make_utterance(2, 2500)], 3000) == [2.0, 0.5]
 
 
-def test_a_word_is_never_promised_before_it_was_said() -> None:
+def test_commit_latency_is_never_negative() -> None:
     commits = CommitLatency()
     commits.show(1, "yes", 900)
     assert commits.finish([make_utterance(1, 1000)], 1200) == [0.0]
 
 
-def test_utterances_that_never_end_are_forgotten() -> None:
+def test_utterances_without_a_final_are_forgotten() -> None:
     commits = CommitLatency()
     for number in range(MAX_OPEN + 1):
         commits.show(number, "yes", 1000)

@@ -1,4 +1,4 @@
-"""Two channels of one conversation: what one repeats of the other, and when both speak."""
+"""Echo removal and overlap between the two channels of a call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAN = "the plan is ready and everybody agrees"
 def part(
     channel: int, start_s: float, text: str, *, has_times: bool = True, pad_s: float = 0.0
 ) -> SpeakerSegment:
-    """Three words a second, with as much silence on either side as is asked for."""
+    """Return a voice segment of three words a second, padded with silence on both sides."""
     words = text.split()
     length_s = len(words) / 3 + 2 * pad_s
     pad_frames = int(pad_s * 1000) // FRAME_MS
@@ -43,7 +43,7 @@ def part(
 
 
 def sound(seconds: float, *spoken: tuple[int, float, float, int]) -> Loudness:
-    """Noise of a height on a channel from a second to another."""
+    """Return audio with noise of given amplitudes on channels and times."""
     wave: Samples = np.zeros((int(seconds * 16_000), 2), np.int16)
     draw = np.random.default_rng(0)
     for channel, start_s, end_s, height in spoken:
@@ -57,13 +57,13 @@ def summary(parts: list[SpeakerSegment]) -> list[tuple[int | None, str, str | No
     return [(p.channel, p.result.text, p.echo) for p in parts]
 
 
-def test_the_quieter_of_the_same_words_is_removed_and_can_be_looked_up() -> None:
+def test_the_quieter_of_two_identical_utterances_is_removed_and_recorded() -> None:
     parts = [part(0, 0.1, PLAN), part(1, 0, PLAN)]
     kept = without_echo(parts, sound(3, (0, 0.1, 2.5, FAINT), (1, 0, 2.4, LOUD)))
     assert summary(kept) == [(1, PLAN, PLAN)]
 
 
-def test_how_loud_you_were_before_does_not_decide_whose_words_they_are() -> None:
+def test_earlier_loudness_does_not_decide_which_channel_is_the_echo() -> None:
     mine = "I would say so"
     parts = [part(0, 0, mine), part(0, 1.7, PLAN), part(1, 1.6, PLAN)]
     loudness = sound(5, (0, 0, 1.4, 3 * LOUD), (0, 1.7, 4.1, FAINT), (1, 1.6, 4.0, LOUD))
@@ -71,7 +71,7 @@ def test_how_loud_you_were_before_does_not_decide_whose_words_they_are() -> None
 
 
 @pytest.mark.parametrize("has_times", [True, False])
-def test_an_echo_inside_what_you_say_is_cut_out(has_times: bool) -> None:
+def test_an_echo_within_your_utterance_is_removed(has_times: bool) -> None:
     mine, more = "I would say so", "good let us do that"
     yours = part(0, 0, f"{mine} {PLAN} {more}", has_times=has_times)
     theirs = part(1, 4 / 3 - 0.1, PLAN, has_times=has_times)
@@ -91,7 +91,7 @@ def test_an_echo_inside_what_you_say_is_cut_out(has_times: bool) -> None:
         assert words[0].start_ms <= 40, "times are counted from the start of the piece"
 
 
-def test_an_echo_of_two_voices_belongs_to_each_of_them() -> None:
+def test_an_echo_of_two_voices_is_removed_for_both() -> None:
     answer = "well then we ship it on Friday"
     echo = part(0, 0.1, f"{PLAN} {answer}")
     parts = [echo, part(1, 0, PLAN), part(1, 7 / 3, answer)]
@@ -99,19 +99,19 @@ def test_an_echo_of_two_voices_belongs_to_each_of_them() -> None:
     assert summary(kept) == [(1, PLAN, PLAN), (1, answer, answer)]
 
 
-def test_a_misheard_word_at_the_edge_of_an_echo_does_not_stay_as_yours() -> None:
+def test_a_misrecognised_word_at_the_edge_of_an_echo_is_removed() -> None:
     parts = [part(0, 0.1, f"a {PLAN.removeprefix('the ')}"), part(1, 0, PLAN)]
     kept = without_echo(parts, sound(3, (0, 0.1, 2.5, FAINT), (1, 0, 2.4, LOUD)))
     assert [(p.channel, p.result.text) for p in kept] == [(1, PLAN)]
 
 
-def test_a_loud_word_of_yours_beside_an_echo_stays() -> None:
+def test_your_loud_word_next_to_an_echo_is_kept() -> None:
     yours, theirs = part(0, 0, f"Yes {PLAN}"), part(1, 0, f"Okay {PLAN}")
     loudness = sound(4, (0, 0, 1 / 3, LOUD), (0, 1 / 3, 2.7, FAINT), (1, 0, 2.7, LOUD))
     assert summary(without_echo([yours, theirs], loudness)) == [(0, "Yes", None), (1, f"Okay {PLAN}", PLAN)]
 
 
-def test_words_that_the_engine_writes_apart_are_the_same_words() -> None:
+def test_words_that_the_engine_splits_differently_count_as_the_same() -> None:
     theirs, yours = part(1, 0, "wherever you like it"), part(0, 0.1, "where ever you like it")
     kept = without_echo([yours, theirs], sound(3, (0, 0, 2, FAINT), (1, 0, 2, LOUD)))
     assert [(p.channel, p.result.text) for p in kept] == [(1, "wherever you like it")]
@@ -125,7 +125,7 @@ def test_words_that_the_engine_writes_apart_are_the_same_words() -> None:
         ("so I think you know that nobody came", 0.2, "a phrase in common is no echo"),
     ],
 )
-def test_what_is_no_echo_stays(mine: str, start_s: float, why: str) -> None:
+def test_words_that_are_not_an_echo_are_kept(mine: str, start_s: float, why: str) -> None:
     theirs = {"Yes": "Yes", PLAN: PLAN}.get(mine, "but hold on you know that we tried")
     parts = [part(0, start_s, mine), part(1, 0, theirs)]
     kept = without_echo(parts, sound(5, (0, 0, 4, FAINT), (1, 0, 4, LOUD)))
@@ -135,7 +135,7 @@ def test_what_is_no_echo_stays(mine: str, start_s: float, why: str) -> None:
 # --- both at once
 
 
-def test_overlap_is_told_by_speech_and_not_by_the_silence_around_it() -> None:
+def test_overlap_is_computed_from_speech_without_the_padding() -> None:
     near = mark_overlap([part(0, 0, "one two three", pad_s=0.3), part(1, 1.3, "four five six", pad_s=0.3)])
     assert [p.overlap for p in near] == [False, False], "only their margins overlap"
     both = mark_overlap([part(0, 0, "one two three", pad_s=0.3), part(1, 0.6, "four five six", pad_s=0.3)])

@@ -1,4 +1,4 @@
-"""One utterance cut in two by hand: words, times, and quotes that rest on them."""
+"""Splitting an utterance by hand: words, times and quotations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_utterance(text: str = TEXT, words: tuple[str, ...] | None = None) -> Ut
     )
 
 
-def test_words_and_times_go_to_the_part_that_says_them() -> None:
+def test_words_and_times_go_to_their_part() -> None:
     first, second = cut(make_utterance(), 4, new_id=9)
     assert (first.utterance, first.rev, first.text) == (3, 3, "Who takes the slides?")
     assert (second.utterance, second.rev, second.text) == (9, 1, "I will send them by Friday.")
@@ -38,7 +38,7 @@ def test_words_and_times_go_to_the_part_that_says_them() -> None:
     assert (first.echo, second.echo) == ("the slides", None)
 
 
-def test_where_no_words_are_stored_the_text_is_cut_and_time_is_shared_out_by_letters() -> None:
+def test_without_stored_words_text_is_split_and_time_is_divided_by_letters() -> None:
     plain = make_utterance().model_copy(update={"words": []})
     first, second = cut(plain, 4, new_id=9)
     assert (first.text, second.text) == ("Who takes the slides?", "I will send them by Friday.")
@@ -46,7 +46,7 @@ def test_where_no_words_are_stored_the_text_is_cut_and_time_is_shared_out_by_let
     assert (first.words, second.words) == ([], [])
 
 
-def test_text_is_cut_as_it_is_written_also_where_words_have_no_spaces() -> None:
+def test_text_without_spaces_is_split_as_it_is_written() -> None:
     first, second = cut(make_utterance("谁来做。我来做。", ("谁", "来做。", "我来", "做。")), 2, new_id=9)
     assert (first.text, second.text) == ("谁来做。", "我来做。")
     quote = Evidence(utterance=3, quote="做。我来")
@@ -71,7 +71,7 @@ def test_a_part_is_never_empty(word: int) -> None:
         ("nothing of it", [(3, "nothing of it")]),
     ],
 )
-def test_a_quote_moves_to_the_part_that_holds_it(quote: str, cited: list[tuple[int, str]]) -> None:
+def test_a_quotation_moves_to_the_part_that_contains_it(quote: str, cited: list[tuple[int, str]]) -> None:
     parts = cut(make_utterance(), 4, new_id=9)
     moved = move_quote(Evidence(utterance=3, quote=quote), make_utterance(), *parts)
     assert [(one.utterance, one.quote) for one in moved] == cited
@@ -81,7 +81,7 @@ def test_a_quote_moves_to_the_part_that_holds_it(quote: str, cited: list[tuple[i
 
 
 @pytest.mark.parametrize("word", range(1, 10))
-def test_wherever_it_is_cut_evidence_still_checks_out(word: int) -> None:
+def test_evidence_stays_valid_wherever_an_utterance_is_split(word: int) -> None:
     parts = cut(make_utterance(), word, new_id=9)
     text_of = {part.utterance: part.text for part in parts}
     moved = move_quote(Evidence(utterance=3, quote="I will send them by Friday"), make_utterance(), *parts)

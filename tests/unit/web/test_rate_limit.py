@@ -15,14 +15,14 @@ def test_audio_in_real_time_is_never_delayed() -> None:
     assert all(limiter.wait_s(SECOND // 10, tenth / 10) == 0 for tenth in range(36_000))
 
 
-def test_what_a_client_kept_while_it_was_cut_off_may_come_at_once() -> None:
+def test_audio_buffered_during_a_disconnection_can_arrive_at_once() -> None:
     limiter = RateLimiter(speed=1, now=0)
     assert [limiter.wait_s(SECOND, 0) for _ in range(60)] == [0] * 60
     assert limiter.wait_s(SECOND, 0) == 1
 
 
 @given(st.lists(st.integers(0, 65_536), max_size=300), st.floats(1, 100))
-def test_audio_that_comes_too_fast_is_read_later_and_nothing_is_lost(sizes: list[int], speed: float) -> None:
+def test_audio_sent_too_fast_is_read_later_and_nothing_is_lost(sizes: list[int], speed: float) -> None:
     limiter, now = RateLimiter(speed=speed, now=0), 0.0
     for size in sizes:
         now += limiter.wait_s(size, now)

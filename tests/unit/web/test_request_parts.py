@@ -1,4 +1,4 @@
-"""Whoever asks, before anybody knows who it is: parsers take time in proportion to what they are given, and no more."""
+"""Parsers of input before authentication take time in proportion to its length."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ PARSERS: dict[str, tuple[Callable[[str], object], str]] = {
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_a_parser_of_strangers_input_takes_twice_as_long_for_twice_as_much(name: str) -> None:
+def test_parsers_of_unauthenticated_input_take_linear_time(name: str) -> None:
     parse, piece = PARSERS[name]
     whole = (piece * MAX_HEADER_BYTES)[:MAX_HEADER_BYTES]
     half = count_steps(lambda: parse(whole[: MAX_HEADER_BYTES // 2]))
@@ -98,7 +98,7 @@ def test_a_parser_of_strangers_input_takes_twice_as_long_for_twice_as_much(name:
     assert steps <= 40 * MAX_HEADER_BYTES
 
 
-def test_a_parser_that_reads_the_rest_again_and_again_would_be_found() -> None:
+def test_a_quadratic_parser_would_be_found() -> None:
     half = count_steps(lambda: unquote_slowly("\\" * 1000))
     assert count_steps(lambda: unquote_slowly("\\" * 2000)) > 3.5 * half
 
@@ -106,13 +106,13 @@ def test_a_parser_that_reads_the_rest_again_and_again_would_be_found() -> None:
 # --- what they return -----------------------------------------------------------------------------------------
 
 
-def test_a_cookie_is_found_among_those_of_others() -> None:
+def test_a_cookie_is_found_among_others() -> None:
     header = ' other="a;b"; session=abc_-1 ;session=second; empty=; x'
     assert named_values(header, ";", ("session", "empty")) == {"session": "abc_-1"}
 
 
 @pytest.mark.parametrize("value", ['"quoted"', "back\\slash", "a b", "ä", "x" * 513, ""])
-def test_what_cannot_be_a_secret_is_no_cookie_of_ours(value: str) -> None:
+def test_a_cookie_that_cannot_be_a_secret_is_ignored(value: str) -> None:
     assert named_values(f"session={value}", ";", ("session",)) == {}
 
 
@@ -141,11 +141,11 @@ def test_a_token_is_read_from_both_kinds_of_authorization() -> None:
         ("", None),
     ],
 )
-def test_a_host_is_a_name_and_a_port_and_nothing_else(host: str, name: str | None) -> None:
+def test_a_host_header_is_a_name_and_a_port(host: str, name: str | None) -> None:
     assert host_name(host) == name
 
 
-def test_a_number_has_few_digits() -> None:
+def test_numbers_have_a_bounded_number_of_digits() -> None:
     assert natural_number("0015") == 15
     for other in ("", "-1", "+1", "1_000", "²", "٣", "1e3", "9" * 5000):
         assert natural_number(other) is None
@@ -154,7 +154,7 @@ def test_a_number_has_few_digits() -> None:
 # --- the limits -----------------------------------------------------------------------------------------------
 
 
-def test_headers_are_bounded_one_by_one_together_and_in_number() -> None:
+def test_headers_are_bounded_individually_in_total_and_in_number() -> None:
     assert oversize_headers([(b"cookie", b"x" * (MAX_HEADER_BYTES - 6))]) is None
     assert "larger than 8192" in (oversize_headers([(b"cookie", b"x" * MAX_HEADER_BYTES)]) or "")
     assert "together" in (oversize_headers([(b"x", b"x" * (MAX_HEADERS_BYTES // 4))] * 5) or "")
@@ -167,7 +167,7 @@ async def reflect(scope: Scope, receive: Receive, send: Send) -> None:
     await JSONResponse(seen)(scope, receive, send)
 
 
-async def test_no_parser_but_ours_sees_a_cookie() -> None:
+async def test_only_our_parser_reads_cookies() -> None:
     transport = httpx.ASGITransport(HeaderLimits(reflect))
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         answer = await client.get("/", headers=[("Cookie", 'a="\\""'), ("Cookie", "b=2")])
@@ -177,7 +177,7 @@ async def test_no_parser_but_ours_sees_a_cookie() -> None:
         assert (await client.get(f"/{'x' * MAX_HEADER_BYTES}")).status_code == 414
 
 
-def test_the_limits_of_headers_stand_before_everything_else() -> None:
+def test_header_limits_are_applied_before_anything_else() -> None:
     import inspect
 
     from meeting_assistant import app
