@@ -28,7 +28,9 @@ START = {"type": "start", "sample_rate": 16000, "channels": 1}
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that asks for tokens: Ana and Ben record, Eve only reads, ops sees all."""
     tokens = f"ana:{ANA},ben:{BEN},eve:read:{EVE},ops:admin:{OPS}"
-    with ServerProcess(tmp_path_factory.mktemp("guarded") / "data", {"API_TOKENS": tokens}) as running:
+    with ServerProcess(
+        tmp_path_factory.mktemp("guarded") / "data", {"API_TOKENS": tokens, "MAX_SESSIONS": "50"}
+    ) as running:
         yield running
 
 
@@ -121,6 +123,7 @@ VALID_BODIES: dict[str, dict[str, Any]] = {
     "Choice": {"names": None},
     "Cut": {"word": 1},
     "ItemChange": {"text": "x"},
+    "MeetingChange": {"title": "mine now"},
     "Merge": {"into": "S1"},
     "NameChange": {"name": "Mallory"},
     "NewItem": {"kind": "risks", "text": "x"},
@@ -129,7 +132,6 @@ VALID_BODIES: dict[str, dict[str, Any]] = {
     "ShareOptions": {"hours": 1},
     "Span": {"start_ms": 0, "end_ms": 5},
     "Tightening": {"local_only": True},
-    "TitleChange": {"title": "mine now"},
     "VoiceToEnrol": {"speaker": "S1", "name": "Mallory"},
 }
 """By the name of the model in the OpenAPI document; a route with a new model needs an entry here."""
