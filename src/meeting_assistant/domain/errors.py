@@ -204,8 +204,9 @@ class LlmError(MeetingAssistantError):
     """A language model gave no usable answer.
 
     Codes: `llm_unavailable`, `llm_timeout`, `llm_rate_limited` (these may pass: `retryable`); `llm_auth`,
-    `llm_model_missing`, `llm_rejected`, `llm_format_unsupported`, `llm_context_overflow`, `llm_truncated`,
-    `llm_refused`, `llm_bad_output`, `llm_not_recorded`, `llm_kept_local`, `llm_no_provider`, `llm_all_failed`.
+    `llm_untrusted`, `llm_model_missing`, `llm_rejected`, `llm_format_unsupported`, `llm_context_overflow`,
+    `llm_truncated`, `llm_refused`, `llm_bad_output`, `llm_not_recorded`, `llm_kept_local`, `llm_no_provider`,
+    `llm_all_failed`.
     """
 
     code = "llm"

@@ -1,93 +1,34 @@
-"""HTTP to other machines. The only module that knows httpx.
+"""HTTP to other machines: the clients that everything here is sent with. The only module that knows httpx.
 
-Every way in which an exchange can fail has a name, and a caller's table says which error it raises for it. Answers are
-read up to a limit: an address may belong to a service that sends without end.
+Every way in which an exchange can fail has a name (`net/failures.py`), and the caller says which error it raises for
+it. Whether a proxy is used is one rule for all (`net/routes.py`). Answers are read up to a limit: an address may belong
+to a service that sends without end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
-from functools import cache
-from typing import Any
+from functools import lru_cache
 
 import httpx
 from httpx_sse import EventSource
 
+from meeting_assistant.net.failures import (
+    HttpErrors,
+    HttpFailure,
+    HttpProblem,
+    proxy_problem,
+    tls_error_in,
+    tls_problem,
+)
+from meeting_assistant.net.responses import HttpResponse
+from meeting_assistant.net.routes import Route, route_to
+
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
-
-
-class HttpFailure(Enum):
-    """Kinds of failure that leave an exchange without a usable answer."""
-
-    BAD_ADDRESS = "bad address"
-    """The address is malformed, or of a protocol other than HTTP; nothing was sent."""
-    UNREACHABLE = "unreachable"
-    """There was no connection; nothing was sent."""
-    TIMED_OUT = "timed out"
-    """The request may have arrived."""
-    INTERRUPTED = "interrupted"
-    """The connection was lost; the request may have arrived."""
-    UNREADABLE = "unreadable"
-    """The answer is compressed in a way that cannot be undone."""
-    TOO_LARGE = "too large"
-
-
-HttpErrors = Mapping[HttpFailure, Callable[[], Exception]]
-"""The error to raise for each failure. Nothing that a server sent goes into one: servers echo what they were sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """An answer, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Case does not matter."""
-    text: str
-
-    @property
-    def is_success(self) -> bool:
-        """True for a status of 200 to 299."""
-        return 200 <= self.status < 300
-
-    def json(self) -> Any:
-        """Return the parsed body; None when it is not JSON."""
-        try:
-            return json.loads(self.text)
-        except (ValueError, RecursionError):
-            return None
-
-    def dig(self, *path: str | int) -> object:
-        """Return the value at a path of keys and indexes of the JSON body; None where the path ends early."""
-        return dig(self.json(), *path)
-
-
-def dig(data: object, *path: str | int) -> object:
-    """Return the value at a path of keys and indexes; None where the path ends early."""
-    for step in path:
-        if isinstance(step, str) and isinstance(data, Mapping):
-            data = data.get(step)
-        elif isinstance(step, int) and isinstance(data, Sequence) and not isinstance(data, str):
-            data = data[step] if step < len(data) else None
-        else:
-            return None
-    return data
-
-
-@cache
-def trusted_certificates() -> ssl.SSLContext:
-    """Return the context that decides which servers are trusted over TLS, also by SSL_CERT_FILE.
-
-    It is shared, because reading the certificates takes long.
-    """
-    return httpx.create_ssl_context()
 
 
 class HttpClient:
@@ -105,7 +46,7 @@ class HttpClient:
     ) -> None:
         """`timeout_s` limits each step of an exchange (connecting, sending, the next piece of an answer).
 
-        `uses_proxies`: whether a proxy that the environment names is used.
+        `uses_proxies`: False reaches every address directly, whatever the environment says.
         """
         self._errors = errors
         self._timeout = _timeout(timeout_s)
@@ -127,7 +68,7 @@ class HttpClient:
     ) -> HttpResponse:
         """Send a JSON `body` or the `content` and return the answer, whatever its status.
 
-        `deadline_s` limits the whole exchange. Raises what the table of errors says.
+        `deadline_s` limits the whole exchange. Raises what `errors` returns.
         """
         with _named_failures(self._errors):
             async with (
@@ -141,7 +82,7 @@ class HttpClient:
     ) -> AsyncGenerator[str, None]:
         """POST a JSON body and yield the data of each server-sent event until the answer ends.
 
-        Raises what `refusal` makes of an answer that is no success, and what the table of errors says, half-way too.
+        Raises what `refusal` makes of an answer that is no success, and what `errors` returns, half-way too.
         """
         deadline = asyncio.get_running_loop().time() + deadline_s
         with _named_failures(self._errors):
@@ -152,6 +93,12 @@ class HttpClient:
                 if not response.is_success:
                     async with asyncio.timeout_at(deadline):
                         raise refusal(await self._read(response))
+                if response.headers.get("content-type", "").startswith("application/json"):
+                    # A server that does not stream.
+                    async with asyncio.timeout_at(deadline):
+                        whole = await self._read(response)
+                    yield whole.text
+                    return
                 # Some servers name another content type, and some leave out the empty line after the last event.
                 source = EventSource(
                     httpx.Response(
@@ -182,8 +129,8 @@ class HttpClient:
                 headers=self._headers,
                 auth=self._auth,
                 timeout=self._timeout,
-                trust_env=self._uses_proxies,
-                verify=trusted_certificates(),
+                trust_env=False,
+                transport=_RoutedTransport(uses_proxies=self._uses_proxies),
             )
         return self._client
 
@@ -196,7 +143,7 @@ class HttpClient:
         async for piece in response.aiter_bytes():
             total += len(piece)
             if total > self._max_answer_bytes:
-                raise self._errors[HttpFailure.TOO_LARGE]()
+                raise self._errors(HttpProblem(HttpFailure.TOO_LARGE))
             yield piece
         yield end
 
@@ -209,7 +156,10 @@ class BlockingHttpClient:
     ) -> None:
         self._errors = errors
         self._client = httpx.Client(
-            headers=headers, timeout=_timeout(timeout_s), verify=trusted_certificates()
+            headers=headers,
+            timeout=_timeout(timeout_s),
+            trust_env=False,
+            transport=_BlockingRoutedTransport(),
         )
 
     def post_form(
@@ -217,7 +167,7 @@ class BlockingHttpClient:
     ) -> HttpResponse:
         """Send a form with files (name, content, media type) and return the answer, whatever its status.
 
-        Raises what the table of errors says.
+        Raises what `errors` returns.
         """
         content = bytearray()
         with (
@@ -227,7 +177,7 @@ class BlockingHttpClient:
             for piece in response.iter_bytes():
                 content += piece
                 if len(content) > MAX_ANSWER_BYTES:
-                    raise self._errors[HttpFailure.TOO_LARGE]()
+                    raise self._errors(HttpProblem(HttpFailure.TOO_LARGE))
             return _response(response, bytes(content))
 
     def close(self) -> None:
@@ -235,31 +185,15 @@ class BlockingHttpClient:
         self._client.close()
 
 
-def failure_of(error: Exception) -> HttpFailure | None:
-    """Return the failure that an exception of the library, or a timeout, stands for; None for any other."""
-    match error:
-        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
-            return HttpFailure.BAD_ADDRESS
-        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return HttpFailure.UNREACHABLE
-        case TimeoutError() | httpx.TimeoutException():
-            return HttpFailure.TIMED_OUT
-        case httpx.TransportError():
-            return HttpFailure.INTERRUPTED
-        case httpx.RequestError():
-            return HttpFailure.UNREADABLE
-    return None
-
-
 @contextmanager
 def _named_failures(errors: HttpErrors) -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        failure = failure_of(error)
-        if failure is None:
+        problem = _problem_of(error)
+        if problem is None:
             raise
-        raise errors[failure]() from error
+        raise errors(problem) from error
 
 
 def _timeout(timeout_s: float) -> httpx.Timeout:
@@ -268,3 +202,134 @@ def _timeout(timeout_s: float) -> httpx.Timeout:
 
 def _response(response: httpx.Response, content: bytes) -> HttpResponse:
     return HttpResponse(response.status_code, response.headers, content.decode("utf-8", errors="replace"))
+
+
+# --- transports
+
+_INTERNAL = Route(None, "it belongs to the fleet")
+
+
+def trusted_certificates() -> ssl.SSLContext:
+    """Return the context that decides which servers are trusted over TLS.
+
+    Trusted are the usual authorities, those that the operating system trusts, and those in the file that
+    `SSL_CERT_FILE` names (`SSL_CERT_DIR`: in the files of a folder). It is shared, because reading the certificates
+    takes long.
+    """
+    paths = ssl.get_default_verify_paths()
+    return _trusted(paths.cafile, paths.capath)
+
+
+@lru_cache(maxsize=2)
+def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Make the context. OpenSSL finds file and folder itself; they are given so that another one is noticed."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context
+
+
+class _RoutedTransport(httpx.AsyncBaseTransport):
+    """Sends each request the way that `route_to` says. Connections are kept for each proxy."""
+
+    def __init__(self, *, uses_proxies: bool) -> None:
+        self._uses_proxies = uses_proxies
+        self._by_proxy: dict[str | None, httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request. A proxy that fails is an httpx.ProxyError, whatever went wrong with it."""
+        route = _choose(request, uses_proxies=self._uses_proxies)
+        transport = self._by_proxy.get(route.proxy)
+        if transport is None:
+            proxy = _proxy_of(route, request)
+            transport = httpx.AsyncHTTPTransport(verify=trusted_certificates(), proxy=proxy)
+            self._by_proxy[route.proxy] = transport
+        try:
+            response = await transport.handle_async_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            _raise_if_of_proxy(error, route, request)
+            raise
+        if _is_refused_by_proxy(response, route):
+            await response.aclose()
+            raise httpx.ProxyError("the proxy wants a password", request=request)
+        return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for transport in self._by_proxy.values():
+            await transport.aclose()
+
+
+class _BlockingRoutedTransport(httpx.BaseTransport):
+    """The same for code on threads of its own; safe for concurrent use."""
+
+    def __init__(self) -> None:
+        self._by_proxy: dict[str | None, httpx.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request. A proxy that fails is an httpx.ProxyError, whatever went wrong with it."""
+        route = _choose(request, uses_proxies=True)
+        transport = self._by_proxy.get(route.proxy)
+        if transport is None:
+            proxy = _proxy_of(route, request)
+            made = httpx.HTTPTransport(verify=trusted_certificates(), proxy=proxy)
+            transport = self._by_proxy.setdefault(route.proxy, made)
+        try:
+            response = transport.handle_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            _raise_if_of_proxy(error, route, request)
+            raise
+        if _is_refused_by_proxy(response, route):
+            response.close()
+            raise httpx.ProxyError("the proxy wants a password", request=request)
+        return response
+
+    def close(self) -> None:
+        """Close all connections."""
+        for transport in self._by_proxy.values():
+            transport.close()
+
+
+def _choose(request: httpx.Request, *, uses_proxies: bool) -> Route:
+    """Return the route of a request, and note it there for whoever explains a failure."""
+    route = route_to(str(request.url)) if uses_proxies else _INTERNAL
+    request.extensions = {**request.extensions, "route": route}
+    return route
+
+
+def _proxy_of(route: Route, request: httpx.Request) -> httpx.Proxy | None:
+    if route.proxy is None:
+        return None
+    if not route.is_usable:
+        raise httpx.ProxyError("the proxy's address or protocol is unknown", request=request)
+    is_safe = route.proxy.startswith("https:")
+    return httpx.Proxy(route.proxy, ssl_context=trusted_certificates() if is_safe else None)
+
+
+def _raise_if_of_proxy(error: httpx.TransportError, route: Route, request: httpx.Request) -> None:
+    """Raise httpx.ProxyError when the connection that failed was one to a proxy."""
+    if route.proxy is not None and tls_error_in(error) is None:
+        raise httpx.ProxyError("the proxy cannot be reached", request=request) from error
+
+
+def _is_refused_by_proxy(response: httpx.Response, route: Route) -> bool:
+    return route.proxy is not None and response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED
+
+
+def _problem_of(error: Exception) -> HttpProblem | None:
+    """Return the problem that an exception of the library, or a timeout, stands for; None for any other."""
+    match error:
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return HttpProblem(HttpFailure.BAD_ADDRESS)
+        case httpx.ProxyError():
+            route = error.request.extensions["route"]
+            return proxy_problem(route)
+        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
+            tls_error = tls_error_in(error)
+            return HttpProblem(HttpFailure.UNREACHABLE) if tls_error is None else tls_problem(tls_error)
+        case TimeoutError() | httpx.TimeoutException():
+            return HttpProblem(HttpFailure.TIMED_OUT)
+        case httpx.TransportError():
+            return HttpProblem(HttpFailure.INTERRUPTED)
+        case httpx.RequestError():
+            return HttpProblem(HttpFailure.UNREADABLE)
+    return None

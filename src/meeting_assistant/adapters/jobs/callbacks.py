@@ -15,7 +15,6 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,7 +22,7 @@ from websockets.exceptions import WebSocketException
 
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import BrokerError
-from meeting_assistant.net.http import HttpClient, HttpFailure
+from meeting_assistant.net.http import HttpClient
 from meeting_assistant.net.signatures import signature
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ class Callbacks:
         self._keys = tuple(keys[:1])
         self._allowed_hosts = tuple(allowed_hosts)
         self._http = HttpClient(
-            {failure: partial(_not_taken, failure.value) for failure in HttpFailure},
+            lambda problem: _not_taken(problem.cause or problem.failure.value),
             timeout_s=ANSWER_SECONDS,
             uses_proxies=False,
         )

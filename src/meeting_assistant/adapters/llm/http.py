@@ -6,32 +6,43 @@ Nothing that a server answers is repeated in an error: some echo the prompt, whi
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
+from meeting_assistant.adapters.llm.refusals import Refusal, RefusalReport, read_refusal
 from meeting_assistant.domain.errors import LlmError
-from meeting_assistant.net.addresses import is_loopback, is_private, origin_of
-from meeting_assistant.net.http import MAX_ANSWER_BYTES, HttpClient, HttpFailure, HttpResponse
+from meeting_assistant.net.addresses import is_loopback, origin_of
+from meeting_assistant.net.failures import HttpFailure, HttpProblem
+from meeting_assistant.net.http import MAX_ANSWER_BYTES, HttpClient
+from meeting_assistant.net.responses import HttpResponse
 from meeting_assistant.net.retry_after import retry_after_s
 
 LOOK_TIMEOUT_S = 10.0
 """For what a server knows without thinking: which models it has."""
+_ANSWER_KEYS = frozenset({"choices", "content", "candidates", "data"})
 
-_CONTEXT_LIMITS = (
-    re.compile(r"maximum context length is (\d+)"),
-    re.compile(r"max_model_len=(\d+)"),
-    re.compile(r'"n_ctx"\s*:\s*(\d+)'),
-    re.compile(r"context (?:window|size)[^0-9]{0,40}(\d{3,})"),
-)
-_CONTEXT_WORDS = re.compile(
-    r"maximum context length|exceed_context_size|context_length_exceeded|max_model_len|prompt is too long|"
-    r"exceeds the maximum number of tokens"
-)
-_REFUSAL_WORDS = re.compile(r"content_filter|ResponsibleAIPolicyViolation|content_policy_violation")
-_FORMAT_WORDS = re.compile(
-    r"response_format|json_schema|literal_error|grammar|guided|responseJsonSchema|output_config"
-)
+
+class RefusedParameterError(LlmError):
+    """The server does not know a parameter of the request, or its value."""
+
+    def __init__(self, place: str, status: int, parameters: Sequence[str]) -> None:
+        named = ", ".join(parameters) or "a part of the request that it does not name"
+        is_format = parameters[:1] == ("response_format",)
+        super().__init__(
+            f"{place} does not know this kind of structured answer (HTTP {status})."
+            if is_format
+            else f"{place} rejected the request (HTTP {status}): {named}.",
+            "Use a server with JSON schema support."
+            if is_format
+            else "Check the model's name and what the server supports.",
+            code="llm_format_unsupported" if is_format else "llm_rejected",
+        )
+        self.parameters = tuple(parameters)
+        """Names of `PARAMETERS` that the refusal holds; empty when it names none."""
+
+
+class InternalServerError(LlmError):
+    """The server failed, and did not say over what."""
 
 
 class JsonHttp:
@@ -44,19 +55,10 @@ class JsonHttp:
         self.is_loopback = is_loopback(base_url)
         self._timeout_s = timeout_s
         self._client = HttpClient(
-            {
-                HttpFailure.BAD_ADDRESS: lambda: self._unreachable(was_sent=False),
-                HttpFailure.UNREACHABLE: lambda: self._unreachable(was_sent=False),
-                HttpFailure.TIMED_OUT: self._timed_out,
-                HttpFailure.INTERRUPTED: self._unreachable,
-                HttpFailure.UNREADABLE: self._not_json,
-                HttpFailure.TOO_LARGE: self._too_large,
-            },
+            self._failed,
             # A compressed answer may grow to gigabytes, and no server compresses a few kilobytes unless it is asked.
             headers={"Accept-Encoding": "identity", **headers},
             timeout_s=timeout_s,
-            # A proxy that the environment names does not know servers of a private network.
-            uses_proxies=not is_private(base_url),
         )
 
     async def post(self, url: str, body: Mapping[str, object]) -> Mapping[str, object]:
@@ -68,7 +70,9 @@ class JsonHttp:
         deadline_s = min(LOOK_TIMEOUT_S, self._timeout_s)
         return self._parsed(await self._client.request("GET", url, deadline_s=deadline_s))
 
-    async def events(self, url: str, body: Mapping[str, object]) -> AsyncIterator[Mapping[str, object]]:
+    async def events(
+        self, url: str, body: Mapping[str, object]
+    ) -> AsyncGenerator[Mapping[str, object], None]:
         """Send a JSON object and yield those of the server-sent events, all within the timeout.
 
         Raises LlmError, half-way too.
@@ -90,9 +94,13 @@ class JsonHttp:
         await self._client.close()
 
     def _parsed(self, response: HttpResponse) -> Mapping[str, object]:
-        if response.is_success:
-            return self._parse(response.text)
-        raise self._refusal(response)
+        if not response.is_success:
+            raise self._refusal(response)
+        parsed = self._parse(response.text)
+        if parsed.get("error") and not parsed.keys() & _ANSWER_KEYS:
+            # Gateways before several models pass a failure on with a status of their own.
+            raise self._refusal(HttpResponse(_status_of(parsed["error"]), {}, response.text))
+        return parsed
 
     def _parse(self, content: str) -> Mapping[str, object]:
         try:
@@ -110,27 +118,37 @@ class JsonHttp:
             code="llm_bad_output",
         )
 
-    def _unreachable(self, *, was_sent: bool = True) -> LlmError:
-        return LlmError(
-            f"{self.name} at {self.address} cannot be reached.",
-            "Start the server, or correct its base URL. In a container, `localhost` is the container itself.",
-            code="llm_unavailable",
-            was_sent=was_sent,
-        )
-
-    def _timed_out(self) -> LlmError:
-        return LlmError(
-            f"{self.name} at {self.address} did not answer in time.",
-            "Raise LLM_TIMEOUT_SECONDS, or use a smaller model.",
-            code="llm_timeout",
-        )
-
-    def _too_large(self) -> LlmError:
-        return LlmError(
-            f"{self.name} sent more than {MAX_ANSWER_BYTES // 2**20} MiB.",
-            "The address may belong to another service: check its base URL.",
-            code="llm_bad_output",
-        )
+    def _failed(self, problem: HttpProblem) -> LlmError:
+        """Return the error for an exchange without an answer."""
+        place = f"{self.name} at {self.address}"
+        match problem.failure:
+            case HttpFailure.UNREADABLE:
+                return self._not_json()
+            case HttpFailure.TOO_LARGE:
+                return LlmError(
+                    f"{self.name} sent more than {MAX_ANSWER_BYTES // 2**20} MiB.",
+                    "The address may belong to another service: check its base URL.",
+                    code="llm_bad_output",
+                )
+            case HttpFailure.TIMED_OUT:
+                return LlmError(
+                    f"{place} did not answer in time.",
+                    "Raise LLM_TIMEOUT_SECONDS, or use a smaller model.",
+                    code="llm_timeout",
+                )
+            case HttpFailure.UNTRUSTED:
+                return LlmError(
+                    f"{place} {problem.cause}.", problem.remedy, code="llm_untrusted", was_sent=False
+                )
+            case HttpFailure.PROXY_FAILED:
+                return LlmError(f"{place} {problem.cause}.", problem.remedy, code="llm_unavailable")
+            case HttpFailure.BAD_ADDRESS | HttpFailure.UNREACHABLE | HttpFailure.INTERRUPTED:
+                return LlmError(
+                    f"{place} cannot be reached.",
+                    "Start the server, or correct its base URL. In a container, `localhost` is the container itself.",
+                    code="llm_unavailable",
+                    was_sent=problem.failure is HttpFailure.INTERRUPTED,
+                )
 
     def _refusal(self, response: HttpResponse) -> LlmError:
         """Return the error for an answer that is no success."""
@@ -141,10 +159,14 @@ class JsonHttp:
                 f"{place} refused the key (HTTP {status}).", "Check its API key.", code="llm_auth"
             )
         if status == 404:
+            return self._model_missing(status)
+        report = read_refusal(status, content)
+        if report.about is Refusal.TOO_LONG:
             return LlmError(
-                f"{place} does not know the model or the path (HTTP 404).",
-                "Check the model's name and the base URL.",
-                code="llm_model_missing",
+                f"The text is longer than {place} can read.",
+                "Use a model with a larger context.",
+                code="llm_context_overflow",
+                context_limit=report.context_tokens,
             )
         if status == 429:
             return LlmError(
@@ -153,27 +175,21 @@ class JsonHttp:
                 code="llm_rate_limited",
                 retry_after_s=retry_after_s(response.headers.get("retry-after")),
             )
-        if status == 400 and _REFUSAL_WORDS.search(content):
+        return self._other_refusal(response, report)
+
+    def _other_refusal(self, response: HttpResponse, report: RefusalReport) -> LlmError:
+        status, place = response.status, f"{self.name} at {self.address}"
+        if report.about is Refusal.CONTENT:
             return LlmError(
-                f"{place} refused what was said (HTTP 400).", "Use another model.", code="llm_refused"
+                f"{place} refused what was said (HTTP {status}).", "Use another model.", code="llm_refused"
             )
-        if _CONTEXT_WORDS.search(content):
-            limit = next((int(m[1]) for p in _CONTEXT_LIMITS if (m := p.search(content))), None)
-            return LlmError(
-                f"The text is longer than {place} can read.",
-                "Use a model with a larger context.",
-                code="llm_context_overflow",
-                context_limit=limit,
-            )
-        # Some servers report an unknown response_format as an internal error.
-        if status in {400, 422, 500} and _FORMAT_WORDS.search(content):
-            return LlmError(
-                f"{place} does not know this kind of structured answer (HTTP {status}).",
-                "Use a server with JSON schema support.",
-                code="llm_format_unsupported",
-            )
+        if report.about is Refusal.PARAMETER:
+            return RefusedParameterError(place, status, report.parameters)
+        if report.about is Refusal.NO_MODEL:
+            return self._model_missing(status)
         if status >= 500 or status == 408:
-            return LlmError(
+            kind = InternalServerError if status == 500 else LlmError
+            return kind(
                 f"{place} failed (HTTP {status}).",
                 "Look at that server's own log.",
                 code="llm_unavailable",
@@ -183,6 +199,13 @@ class JsonHttp:
             f"{place} rejected the request (HTTP {status}).",
             "Check the model's name and what the server supports.",
             code="llm_rejected",
+        )
+
+    def _model_missing(self, status: int) -> LlmError:
+        return LlmError(
+            f"{self.name} at {self.address} does not know the model or the path (HTTP {status}).",
+            "Check the model's name and the base URL.",
+            code="llm_model_missing",
         )
 
 

@@ -35,6 +35,8 @@ class LlmReply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float = 0.0
+    has_schema_in_prompt: bool = False
+    """The schema was part of the prompt, and counts in `prompt_tokens`."""
 
 
 class LlmProvider(Protocol):

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 from meeting_assistant.domain.errors import DeliveryError
-from meeting_assistant.net.http import HttpClient, HttpFailure, HttpResponse
+from meeting_assistant.net.failures import HttpFailure, HttpProblem
+from meeting_assistant.net.http import HttpClient
+from meeting_assistant.net.responses import HttpResponse
 from meeting_assistant.net.retry_after import retry_after_s
 
 TIMEOUT_S = 20.0
@@ -43,14 +45,7 @@ class HttpTarget:
         self.title = title
         self._explain = explain
         self._client = HttpClient(
-            {
-                HttpFailure.BAD_ADDRESS: self._bad_address,
-                HttpFailure.UNREACHABLE: self._unreachable,
-                HttpFailure.TIMED_OUT: self._timed_out,
-                HttpFailure.INTERRUPTED: self._interrupted,
-                HttpFailure.UNREADABLE: lambda: self.bad_answer("it cannot be unpacked"),
-                HttpFailure.TOO_LARGE: lambda: self.bad_answer("far too long"),
-            },
+            self._failed,
             headers={"User-Agent": "meeting-assistant", **(headers or {})},
             auth=auth,
             timeout_s=TIMEOUT_S,
@@ -80,34 +75,40 @@ class HttpTarget:
         """Close its connections. Idempotent."""
         await self._client.close()
 
-    def _bad_address(self) -> DeliveryError:
-        return DeliveryError(f"The address of {self.title} is none.", "Correct it in the settings.")
+    def _failed(self, problem: HttpProblem) -> DeliveryError:
+        """Return the error for an exchange without an answer."""
+        match problem.failure:
+            case HttpFailure.BAD_ADDRESS:
+                return DeliveryError(f"The address of {self.title} is none.", "Correct it in the settings.")
+            case HttpFailure.UNREACHABLE:
+                return self._unreachable(
+                    "cannot be reached", "Check its address, and whether this machine may reach it."
+                )
+            case HttpFailure.UNTRUSTED | HttpFailure.PROXY_FAILED:
+                return self._unreachable(problem.cause, problem.remedy)
+            case HttpFailure.TIMED_OUT:
+                return DeliveryError(
+                    f"{self.title} did not answer in time.",
+                    "It is tried again.",
+                    code="delivery_timeout",
+                    retryable=True,
+                    is_uncertain=True,
+                )
+            case HttpFailure.INTERRUPTED:
+                return DeliveryError(
+                    f"The connection to {self.title} was cut.",
+                    "It is tried again.",
+                    code="delivery_unreachable",
+                    retryable=True,
+                    is_uncertain=True,
+                )
+            case HttpFailure.UNREADABLE:
+                return self.bad_answer("it cannot be unpacked")
+            case HttpFailure.TOO_LARGE:
+                return self.bad_answer("far too long")
 
-    def _unreachable(self) -> DeliveryError:
-        return DeliveryError(
-            f"{self.title} cannot be reached.",
-            "Check its address, and whether this machine may reach it.",
-            code="delivery_unreachable",
-            retryable=True,
-        )
-
-    def _timed_out(self) -> DeliveryError:
-        return DeliveryError(
-            f"{self.title} did not answer in time.",
-            "It is tried again.",
-            code="delivery_timeout",
-            retryable=True,
-            is_uncertain=True,
-        )
-
-    def _interrupted(self) -> DeliveryError:
-        return DeliveryError(
-            f"The connection to {self.title} was cut.",
-            "It is tried again.",
-            code="delivery_unreachable",
-            retryable=True,
-            is_uncertain=True,
-        )
+    def _unreachable(self, cause: str, remedy: str) -> DeliveryError:
+        return DeliveryError(f"{self.title} {cause}.", remedy, code="delivery_unreachable", retryable=True)
 
     def refusal(self, answer: HttpResponse) -> DeliveryError:
         """Return the error for an answer that is no success."""

@@ -30,7 +30,7 @@ from meeting_assistant.integrations.delivery.tracker_issues import (
     tracker_issues,
 )
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
-from meeting_assistant.net.http import HttpResponse
+from meeting_assistant.net.responses import HttpResponse
 
 SETTLE_S = 60.0
 _WIKI = str.maketrans({mark: f"\\{mark}" for mark in "\\{}[]*_-+^~?!|#@"})

@@ -29,7 +29,7 @@ from meeting_assistant.integrations.delivery.tracker_issues import (
     tracker_issues,
 )
 from meeting_assistant.integrations.options import Address, IntegrationOptions, People
-from meeting_assistant.net.http import HttpResponse
+from meeting_assistant.net.responses import HttpResponse
 
 _TEAM = "query Team($key: String!) { teams(filter: { key: { eq: $key } }) { nodes { id name } } }"
 _USER = "query User($email: String!) { users(filter: { email: { eq: $email } }) { nodes { id } } }"

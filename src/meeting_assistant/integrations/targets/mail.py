@@ -36,6 +36,8 @@ from meeting_assistant.domain.workflows import (
 from meeting_assistant.integrations.delivery.calendar_events import entries_of, to_ics
 from meeting_assistant.integrations.delivery.texts import MinutesSection, cut, headline, sections_of
 from meeting_assistant.integrations.options import IntegrationOptions, Texts
+from meeting_assistant.net.failures import tls_problem
+from meeting_assistant.net.http import trusted_certificates
 
 TIMEOUT_S = 30.0
 MAX_SUBJECT = 150
@@ -181,6 +183,9 @@ class MailIntegration:
             raise _by_code("refused a recipient", max(codes, default=550)) from error
         except smtplib.SMTPResponseException as error:
             raise _by_code("refused the message", int(error.smtp_code)) from error
+        except ssl.SSLCertVerificationError as error:
+            problem = tls_problem(error)
+            raise _error(problem.cause, "delivery_rejected", problem.remedy) from error
         except ssl.SSLError as error:
             raise _error(
                 "cannot be spoken to safely",
@@ -204,7 +209,7 @@ class MailIntegration:
 
     def _connect(self) -> smtplib.SMTP:
         options = self._options
-        context = ssl.create_default_context()
+        context = trusted_certificates()
         if options.security == "tls":
             return smtplib.SMTP_SSL(options.host, options.port, timeout=TIMEOUT_S, context=context)
         server = smtplib.SMTP(options.host, options.port, timeout=TIMEOUT_S)

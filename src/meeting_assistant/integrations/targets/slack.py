@@ -16,7 +16,7 @@ from meeting_assistant.domain.workflows import Action, Delivery, Description, Me
 from meeting_assistant.integrations.delivery.http import HttpTarget, code_in
 from meeting_assistant.integrations.delivery.texts import Line, cut, headline, packed, sections_of, split
 from meeting_assistant.integrations.options import IntegrationOptions, SecretAddress
-from meeting_assistant.net.http import HttpResponse
+from meeting_assistant.net.responses import HttpResponse
 
 MAX_BLOCKS = 50
 MAX_HEADER = 150

@@ -21,8 +21,14 @@ from meeting_assistant.domain.transcript import Transcript, Utterance
 from meeting_assistant.services.minutes.templates import GENERAL, Template
 
 MAX_ITEMS = 12
-"""Of each kind in one answer: a small model must not loop."""
+"""Of each kind in one answer: a small model must not loop. What a model writes beyond that is kept: the length of an
+answer is limited anyway, and items that are alike are joined."""
 _TEMPLATE = re.compile(r"<\|[^|<>]*\|>|\[/?INST\]|</?s>")
+
+
+def at_most(items: int, *, description: str | None = None) -> Any:
+    """Return a field whose schema limits the length of a list; an answer with a longer one is valid too."""
+    return Field(description=description, json_schema_extra={"maxItems": items})
 
 
 class _ExtractModel(BaseModel):
@@ -32,7 +38,7 @@ class _ExtractModel(BaseModel):
 class Point(_ExtractModel):
     """A sentence of the summary."""
 
-    lines: list[int] = Field(max_length=8)
+    lines: list[int] = at_most(8)
     """Numbers of the lines that say it."""
     text: str
 
@@ -40,7 +46,7 @@ class Point(_ExtractModel):
 class Statement(_ExtractModel):
     """A decision, an open question or a risk."""
 
-    lines: list[int] = Field(max_length=8)
+    lines: list[int] = at_most(8)
     quote: str
     """Words of these lines, copied exactly."""
     text: str
@@ -50,7 +56,7 @@ class Statement(_ExtractModel):
 class ExtractedAction(_ExtractModel):
     """Something that somebody said they would do, or was asked to do and accepted."""
 
-    lines: list[int] = Field(max_length=8)
+    lines: list[int] = at_most(8)
     quote: str
     text: str
     """What is to be done, beginning with a verb."""
@@ -65,33 +71,33 @@ class TakenBack(_ExtractModel):
 
     id: str
     """Of the noted item."""
-    lines: list[int] = Field(max_length=8)
+    lines: list[int] = at_most(8)
     quote: str
 
 
 class Extract(_ExtractModel):
     """Everything that one part of a transcript holds."""
 
-    summary: list[Point] = Field(max_length=8)
-    topics: list[str] = Field(max_length=8)
-    decisions: list[Statement] = Field(max_length=MAX_ITEMS)
-    action_items: list[ExtractedAction] = Field(max_length=MAX_ITEMS)
-    open_questions: list[Statement] = Field(max_length=MAX_ITEMS)
-    risks: list[Statement] = Field(max_length=MAX_ITEMS)
-    taken_back: list[TakenBack] = Field(max_length=MAX_ITEMS)
+    summary: list[Point] = at_most(8)
+    topics: list[str] = at_most(8)
+    decisions: list[Statement] = at_most(MAX_ITEMS)
+    action_items: list[ExtractedAction] = at_most(MAX_ITEMS)
+    open_questions: list[Statement] = at_most(MAX_ITEMS)
+    risks: list[Statement] = at_most(MAX_ITEMS)
+    taken_back: list[TakenBack] = at_most(MAX_ITEMS)
 
 
 class Condensed(_ExtractModel):
     """The summary of a whole meeting, from the points of its parts."""
 
-    summary: list[Point] = Field(max_length=8)
+    summary: list[Point] = at_most(8)
 
 
 @cache
 def answer_model(template: Template) -> type[Extract]:
     """Return `Extract` with a list for each section of the template."""
     sections: dict[str, Any] = {
-        section.key: (list[Statement], Field(max_length=MAX_ITEMS, description=section.asks_for))
+        section.key: (list[Statement], at_most(MAX_ITEMS, description=section.asks_for))
         for section in template.sections
     }
     return create_model("Extract", __base__=Extract, **sections)

@@ -25,7 +25,7 @@ from meeting_assistant.domain.ports import (
     SearchIndex,
 )
 from meeting_assistant.domain.transcript import Transcript, Utterance, display_name
-from meeting_assistant.services.llm.json_answers import UnusableAnswerError, parser_of
+from meeting_assistant.services.llm.json_answers import UnusableAnswerError, after_thoughts, parser_of
 from meeting_assistant.services.llm.llm_service import Completion, LLMService, with_problem
 from meeting_assistant.services.llm.token_estimate import tokens_in
 from meeting_assistant.services.minutes.evidence.grounding import Grounding
@@ -363,7 +363,7 @@ def _citation(passage: Passage) -> Citation:
 
 def _sentences(text: str) -> list[ModelSentence]:
     """Return the sentences of an answer that is still being written; the last one may not be whole."""
-    text = text.rpartition("</think>")[2]
+    text = after_thoughts(text)
     begin = text.find("{")
     if begin < 0:
         return []

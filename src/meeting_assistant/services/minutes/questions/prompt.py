@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from meeting_assistant.domain.transcript import Utterance
-from meeting_assistant.services.minutes.prompts import RULES, clean, fenced
+from meeting_assistant.services.minutes.prompts import RULES, at_most, clean, fenced
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ModelSentence(BaseModel):
     """A sentence of the answer."""
 
     model_config = ConfigDict(extra="forbid")
-    lines: list[int] = Field(max_length=8)
+    lines: list[int] = at_most(8)
     text: str
 
 
@@ -35,7 +35,7 @@ class ModelAnswer(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     is_found: bool
-    sentences: list[ModelSentence] = Field(max_length=12)
+    sentences: list[ModelSentence] = at_most(12)
 
 
 SYSTEM = """You answer a question about meetings from numbered lines of their transcripts, given between two marks.
