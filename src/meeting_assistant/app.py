@@ -37,6 +37,7 @@ from meeting_assistant.web.routes import (
     sample,
     session,
     speakers,
+    uploads,
     workflows,
 )
 from meeting_assistant.web.sockets import fleet, live
@@ -44,7 +45,20 @@ from meeting_assistant.web.sockets import fleet, live
 logger = logging.getLogger(__name__)
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-ROUTES = (health, dashboard, session, workflows, speakers, meetings, minutes, ask, sample, live, fleet)
+ROUTES = (
+    health,
+    dashboard,
+    session,
+    workflows,
+    speakers,
+    meetings,
+    uploads,
+    minutes,
+    ask,
+    sample,
+    live,
+    fleet,
+)
 """Modules with a router, in the order in which the application tries them."""
 
 

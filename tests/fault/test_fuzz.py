@@ -142,32 +142,49 @@ def test_frames_that_are_no_frames_disturb_nobody(
     assert target.get("/ready")["ready"]
 
 
-@pytest.mark.parametrize("backslashes", [8_300, 30_000, 62_000, 1_000_000])
+@pytest.mark.parametrize("backslashes", [8_000, 30_000, 62_000, 1_000_000])
 def test_headers_that_are_too_large_are_refused_wherever_they_end(
     target: ServerProcess, backslashes: int
 ) -> None:
     """Quoted backslashes took Python's cookie parser, and with it everybody, ten seconds a request."""
+    cookie = b'Cookie: a="' + b"\\" * backslashes + b'"\r\n\r\n'
+    health = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    refused = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    assert answers(target, health + cookie).startswith(refused)
+    assert answers(target, HANDSHAKE + cookie).startswith(refused)
+    assert refused in answers(target, health + b"\r\n" + health + cookie), (
+        "also in a request behind another one"
+    )
 
-    async def ask(request: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(target.url.rsplit(":", 1)[1]))
+
+def test_a_handshake_that_the_library_cannot_read_is_answered(target: ServerProcess) -> None:
+    assert answers(target, HANDSHAKE + b"X: \x01\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
+HANDSHAKE = (
+    b"GET /ws/meetings HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+def answers(server: ServerProcess, request: bytes) -> bytes:
+    """Send bytes, and return all that comes back until the server closes the connection."""
+
+    async def ask() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+        received = b""
         try:
             writer.write(request)
             async with asyncio.timeout(30):
-                return await reader.readline()
+                while piece := await reader.read(65536):
+                    received += piece
+        except ConnectionError:  # it hung up before all was sent
+            pass
         finally:
             writer.close()
+        return received
 
-    cookie = b'Cookie: a="' + b"\\" * backslashes + b'"\r\n\r\n'
-    head = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    handshake = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    for request in (
-        head % b"/health" + cookie,
-        head % b"/health" + b"\r\n" + head % b"/api/meetings" + cookie,
-        head % b"/ws/meetings" + handshake + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + cookie,
-    ):
-        status = asyncio.run(ask(request)).split(b" ")[1]
-        assert status in (b"431", b"400", b"403", b"200"), status
-    assert asyncio.run(ask(head % b"/health" + cookie)).startswith(b"HTTP/1.1 431")
+    return asyncio.run(ask())
 
 
 def test_a_request_that_never_ends_is_cut_off(target: ServerProcess) -> None:
@@ -194,7 +211,7 @@ def test_a_body_that_never_ends_is_cut_off_wherever_strangers_may_send_one(targe
     async def dawdle(path: str, kind: str, first: bytes, drip: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {kind}\r\n"
-        writer.write(f"{head}Content-Length: 100000\r\n\r\n".encode() + first)
+        writer.write(f"{head}Content-Length: 4000\r\n\r\n".encode() + first)
 
         async def keep_dripping() -> None:
             while drip:

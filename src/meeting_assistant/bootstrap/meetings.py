@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from meeting_assistant.bootstrap.recordings import check_free_space
+from meeting_assistant.bootstrap.recordings import check_free_space, check_room
 from meeting_assistant.bootstrap.speakers import build_voice_profiles, enrolled_speakers_of
 from meeting_assistant.bootstrap.speech import SpeechParts
 from meeting_assistant.bootstrap.storage import StorageParts
@@ -30,6 +30,7 @@ from meeting_assistant.services.meetings.recovery import Recovery
 from meeting_assistant.services.meetings.redact import Redaction
 from meeting_assistant.services.meetings.retention import Retention, RetentionPolicy
 from meeting_assistant.services.meetings.speaker_edits import SpeakerEdits
+from meeting_assistant.services.meetings.upload_budget import UploadBudget
 from meeting_assistant.services.meetings.uploads import Uploads
 from meeting_assistant.services.minutes.parts import MinutesParts
 
@@ -79,6 +80,7 @@ def build_meetings(
         service=service,
         live=live,
         uploads=uploads,
+        upload_budget=UploadBudget(partial(check_room, settings)),
         finisher=finisher,
         offline_diarization=offline_diarization,
         recovery=recovery,

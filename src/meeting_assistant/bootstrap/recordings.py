@@ -128,7 +128,7 @@ def _add_archive(
     cache = RecordingCache(
         settings.data_dir / "audio-cache",
         max_bytes=CACHE_BYTES,
-        check_space=partial(_check_room, settings),
+        check_space=partial(check_room, settings),
     )
     recordings.objects = ObjectStore(address)
     audio = ArchivedAudioStore(local, recordings.objects, recordings.catalogue, cache, keyring)
@@ -163,7 +163,8 @@ def check_free_space(path: Path, needed_bytes: int) -> None:
         )
 
 
-def _check_room(settings: Settings, size_bytes: int) -> None:
+def check_room(settings: Settings, size_bytes: int) -> None:
+    """Raise StorageError when so many more bytes would take what meetings that are recording need."""
     check_free_space(settings.data_dir, settings.min_free_disk_bytes + size_bytes)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from meeting_assistant.web.request_parts import MAX_HEADER_BYTES, MAX_HEADERS_BYTES
+from meeting_assistant.web.request_parts import MAX_HEADER_BYTES, MAX_HEADERS_BYTES, oversize_headers
 
 HEADER_SECONDS = 15.0
 """Time from the connection, or from the first byte of a later request, to the end of the headers."""
@@ -60,18 +60,29 @@ class BoundedHttp(H11Protocol):
             return True
         self._head_bytes += len(piece)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._disarm()
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+            self._refuse_head()
             return False
         if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
             self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_late)
         return True
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Refuse headers that are too large here: the WebSocket library would wait for ever instead."""
+        if len(event.target) > MAX_HEADER_BYTES or oversize_headers(self.headers):
+            self._refuse_head()
+        else:
+            super().handle_websocket_upgrade(event)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the deadline."""
         self._disarm()
         super().connection_lost(exc)
+
+    def _refuse_head(self) -> None:
+        self._disarm()
+        if not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
 
     def _disarm(self) -> None:
         if self._deadline is not None:

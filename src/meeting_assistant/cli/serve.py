@@ -16,7 +16,8 @@ from rich.console import Console
 from meeting_assistant import __version__
 from meeting_assistant.app import LOOPBACK, create_app
 from meeting_assistant.bootstrap.traces import traced
-from meeting_assistant.cli.http_protocol import BoundedHttp
+from meeting_assistant.cli.http_protocol import MAX_HEAD_BYTES, BoundedHttp
+from meeting_assistant.cli.websocket_protocol import BoundedWebSocket
 from meeting_assistant.config import Settings, load_settings, unknown_variables
 from meeting_assistant.domain.errors import ConfigurationError
 from meeting_assistant.observability import configure_logging
@@ -81,9 +82,11 @@ def server_config(app: object, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         http=BoundedHttp,
+        # BoundedHttp answers first, with a status that says what is wrong.
+        h11_max_incomplete_event_size=4 * MAX_HEAD_BYTES,
         limit_concurrency=settings.client_limits.connections,
         # 64 KiB frames and no compression: raw sound does not compress, and bombs are made of what does.
-        ws="websockets-sansio",
+        ws=BoundedWebSocket,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=20.0,

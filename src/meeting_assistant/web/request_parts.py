@@ -10,8 +10,9 @@ import base64
 import re
 from collections.abc import Collection, Iterable
 
-MAX_HEADER_BYTES = 8 * 1024
-"""Longest single header, and longest address of a request."""
+MAX_HEADER_BYTES = 8000
+"""Longest single header, and longest address of a request; a line of it fits into the 8192 bytes of the WebSocket
+library."""
 MAX_HEADERS_BYTES = 16 * 1024
 """Longest headers in all, names included."""
 MAX_HEADERS = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -34,8 +35,6 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 @pytest.fixture(scope="module")
 def meeting_of_ana(guarded: ServerProcess) -> str:
     """A finished meeting of silence."""
-    import asyncio
-
     return asyncio.run(record_silence(guarded, "Ana's secret plan"))
 
 
@@ -91,6 +90,17 @@ def test_what_a_token_allows_is_held(guarded: ServerProcess) -> None:
         assert eve.get("/metrics").status_code == 403
     with as_(OPS, guarded) as ops:
         assert "meeting_assistant_live_sessions" in ops.get("/metrics").text
+
+
+async def test_who_may_not_upload_is_told_before_a_byte_of_the_file_is_taken(guarded: ServerProcess) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(guarded.url.rsplit(":", 1)[1]))
+    head = (
+        f"POST /api/meetings HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {EVE}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n"
+    )
+    writer.write(head.encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 403")
+    writer.close()
 
 
 def test_a_foreign_meeting_looks_like_none_on_every_route(

@@ -12,6 +12,7 @@ from meeting_assistant.services.meetings.recovery import Recovery
 from meeting_assistant.services.meetings.redact import Redaction
 from meeting_assistant.services.meetings.retention import Retention
 from meeting_assistant.services.meetings.speaker_edits import SpeakerEdits
+from meeting_assistant.services.meetings.upload_budget import UploadBudget
 from meeting_assistant.services.meetings.uploads import Uploads
 
 
@@ -22,6 +23,7 @@ class MeetingParts:
     service: MeetingService
     live: LiveMeetings
     uploads: Uploads
+    upload_budget: UploadBudget
     finisher: MeetingFinisher
     offline_diarization: OfflineDiarization
     recovery: Recovery

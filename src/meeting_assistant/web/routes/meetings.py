@@ -1,41 +1,34 @@
-"""Meetings over HTTP: list, read, upload, rename, export, play, delete."""
+"""Meetings over HTTP: list, read, rename, export, play, delete."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from meeting_assistant.domain.disk import storage_error
-from meeting_assistant.domain.errors import InputError, TooLargeError
-from meeting_assistant.domain.meeting import Meeting, MeetingOptions
-from meeting_assistant.domain.meeting_start import FileOrigin
-from meeting_assistant.domain.meeting_start import time_zone as zone_of
+from meeting_assistant.domain.errors import InputError
+from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.services.meetings.meeting_service import MeetingDocument
 from meeting_assistant.web.audio_range import WavRange, wav_range
-from meeting_assistant.web.errors import describe_validation
 from meeting_assistant.web.middleware.auth import (
     Caller,
     Context,
     OwnMeeting,
     ReadableMeeting,
     Reader,
-    Recorder,
 )
 
 router = APIRouter(prefix="/api/meetings", tags=["meetings"])
 
-UPLOAD_PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 20
 MAX_MS = 48 * 3_600_000
 """The longest meeting that can be configured."""
 
@@ -77,69 +70,6 @@ async def list_meetings(
     meetings = await context.meetings.service.recent(limit=limit + 1, before=before, owner=owner)
     page = meetings[:limit]
     return MeetingList(meetings=page, next=page[-1].id if len(meetings) > limit else None)
-
-
-@router.post("", status_code=201)
-async def upload(
-    context: Context,
-    caller: Recorder,
-    file: Annotated[UploadFile, File(description="Any common audio or video file")],
-    title: Annotated[str, Form(max_length=200)] = "",
-    language: Annotated[str | None, Form(max_length=16)] = None,
-    attendees: Annotated[str, Form(max_length=4000, description="Names, comma separated")] = "",
-    vocabulary: Annotated[
-        str, Form(max_length=8000, description="Names and words to expect, comma separated")
-    ] = "",
-    began_at: Annotated[
-        datetime | None,
-        Form(
-            description="When the meeting began (ISO 8601); else the file's metadata or its own time say it"
-        ),
-    ] = None,
-    file_modified_at_ms: Annotated[
-        int | None, Form(ge=0, le=2**53, description="When the file was last written; Unix time")
-    ] = None,
-    time_zone: Annotated[
-        str | None, Form(max_length=64, description="IANA name of the place, such as `Europe/Berlin`")
-    ] = None,
-    utc_offset_minutes: Annotated[
-        int, Form(ge=-960, le=960, description="Of the place, where its time zone is not known")
-    ] = 0,
-    local_only: Annotated[bool, Form(description="No provider outside your machines sees it")] = False,
-    template: Annotated[str | None, Form(max_length=32)] = None,
-    minutes_language: Annotated[str | None, Form(max_length=16)] = None,
-    llm_provider: Annotated[str | None, Form(max_length=32)] = None,
-    workflows: Annotated[
-        str | None, Form(max_length=4000, description="Integrations, comma separated; empty for none")
-    ] = None,
-) -> Meeting:
-    """Take a recording in; it is transcribed in the background (watch `/ws/meetings/{id}/events`)."""
-    try:
-        options = MeetingOptions(
-            title=title or Path(file.filename or "").stem[:200],
-            language=language or None,
-            attendees=_listed(attendees),
-            vocabulary=_listed(vocabulary),
-            began_at=began_at,
-            local_only=local_only,
-            template=template or None,
-            minutes_language=minutes_language or None,
-            llm_provider=llm_provider or None,
-            workflows=None if workflows is None else _listed(workflows),
-        )
-        origin = FileOrigin(zone_of(time_zone, utc_offset_minutes), file_modified_at_ms)
-    except ValidationError as error:
-        raise InputError(f"The form could not be read: {describe_validation(error)}.", "See /docs.") from None
-    context.meetings.uploads.check_space()
-    incoming = context.meetings.uploads.incoming / secrets.token_hex(16)
-    try:
-        try:
-            await _save(file, incoming, context.info.max_upload_bytes)
-        except OSError as error:
-            raise storage_error(error) from error
-        return await context.meetings.uploads.take(incoming, options, origin, owner=caller.owner)
-    finally:
-        incoming.unlink(missing_ok=True)
 
 
 @router.get("/{meeting_id}")
@@ -218,9 +148,7 @@ async def play_meeting(
             yield part.header
             position, end = part.pcm_start, part.pcm_end
             while position < end:
-                piece = await asyncio.to_thread(
-                    journal.read, position, min(UPLOAD_PIECE_BYTES, end - position)
-                )
+                piece = await asyncio.to_thread(journal.read, position, min(PIECE_BYTES, end - position))
                 if not piece:
                     return
                 yield piece
@@ -237,21 +165,3 @@ async def play_meeting(
     return StreamingResponse(
         guarded(), status_code=wanted.status, headers=wanted.headers, media_type="audio/wav"
     )
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-async def _save(file: UploadFile, path: Path, limit: int) -> None:
-    """Copy the upload to its own file. Raises TooLargeError at the first byte beyond the limit."""
-    size = 0
-    with await asyncio.to_thread(path.open, "wb") as target:
-        while piece := await file.read(UPLOAD_PIECE_BYTES):
-            size += len(piece)
-            if size > limit:
-                raise TooLargeError(
-                    f"The file is larger than {limit} bytes.",
-                    "Send a compressed file, or raise MAX_UPLOAD_BYTES.",
-                )
-            await asyncio.to_thread(target.write, piece)
