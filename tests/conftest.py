@@ -250,6 +250,19 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """23 s of the sample meeting as a WAV file: three voices, two decisions and an action item."""
+    from meeting_assistant.adapters.audio.trusted import read_pcm
+    from meeting_assistant.demo import demo_audio_path
+
+    path = tmp_path_factory.mktemp("excerpt") / "Planning.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(read_pcm(demo_audio_path())[int(35.4 * 16_000) * 2 : int(58.2 * 16_000) * 2])
+    return path
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     """An empty data directory."""

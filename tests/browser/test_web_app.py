@@ -11,22 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from meeting_assistant.demo import demo_audio_path
 from meeting_assistant.launcher import ServerProcess, free_port
 
 OpenBrowser = Callable[..., BrowserContext]
-
-
-@pytest.fixture(scope="module")
-def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """From where the sample meeting comes to its point, as a WAV file."""
-    from meeting_assistant.adapters.audio.trusted import read_pcm
-
-    path = tmp_path_factory.mktemp("microphone") / "speech.wav"
-    with wave.open(str(path), "wb") as sound:
-        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
-        sound.writeframes(read_pcm(demo_audio_path())[32_000 * 13 : 32_000 * 45])
-    return path
 
 
 def watch_for_problems(page: Page) -> list[str]:
@@ -38,9 +25,9 @@ def watch_for_problems(page: Page) -> list[str]:
 
 
 def test_speaking_into_the_microphone_makes_captions_and_then_minutes(
-    page_server: ServerProcess, open_browser: OpenBrowser, microphone: Path
+    page_server: ServerProcess, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
-    page = open_browser(microphone, permissions=["microphone"]).new_page()
+    page = open_browser(excerpt, permissions=["microphone"]).new_page()
     problem = watch_for_problems(page)
     page.goto(page_server.url)
     page.get_by_test_id("new-meeting").click()
@@ -74,12 +61,12 @@ def test_the_sample_meeting_runs_without_a_microphone(
 
 
 def test_an_upload_shows_progress_and_its_minutes_lead_to_the_moment(
-    page_server: ServerProcess, open_browser: OpenBrowser
+    page_server: ServerProcess, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
     page = open_browser().new_page()
     problem = watch_for_problems(page)
     page.goto(page_server.url)
-    page.get_by_test_id("upload-input").set_input_files(demo_audio_path())
+    page.get_by_test_id("upload-input").set_input_files(excerpt)
     expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
     actions = page.get_by_test_id("action-item")
     expect(actions.first).to_be_visible()
@@ -159,12 +146,12 @@ def tone_wav() -> bytes:
 
 
 def test_a_reload_while_the_server_is_gone_loses_nothing_that_was_said(
-    tmp_path: Path, open_browser: OpenBrowser, microphone: Path
+    tmp_path: Path, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
     server = ServerProcess(tmp_path / "data", port=free_port())
     server.start()
     try:
-        page = open_browser(microphone, permissions=["microphone"]).new_page()
+        page = open_browser(excerpt, permissions=["microphone"]).new_page()
         page.on("dialog", lambda dialog: dialog.accept())
         page.goto(server.url)
         page.get_by_test_id("new-meeting").click()
@@ -201,7 +188,7 @@ KEPT_BYTES = f"{KEPT}.then((all) => Math.max(...all.map((piece) => piece.at + pi
 
 
 def test_signing_in_sharing_and_taking_something_off_the_record(
-    tmp_path: Path, open_browser: OpenBrowser, microphone: Path
+    tmp_path: Path, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
     token = "a-token-that-is-long-enough"
     with ServerProcess(tmp_path / "data", {"API_TOKENS": f"ana:{token}"}) as server:
@@ -212,7 +199,7 @@ def test_signing_in_sharing_and_taking_something_off_the_record(
         expect(page.get_by_test_id("error-banner")).to_be_visible()
         page.get_by_test_id("token").fill(token)
         page.get_by_test_id("sign-in").click()
-        page.get_by_test_id("upload-input").set_input_files(microphone)
+        page.get_by_test_id("upload-input").set_input_files(excerpt)
         expect(page.get_by_test_id("minutes")).to_be_visible(timeout=60_000)
 
         utterances = page.get_by_test_id("utterance")
@@ -250,9 +237,9 @@ PAYLOADS = [
 
 
 def test_what_people_type_and_say_is_shown_as_text(
-    page_server: ServerProcess, open_browser: OpenBrowser, microphone: Path
+    page_server: ServerProcess, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
-    with microphone.open("rb") as file:
+    with excerpt.open("rb") as file:
         made = httpx.post(
             f"{page_server.url}/api/meetings",
             files={"file": ("a.wav", file)},

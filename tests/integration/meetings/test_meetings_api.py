@@ -14,7 +14,6 @@ import pytest
 from websockets.asyncio.client import connect
 
 from meeting_assistant.client import LiveClient, paced
-from meeting_assistant.demo import demo_audio_path
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.launcher import ServerProcess
 
@@ -168,12 +167,12 @@ async def test_ids_that_do_not_exist_are_not_found(http: httpx.AsyncClient, bad:
 
 
 async def test_an_uploaded_file_goes_through_the_same_pipeline_with_progress(
-    http: httpx.AsyncClient, server: ServerProcess
+    http: httpx.AsyncClient, server: ServerProcess, excerpt: Path
 ) -> None:
-    with demo_audio_path().open("rb") as file:
+    with excerpt.open("rb") as file:
         answer = await http.post(
             "/api/meetings",
-            files={"file": ("Planning.flac", file, "audio/flac")},
+            files={"file": ("Planning.wav", file, "audio/wav")},
             data={
                 "attendees": "Ana, Ben",
                 "vocabulary": "Kubernetes, etcd",

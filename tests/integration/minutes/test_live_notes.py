@@ -20,7 +20,6 @@ from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.bootstrap.language_models import build_llm_service
 from meeting_assistant.client import LiveClient, paced
 from meeting_assistant.config import Settings
-from meeting_assistant.demo import demo_audio_path
 from meeting_assistant.domain.events import NotesChanged
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingState
@@ -238,7 +237,7 @@ async def test_too_little_that_is_new_is_not_worth_a_question(new_talk: MakeTalk
     assert asked == [[1, 2], [3]]
 
 
-def test_a_meeting_without_any_model_has_notes_too(tmp_path: Path) -> None:
+def test_a_meeting_without_any_model_has_notes_too(tmp_path: Path, excerpt: Path) -> None:
     """With real speech, the real recogniser and the embedded writer."""
     notes: list[Mapping[str, Any]] = []
     noted_something = asyncio.Event()
@@ -255,8 +254,8 @@ def test_a_meeting_without_any_model_has_notes_too(tmp_path: Path) -> None:
             await noted_something.wait()
 
     with ServerProcess(tmp_path / "data", {"NOTES_INTERVAL_SECONDS": "0.5"}) as server:
-        sound = read_pcm(demo_audio_path())[13 * 32_000 : 75 * 32_000]
-        final = asyncio.run(LiveClient(server.ws_url, on_message=keep).stream(until_noted(sound)))
+        client = LiveClient(server.ws_url, on_message=keep)
+        final = asyncio.run(client.stream(until_noted(read_pcm(excerpt))))
     noted = {item["id"]: item for note in notes for item in note["action_items"]}
     kept = {item["id"]: item for item in final["minutes"]["action_items"]}
     assert noted.keys() & kept.keys()
