@@ -64,7 +64,7 @@ def test_promised_metrics_exist() -> None:
     ] == []
 
 
-def test_messages_that_operators_search_for() -> None:
+def test_messages_that_operators_search_for_are_unchanged() -> None:
     from meeting_assistant.domain.errors import AudioDecryptionError, EngineNotInstalledError
 
     assert str(EngineNotInstalledError("some-engine", "")) == "ASR error: some-engine is not installed."

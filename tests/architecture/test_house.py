@@ -32,12 +32,12 @@ def test_layers_point_one_way() -> None:
     assert result.returncode == 0, result.stdout
 
 
-def test_files_can_be_read_in_one_go() -> None:
+def test_files_are_not_too_long() -> None:
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
     assert {path: lines for path, lines in long.items() if lines > MAX_LINES} == {}
 
 
-def test_test_files_can_be_read_in_one_go() -> None:
+def test_test_files_are_not_too_long() -> None:
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in TESTS}
     assert {path: lines for path, lines in long.items() if lines > MAX_LINES} == {}
 
@@ -49,7 +49,7 @@ def test_most_files_are_short() -> None:
     assert lengths[len(lengths) * 9 // 10] <= MOST_LINES
 
 
-def test_functions_fit_on_a_screen() -> None:
+def test_functions_are_not_too_long() -> None:
     long = {
         f"{place}: {node.name}"
         for place, node in _nodes()
@@ -83,7 +83,7 @@ def _constructor_arguments(node: ast.ClassDef) -> int:
     return 0
 
 
-def test_test_files_have_names_of_their_own() -> None:
+def test_test_files_have_unique_names() -> None:
     # pytest imports a test file by its name alone: of two with one name, the second is not collected.
     names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, count in names.items() if count > 1] == []

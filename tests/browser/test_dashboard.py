@@ -42,7 +42,7 @@ def dict_of(value: Any) -> dict[str, Any]:
     return value
 
 
-def test_an_operator_sees_a_meeting_in_the_figures(
+def test_the_dashboard_shows_a_meeting_to_an_operator(
     page_server: ServerProcess, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
@@ -70,7 +70,7 @@ def test_an_operator_sees_a_meeting_in_the_figures(
     assert errors == []
 
 
-def test_what_needs_attention_is_said_in_words_and_not_by_colour_alone(
+def test_warnings_are_stated_in_words_and_not_by_colour_alone(
     page_server: ServerProcess, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
@@ -92,7 +92,9 @@ def test_what_needs_attention_is_said_in_words_and_not_by_colour_alone(
     expect(tile(page, "gaps")).to_contain_text("engine failed: 2")
 
 
-def test_over_a_fleet_its_workers_are_named(page_server: ServerProcess, open_browser: OpenBrowser) -> None:
+def test_the_dashboard_of_a_fleet_lists_its_workers(
+    page_server: ServerProcess, open_browser: OpenBrowser
+) -> None:
     page = open_browser().new_page()
 
     def be_a_gateway(body: dict[str, Any], seen: int) -> None:
@@ -108,7 +110,7 @@ def test_over_a_fleet_its_workers_are_named(page_server: ServerProcess, open_bro
     expect(page.get_by_test_id("worker")).to_have_count(2)
 
 
-def test_who_is_no_administrator_has_no_such_page(tmp_path: Any, open_browser: OpenBrowser) -> None:
+def test_only_administrators_have_the_dashboard(tmp_path: Any, open_browser: OpenBrowser) -> None:
     token = "a-token-that-is-long-enough"
     with ServerProcess(tmp_path / "data", {"API_TOKENS": f"ana:record+read:{token}"}) as server:
         page = open_browser().new_page()
@@ -121,7 +123,7 @@ def test_who_is_no_administrator_has_no_such_page(tmp_path: Any, open_browser: O
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_its_window_and_can_be_read(
+def test_the_dashboard_fits_its_window_and_is_accessible(
     page_server: ServerProcess, open_browser: OpenBrowser, width: int, scheme: str
 ) -> None:
     page = open_browser(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()

@@ -48,7 +48,7 @@ def delivered(tmp_path: Path) -> Iterator[Delivered]:
             yield Delivered(server, meeting_id, repository, channel)
 
 
-def test_tickets_are_approved_and_a_channel_is_tried_again(
+def test_tickets_are_approved_and_a_parked_delivery_is_retried(
     delivered: Delivered, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
@@ -79,7 +79,7 @@ def test_tickets_are_approved_and_a_channel_is_tried_again(
     assert [issue["title"] for issue in delivered.repository.issues] == ["Send the release notes."]
 
 
-def test_what_somebody_else_decided_meanwhile_stops_no_other_approval(
+def test_a_delivery_decided_by_somebody_else_does_not_block_other_approvals(
     delivered: Delivered, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
@@ -96,7 +96,7 @@ def test_what_somebody_else_decided_meanwhile_stops_no_other_approval(
     assert len(delivered.repository.issues) == 1
 
 
-def test_an_item_that_was_added_by_hand_is_proposed_when_somebody_looks_again(
+def test_an_item_added_by_hand_is_proposed_on_the_next_planning(
     delivered: Delivered, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()
@@ -114,7 +114,7 @@ def test_an_item_that_was_added_by_hand_is_proposed_when_somebody_looks_again(
     )
 
 
-def test_an_integration_is_tested_and_a_meeting_may_do_without_it(
+def test_an_integration_can_be_tested_and_deselected_for_a_meeting(
     delivered: Delivered, open_browser: OpenBrowser
 ) -> None:
     page = open_browser().new_page()

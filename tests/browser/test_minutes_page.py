@@ -51,7 +51,7 @@ def held(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
             yield server, meeting_id
 
 
-def test_minutes_are_written_again_with_a_template_and_changed_by_hand(
+def test_minutes_are_rewritten_with_a_template_and_edited(
     held: tuple[ServerProcess, str], open_browser: OpenBrowser
 ) -> None:
     server, meeting_id = held
@@ -91,9 +91,7 @@ def test_minutes_are_written_again_with_a_template_and_changed_by_hand(
     assert [version["template"] for version in listed] == ["general", "standup", "standup", "general"]
 
 
-def test_an_answer_leads_to_where_it_was_said(
-    held: tuple[ServerProcess, str], open_browser: OpenBrowser
-) -> None:
+def test_an_answer_links_to_its_utterance(held: tuple[ServerProcess, str], open_browser: OpenBrowser) -> None:
     server, meeting_id = held
     page = open_browser().new_page()
     page.goto(server.url)
@@ -109,7 +107,7 @@ def test_an_answer_leads_to_where_it_was_said(
     expect(page.locator("#utterance-4")).to_be_in_viewport()
 
 
-def test_who_said_it_is_corrected_for_one_utterance_and_for_a_whole_speaker(
+def test_speakers_are_corrected_for_one_utterance_and_for_a_whole_label(
     held: tuple[ServerProcess, str], open_browser: OpenBrowser
 ) -> None:
     server, meeting_id = held
@@ -134,7 +132,7 @@ def test_who_said_it_is_corrected_for_one_utterance_and_for_a_whole_speaker(
     expect(page.get_by_text("Speaker 2")).to_have_count(0)
 
 
-def test_who_saw_a_meeting_is_told_and_it_can_be_kept_at_home_from_then_on(
+def test_model_calls_are_listed_and_a_meeting_can_be_made_local_only(
     tmp_path: Path, open_browser: OpenBrowser
 ) -> None:
     (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES, title="Stand-up"))
@@ -159,7 +157,7 @@ def test_who_saw_a_meeting_is_told_and_it_can_be_kept_at_home_from_then_on(
     assert meeting["local_only"] is True
 
 
-def test_a_person_keeps_all_of_their_meetings_at_home(
+def test_a_person_can_make_all_of_their_meetings_local_only(
     held: tuple[ServerProcess, str], open_browser: OpenBrowser
 ) -> None:
     server, _ = held

@@ -48,7 +48,7 @@ def page(held: tuple[ServerProcess, str], open_browser: OpenBrowser) -> Page:
     return page
 
 
-def test_an_utterance_is_cut_with_the_keyboard_and_the_rest_given_to_somebody_else(
+def test_an_utterance_is_split_with_the_keyboard_and_its_rest_relabelled(
     held: tuple[ServerProcess, str], page: Page
 ) -> None:
     server, meeting_id = held
@@ -79,7 +79,7 @@ def test_an_utterance_is_cut_with_the_keyboard_and_the_rest_given_to_somebody_el
     assert re.search(r"Ben\b.*\n?.*I will bring them on Friday\.", text), text
 
 
-def test_cutting_can_be_given_up(page: Page) -> None:
+def test_a_split_can_be_cancelled(page: Page) -> None:
     utterances = page.get_by_test_id("utterance")
     utterances.nth(1).hover()
     utterances.nth(1).get_by_test_id("split").click()
@@ -88,7 +88,7 @@ def test_cutting_can_be_given_up(page: Page) -> None:
     expect(utterances).to_have_count(4)
 
 
-def test_several_lines_are_given_to_one_person_at_once(page: Page) -> None:
+def test_several_lines_are_assigned_to_one_person_at_once(page: Page) -> None:
     utterances = page.get_by_test_id("utterance")
     page.get_by_test_id("select-several").click()
     page.get_by_test_id("select").nth(1).check()
@@ -104,9 +104,7 @@ def test_several_lines_are_given_to_one_person_at_once(page: Page) -> None:
     expect(page.get_by_test_id("select")).to_have_count(0)
 
 
-def test_what_is_found_out_after_the_end_appears_without_a_reload(
-    held: tuple[ServerProcess, str], page: Page
-) -> None:
+def test_changes_after_the_end_appear_without_a_reload(held: tuple[ServerProcess, str], page: Page) -> None:
     server, meeting_id = held
     address = f"{server.url}/api/meetings/{meeting_id}"
     labels = {"utterances": [3, 4], "speaker": "S1"}
@@ -122,7 +120,7 @@ def test_what_is_found_out_after_the_end_appears_without_a_reload(
     expect(page.get_by_test_id("summary-item").first).to_be_visible(timeout=20_000)
 
 
-def test_questions_are_answered_with_the_names_and_lines_of_today(held: tuple[ServerProcess, str]) -> None:
+def test_answers_use_the_present_names_and_lines(held: tuple[ServerProcess, str]) -> None:
     server, meeting_id = held
     address = f"{server.url}/api/meetings/{meeting_id}"
 
@@ -140,7 +138,7 @@ def test_questions_are_answered_with_the_names_and_lines_of_today(held: tuple[Se
     assert cited("What will be brought on Friday?") == (5, "Cleo")
 
 
-def test_a_voice_is_remembered_and_forgotten_on_the_page(
+def test_a_voice_is_enrolled_and_forgotten_on_the_page(
     page_server: ServerProcess, open_browser: OpenBrowser, tmp_path: Path
 ) -> None:
     recording = tmp_path / "talk.wav"

@@ -85,7 +85,7 @@ def channels_of(server: ServerProcess, meeting_id: str) -> Samples:
     return np.frombuffer(answer.content[44:], "<i2").reshape(-1, 2)
 
 
-def test_you_and_the_others_of_a_call_are_told_apart_by_channel(
+def test_you_and_the_others_in_a_call_are_distinguished_by_channel(
     page_server: ServerProcess, open_browser: OpenBrowser, your_voice: Path
 ) -> None:
     context = open_browser(your_voice, shares="Call", permissions=["microphone"])
@@ -116,7 +116,7 @@ def test_you_and_the_others_of_a_call_are_told_apart_by_channel(
     assert len(words_by_side[False] & (theirs - yours)) > len(words_by_side[False] & (yours - theirs))
 
 
-def test_after_a_reload_a_call_goes_on_with_nothing_lost_and_no_channel_in_the_place_of_the_other(
+def test_after_a_reload_a_call_continues_without_loss_or_swapped_channels(
     tmp_path: Path, open_browser: OpenBrowser, silence: Path
 ) -> None:
     server = ServerProcess(tmp_path / "data", port=free_port())
@@ -183,7 +183,7 @@ SIX_KEPT = """async () => {
         ("return new MediaStream()", "without its audio"),
     ],
 )
-def test_where_nothing_is_shared_the_page_says_so_and_offers_the_microphone_alone(
+def test_without_a_shared_tab_the_page_says_so_and_offers_the_microphone_alone(
     page_server: ServerProcess, open_browser: OpenBrowser, your_voice: Path, refusal: str, words: str
 ) -> None:
     page = open_browser(your_voice, permissions=["microphone"]).new_page()
@@ -206,7 +206,7 @@ def test_where_nothing_is_shared_the_page_says_so_and_offers_the_microphone_alon
         "MediaDevices.prototype.getSupportedConstraints = () => ({ channelCount: true })",
     ],
 )
-def test_a_browser_that_cannot_share_sound_does_not_offer_it(
+def test_a_browser_that_cannot_share_audio_does_not_offer_it(
     page_server: ServerProcess, open_browser: OpenBrowser, lack: str
 ) -> None:
     page = open_browser().new_page()

@@ -24,7 +24,7 @@ def watch_for_problems(page: Page) -> list[str]:
     return problem
 
 
-def test_speaking_into_the_microphone_makes_captions_and_then_minutes(
+def test_speech_into_the_microphone_gives_captions_and_then_minutes(
     page_server: ServerProcess, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
     page = open_browser(excerpt, permissions=["microphone"]).new_page()
@@ -60,7 +60,7 @@ def test_the_sample_meeting_runs_without_a_microphone(
     assert problem == []
 
 
-def test_an_upload_shows_progress_and_its_minutes_lead_to_the_moment(
+def test_an_upload_shows_progress_and_its_minutes_link_to_the_recording(
     page_server: ServerProcess, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
     page = open_browser().new_page()
@@ -84,7 +84,7 @@ def test_an_upload_shows_progress_and_its_minutes_lead_to_the_moment(
     assert problem == []
 
 
-def test_what_is_not_sound_gives_a_sentence_and_a_way_out(
+def test_a_file_without_audio_gives_a_message_and_a_way_back(
     page_server: ServerProcess, open_browser: OpenBrowser, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes.wav"
@@ -145,7 +145,7 @@ def tone_wav() -> bytes:
     return target.getvalue()
 
 
-def test_a_reload_while_the_server_is_gone_loses_nothing_that_was_said(
+def test_a_reload_while_the_server_is_down_loses_no_audio(
     tmp_path: Path, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
     server = ServerProcess(tmp_path / "data", port=free_port())
@@ -187,7 +187,7 @@ KEPT = """new Promise((done) => {
 KEPT_BYTES = f"{KEPT}.then((all) => Math.max(...all.map((piece) => piece.at + piece.length)))"
 
 
-def test_signing_in_sharing_and_taking_something_off_the_record(
+def test_signing_in_sharing_and_off_the_record_work_on_the_page(
     tmp_path: Path, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
     token = "a-token-that-is-long-enough"
@@ -236,7 +236,7 @@ PAYLOADS = [
 ]
 
 
-def test_what_people_type_and_say_is_shown_as_text(
+def test_input_and_speech_are_shown_as_text(
     page_server: ServerProcess, open_browser: OpenBrowser, excerpt: Path
 ) -> None:
     with excerpt.open("rb") as file:

@@ -50,7 +50,7 @@ def ask(engine: AsrEngine, *windows: Waveform, kind: DecodeKind = "final", prefi
 
 
 @pytest.mark.parametrize("kind", ["final", "partial"])
-def test_text_of_a_batch_is_the_text_of_its_windows_one_by_one(
+def test_a_batch_gives_the_same_texts_as_single_windows(
     engine: AsrEngine, windows: list[Waveform], kind: DecodeKind
 ) -> None:
     together = ask(engine, *windows, kind=kind)
@@ -58,14 +58,14 @@ def test_text_of_a_batch_is_the_text_of_its_windows_one_by_one(
     assert together == [ask(engine, window, kind=kind)[0] for window in windows]
 
 
-def test_a_neighbour_that_is_garbage_changes_nothing(engine: AsrEngine, windows: list[Waveform]) -> None:
+def test_a_garbage_window_does_not_affect_the_others(engine: AsrEngine, windows: list[Waveform]) -> None:
     alone = ask(engine, windows[0], kind="partial")[0]
     garbage = np.random.default_rng(3).uniform(-1, 1, len(windows[0])).astype(np.float32)
     clipped = np.sign(garbage)
     assert ask(engine, garbage, windows[0], clipped, kind="partial")[1] == alone
 
 
-def test_a_window_too_short_for_a_word_has_none(engine: AsrEngine) -> None:
+def test_a_window_too_short_for_a_word_gives_none(engine: AsrEngine) -> None:
     assert ask(engine, np.zeros(0, np.float32), np.zeros(100, np.float32)) == ["", ""]
 
 
@@ -73,7 +73,7 @@ def test_a_session_that_was_never_opened_can_be_closed(engine: AsrEngine) -> Non
     engine.close_session("never heard of")
 
 
-def test_probabilities_are_one_per_word(engine: AsrEngine, windows: list[Waveform]) -> None:
+def test_each_word_has_a_probability(engine: AsrEngine, windows: list[Waveform]) -> None:
     for window in windows:
         (result,) = engine.transcribe([AsrRequest("s", "partial", window)])
         if result.word_probabilities is not None:
@@ -81,7 +81,7 @@ def test_probabilities_are_one_per_word(engine: AsrEngine, windows: list[Wavefor
             assert all(0.0 <= p <= 1.0 for p in result.word_probabilities)
 
 
-def test_a_partial_goes_on_from_what_was_promised(engine: AsrEngine, windows: list[Waveform]) -> None:
+def test_a_partial_continues_from_its_prefix(engine: AsrEngine, windows: list[Waveform]) -> None:
     half = windows[1][: len(windows[1]) // 2]
     (first,) = ask(engine, half, kind="partial")
     prefix = " ".join(first.split()[:2])
@@ -97,7 +97,7 @@ def test_loading_again_changes_nothing(engine: AsrEngine, windows: list[Waveform
 
 
 @pytest.mark.parametrize("kind", [MoonshineEngine, lambda: DigitEngine(decode_s=0)])
-def test_closing_twice_is_harmless(kind: Callable[[], AsrEngine]) -> None:
+def test_closing_twice_has_no_effect(kind: Callable[[], AsrEngine]) -> None:
     engine = kind()
     engine.load()
     engine.close()

@@ -12,12 +12,7 @@ from cryptography.fernet import Fernet
 
 from meeting_assistant.adapters.storage.journal.files import FileAudioStore
 from meeting_assistant.adapters.storage.journal.keys import KeyRing
-from meeting_assistant.domain.errors import (
-    AudioDecryptionError,
-    ConflictError,
-    NotFoundError,
-    StorageError,
-)
+from meeting_assistant.domain.errors import AudioDecryptionError, ConflictError, NotFoundError, StorageError
 from meeting_assistant.domain.ports import AudioStore
 from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
 from meeting_assistant.testing.harness.archive import SOUND, Machine
@@ -91,7 +86,7 @@ async def test_any_range_can_be_read(stored: tuple[AudioStore, Archive], offset:
     assert await read(stored[0], offset, length) == (SOUND * 3)[offset : offset + length]
 
 
-async def test_a_recording_is_there_until_it_is_deleted(stored: tuple[AudioStore, Archive]) -> None:
+async def test_a_recording_exists_until_it_is_deleted(stored: tuple[AudioStore, Archive]) -> None:
     store, _ = stored
     assert not await asyncio.to_thread(store.exists, MEETING)
     await record(*stored)
@@ -103,7 +98,7 @@ async def test_a_recording_is_there_until_it_is_deleted(stored: tuple[AudioStore
         await asyncio.to_thread(store.open, MEETING)
 
 
-async def test_after_deleting_it_can_be_recorded_anew(stored: tuple[AudioStore, Archive]) -> None:
+async def test_a_deleted_recording_can_be_recorded_again(stored: tuple[AudioStore, Archive]) -> None:
     store, archive = stored
     await record(store, archive)
     with pytest.raises(ConflictError):
@@ -123,7 +118,7 @@ async def test_a_recording_that_is_complete_accepts_no_more_audio(stored: tuple[
     journal.close()
 
 
-async def test_erased_spans_are_silence_and_the_rest_stays(stored: tuple[AudioStore, Archive]) -> None:
+async def test_erased_spans_are_silence_and_the_rest_is_unchanged(stored: tuple[AudioStore, Archive]) -> None:
     store, archive = stored
     await record(store, archive)
     for _ in range(2):
@@ -131,7 +126,7 @@ async def test_erased_spans_are_silence_and_the_rest_stays(stored: tuple[AudioSt
     assert await read(store) == SOUND + bytes(32_000) + SOUND[:31_000] + bytes(1000)
 
 
-async def test_audio_that_was_acknowledged_is_never_missing_silently(
+async def test_missing_acknowledged_audio_is_an_error(
     stored: tuple[AudioStore, Archive],
 ) -> None:
     store, archive = stored
@@ -143,7 +138,7 @@ async def test_audio_that_was_acknowledged_is_never_missing_silently(
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", MEETING.upper(), "x" * 36])
-async def test_only_meeting_ids_name_recordings(stored: tuple[AudioStore, Archive], name: str) -> None:
+async def test_only_meeting_ids_are_accepted_as_names(stored: tuple[AudioStore, Archive], name: str) -> None:
     store, _ = stored
     assert not await asyncio.to_thread(store.exists, name)
     await asyncio.to_thread(store.delete, name)

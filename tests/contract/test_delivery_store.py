@@ -97,7 +97,7 @@ async def test_planning_again_adds_only_what_is_new(outbox: Outbox) -> None:
     assert (await outbox.store.get(taken.id)).state is DeliveryState.SENDING
 
 
-async def test_a_proposal_takes_the_new_action_and_nothing_else_does(outbox: Outbox) -> None:
+async def test_only_a_proposal_adopts_the_new_action(outbox: Outbox) -> None:
     meeting_id = await outbox.meeting()
     proposal = delivery(meeting_id, "a", state=DeliveryState.PROPOSED)
     pending = delivery(meeting_id, "b")
@@ -117,7 +117,7 @@ async def test_integrations_that_the_meeting_does_not_choose_are_left_out(outbox
     assert await outbox.meetings.incomplete_steps(WORKFLOWS) == []
 
 
-async def test_what_does_not_exist_is_not_found(outbox: Outbox) -> None:
+async def test_an_unknown_delivery_is_not_found(outbox: Outbox) -> None:
     with pytest.raises(NotFoundError):
         await outbox.plan(NOWHERE, "a")
     with pytest.raises(NotFoundError):
@@ -138,7 +138,7 @@ async def test_deliveries_are_deleted_with_their_meeting(outbox: Outbox) -> None
 # --- taking what is due
 
 
-async def test_what_has_been_due_longest_is_taken_first_and_by_one_only(outbox: Outbox) -> None:
+async def test_the_longest_due_delivery_is_taken_first_and_by_one_process(outbox: Outbox) -> None:
     meeting_id = await outbox.meeting()
     await outbox.plan(meeting_id, "later", due_ms=20)
     await outbox.plan(meeting_id, "sooner", due_ms=10)
@@ -151,13 +151,13 @@ async def test_what_has_been_due_longest_is_taken_first_and_by_one_only(outbox: 
     assert await outbox.store.next_due_ms() == NOW + 1
 
 
-async def test_a_busy_integration_gets_nothing(outbox: Outbox) -> None:
+async def test_nothing_is_taken_for_a_busy_integration(outbox: Outbox) -> None:
     await outbox.plan(await outbox.meeting(), "a")
     assert await outbox.store.take_due(NOW, LEASE, busy=["slack"]) is None
     assert await outbox.store.take_due(NOW, LEASE, busy=["jira"]) is not None
 
 
-async def test_an_attempt_whose_lease_ran_out_is_due_and_uncertain(outbox: Outbox) -> None:
+async def test_an_attempt_with_an_expired_lease_is_due_and_uncertain(outbox: Outbox) -> None:
     await outbox.plan(await outbox.meeting(), "a")
     await outbox.take()
     assert await outbox.store.take_due(NOW + LEASE - 1, LEASE) is None
@@ -166,7 +166,7 @@ async def test_an_attempt_whose_lease_ran_out_is_due_and_uncertain(outbox: Outbo
     assert (again.attempts, again.is_uncertain) == (2, True)
 
 
-async def test_leases_of_a_process_that_ended_return_to_the_queue(outbox: Outbox) -> None:
+async def test_leases_of_an_ended_process_return_to_the_queue(outbox: Outbox) -> None:
     await outbox.plan(await outbox.meeting(), "taken", "waiting", due_ms=1)
     taken = await outbox.take()
     assert await outbox.store.end_leases(NOW, {"slack": 60}) == 1
@@ -188,7 +188,7 @@ async def test_a_result_ends_the_lease(outbox: Outbox) -> None:
     assert await outbox.store.next_due_ms() is None
 
 
-async def test_a_result_does_not_replace_what_was_decided_meanwhile(outbox: Outbox) -> None:
+async def test_a_result_does_not_overwrite_a_decision_made_meanwhile(outbox: Outbox) -> None:
     await outbox.plan(await outbox.meeting(), "a")
     taken = await outbox.take()
     dismissed = taken.model_copy(update={"state": DeliveryState.DISMISSED})
@@ -197,7 +197,7 @@ async def test_a_result_does_not_replace_what_was_decided_meanwhile(outbox: Outb
     assert await outbox.store.get(taken.id) == dismissed
 
 
-async def test_what_its_meeting_no_longer_chooses_becomes_a_proposal(outbox: Outbox) -> None:
+async def test_a_delivery_that_its_meeting_no_longer_chooses_becomes_a_proposal(outbox: Outbox) -> None:
     meeting_id = await outbox.meeting()
     await outbox.plan(meeting_id, "a")
     taken = await outbox.take()

@@ -26,7 +26,7 @@ def recording() -> Samples:
     return spoken([2, 3, 4])
 
 
-def test_turns_are_in_the_recording_and_in_order_of_time(diarizer: Diarizer, recording: Samples) -> None:
+def test_turns_lie_within_the_recording_in_order_of_time(diarizer: Diarizer, recording: Samples) -> None:
     turns = diarizer.diarize(recording, lambda share: None)
     assert all(0 <= turn.start_ms < turn.end_ms <= len(recording) // 16 for turn in turns)
     assert turns == sorted(turns, key=lambda turn: turn.start_ms)
@@ -38,7 +38,7 @@ def test_turns_of_the_same_speaker_have_the_same_index(diarizer: Diarizer, recor
     assert {first, second} == {0, 1}
 
 
-def test_progress_is_a_share_that_never_goes_back(diarizer: Diarizer, recording: Samples) -> None:
+def test_progress_is_a_share_that_never_decreases(diarizer: Diarizer, recording: Samples) -> None:
     shares: list[float] = []
     diarizer.diarize(recording, shares.append)
     assert shares
@@ -46,13 +46,13 @@ def test_progress_is_a_share_that_never_goes_back(diarizer: Diarizer, recording:
     assert all(0 <= share <= 1 for share in shares)
 
 
-def test_the_result_depends_on_the_recording_alone(diarizer: Diarizer, recording: Samples) -> None:
+def test_the_turns_depend_on_the_recording_alone(diarizer: Diarizer, recording: Samples) -> None:
     before = diarizer.diarize(recording, lambda share: None)
     diarizer.load()
     diarizer.diarize(np.zeros(16_000, np.int16), lambda share: None)
     assert diarizer.diarize(recording, lambda share: None) == before
 
 
-def test_closing_twice_is_harmless(diarizer: Diarizer) -> None:
+def test_closing_twice_has_no_effect(diarizer: Diarizer) -> None:
     diarizer.close()
     diarizer.close()

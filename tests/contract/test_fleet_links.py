@@ -133,7 +133,7 @@ async def test_a_worker_that_takes_a_job_again_holds_it_by_another_lease(links: 
     assert not await gateway.is_held(job(), first.lease)
 
 
-async def test_a_live_meeting_goes_before_a_file(links: Links) -> None:
+async def test_a_live_meeting_is_taken_before_a_file(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     await gateway.submit(job("file", JobKind.TRANSCRIBE_FILE))
     await gateway.submit(job("meeting"))
@@ -146,7 +146,7 @@ async def test_jobs_of_other_kinds_are_left_to_other_workers(links: Links) -> No
     assert await links.worker().take(0.05, [JobKind.LIVE_SESSION]) is None
 
 
-async def test_a_lease_that_is_not_renewed_goes_to_another_worker(links: Links) -> None:
+async def test_a_job_with_an_expired_lease_goes_to_another_worker(links: Links) -> None:
     gateway = links.gateway()
     await gateway.submit(job())
     lost = await taken(links.worker("first"))
@@ -159,7 +159,7 @@ async def test_a_lease_that_is_not_renewed_goes_to_another_worker(links: Links) 
     assert await gateway.is_offered(job())
 
 
-async def test_a_lease_that_is_renewed_stays(links: Links) -> None:
+async def test_a_renewed_lease_is_kept(links: Links) -> None:
     await links.gateway().submit(job())
     held, other = await taken(links.worker("first")), links.worker("second")
     for _ in range(6):  # longer than a lease
@@ -167,7 +167,7 @@ async def test_a_lease_that_is_renewed_stays(links: Links) -> None:
         assert await held.renew()
 
 
-async def test_a_job_that_is_acked_is_gone(links: Links) -> None:
+async def test_an_acked_job_is_removed(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     await gateway.submit(job())
     assert await (await taken(worker)).ack()
@@ -175,7 +175,7 @@ async def test_a_job_that_is_acked_is_gone(links: Links) -> None:
     assert await worker.take(0.05, KINDS) is None
 
 
-async def test_a_job_that_is_released_goes_to_another_worker_at_once(links: Links) -> None:
+async def test_a_released_job_goes_to_another_worker_at_once(links: Links) -> None:
     await links.gateway().submit(job())
     held = await taken(links.worker("first"))
     await held.renew()
@@ -185,7 +185,9 @@ async def test_a_job_that_is_released_goes_to_another_worker_at_once(links: Link
     assert again.deliveries == 2
 
 
-async def test_a_job_that_is_nacked_waits_for_a_lease_and_the_delivery_does_not_count(links: Links) -> None:
+async def test_a_nacked_job_is_redelivered_after_the_time_of_a_lease_without_counting(
+    links: Links,
+) -> None:
     await links.gateway().submit(job())
     held, other = await taken(links.worker("first")), links.worker("second")
     await held.nack()
@@ -233,7 +235,7 @@ async def test_an_offer_that_has_expired_is_dropped(links: Links, monkeypatch: p
 # --- audio and messages -----------------------------------------------------------------------------------
 
 
-async def test_audio_comes_to_its_attempt_in_order_and_byte_for_byte(links: Links) -> None:
+async def test_audio_reaches_its_attempt_in_order_and_unchanged(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     frames = [AudioFrame(f'{{"n":{n}}}', bytes(range(256)) * n) for n in range(4)]
     for frame in frames:
@@ -248,7 +250,7 @@ async def test_audio_comes_to_its_attempt_in_order_and_byte_for_byte(links: Link
     assert received == frames
 
 
-async def test_messages_come_to_the_gateway_of_the_job_in_order(links: Links) -> None:
+async def test_messages_reach_the_gateway_of_the_job_in_order(links: Links) -> None:
     worker = links.worker()
     north, south = links.gateway("north").messages(), links.gateway("south").messages()
     first = [asyncio.ensure_future(anext(north)), asyncio.ensure_future(anext(south))]
@@ -268,7 +270,7 @@ async def test_messages_come_to_the_gateway_of_the_job_in_order(links: Links) ->
     assert "to south" not in received
 
 
-async def test_workers_are_known_by_the_state_that_they_publish(links: Links) -> None:
+async def test_workers_are_listed_with_the_state_that_they_publish(links: Links) -> None:
     gateway, first, second = links.gateway(), links.worker("first"), links.worker("second")
     await first.announce("one")
     await second.announce("two")

@@ -204,11 +204,11 @@ def deliveries_of(target: Target, outcome: MeetingOutcome, *, is_uncertain: bool
     return [attempt(action) for action in target.integration.plan(outcome)]
 
 
-def test_every_integration_of_this_package_is_held_to_this() -> None:
+def test_every_integration_of_this_package_is_tested_here() -> None:
     assert registry.names()[: len(NAMES)] == NAMES
 
 
-async def test_a_description_names_the_target_and_no_secret(target: Target) -> None:
+async def test_a_description_names_the_target_without_secrets(target: Target) -> None:
     description = target.integration.describe()
     assert description == target.integration.describe()
     assert description.title
@@ -228,7 +228,7 @@ async def test_planning_depends_on_the_outcome_alone_and_contacts_no_target(
     assert not target.arrived()
 
 
-async def test_each_delivery_arrives(target: Target, outcome: MeetingOutcome) -> None:
+async def test_each_delivery_reaches_the_target(target: Target, outcome: MeetingOutcome) -> None:
     deliveries = deliveries_of(target, outcome)
     for delivery in deliveries:
         await target.integration.deliver(delivery)
@@ -249,11 +249,11 @@ async def test_an_uncertain_attempt_changes_nothing_where_the_target_recognises_
         assert len(target.arrived()) == 2 * len(before)
 
 
-async def test_a_test_says_what_it_did(target: Target) -> None:
+async def test_a_test_reports_what_it_did(target: Target) -> None:
     assert (await target.integration.test()).endswith(".")
 
 
-async def test_a_target_that_is_gone_is_a_failure_with_a_remedy(
+async def test_an_unreachable_target_is_a_failure_with_a_remedy(
     target: Target, outcome: MeetingOutcome
 ) -> None:
     deliveries = deliveries_of(target, outcome)
@@ -265,6 +265,6 @@ async def test_a_target_that_is_gone_is_a_failure_with_a_remedy(
         assert not [secret for secret in SECRETS if secret in str(caught.value)]
 
 
-async def test_closing_twice_is_harmless(target: Target) -> None:
+async def test_closing_twice_has_no_effect(target: Target) -> None:
     await target.integration.close()
     await target.integration.close()

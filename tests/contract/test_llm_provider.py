@@ -41,9 +41,7 @@ async def provider(request: pytest.FixtureRequest, model: LlmServer) -> AsyncIte
     await provider.close()
 
 
-async def test_a_reply_is_the_whole_answer_and_says_where_it_comes_from(
-    provider: LlmProvider, model: LlmServer
-) -> None:
+async def test_a_reply_is_the_whole_answer_with_its_provider(provider: LlmProvider, model: LlmServer) -> None:
     model.answer_with(ANSWER)
     reply = await provider.complete(PLAIN)
     assert (reply.text, reply.provider) == (ANSWER, provider.name)
@@ -53,7 +51,7 @@ async def test_a_reply_is_the_whole_answer_and_says_where_it_comes_from(
     assert user_text(model.requests[0]) == PLAIN.user
 
 
-async def test_a_stream_is_pieces_of_the_answer_and_then_the_reply(
+async def test_a_stream_yields_pieces_of_the_answer_and_then_the_reply(
     provider: LlmProvider, model: LlmServer
 ) -> None:
     model.answer_with(ANSWER)
@@ -63,7 +61,7 @@ async def test_a_stream_is_pieces_of_the_answer_and_then_the_reply(
     assert reply.provider == provider.name
 
 
-async def test_a_question_is_asked_once(provider: LlmProvider, model: LlmServer) -> None:
+async def test_a_request_is_sent_once(provider: LlmProvider, model: LlmServer) -> None:
     model.answer_with_status(500)
     with pytest.raises(LlmError):
         await provider.complete(PLAIN)
@@ -74,7 +72,7 @@ async def test_a_question_is_asked_once(provider: LlmProvider, model: LlmServer)
 
 
 @pytest.mark.parametrize("finish", ["length", "refusal"])
-async def test_an_answer_that_is_not_complete_is_no_reply(
+async def test_an_incomplete_answer_is_an_error(
     provider: LlmProvider, model: LlmServer, finish: Finish
 ) -> None:
     model.answer_with(ANSWER, finish=finish)
@@ -107,6 +105,6 @@ async def test_a_provider_is_local_when_its_server_is_this_machine(
     await provider.close()
 
 
-async def test_closing_twice_is_harmless(provider: LlmProvider) -> None:
+async def test_closing_twice_has_no_effect(provider: LlmProvider) -> None:
     await provider.close()
     await provider.close()

@@ -29,7 +29,7 @@ from meeting_assistant.testing.harness.meeting_records import (
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 
 
-async def test_a_record_comes_back_as_it_was(store: MeetingStore, meeting: Meeting) -> None:
+async def test_a_meeting_is_read_as_it_was_stored(store: MeetingStore, meeting: Meeting) -> None:
     assert await store.get(meeting.id) == meeting
 
 
@@ -51,7 +51,7 @@ async def test_meetings_are_listed_newest_first_in_pages(store: MeetingStore) ->
     assert [m.id for m in first + second] == ids[::-1][:4]
 
 
-async def test_utterances_come_back_in_order_with_words_and_speakers(
+async def test_utterances_are_read_in_order_with_words_and_speakers(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     await store.commit_utterances(meeting.id, [make_utterance(2, "No.", "S2")], 48_000)
@@ -62,7 +62,7 @@ async def test_utterances_come_back_in_order_with_words_and_speakers(
     assert (await store.get(meeting.id)).committed_sample == 48_000
 
 
-async def test_the_same_utterance_twice_is_stored_once(store: MeetingStore, meeting: Meeting) -> None:
+async def test_a_repeated_utterance_is_stored_once(store: MeetingStore, meeting: Meeting) -> None:
     [first] = await store.commit_utterances(meeting.id, [make_utterance(1)], 32_000)
     [again] = await store.commit_utterances(meeting.id, [make_utterance(1, "Other words.")], 32_000)
     assert again == first, "what is stored is returned, not what was refused"
@@ -70,7 +70,7 @@ async def test_the_same_utterance_twice_is_stored_once(store: MeetingStore, meet
     assert await store.last_seq(meeting.id) == 1
 
 
-async def test_a_higher_revision_replaces_in_place(store: MeetingStore, meeting: Meeting) -> None:
+async def test_a_higher_revision_replaces_the_utterance(store: MeetingStore, meeting: Meeting) -> None:
     await store.commit_utterances(meeting.id, [make_utterance(1)], 32_000)
     await store.commit_utterances(meeting.id, [make_utterance(1, "We slip on Friday.", rev=2)], 32_000)
     assert (await store.transcript(meeting.id)).utterances == [make_utterance(1, "We slip on Friday.", rev=2)]
@@ -85,7 +85,9 @@ async def test_offsets_never_move_backwards(store: MeetingStore, meeting: Meetin
     assert (stored.received_bytes, stored.committed_sample) == (100, 100)
 
 
-async def test_numbers_have_no_gap_however_many_write_at_once(store: MeetingStore, meeting: Meeting) -> None:
+async def test_event_numbers_have_no_gap_under_concurrent_writes(
+    store: MeetingStore, meeting: Meeting
+) -> None:
     numbers = range(1, 51)
     stored = await asyncio.gather(
         *(store.commit_utterances(meeting.id, [make_utterance(n)], n) for n in numbers)
@@ -94,7 +96,7 @@ async def test_numbers_have_no_gap_however_many_write_at_once(store: MeetingStor
     assert [event.seq for event in await store.events_after(meeting.id, 0)] == list(numbers)
 
 
-async def test_missed_events_are_told_as_things_are_now(store: MeetingStore, meeting: Meeting) -> None:
+async def test_missed_events_are_read_in_their_present_state(store: MeetingStore, meeting: Meeting) -> None:
     await store.commit_utterances(meeting.id, [make_utterance(1)], 1)
     await store.append_event(meeting.id, GapFound(start_ms=5, end_ms=9, reason="engine_failed"))
     await store.rename_speaker(meeting.id, "S1", "Anna")
@@ -115,7 +117,7 @@ async def test_missed_events_are_told_as_things_are_now(store: MeetingStore, mee
     assert [event.seq for event in await store.events_after(meeting.id, 3)] == [4, 5]
 
 
-async def test_a_write_returns_what_a_client_that_comes_back_reads(
+async def test_a_write_returns_the_events_that_a_reconnecting_client_reads(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     stored = await store.commit_utterances(meeting.id, [make_utterance(1), make_utterance(2, "No.", "S2")], 1)
@@ -136,7 +138,7 @@ async def test_a_write_returns_what_a_client_that_comes_back_reads(
     assert stored[2:] == missed[2:]
 
 
-async def test_words_that_are_taken_out_leave_gaps(store: MeetingStore, meeting: Meeting) -> None:
+async def test_redacted_words_leave_gaps(store: MeetingStore, meeting: Meeting) -> None:
     await store.commit_utterances(
         meeting.id, [make_utterance(1), make_utterance(2), make_utterance(3)], 64_000
     )
@@ -184,14 +186,14 @@ async def test_a_meeting_only_moves_forward(store: MeetingStore, meeting: Meetin
     await store.set_state(meeting.id, MeetingState.DONE)
 
 
-async def test_what_is_unfinished_is_found(store: MeetingStore) -> None:
+async def test_unfinished_meetings_are_found(store: MeetingStore) -> None:
     recording, processing, done = [await create_meeting(store) for _ in range(3)]
     await store.set_state(processing.id, MeetingState.PROCESSING)
     await finish_meeting(store, done)
     assert [m.id for m in await store.unfinished()] == [recording.id, processing.id]
 
 
-async def test_titles_errors_bookmarks_and_epochs(store: MeetingStore, meeting: Meeting) -> None:
+async def test_titles_errors_bookmarks_and_epochs_are_stored(store: MeetingStore, meeting: Meeting) -> None:
     error = StageError(stage="minutes", code="x", message="It failed.", remedy="Try again.")
     await store.set_title(meeting.id, "Other")
     await store.add_error(meeting.id, error)
@@ -202,7 +204,7 @@ async def test_titles_errors_bookmarks_and_epochs(store: MeetingStore, meeting: 
     assert stored.bookmarks == [Bookmark(at_ms=5, note="here")]
 
 
-async def test_deleting_removes_everything_of_it_and_nothing_else(
+async def test_deleting_a_meeting_removes_all_of_its_data_and_nothing_else(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     other = await create_meeting(store)
@@ -214,13 +216,11 @@ async def test_deleting_removes_everything_of_it_and_nothing_else(
     assert len((await store.transcript(other.id)).utterances) == 1
 
 
-async def test_check_writes_for_real_and_leaves_nothing(store: MeetingStore) -> None:
+async def test_the_check_writes_and_leaves_nothing(store: MeetingStore) -> None:
     assert await store.check() == await store.check()
 
 
-async def test_a_caller_that_is_cancelled_leaves_no_lock_behind(
-    store: MeetingStore, meeting: Meeting
-) -> None:
+async def test_a_cancelled_caller_leaves_no_lock_behind(store: MeetingStore, meeting: Meeting) -> None:
     for steps in range(40):
         writing = asyncio.create_task(store.set_title(meeting.id, f"Title {steps}"))
         for _ in range(steps):

@@ -37,7 +37,7 @@ def test_an_object_is_read_as_it_was_written(store: ObjectStore) -> None:
     assert store.size(NAME) == len(content)
 
 
-def test_an_object_is_there_for_the_next_process(store: ObjectStore, place: str) -> None:
+def test_an_object_is_available_to_the_next_process(store: ObjectStore, place: str) -> None:
     store.write(NAME, [b"recorded"])
     assert b"".join(ObjectStore(parse_store_address(place)).read(NAME)) == b"recorded"
 
@@ -49,7 +49,7 @@ def test_a_missing_object_has_no_size_and_cannot_be_read(store: ObjectStore) -> 
     assert caught.value.code == "store_object_missing"
 
 
-def test_removing_an_object_removes_no_other_and_may_be_repeated(store: ObjectStore) -> None:
+def test_removing_an_object_removes_no_other_and_can_be_repeated(store: ObjectStore) -> None:
     store.write(NAME, [b"gone"])
     store.write(f"{NAME}-2", [b"kept"])
     store.remove(NAME)
@@ -70,7 +70,7 @@ def test_a_store_that_works_passes_its_check(store: ObjectStore) -> None:
     store.check()
 
 
-def test_a_store_without_its_place_fails_its_check(place: str) -> None:
+def test_a_store_without_its_bucket_or_folder_fails_its_check(place: str) -> None:
     elsewhere = place.replace("@recordings/", "@no-such-bucket/") if "@" in place else f"{place}/missing"
     with pytest.raises(StorageError) as caught:
         ObjectStore(parse_store_address(elsewhere)).check()

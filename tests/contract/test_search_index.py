@@ -66,7 +66,9 @@ async def test_words_are_found_by_their_stem_and_without_accents(library: Librar
     assert await library.find("金曜") == [4], "a part of a run of characters"
 
 
-async def test_more_of_the_words_come_first_and_all_can_be_asked_for(library: Library) -> None:
+async def test_results_with_more_of_the_words_come_first_and_all_words_can_be_required(
+    library: Library,
+) -> None:
     await library.hold(*LINES)
     assert (await library.find("Friday", "early", "test"))[0] == 2
     assert await library.find("Friday", "shipping", has_all=True) == [1]
@@ -76,12 +78,12 @@ async def test_more_of_the_words_come_first_and_all_can_be_asked_for(library: Li
 @pytest.mark.parametrize(
     "words", [('"',), ("&",), ("' OR 1=1 --",), ("|",), ("",), ("(",), (":*",), ("quoted",)]
 )
-async def test_nothing_that_is_asked_for_is_an_operator(library: Library, words: tuple[str, ...]) -> None:
+async def test_queries_have_no_operators(library: Library, words: tuple[str, ...]) -> None:
     await library.hold(*LINES)
     assert set(await library.find(*words)) <= {5}
 
 
-async def test_everybody_finds_their_own(library: Library) -> None:
+async def test_search_finds_only_meetings_of_the_owner(library: Library) -> None:
     mine = await library.hold("The budget is fixed.")
     theirs = await library.hold("The budget is secret.", owner="eve")
     assert [h.meeting_id for h in await library.index.search(["budget"], owner="ana")] == [mine]
@@ -89,7 +91,7 @@ async def test_everybody_finds_their_own(library: Library) -> None:
     assert len(await library.index.search(["budget"])) == 2
 
 
-async def test_the_index_follows_what_was_said(library: Library) -> None:
+async def test_the_index_follows_changes_of_the_transcript(library: Library) -> None:
     meeting_id = await library.hold("We meet on Monday.")
     changed = Utterance(utterance=1, rev=2, start_ms=1000, end_ms=1900, text="We meet on Tuesday.")
     await library.store.commit_utterances(meeting_id, [changed], 16_000)
@@ -99,7 +101,7 @@ async def test_the_index_follows_what_was_said(library: Library) -> None:
     assert await library.find("Tuesday") == []
 
 
-async def test_search_finds_the_part_that_says_it_after_a_cut(library: Library) -> None:
+async def test_search_finds_the_matching_part_after_a_split(library: Library) -> None:
     meeting_id = await library.hold("Who takes the slides? I will send the brochure.")
     await library.store.set_state(meeting_id, MeetingState.PROCESSING)
     await library.store.finish(meeting_id, minutes=None, coverage=Coverage(), duration_ms=0, engines={})
@@ -108,7 +110,7 @@ async def test_search_finds_the_part_that_says_it_after_a_cut(library: Library) 
     assert await library.find("brochure") == [2]
 
 
-async def test_search_tells_who_said_it_by_the_label_of_today(library: Library) -> None:
+async def test_search_results_have_the_present_speaker_label(library: Library) -> None:
     meeting_id = await library.hold("The booth costs four thousand.", "That is a lot.")
     await library.store.relabel(meeting_id, {1: "S1", 2: "S2"})
     [hit] = await library.index.search(("booth",))

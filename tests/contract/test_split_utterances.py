@@ -12,7 +12,7 @@ from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.testing.harness.meeting_records import commit_sentences, finish_meeting, make_utterance
 
 
-async def test_an_utterance_is_split_in_its_place(store: MeetingStore, meeting: Meeting) -> None:
+async def test_a_split_keeps_the_position_of_the_utterance(store: MeetingStore, meeting: Meeting) -> None:
     await commit_sentences(store, meeting, "S1", "S1")
     whole = (await store.transcript(meeting.id)).utterances[0]
     half = (whole.start_ms + whole.end_ms) // 2
@@ -30,9 +30,7 @@ async def test_an_utterance_is_split_in_its_place(store: MeetingStore, meeting: 
     ]
 
 
-async def test_a_split_that_was_thought_out_before_somebody_changed_the_utterance_is_left(
-    store: MeetingStore, meeting: Meeting
-) -> None:
+async def test_a_split_of_an_outdated_revision_is_ignored(store: MeetingStore, meeting: Meeting) -> None:
     await commit_sentences(store, meeting, "S1", "S2")
     whole = (await store.transcript(meeting.id)).utterances[0]
     parts = [
@@ -44,7 +42,7 @@ async def test_a_split_that_was_thought_out_before_somebody_changed_the_utteranc
     assert [u.text for u in (await store.transcript(meeting.id)).utterances] == ["Sentence 1.", "Sentence 2."]
 
 
-async def test_parts_get_ids_that_are_free_when_they_are_stored(
+async def test_parts_get_ids_that_are_unused_when_they_are_stored(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     await commit_sentences(store, meeting, "S1", "S1")
@@ -74,7 +72,7 @@ async def store_quoted_utterances(store: MeetingStore, meeting: Meeting) -> None
     await finish_meeting(store, meeting, Minutes(summary=summary))
 
 
-async def test_an_utterance_is_cut_and_what_quotes_it_cites_the_part_that_says_it(
+async def test_evidence_cites_the_matching_part_after_a_split_by_hand(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     await store_quoted_utterances(store, meeting)
@@ -100,9 +98,7 @@ async def test_an_utterance_is_cut_and_what_quotes_it_cites_the_part_that_says_i
     assert notes.decisions[0].evidence == [Evidence(utterance=3, quote="I will send them.")]
 
 
-async def test_a_part_can_be_said_by_somebody_else_and_cut_again(
-    store: MeetingStore, meeting: Meeting
-) -> None:
+async def test_a_part_can_be_relabelled_and_split_again(store: MeetingStore, meeting: Meeting) -> None:
     await store_quoted_utterances(store, meeting)
     await store.cut_utterance(meeting.id, 1, 4, not_during="rewrite")
     await store.relabel(meeting.id, {3: "S2"}, by_person=True)
@@ -116,7 +112,9 @@ async def test_a_part_can_be_said_by_somebody_else_and_cut_again(
     ]
 
 
-async def test_what_is_not_there_cannot_be_cut(store: MeetingStore, meeting: Meeting) -> None:
+async def test_an_unknown_utterance_or_position_cannot_be_split(
+    store: MeetingStore, meeting: Meeting
+) -> None:
     await store_quoted_utterances(store, meeting)
     with pytest.raises(NotFoundError):
         await store.cut_utterance(meeting.id, 9, 1, not_during="rewrite")
@@ -125,7 +123,7 @@ async def test_what_is_not_there_cannot_be_cut(store: MeetingStore, meeting: Mee
     assert len((await store.transcript(meeting.id)).utterances) == 2
 
 
-async def test_nothing_is_cut_while_minutes_are_written_that_cite_the_whole(
+async def test_no_utterance_is_split_by_hand_while_minutes_are_written(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     await store.commit_utterances(meeting.id, [make_utterance(1, TWO_VOICES)], 48_000)

@@ -14,13 +14,13 @@ from meeting_assistant.domain.transcript import PROVISIONAL, Speaker
 from meeting_assistant.testing.harness.meeting_records import ENGINES, commit_sentences, make_utterance
 
 
-async def test_only_a_speaker_who_spoke_can_be_named(store: MeetingStore, meeting: Meeting) -> None:
+async def test_only_a_speaker_of_the_transcript_can_be_named(store: MeetingStore, meeting: Meeting) -> None:
     with pytest.raises(NotFoundError):
         await store.rename_speaker(meeting.id, "S1", "Ana")
     assert await store.last_seq(meeting.id) == 0
 
 
-async def test_a_name_that_an_engine_suggests_does_not_replace_one(
+async def test_a_name_suggested_by_an_engine_does_not_replace_another(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     await store.commit_utterances(meeting.id, [make_utterance(1)], 1)
@@ -34,7 +34,7 @@ async def labels_of(store: MeetingStore, meeting: Meeting) -> list[str | None]:
     return [utterance.speaker for utterance in (await store.transcript(meeting.id)).utterances]
 
 
-async def test_parts_of_an_utterance_become_durable_together(store: MeetingStore, meeting: Meeting) -> None:
+async def test_segments_of_an_utterance_are_committed_together(store: MeetingStore, meeting: Meeting) -> None:
     events = await store.commit_utterances(
         meeting.id, [make_utterance(1), make_utterance(3, "No.", "S2")], 32_000
     )
@@ -57,7 +57,7 @@ async def test_relabelling_is_one_event_and_raises_revisions(store: MeetingStore
     assert await store.relabel(meeting.id, {2: "S1"}) == [], "nothing changed, nothing is told"
 
 
-async def test_an_engine_does_not_change_what_a_person_assigned(
+async def test_an_engine_does_not_change_labels_assigned_by_a_person(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     await commit_sentences(store, meeting, "S1", "S1")
@@ -71,7 +71,7 @@ async def test_an_engine_does_not_change_what_a_person_assigned(
     assert await store.add_speaker(meeting.id, None) == "P2"
 
 
-async def test_two_labels_of_one_person_stay_joined(store: MeetingStore, meeting: Meeting) -> None:
+async def test_merged_labels_stay_merged(store: MeetingStore, meeting: Meeting) -> None:
     await commit_sentences(store, meeting, "S1", "S2", "S3")
     await store.rename_speaker(meeting.id, "S3", "Ana")
     await store.merge_speakers(meeting.id, "S2", "S1")
@@ -99,7 +99,7 @@ def task(owner: str, utterance: int) -> ActionItem:
     )
 
 
-async def test_minutes_follow_the_speakers(store: MeetingStore, meeting: Meeting) -> None:
+async def test_minutes_follow_changes_of_speakers(store: MeetingStore, meeting: Meeting) -> None:
     await commit_sentences(store, meeting, "S1", "S2", "S2")
     await store.set_state(meeting.id, MeetingState.PROCESSING)
     minutes = Minutes(action_items=[task("S1", 1), task("S2", 2), task("S2", 3)])
@@ -119,7 +119,7 @@ async def test_minutes_follow_the_speakers(store: MeetingStore, meeting: Meeting
     assert written.action_items[2].text == "Ana sends the plan."
 
 
-async def test_where_two_speak_at_once_is_marked_in_place(store: MeetingStore, meeting: Meeting) -> None:
+async def test_overlap_is_marked_in_the_utterance(store: MeetingStore, meeting: Meeting) -> None:
     await commit_sentences(store, meeting, "S1", "S2")
     events = await store.mark_overlap(meeting.id, [2, 9])
     assert [event.seq for event in events] == [3]
@@ -131,7 +131,7 @@ async def test_where_two_speak_at_once_is_marked_in_place(store: MeetingStore, m
     assert await store.mark_overlap(meeting.id, [2]) == [], "it is marked already"
 
 
-async def test_owners_follow_an_engine_that_finds_out_later_who_spoke(
+async def test_owners_follow_labels_that_an_engine_corrects_later(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     await commit_sentences(store, meeting, "S1", "S2", "S2", "S2")
@@ -152,7 +152,7 @@ async def test_owners_follow_an_engine_that_finds_out_later_who_spoke(
     assert written.action_items[0].text == "Speaker 3 sends the plan."
 
 
-async def test_the_first_of_two_channels_is_you(store: MeetingStore) -> None:
+async def test_the_first_of_two_channels_is_labelled_you(store: MeetingStore) -> None:
     meeting = Meeting(
         id=str(uuid_utils.uuid7()),
         title="Call",

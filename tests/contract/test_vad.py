@@ -57,7 +57,7 @@ def test_a_remainder_waits_for_the_next_samples(vad: Vad, sound: Samples) -> Non
     assert same(np.concatenate(found), whole)
 
 
-def test_nothing_completes_no_frame(vad: Vad) -> None:
+def test_no_samples_complete_no_frame(vad: Vad) -> None:
     assert vad.open().feed(np.zeros(0, np.int16)).shape == (0,)
 
 
@@ -71,7 +71,7 @@ def test_a_stream_that_is_opened_with_a_state_continues_after_its_last_whole_fra
     assert same(vad.open(before.state()).feed(sound[cut:]), whole[20:])
 
 
-def test_streams_do_not_disturb_each_other(vad: Vad, sound: Samples) -> None:
+def test_streams_are_independent(vad: Vad, sound: Samples) -> None:
     alone, stream, other = vad.open().feed(sound), vad.open(), vad.open()
     found = []
     for at in range(0, len(sound), SECOND):

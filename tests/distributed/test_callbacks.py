@@ -60,14 +60,14 @@ def has_inbox(fleet: Fleet, gateway: int) -> bool:
 
 
 @pytest.mark.parametrize("gateway", [POST, SOCKET], ids=["post", "websocket"])
-async def test_results_go_to_the_gateways_address_and_none_of_them_through_redis(
+async def test_results_are_sent_to_the_gateways_address_and_not_through_redis(
     fleet: Fleet, gateway: int
 ) -> None:
     await fleet.hold(gateway, NUMBERS).check()
     assert not has_inbox(fleet, gateway)
 
 
-async def test_a_gateway_that_cannot_be_reached_at_its_address_finds_the_results_in_its_inbox(
+async def test_results_for_an_unreachable_gateway_arrive_in_its_inbox(
     fleet: Fleet,
 ) -> None:
     await fleet.hold(LOST, NUMBERS).check()
@@ -76,7 +76,7 @@ async def test_a_gateway_that_cannot_be_reached_at_its_address_finds_the_results
 
 @pytest.mark.long
 @pytest.mark.parametrize("gateway", [POST, SOCKET], ids=["post", "websocket"])
-async def test_a_worker_that_is_killed_is_followed_by_another(fleet: Fleet, gateway: int) -> None:
+async def test_another_worker_takes_over_from_a_killed_one(fleet: Fleet, gateway: int) -> None:
     meeting = fleet.hold(gateway, NUMBERS)
     await under_way([meeting])
     fleet.busiest().signal(signal.SIGKILL)
@@ -147,7 +147,7 @@ async def test_a_socket_takes_a_message_once(fleet: Fleet) -> None:
             await socket.recv()
 
 
-async def test_a_socket_with_a_message_of_a_stranger_is_closed(fleet: Fleet) -> None:
+async def test_a_socket_with_an_unsigned_message_is_closed(fleet: Fleet) -> None:
     content = sealed(SOCKET)
     for message in (
         "hello",

@@ -30,11 +30,11 @@ async def check_all(meetings: Sequence[RunningMeeting]) -> None:
         await meeting.check()
 
 
-async def test_twenty_meetings_over_two_gateways_and_three_workers(fleet: Fleet) -> None:
+async def test_twenty_meetings_run_on_two_gateways_and_three_workers(fleet: Fleet) -> None:
     await check_all(fleet.hold_many(20, ITEMS))
 
 
-async def test_a_worker_that_is_killed_is_followed_by_another(fleet: Fleet) -> None:
+async def test_another_worker_takes_over_from_a_killed_one(fleet: Fleet) -> None:
     meetings = fleet.hold_many(6, ITEMS)
     await under_way(meetings)
     fleet.busiest().signal(signal.SIGKILL)
@@ -42,7 +42,7 @@ async def test_a_worker_that_is_killed_is_followed_by_another(fleet: Fleet) -> N
     assert fleet.metric("fleet_takeovers_total") > 0
 
 
-async def test_a_worker_that_stands_still_loses_its_leases_and_stops_when_it_wakes_up(fleet: Fleet) -> None:
+async def test_a_suspended_worker_loses_its_leases_and_stops_when_it_resumes(fleet: Fleet) -> None:
     before = fleet.metric("fleet_takeovers_total")
     meetings = fleet.hold_many(6, ITEMS)
     await under_way(meetings)
@@ -55,7 +55,7 @@ async def test_a_worker_that_stands_still_loses_its_leases_and_stops_when_it_wak
     assert paused.is_running, "it goes on with other meetings"
 
 
-async def test_late_results_of_a_worker_that_was_thought_dead_are_fenced(fleet: Fleet) -> None:
+async def test_late_results_of_a_worker_presumed_dead_are_fenced(fleet: Fleet) -> None:
     """The network delivers them only after another worker has taken over."""
     taken_over, fenced = fleet.metric("fleet_takeovers_total"), fleet.metric("fleet_fenced_total")
     async with fleet.worker_behind_proxy() as (far, link):
@@ -71,7 +71,7 @@ async def test_late_results_of_a_worker_that_was_thought_dead_are_fenced(fleet: 
         await check_all(meetings)
 
 
-async def test_a_file_is_transcribed_by_the_fleet_too(fleet: Fleet) -> None:
+async def test_a_file_is_transcribed_by_the_fleet(fleet: Fleet) -> None:
     audio = spoken([7, 8, 9]).tobytes()
     async with httpx.AsyncClient(base_url=fleet.gateways[0].url, trust_env=False) as http:
         sent = await http.post("/api/meetings", files={"file": ("talk.wav", wav_header(len(audio)) + audio)})
@@ -83,7 +83,7 @@ async def test_a_file_is_transcribed_by_the_fleet_too(fleet: Fleet) -> None:
     check([7, 8, 9], message)
 
 
-async def test_redis_is_killed_and_started_again(fleet: Fleet) -> None:
+async def test_meetings_survive_a_restart_of_redis(fleet: Fleet) -> None:
     meetings = fleet.hold_many(6, ITEMS)
     await under_way(meetings)
     fleet.broker.kill()
@@ -92,7 +92,7 @@ async def test_redis_is_killed_and_started_again(fleet: Fleet) -> None:
     await check_all(meetings)
 
 
-async def test_redis_loses_everything(fleet: Fleet) -> None:
+async def test_meetings_survive_the_loss_of_all_data_in_redis(fleet: Fleet) -> None:
     meetings = fleet.hold_many(6, ITEMS)
     await under_way(meetings)
     fleet.broker.client().flushall()
@@ -100,7 +100,7 @@ async def test_redis_loses_everything(fleet: Fleet) -> None:
     assert fleet.metric("fleet_reoffered_total") > 0
 
 
-async def test_a_worker_that_cannot_reach_redis_loses_its_meetings_to_others(fleet: Fleet) -> None:
+async def test_meetings_of_a_worker_cut_off_from_redis_go_to_others(fleet: Fleet) -> None:
     async with fleet.worker_behind_proxy() as (far, link):
         meetings = fleet.hold_many(12, ITEMS)
         await under_way(meetings)
@@ -110,7 +110,7 @@ async def test_a_worker_that_cannot_reach_redis_loses_its_meetings_to_others(fle
         await check_all(meetings)
 
 
-async def test_jobs_that_come_twice_and_jobs_that_cannot_be_read(fleet: Fleet) -> None:
+async def test_duplicate_and_unreadable_jobs_are_handled(fleet: Fleet) -> None:
     client = fleet.broker.client()
     client.xadd(JOBS, {"__data__": b"no job"})
     meetings = fleet.hold_many(4, ITEMS)
@@ -122,7 +122,7 @@ async def test_jobs_that_come_twice_and_jobs_that_cannot_be_read(fleet: Fleet) -
     client.delete(JOBS, f"{JOBS}.dead")
 
 
-async def test_a_meeting_that_kills_its_workers_is_given_up_and_the_others_go_on(fleet: Fleet) -> None:
+async def test_a_meeting_that_kills_its_workers_fails_and_the_others_continue(fleet: Fleet) -> None:
     poisoned = fleet.hold(0, [1, DigitEngine.POISON, 2])
 
     def replace_the_dead() -> bool:
@@ -140,7 +140,7 @@ async def test_a_meeting_that_kills_its_workers_is_given_up_and_the_others_go_on
     fleet.broker.client().delete(f"{JOBS}.dead")
 
 
-async def test_a_worker_that_is_asked_to_stop_releases_its_meetings_to_others(fleet: Fleet) -> None:
+async def test_a_stopping_worker_releases_its_meetings_to_others(fleet: Fleet) -> None:
     meetings = fleet.hold_many(6, ITEMS)
     await under_way(meetings)
     leaving = fleet.busiest()
@@ -150,7 +150,7 @@ async def test_a_worker_that_is_asked_to_stop_releases_its_meetings_to_others(fl
 
 
 @pytest.mark.storage
-async def test_a_gateway_that_is_killed_resumes_its_meetings(fleet: Fleet) -> None:
+async def test_a_killed_gateway_resumes_its_meetings(fleet: Fleet) -> None:
     meetings = fleet.hold_many(4, ITEMS)
     await under_way(meetings)
     gateway = fleet.gateways[0]
@@ -159,7 +159,7 @@ async def test_a_gateway_that_is_killed_resumes_its_meetings(fleet: Fleet) -> No
     await check_all(meetings)
 
 
-async def test_without_a_free_worker_new_meetings_are_refused_with_the_time_to_try_again(
+async def test_without_a_free_worker_new_meetings_are_refused_with_a_retry_time(
     fleet: Fleet,
 ) -> None:
     for worker in fleet.workers:

@@ -75,7 +75,7 @@ def check_speakers(final: Mapping[str, Any]) -> None:
     assert even != odd
 
 
-async def test_a_worker_diarizes_the_recording_and_the_transcript_has_its_speakers(fleet: Fleet) -> None:
+async def test_a_worker_diarizes_the_recording_and_its_speakers_reach_the_transcript(fleet: Fleet) -> None:
     add_worker(fleet)
     is_diarizing, final = hold(fleet)
     check_speakers(await final)
@@ -83,7 +83,7 @@ async def test_a_worker_diarizes_the_recording_and_the_transcript_has_its_speake
     assert fleet.gateways[0].get("/health")["engines"]["diarization"] == "odd-and-even"
 
 
-async def test_a_worker_that_dies_while_it_diarizes_is_followed_by_another(fleet: Fleet) -> None:
+async def test_another_worker_takes_over_from_one_that_dies_while_it_diarizes(fleet: Fleet) -> None:
     slow = add_worker(fleet, diarize_s=100)
     is_diarizing, final = hold(fleet)
     async with asyncio.timeout(60):
@@ -93,7 +93,7 @@ async def test_a_worker_that_dies_while_it_diarizes_is_followed_by_another(fleet
     check_speakers(await final)
 
 
-async def test_workers_without_a_diarizer_leave_it_to_others_and_the_operator_is_shown_the_problem(
+async def test_workers_without_a_diarizer_leave_recordings_to_others_and_report_the_problem(
     fleet: Fleet,
 ) -> None:
     plain = await asyncio.to_thread(add_worker, fleet, has_diarizer=False)
@@ -107,7 +107,7 @@ async def test_workers_without_a_diarizer_leave_it_to_others_and_the_operator_is
     await until(lambda: not fleet.has_problem("No worker diarizes recordings"))
 
 
-async def test_redis_may_lose_a_recording_that_is_being_diarized(fleet: Fleet) -> None:
+async def test_diarization_survives_the_loss_of_its_recording_in_redis(fleet: Fleet) -> None:
     slow = add_worker(fleet, diarize_s=100)
     is_diarizing, final = hold(fleet)
     async with asyncio.timeout(60):

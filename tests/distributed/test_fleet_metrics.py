@@ -65,7 +65,7 @@ def metric(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"meeting_assistant_{name}", labels) or 0.0
 
 
-async def test_jobs_that_wait_and_leases_that_are_not_renewed(
+async def test_waiting_jobs_and_expired_leases_are_measured(
     gateway: RedisGatewayLink, worker: RedisWorkerLink
 ) -> None:
     for meeting in ("a", "b"):
@@ -94,7 +94,7 @@ async def test_a_withdrawn_job_does_not_count_as_waiting(gateway: RedisGatewayLi
     assert metric("fleet_stream_lag", stream="live") == 1
 
 
-async def test_free_and_taken_slots(gateway: RedisGatewayLink, worker: RedisWorkerLink) -> None:
+async def test_free_and_used_slots_are_measured(gateway: RedisGatewayLink, worker: RedisWorkerLink) -> None:
     await worker.announce(encode(WorkerState(name="worker", slots=8, busy=3, engines={})))
     sessions = RemoteSessions(gateway, "gateway", ENGINE)
     await sessions.start()
@@ -102,7 +102,9 @@ async def test_free_and_taken_slots(gateway: RedisGatewayLink, worker: RedisWork
     await sessions.close()
 
 
-async def test_messages_that_faststream_counts(gateway: RedisGatewayLink, worker: RedisWorkerLink) -> None:
+async def test_messages_counted_by_faststream_are_exposed(
+    gateway: RedisGatewayLink, worker: RedisWorkerLink
+) -> None:
     about = {"app_name": "meeting_assistant", "broker": "redis"}
     sent = "faststream_published_messages_total", {**about, "destination": LIVE, "status": "success"}
     got = "faststream_received_messages_total", {**about, "handler": LIVE}
@@ -165,7 +167,7 @@ async def test_a_job_of_another_version_is_left_to_workers_that_know_it(
     assert pending["times_delivered"] == 1, "deliveries to workers that cannot do it do not count"
 
 
-async def test_audio_that_a_worker_cannot_decode_is_left_to_workers_that_can(
+async def test_a_job_with_undecodable_audio_is_left_to_workers_that_can_decode_it(
     broker: RedisProcess, gateway: RedisGatewayLink, worker: RedisWorkerLink
 ) -> None:
     await gateway.submit(job("wide").model_copy(update={"sound": AudioReference(rate_hz=48_000)}))
@@ -173,7 +175,7 @@ async def test_audio_that_a_worker_cannot_decode_is_left_to_workers_that_can(
     assert broker.client().xlen(LIVE) == 1
 
 
-async def test_the_offer_of_a_file_that_has_expired_is_dropped_and_can_be_made_again(
+async def test_the_expired_job_of_a_file_is_dropped_and_can_be_offered_again(
     broker: RedisProcess, gateway: RedisGatewayLink, worker: RedisWorkerLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its gateway may be gone: no worker waits for the answer of a gateway that died last week."""
@@ -192,7 +194,7 @@ async def test_the_offer_of_a_file_that_has_expired_is_dropped_and_can_be_made_a
     assert held.job.deadline_ms is not None
 
 
-async def test_the_offer_of_a_live_meeting_never_expires(
+async def test_the_job_of_a_live_meeting_never_expires(
     gateway: RedisGatewayLink, worker: RedisWorkerLink
 ) -> None:
     await gateway.submit(job("live"))
@@ -204,7 +206,7 @@ async def test_the_offer_of_a_live_meeting_never_expires(
 # --- a worker's own ---------------------------------------------------------------------------------------
 
 
-def test_a_worker_has_metrics_of_its_slots_and_of_its_process(broker: RedisProcess, tmp_path: Path) -> None:
+def test_a_worker_exposes_metrics_of_its_slots_and_process(broker: RedisProcess, tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "meeting_assistant", "worker", "--metrics-port", str(port)]
     env = {

@@ -33,7 +33,7 @@ def traced_fleet(redis_server: str, tmp_path: Path, receiver: TraceReceiver) -> 
     broker.close()
 
 
-async def test_what_a_worker_does_is_in_the_trace_of_the_meeting(
+async def test_the_work_of_a_worker_is_in_the_trace_of_the_meeting(
     traced_fleet: Fleet, receiver: TraceReceiver
 ) -> None:
     final = await traced_fleet.hold(0, [3, 4], is_fast=True).final
@@ -81,7 +81,7 @@ def chain(span: ReceivedSpan, above: dict[str, ReceivedSpan]) -> list[str]:
     return names
 
 
-async def test_lines_of_a_workers_log_name_the_meeting_and_its_trace(traced_fleet: Fleet) -> None:
+async def test_log_lines_of_a_worker_name_the_meeting_and_its_trace(traced_fleet: Fleet) -> None:
     final = await traced_fleet.hold(0, [8], is_fast=True).final
     meeting_id = final["meeting"]["id"]
     written = traced_fleet.workers[0].log.read_text().splitlines()

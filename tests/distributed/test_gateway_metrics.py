@@ -7,7 +7,7 @@ import asyncio
 from meeting_assistant.testing.harness.fleet import Fleet
 
 
-async def test_a_gateway_shows_its_own_metrics_and_names_its_workers(fleet: Fleet) -> None:
+async def test_a_gateway_exposes_its_metrics_and_lists_its_workers(fleet: Fleet) -> None:
     for meeting in fleet.hold_many(2, 2):
         await meeting.check()
     bodies = [await asyncio.to_thread(gateway.get, "/api/figures") for gateway in fleet.gateways]

@@ -57,7 +57,7 @@ def partial(attempt: str) -> str:
     return encode(WorkerMessage(meeting_id="meeting", attempt=attempt, body=Progress(share=0.5)))
 
 
-async def test_an_unreadable_message_in_an_inbox_does_not_hold_up_the_others(
+async def test_an_unreadable_message_in_an_inbox_does_not_block_the_others(
     links: Links, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway, worker = links
@@ -79,7 +79,7 @@ async def test_an_unreadable_message_in_an_inbox_does_not_hold_up_the_others(
 
 
 @pytest.mark.parametrize("what", ["send audio", "send", "receive audio"])
-async def test_a_task_that_is_cancelled_in_the_middle_of_a_command_stops(links: Links, what: str) -> None:
+async def test_a_task_cancelled_during_a_command_stops(links: Links, what: str) -> None:
     """redis-py's own time limit loses some cancellations, so that a worker that is asked to stop would go on."""
     gateway, worker = links
     dice = random.Random(1)

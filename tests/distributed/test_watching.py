@@ -66,7 +66,7 @@ def durable(seen: list[dict[str, Any]]) -> list[tuple[int, str]]:
     return [(message["seq"], message["type"]) for message in seen if message["type"] in kinds]
 
 
-async def test_captions_and_everything_that_is_numbered_are_seen_over_another_gateway(fleet: Fleet) -> None:
+async def test_captions_and_durable_events_reach_viewers_on_another_gateway(fleet: Fleet) -> None:
     meeting = Meeting(fleet, NUMBERS)
     meeting_id = await meeting.id
     here, there = await asyncio.gather(*(watch(fleet, gateway, meeting_id) for gateway in (0, 1)))
@@ -76,7 +76,7 @@ async def test_captions_and_everything_that_is_numbered_are_seen_over_another_ga
     assert any(message["type"] == "partial_transcript" for message in there)
 
 
-async def test_what_is_changed_over_one_gateway_is_seen_over_both(fleet: Fleet) -> None:
+async def test_changes_made_on_one_gateway_reach_viewers_on_both(fleet: Fleet) -> None:
     meeting = Meeting(fleet, NUMBERS)
     meeting_id = await meeting.id
     watching = [asyncio.create_task(watch(fleet, gateway, meeting_id)) for gateway in (0, 1)]
@@ -90,7 +90,7 @@ async def test_what_is_changed_over_one_gateway_is_seen_over_both(fleet: Fleet) 
     assert "speakers" in [kind for _, kind in durable(here)]
 
 
-async def test_redis_that_is_away_takes_captions_but_nothing_that_is_numbered(fleet: Fleet) -> None:
+async def test_an_outage_of_redis_costs_captions_but_no_durable_event(fleet: Fleet) -> None:
     meeting = Meeting(fleet, NUMBERS)
     watching = asyncio.create_task(watch(fleet, 1, await meeting.id))
     await meeting.has_words.wait()

@@ -38,7 +38,7 @@ def install(folder: Path) -> Path:
     return site
 
 
-def test_the_integration_of_the_page_is_installed_found_proved_and_delivers(tmp_path: Path) -> None:
+def test_the_integration_of_the_page_is_installed_tested_and_delivers(tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
     env = {
         "PYTHONPATH": str(install(tmp_path)),

@@ -69,7 +69,7 @@ def test_every_metric_that_is_named_exists(file: str) -> None:
     assert named <= known_metrics()
 
 
-def test_prometheus_takes_its_configuration_and_the_rules(promtool: str, tmp_path: Path) -> None:
+def test_prometheus_accepts_its_configuration_and_the_rules(promtool: str, tmp_path: Path) -> None:
     shutil.copytree(DEPLOY / "prometheus", tmp_path, dirs_exist_ok=True)
     (tmp_path / "token").write_text("a token")
     # In its container the folder is /etc/prometheus.
@@ -78,7 +78,7 @@ def test_prometheus_takes_its_configuration_and_the_rules(promtool: str, tmp_pat
     assert "alerts.yml" in checked(promtool, "check", "config", "prometheus.yml", cwd=tmp_path)
 
 
-def test_alerts_fire_when_they_should_and_only_then(promtool: str) -> None:
+def test_alerts_fire_exactly_when_they_should(promtool: str) -> None:
     checked(promtool, "test", "rules", "tests/docs/alerts.test.yaml")
 
 
@@ -87,7 +87,7 @@ def rules() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in group["rules"]}
 
 
-def test_every_alert_says_what_happened_and_what_to_do() -> None:
+def test_every_alert_has_a_summary_and_a_remedy() -> None:
     for name, rule in rules().items():
         assert rule["annotations"].keys() == {"summary", "action"}, name
         assert rule["labels"]["severity"] in {"warning", "critical"}, name
@@ -97,7 +97,7 @@ WARNED = [one for group in CATALOGUE for one in group.definitions if one.alert i
 
 
 @pytest.mark.parametrize("definition", WARNED, ids=lambda one: one.key)
-def test_the_page_of_figures_warns_where_the_alerts_do(definition: Definition) -> None:
+def test_the_dashboard_warns_at_the_thresholds_of_the_alerts(definition: Definition) -> None:
     alert = definition.alert
     assert alert is not None
     rule = rules()[f"MeetingAssistant{alert.name}"]
@@ -114,7 +114,7 @@ def test_the_page_of_figures_warns_where_the_alerts_do(definition: Definition) -
     assert f"[{minutes}]" in expression or rule.get("for") == minutes
 
 
-def test_every_alert_is_on_the_page_but_those_it_cannot_see() -> None:
+def test_every_alert_but_four_is_on_the_dashboard() -> None:
     shown = {f"MeetingAssistant{one.alert.name}" for one in WARNED if one.alert is not None}
     # A server that does not answer has no page. Dead letters, and jobs that workers leave to others, are in the
     # metrics of the workers; how many more meetings fit is at the top of the page.
@@ -126,7 +126,7 @@ def test_every_alert_is_on_the_page_but_those_it_cannot_see() -> None:
     }
 
 
-def test_the_dashboard_is_whole_and_finds_its_data() -> None:
+def test_the_grafana_dashboard_is_consistent_and_finds_its_data_source() -> None:
     dashboard = json.loads((DEPLOY / "grafana/meeting-assistant.json").read_text())
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -147,12 +147,12 @@ def test_the_dashboard_is_whole_and_finds_its_data() -> None:
 # --- containers -------------------------------------------------------------------------------------------
 
 
-def test_docker_takes_the_compose_file() -> None:
+def test_the_compose_file_is_valid() -> None:
     schema = ("--builtin-schema", "vendor.compose-spec")
     checked(str(PROGRAMS / "check-jsonschema"), *schema, "deploy/compose.yaml")
 
 
-def test_every_profile_brings_what_it_needs() -> None:
+def test_every_profile_includes_its_dependencies() -> None:
     profiles: dict[str, set[str]] = {}
     for name, service in services().items():
         for profile in service["profiles"]:
@@ -171,7 +171,7 @@ def test_every_profile_brings_what_it_needs() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(services()))
-def test_every_container_is_pinned_bounded_watched_and_confined(name: str) -> None:
+def test_every_container_is_pinned_limited_monitored_and_confined(name: str) -> None:
     service = services()[name]
     tag = service["image"].partition(":")[2]
     assert tag
@@ -186,7 +186,7 @@ def test_every_container_is_pinned_bounded_watched_and_confined(name: str) -> No
         assert port.startswith("127.0.0.1:"), "a proxy that ends TLS stands before it"
 
 
-def test_volumes_are_shared_by_nobody_but_workers() -> None:
+def test_only_workers_share_a_volume() -> None:
     """A volume belongs to the user of the container that was there first."""
     users: dict[str, set[str]] = {}
     for name, service in services().items():
@@ -214,7 +214,7 @@ def test_the_example_names_every_variable_of_the_compose_file_and_no_other() -> 
 
 
 @pytest.mark.parametrize("name", ["server", "gateway", "worker", "worker-gpu"])
-def test_the_server_takes_the_settings_of_every_container(
+def test_the_server_accepts_the_settings_of_every_container(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     env = {
@@ -232,11 +232,11 @@ def test_the_server_takes_the_settings_of_every_container(
     assert (settings.fleet.secret is not None) == (name != "server")
 
 
-def test_the_image_is_built_as_hadolint_would() -> None:
+def test_hadolint_accepts_the_dockerfile() -> None:
     checked(str(PROGRAMS / "hadolint"), "deploy/Dockerfile")
 
 
-def test_the_image_is_built_from_what_is_there_and_sent() -> None:
+def test_every_file_that_the_image_copies_exists_and_is_in_the_build_context() -> None:
     sent = [
         line[1:].removesuffix("/**")
         for line in (ROOT / ".dockerignore").read_text().splitlines()
@@ -249,7 +249,7 @@ def test_the_image_is_built_from_what_is_there_and_sent() -> None:
             assert name.split("/")[0] in sent, f"{name} is kept back by .dockerignore"
 
 
-def test_the_image_runs_as_nobody_in_particular_and_is_asked_whether_it_is_ready() -> None:
+def test_the_image_runs_as_an_unprivileged_user_and_has_a_health_check() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     last = text[text.rindex("\nFROM ") :]
     assert re.search(r"^USER 10001$", last, re.MULTILINE)
@@ -263,7 +263,7 @@ def test_the_image_runs_as_nobody_in_particular_and_is_asked_whether_it_is_ready
 # --- Kubernetes -------------------------------------------------------------------------------------------
 
 
-def test_kubernetes_takes_every_resource_and_knows_every_field() -> None:
+def test_kubernetes_resources_match_their_schemas() -> None:
     files = [str(path) for path in (DEPLOY / "kubernetes").glob("*.yaml")]
     checked(str(PROGRAMS / "kubernetes-validate"), "--strict", *files)
 
@@ -278,7 +278,7 @@ def pods() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["meeting-assistant-gateway", "meeting-assistant-worker"])
-def test_pods_are_confined_bounded_and_watched(name: str) -> None:
+def test_pods_are_confined_limited_and_monitored(name: str) -> None:
     pod = pods()[name]
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["automountServiceAccountToken"] is False
@@ -294,7 +294,7 @@ def test_pods_are_confined_bounded_and_watched(name: str) -> None:
         assert variable["name"].partition("__")[0].lower() in Settings.model_fields
 
 
-def test_a_gateway_gets_meetings_when_it_is_ready_and_lives_as_long_as_it_answers() -> None:
+def test_gateways_have_readiness_and_liveness_probes() -> None:
     (container,) = pods()["meeting-assistant-gateway"]["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
     assert container["livenessProbe"]["httpGet"]["path"] == "/health"
@@ -304,7 +304,7 @@ def test_a_gateway_gets_meetings_when_it_is_ready_and_lives_as_long_as_it_answer
 
 
 @pytest.mark.parametrize("file", UNITS)
-def test_units_name_settings_and_commands_that_exist(file: str) -> None:
+def test_systemd_units_name_existing_settings_and_commands(file: str) -> None:
     unit = (DEPLOY / "systemd" / file).read_text()
     command = re.search(r"ExecStart=\S+ (\w+)", unit)
     assert command is not None
@@ -314,7 +314,7 @@ def test_units_name_settings_and_commands_that_exist(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", UNITS)
-def test_systemd_takes_the_units_and_finds_them_confined(file: str, tmp_path: Path) -> None:
+def test_systemd_accepts_the_units_and_rates_them_as_confined(file: str, tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("there is no systemd here")

@@ -59,9 +59,7 @@ def speech_server() -> Iterator[int]:
     server.wait(timeout=10)
 
 
-def test_a_speech_engine_of_ones_own_transcribes_a_meeting(
-    clip: Path, tmp_path: Path, speech_server: int
-) -> None:
+def test_a_custom_speech_server_transcribes_a_meeting(clip: Path, tmp_path: Path, speech_server: int) -> None:
     env = {"ASR_ENGINE": "openai", "ASR_SERVER__BASE_URL": f"http://127.0.0.1:{speech_server}"}
     with ServerProcess(tmp_path / "data", env) as server:
         printed = stream(clip, server)

@@ -25,7 +25,7 @@ def test_the_page_has_a_section_for_every_message() -> None:
         assert f"\n### `{model.model_fields['type'].default}`\n" in page
 
 
-def test_every_part_that_the_page_links_to_is_there() -> None:
+def test_every_section_that_the_page_links_to_exists() -> None:
     page = fleet_markdown()
     linked = set(re.findall(r"\]\(#part-(\w+)\)", page))
     assert linked
@@ -33,5 +33,5 @@ def test_every_part_that_the_page_links_to_is_there() -> None:
         assert re.search(rf"^### Part: {part}$", page, re.MULTILINE | re.IGNORECASE), part
 
 
-def test_every_field_of_a_message_has_a_type_that_a_reader_can_use() -> None:
+def test_every_field_of_a_message_has_a_readable_type() -> None:
     assert "| any" not in fleet_markdown()

@@ -36,11 +36,11 @@ def pins(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", write_docs.PAGES)
-def test_a_generated_page_is_what_the_code_says(page: str) -> None:
+def test_every_generated_page_is_current(page: str) -> None:
     assert (ROOT / page).read_text(encoding="utf-8") == write_docs.PAGES[page](), "run `make docs`"
 
 
-def test_a_page_that_differs_is_found(tmp_path: Path) -> None:
+def test_an_outdated_page_is_found(tmp_path: Path) -> None:
     for page, render in write_docs.PAGES.items():
         (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / page).write_text(render(), encoding="utf-8")
@@ -50,7 +50,7 @@ def test_a_page_that_differs_is_found(tmp_path: Path) -> None:
     assert write_docs.stale_pages(tmp_path) == [".env.example", "docs/reference/settings.md"]
 
 
-def test_the_protocol_page_names_every_message_and_every_part_it_links_to() -> None:
+def test_the_protocol_page_names_every_message_and_every_type_that_it_links_to() -> None:
     page = write_docs.protocol_markdown()
     schema = protocol.json_schema()
     for direction in ("client", "server"):
@@ -64,24 +64,24 @@ def test_the_protocol_page_names_every_message_and_every_part_it_links_to() -> N
 
 
 @pytest.mark.parametrize("name", [RUNTIME, DEV, BUILD, NODE])
-def test_a_lock_pins_everything_by_hash(name: str) -> None:
+def test_a_lock_file_pins_every_package_by_hash(name: str) -> None:
     entries = re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text(encoding="utf-8"))[1:]
     assert entries
     assert [entry.split()[0] for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
 
 
 @pytest.mark.parametrize("name", [RUNTIME, DEV, BUILD, NODE])
-def test_a_lock_holds_no_address_and_no_path(name: str) -> None:
+def test_a_lock_file_has_no_addresses_or_paths(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert not re.search(r"https?://|file:|--(extra-)?index-url|--find-links|[ =]/\w", text)
 
 
-def test_development_has_the_same_versions_as_running() -> None:
+def test_development_uses_the_versions_of_the_runtime() -> None:
     runtime, dev = pins(RUNTIME), pins(DEV)
     assert {name: dev.get(name) for name in runtime} == runtime
 
 
-def test_the_installer_has_the_same_versions_as_development() -> None:
+def test_the_build_uses_the_versions_of_development() -> None:
     build, dev = pins(BUILD), pins(DEV)
     assert all(dev[name] == version for name, version in build.items() if name in dev)
 
@@ -93,5 +93,5 @@ def test_every_dependency_of_the_project_is_locked() -> None:
     assert names - set(pins(DEV)) == set()
 
 
-def test_running_needs_no_deep_learning_framework() -> None:
+def test_the_runtime_needs_no_deep_learning_framework() -> None:
     assert set(pins(RUNTIME)) & {"torch", "tensorflow", "jax", "transformers"} == set()

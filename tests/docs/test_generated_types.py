@@ -25,17 +25,17 @@ def test_the_types_of_the_web_app_are_current() -> None:
     assert write_types.is_current(), "run `make docs`"
 
 
-def test_the_input_of_the_generator_is_the_same_each_time() -> None:
+def test_the_input_of_the_generator_is_deterministic() -> None:
     assert write_types.document() == write_types.document()
 
 
-def test_every_field_that_the_server_sends_is_required_and_a_client_may_leave_out_defaults() -> None:
+def test_fields_that_the_server_sends_are_required_and_clients_can_omit_defaults() -> None:
     meeting, start = schemas()["Meeting"], schemas()["StartMessage"]
     assert set(meeting["required"]) == set(meeting["properties"])
     assert set(start["required"]) == {"type", "sample_rate", "channels"}
 
 
-def test_messages_of_the_live_protocol_have_names_of_their_own() -> None:
+def test_messages_of_the_live_protocol_have_unique_names() -> None:
     document = schemas()
     assert document["BookmarkMessage"] != document["Bookmark"]
     for union in ("ClientMessage", "ServerMessage"):

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(("page", "at_least"), [("reliability", 15), ("security", 40)])
-def test_every_promise_and_every_defence_names_tests_that_exist(page: str, at_least: int) -> None:
+def test_every_named_test_exists(page: str, at_least: int) -> None:
     text = (ROOT / f"docs/explanation/{page}.md").read_text(encoding="utf-8")
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
     assert len(named) > at_least

@@ -43,7 +43,7 @@ def test_a_missing_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "`ASR error: … is not installed`" in PAGE
 
 
-async def test_no_language_model_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_language_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_BASE_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("LLM_MAX_RETRIES", "0")
     service = build_llm_service(load_settings())
@@ -62,7 +62,7 @@ def sound() -> bytes:
     return read_pcm(hello_clip()[0])
 
 
-def test_a_wrong_key_destroys_nothing_and_says_which_key_is_needed(tmp_path: Path, sound: bytes) -> None:
+def test_a_wrong_key_destroys_nothing_and_names_the_key_that_is_needed(tmp_path: Path, sound: bytes) -> None:
     right, wrong = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     with ServerProcess(tmp_path / "data", {"AUDIO_ENCRYPTION_KEY": right}) as server:
         final = asyncio.run(LiveClient(server.ws_url).stream(paced(sound, is_fast=True)))
@@ -84,7 +84,7 @@ def test_a_wrong_key_destroys_nothing_and_says_which_key_is_needed(tmp_path: Pat
     assert "`Audio decryption failed`" in PAGE
 
 
-def test_diarization_that_is_not_there_falls_back_and_says_so(tmp_path: Path) -> None:
+def test_missing_diarization_falls_back_and_is_reported(tmp_path: Path) -> None:
     """Neither toolkit is installed where tests run."""
     with ServerProcess(tmp_path / "data", {"NEMO_DIARIZATION_ENABLED": "true"}) as server:
         health = server.get("/health")
@@ -98,7 +98,7 @@ def test_diarization_that_is_not_there_falls_back_and_says_so(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_a_fleet_without_a_redis_is_refused(tmp_path: Path, command: str) -> None:
+def test_a_fleet_without_redis_is_refused(tmp_path: Path, command: str) -> None:
     result = run_cli(command, cwd=tmp_path, ORCHESTRATOR_BACKEND="redis")
     assert result.returncode == 1
     assert "ORCHESTRATOR_BACKEND=redis needs REDIS_URL" in result.stderr
@@ -113,7 +113,7 @@ def test_a_fleet_without_a_secret_is_refused(tmp_path: Path, command: str) -> No
     assert "`ORCHESTRATOR_BACKEND=redis needs FLEET__SECRET`" in PAGE
 
 
-async def test_a_redis_and_a_database_that_do_not_answer_are_named() -> None:
+async def test_an_unreachable_redis_and_database_are_named() -> None:
     link = RedisGatewayLink(f"redis://:hunter2@127.0.0.1:{free_port()}/0", "gateway", KEYS)
     with pytest.raises(BrokerError, match="Redis does not answer") as caught:
         await link.workers()

@@ -119,7 +119,7 @@ async def kill_at_random(server: ServerProcess, dice: random.Random, done: async
 @pytest.mark.timeout(0)
 @pytest.mark.short(2)
 @pytest.mark.parametrize("mode", ["journal", "memory"])
-def test_a_server_that_is_killed_again_and_again_loses_and_doubles_nothing(
+def test_a_server_killed_repeatedly_loses_and_repeats_nothing(
     tmp_path: Path, campaign: Campaign, sound: bytes, undisturbed: list[Line], mode: str
 ) -> None:
     killed = 0
@@ -160,7 +160,7 @@ def test_a_server_that_is_killed_again_and_again_loses_and_doubles_nothing(
 
 @pytest.mark.timeout(0)
 @pytest.mark.short(2)
-def test_sockets_that_are_torn_at_any_byte_lose_nothing(
+def test_sockets_cut_at_any_byte_lose_nothing(
     server: ServerProcess, campaign: Campaign, sound: bytes, undisturbed: list[Line]
 ) -> None:
     cut = 0
@@ -201,7 +201,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.timeout(0)
 @pytest.mark.short(1)
-def test_a_full_disk_stops_acknowledgements_and_not_captions_and_ends_when_there_is_room(
+def test_a_full_disk_stops_acknowledgements_but_not_captions_until_there_is_space(
     small_disk: Path, campaign: Campaign, sound: bytes, undisturbed: list[Line]
 ) -> None:
     ballast = small_disk / "ballast"
@@ -272,7 +272,7 @@ def fill(ballast: Path, left: int) -> None:
         file.write(bytes(max(0, room.f_bavail * room.f_frsize - left)))
 
 
-def test_a_disk_with_too_little_room_takes_no_new_meeting_and_says_so(tmp_path: Path) -> None:
+def test_a_nearly_full_disk_refuses_new_meetings_with_a_reason(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", {"MIN_FREE_DISK_BYTES": "900TB"}) as server:
         from meeting_assistant.domain.errors import MeetingRefusedError
 

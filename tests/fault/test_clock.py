@@ -25,7 +25,7 @@ time.time = lambda: _time() + float(_offset.read_text() or 0)
 
 @pytest.mark.timeout(0)
 @pytest.mark.short(1)
-def test_a_clock_that_jumps_changes_nothing_of_a_meeting(
+def test_a_jump_of_the_clock_does_not_affect_a_meeting(
     tmp_path: Path, campaign: Campaign, hello: bytes
 ) -> None:
     offset = tmp_path / "offset"

@@ -104,7 +104,7 @@ async def attack(port: int, seed: int) -> None:
 
 @pytest.mark.timeout(0)
 @pytest.mark.short(150)
-def test_frames_that_are_no_frames_disturb_nobody(
+def test_malformed_frames_affect_no_other_connection(
     target: ServerProcess, campaign: Campaign, hello: bytes
 ) -> None:
     port = int(target.url.rsplit(":", 1)[1])
@@ -142,7 +142,7 @@ def test_frames_that_are_no_frames_disturb_nobody(
     assert target.get("/ready")["ready"]
 
 
-def test_a_request_that_never_ends_is_cut_off(target: ServerProcess) -> None:
+def test_an_endless_request_is_closed(target: ServerProcess) -> None:
     """Slow-loris: half a header, and then nothing."""
 
     async def dawdle() -> bytes:
@@ -159,7 +159,7 @@ def test_a_request_that_never_ends_is_cut_off(target: ServerProcess) -> None:
     assert asyncio.run(dawdle()) == b""
 
 
-def test_a_body_that_never_ends_is_cut_off_wherever_strangers_may_send_one(target: ServerProcess) -> None:
+def test_an_endless_body_before_authentication_is_closed(target: ServerProcess) -> None:
     """Slow-loris: nothing after the headers, or a byte now and then."""
     port = int(target.url.rsplit(":", 1)[1])
 
@@ -203,7 +203,7 @@ def test_a_body_that_never_ends_is_cut_off_wherever_strangers_may_send_one(targe
         assert b"remedy" in body
 
 
-def test_a_socket_that_says_nothing_is_closed(target: ServerProcess) -> None:
+def test_a_silent_socket_is_closed(target: ServerProcess) -> None:
     """Before `start` it is of no use; afterwards the meeting waits for its client."""
 
     async def wait(first: str | None) -> int | None:
@@ -221,7 +221,7 @@ def test_a_socket_that_says_nothing_is_closed(target: ServerProcess) -> None:
     assert list(asyncio.run(wait_both())) == [1008, 4408]
 
 
-async def test_nobody_waits_for_those_who_take_nothing(target: ServerProcess, hello: bytes) -> None:
+async def test_slow_consumers_delay_nobody(target: ServerProcess, hello: bytes) -> None:
     """Slow consumers: sockets that are opened to watch and never read."""
     import socket as sockets
 
@@ -259,7 +259,7 @@ SHORT = 20
 
 @pytest.mark.timeout(0)
 @pytest.mark.short(2)
-def test_no_request_of_the_interface_makes_the_server_fail(target: ServerProcess, campaign: Campaign) -> None:
+def test_no_request_causes_a_server_error(target: ServerProcess, campaign: Campaign) -> None:
     pytest.importorskip("schemathesis")
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{target.url}/openapi.json"),
@@ -277,7 +277,7 @@ def test_no_request_of_the_interface_makes_the_server_fail(target: ServerProcess
 
 
 @pytest.mark.parametrize(("path", "depth"), [("/api/session", 4000), ("/api/meetings/x/forget", 100_000)])
-def test_json_that_is_nested_too_deep_is_bad_input(target: ServerProcess, path: str, depth: int) -> None:
+def test_deeply_nested_json_is_bad_input(target: ServerProcess, path: str, depth: int) -> None:
     import httpx
 
     answer = httpx.post(target.url + path, content=b"[" * depth, headers={"Content-Type": "application/json"})
@@ -285,7 +285,7 @@ def test_json_that_is_nested_too_deep_is_bad_input(target: ServerProcess, path: 
     assert answer.json()["error"]["code"]
 
 
-def test_an_upload_stops_at_the_first_byte_too_many(target: ServerProcess, tmp_path: Path) -> None:
+def test_an_upload_is_cut_off_at_the_size_limit(target: ServerProcess, tmp_path: Path) -> None:
     import httpx
 
     announced = httpx.post(f"{target.url}/api/meetings", files={"file": ("a.wav", bytes(400_000))})
@@ -332,7 +332,7 @@ def mutated(raw: bytes, dice: random.Random) -> bytes:
 
 @pytest.mark.timeout(0)
 @pytest.mark.short(8)
-def test_damaged_files_give_sound_or_a_sentence(
+def test_damaged_files_are_decoded_or_refused_with_a_message(
     tmp_path: Path, campaign: Campaign, ffmpeg: str, hello: bytes
 ) -> None:
     originals = []

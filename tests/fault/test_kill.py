@@ -43,7 +43,7 @@ while True:
 """
 
 
-def test_a_writer_that_is_killed_again_and_again_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+def test_a_writer_killed_repeatedly_loses_no_acknowledged_audio(tmp_path: Path) -> None:
     key = Fernet.generate_key().decode()
     acknowledged = 0
     for round_number in range(6):
@@ -67,7 +67,7 @@ def test_a_writer_that_is_killed_again_and_again_loses_nothing_that_it_acknowled
         journal.close()
 
 
-def test_a_server_that_is_killed_in_the_middle_of_a_meeting_finishes_it_without_a_gap(tmp_path: Path) -> None:
+def test_a_server_killed_during_a_meeting_finishes_it_without_a_gap(tmp_path: Path) -> None:
     from meeting_assistant.adapters.audio.trusted import read_pcm
 
     audio = read_pcm(demo_audio_path())[: 40 * 32_000]

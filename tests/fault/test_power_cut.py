@@ -90,7 +90,7 @@ def cut_power(path: Path, synced: int, dice: random.Random) -> int:
 
 
 @pytest.mark.short(60)
-def test_acknowledged_sound_survives_a_power_cut(
+def test_acknowledged_audio_survives_a_power_cut(
     tmp_path: Path, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in campaign.seeds():
@@ -130,7 +130,7 @@ def test_acknowledged_sound_survives_a_power_cut(
 
 
 @pytest.mark.short(30)
-def test_a_disk_that_refuses_never_makes_a_false_acknowledgement(
+def test_a_failing_disk_never_causes_a_false_acknowledgement(
     tmp_path: Path, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """EIO, ENOSPC, short writes and refused syncs and truncations, in any order."""
@@ -172,7 +172,7 @@ def test_a_disk_that_refuses_never_makes_a_false_acknowledgement(
 
 
 @pytest.mark.short(40)
-def test_of_two_writers_one_wins_and_nothing_is_interleaved(tmp_path: Path, campaign: Campaign) -> None:
+def test_of_two_writers_only_one_writes(tmp_path: Path, campaign: Campaign) -> None:
     for seed in campaign.seeds():
         dice = random.Random(seed)
         store = FileAudioStore(tmp_path / str(seed), KeyRing([KEY]))

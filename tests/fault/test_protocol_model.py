@@ -169,7 +169,7 @@ class LiveMeeting(RuleBasedStateMachine):
 
 
 @pytest.mark.short(8)
-def test_the_server_does_what_the_model_says(server: ServerProcess, campaign: Campaign) -> None:
+def test_the_server_conforms_to_the_model_of_the_protocol(server: ServerProcess, campaign: Campaign) -> None:
     class Counted(LiveMeeting):
         def teardown(self) -> None:
             super().teardown()

@@ -41,14 +41,14 @@ def check(engine: Diarizer, sound: Samples) -> None:
     engine.close()
 
 
-def test_pyannote(tmp_path: Path, sound: Samples) -> None:
+def test_pyannote_diarizes_a_recording(tmp_path: Path, sound: Samples) -> None:
     pytest.importorskip(
         "pyannote.audio", reason="the extra `pyannote` is not installed (make test-diarization)"
     )
     check(PyannoteDiarizer(str(tiny_pyannote(tmp_path)), None), sound)
 
 
-def test_pyannote_names_a_folder_that_holds_no_pipeline(tmp_path: Path) -> None:
+def test_a_folder_without_a_pyannote_pipeline_is_named(tmp_path: Path) -> None:
     pytest.importorskip(
         "pyannote.audio", reason="the extra `pyannote` is not installed (make test-diarization)"
     )
@@ -56,7 +56,7 @@ def test_pyannote_names_a_folder_that_holds_no_pipeline(tmp_path: Path) -> None:
         PyannoteDiarizer(str(tmp_path), None).load()
 
 
-def test_nemo(tmp_path: Path, sound: Samples) -> None:
+def test_nemo_diarizes_a_recording(tmp_path: Path, sound: Samples) -> None:
     pytest.importorskip(
         "nemo.collections.asr", reason="the extra `nemo` is not installed (make test-diarization)"
     )

@@ -80,7 +80,7 @@ async def llm(llama: str) -> AsyncIterator[LLMService]:
 
 
 @pytest.mark.parametrize("number", range(10))
-async def test_every_answer_is_valid(llm: LLMService, number: int) -> None:
+async def test_every_answer_matches_its_schema(llm: LLMService, number: int) -> None:
     """Ten of ten, for the schemas of ten different questions."""
     template = list(TEMPLATES.values())[number % len(TEMPLATES)]
     model = answer_model(template)
@@ -96,7 +96,7 @@ async def test_every_answer_is_valid(llm: LLMService, number: int) -> None:
     assert reply.completion_tokens
 
 
-async def test_a_streamed_answer_is_valid_too(llm: LLMService) -> None:
+async def test_a_streamed_answer_matches_its_schema(llm: LLMService) -> None:
     request = LlmRequest(
         system="Answer.",
         user="Why?",
@@ -110,18 +110,18 @@ async def test_a_streamed_answer_is_valid_too(llm: LLMService) -> None:
     ModelAnswer.model_validate_json(reply.text)
 
 
-async def test_the_server_says_how_much_it_reads(llm: LLMService) -> None:
+async def test_the_context_window_of_the_server_is_known(llm: LLMService) -> None:
     assert await llm.context_tokens() == 16_384
 
 
-async def test_what_is_too_long_is_told_with_the_limit(llm: LLMService) -> None:
+async def test_a_prompt_that_is_too_long_is_reported_with_the_limit(llm: LLMService) -> None:
     with pytest.raises(LlmError) as caught:
         await llm.complete(LlmRequest(system="Read.", user="words " * 5000), str)
     assert caught.value.causes == ("llm_context_overflow",)
     assert caught.value.context_limit == 16_384
 
 
-async def test_an_answer_that_is_cut_off_is_an_error(llm: LLMService) -> None:
+async def test_a_truncated_answer_is_an_error(llm: LLMService) -> None:
     short = LlmRequest(system="Answer.", user="Why?", schema=wire_schema(ModelAnswer), max_output_tokens=3)
     with pytest.raises(LlmError) as caught:
         await llm.complete(short, str)
@@ -135,7 +135,7 @@ async def test_a_wrong_key_is_refused(llama: str) -> None:
     await service.close()
 
 
-async def test_a_model_that_knows_nothing_puts_nothing_into_the_minutes(llm: LLMService) -> None:
+async def test_a_random_model_puts_nothing_into_the_minutes(llm: LLMService) -> None:
     meeting = Meeting(id="m", title="", state=MeetingState.PROCESSING, source="live", created_at_ms=0)
     utterance = Utterance(utterance=1, start_ms=0, end_ms=900, text="We ship version 3 on Friday.")
     try:

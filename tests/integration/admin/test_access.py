@@ -53,7 +53,7 @@ def as_(token: str | None, server: ServerProcess) -> httpx.Client:
 # --- tokens and scopes ------------------------------------------------------------------------------------
 
 
-def test_every_address_but_those_of_the_page_and_of_health_asks_for_a_token(guarded: ServerProcess) -> None:
+def test_every_route_but_the_page_and_health_needs_a_token(guarded: ServerProcess) -> None:
     paths = httpx.get(f"{guarded.url}/openapi.json").json()["paths"]
     open_ones = {
         "/health",
@@ -76,12 +76,12 @@ def test_every_address_but_those_of_the_page_and_of_health_asks_for_a_token(guar
 
 
 @pytest.mark.parametrize("token", ["wrong", ANA[:-1], ANA + "x", "ä" * 30])
-def test_a_token_that_nobody_has_opens_nothing(guarded: ServerProcess, token: str) -> None:
+def test_an_unknown_token_is_refused(guarded: ServerProcess, token: str) -> None:
     headers = {b"Authorization": f"Bearer {token}".encode()}
     assert httpx.get(f"{guarded.url}/api/meetings", headers=headers).status_code == 401
 
 
-def test_what_a_token_allows_is_held(guarded: ServerProcess) -> None:
+def test_the_scopes_of_a_token_are_enforced(guarded: ServerProcess) -> None:
     with as_(EVE, guarded) as eve:
         assert eve.get("/api/meetings").status_code == 200
         refused = eve.post("/api/meetings", files={"file": ("a.wav", b"RIFF")})
@@ -103,7 +103,7 @@ async def test_who_may_not_upload_is_told_before_a_byte_of_the_file_is_taken(gua
     writer.close()
 
 
-def test_a_foreign_meeting_looks_like_none_on_every_route(
+def test_a_meeting_of_another_owner_is_not_found_on_any_route(
     guarded: ServerProcess, meeting_of_ana: str
 ) -> None:
     document = httpx.get(f"{guarded.url}/openapi.json").json()
@@ -153,14 +153,14 @@ def _body_of(operation: dict[str, Any]) -> dict[str, Any] | None:
     return VALID_BODIES[schema["$ref"].rsplit("/", 1)[1]]
 
 
-def test_who_may_do_everything_sees_everybodys_meetings(guarded: ServerProcess, meeting_of_ana: str) -> None:
+def test_an_administrator_sees_all_meetings(guarded: ServerProcess, meeting_of_ana: str) -> None:
     with as_(OPS, guarded) as ops, as_(EVE, guarded) as eve:
         assert meeting_of_ana in ops.get("/api/meetings").text
         assert ops.get(f"/api/meetings/{meeting_of_ana}").status_code == 200
         assert eve.get("/api/meetings").json()["meetings"] == []
 
 
-def test_tokens_can_be_kept_as_digests_only(tmp_path: Path) -> None:
+def test_tokens_can_be_configured_as_digests(tmp_path: Path) -> None:
     made = run_cli("token", "ana", "--scopes", "read", cwd=tmp_path)
     token = made.stdout.split("Token:")[1].split()[0]
     entry = next(line for line in made.stdout.splitlines() if "API_TOKENS=" in line).split("=", 1)[1].strip()
@@ -184,7 +184,7 @@ async def first_message(socket: ClientConnection) -> dict[str, Any]:
     return message
 
 
-async def test_a_socket_brings_its_token_in_a_header_or_in_its_first_message(guarded: ServerProcess) -> None:
+async def test_a_socket_authenticates_by_header_or_first_message(guarded: ServerProcess) -> None:
     address = f"{guarded.ws_url}/ws/meetings"
     async with connect(address, proxy=None, additional_headers={"Authorization": f"Bearer {ANA}"}) as socket:
         await socket.send(json.dumps(START))
@@ -222,7 +222,7 @@ async def test_a_ticket_opens_one_socket_once(guarded: ServerProcess) -> None:
     assert refused.value.response.status_code == 403
 
 
-async def test_nobody_watches_or_takes_over_a_foreign_meeting(
+async def test_meetings_of_other_owners_cannot_be_watched_or_taken_over(
     guarded: ServerProcess, meeting_of_ana: str
 ) -> None:
     headers = {"Authorization": f"Bearer {BEN}"}
@@ -276,7 +276,7 @@ def _header(cookies: dict[str, str]) -> str:
     return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
 
-def test_another_site_cannot_use_the_cookie(guarded: ServerProcess) -> None:
+def test_other_sites_cannot_use_the_cookie(guarded: ServerProcess) -> None:
     with as_(None, guarded) as browser:
         browser.post("/api/session", json={"token": ANA})
         for origin in ("https://evil.example", "null", f"{guarded.url}.evil.example"):
@@ -319,7 +319,7 @@ async def code_at_the_end(socket: ClientConnection) -> int | None:
     return socket.close_code
 
 
-async def test_sockets_end_when_the_right_to_them_ends(guarded: ServerProcess) -> None:
+async def test_sockets_close_when_their_right_ends(guarded: ServerProcess) -> None:
     """A link that is withdrawn, a browser that is signed out, a meeting that is deleted; also by tickets."""
     meeting = await record_silence(guarded, "For a while")
     path, socket_path = f"/api/meetings/{meeting}", f"{guarded.ws_url}/ws/meetings"
@@ -353,7 +353,7 @@ async def test_sockets_end_when_the_right_to_them_ends(guarded: ServerProcess) -
             assert await code_at_the_end(of_token) == 4404
 
 
-def test_a_share_link_ends(guarded: ServerProcess, meeting_of_ana: str) -> None:
+def test_an_expired_or_withdrawn_share_link_is_refused(guarded: ServerProcess, meeting_of_ana: str) -> None:
     with as_(ANA, guarded) as ana, as_(None, guarded) as guest:
         made = ana.post(f"/api/meetings/{meeting_of_ana}/shares", json={"hours": 1e-9}).json()
         token = made["path"].rsplit("/", 1)[1]
@@ -365,7 +365,7 @@ def test_a_share_link_ends(guarded: ServerProcess, meeting_of_ana: str) -> None:
 # --- at start, and in the log -----------------------------------------------------------------------------
 
 
-def test_the_server_does_not_open_itself_to_a_network_without_tokens(tmp_path: Path) -> None:
+def test_the_server_refuses_to_listen_on_a_network_without_tokens(tmp_path: Path) -> None:
     refused = run_cli("serve", cwd=tmp_path, HTTP_HOST="0.0.0.0")
     assert refused.returncode == 1
     assert "API_TOKENS" in refused.stderr

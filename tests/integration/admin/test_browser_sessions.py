@@ -65,7 +65,7 @@ async def server(database_url: str) -> AsyncIterator[Server]:
     await made.store.close()
 
 
-async def test_signing_in_again_changes_the_secret_and_signing_out_ends_it(server: Server) -> None:
+async def test_signing_in_again_rotates_the_session_and_signing_out_ends_it(server: Server) -> None:
     _, first = await server.access.sign_in(ANA)
     assert await server.owner_of(first) == "ana"
     _, second = await server.access.sign_in(ANA, first)
@@ -79,7 +79,7 @@ async def test_signing_in_again_changes_the_secret_and_signing_out_ends_it(serve
         await server.access.sign_in(of_ben)
 
 
-async def test_a_session_ends_with_its_time_its_token_and_its_links(server: Server) -> None:
+async def test_a_browser_session_ends_with_its_expiry_its_token_or_its_link(server: Server) -> None:
     share, link = await server.access.share(MEETING.id, hours=1)
     _, secret = await server.access.sign_in(link)
     principal, secret = await server.access.sign_in(ANA, secret)
@@ -95,12 +95,12 @@ async def test_a_session_ends_with_its_time_its_token_and_its_links(server: Serv
     assert await server.owner_of(secret) is None
 
 
-async def test_tokens_can_be_changed_while_a_server_runs_but_not_abolished(server: Server) -> None:
+async def test_tokens_can_be_changed_but_not_removed_while_a_server_runs(server: Server) -> None:
     with pytest.raises(ValueError, match="abolished"):
         server.access.replace_grants([])
 
 
-async def test_tokens_are_read_again_from_the_settings(
+async def test_tokens_are_reloaded_from_the_settings(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("API_TOKENS", f"ben:{BEN}")
@@ -113,7 +113,7 @@ async def test_tokens_are_read_again_from_the_settings(
     assert caplog.text.count("the old tokens stay") == 2
 
 
-async def test_a_token_signs_in_a_bounded_number_of_browsers(
+async def test_browser_sessions_of_a_token_are_bounded(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access_service, "MAX_SESSIONS", 2)
@@ -122,7 +122,7 @@ async def test_a_token_signs_in_a_bounded_number_of_browsers(
     assert [await server.owner_of(secret) for secret in (*secrets, of_ben)] == [None, "ana", "ana", "ben"]
 
 
-async def test_other_servers_learn_of_every_right_that_ends(server: Server, database_url: str) -> None:
+async def test_other_servers_notice_every_right_that_ends(server: Server, database_url: str) -> None:
     database = Database(database_url)
     other = Server(database)
     before = await read_access_changes(database)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
     ("fmt", "beginning"),
     [("srt", "1\n00:00:00,"), ("vtt", "WEBVTT"), ("md", "# hello"), ("json", "{"), ("txt", "")],
 )
-def test_a_file_is_transcribed_to_every_format(tmp_path: Path, fmt: str, beginning: str) -> None:
+def test_a_file_is_transcribed_into_every_format(tmp_path: Path, fmt: str, beginning: str) -> None:
     clip, _ = hello_clip()
     result = run_cli("transcribe", str(clip), "--format", fmt, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -28,7 +28,7 @@ def test_a_file_is_transcribed_to_every_format(tmp_path: Path, fmt: str, beginni
     assert not (tmp_path / "data").exists(), "nothing is kept"
 
 
-def test_what_is_not_sound_is_said_in_one_sentence_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_file_without_audio_gives_one_message_and_no_output(tmp_path: Path) -> None:
     notes = tmp_path / "notes.m4a"
     notes.write_text("these are words, not sound")
     result = run_cli("transcribe", str(notes), "--output", str(tmp_path / "out.srt"), cwd=tmp_path)
@@ -38,7 +38,7 @@ def test_what_is_not_sound_is_said_in_one_sentence_and_nothing_is_written(tmp_pa
 
 
 @pytest.mark.usefixtures("cold")
-def test_doctor_tries_every_part_and_is_content(tmp_path: Path) -> None:
+def test_doctor_checks_every_component_and_passes(tmp_path: Path) -> None:
     result = run_cli("doctor", "--json", cwd=tmp_path)
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     assert result.returncode == 0, result.stdout
@@ -55,7 +55,7 @@ def test_doctor_tries_every_part_and_is_content(tmp_path: Path) -> None:
     assert checks["Language model (vllm)"]["optional"]
 
 
-def test_doctor_asks_each_configured_language_model_for_a_tiny_json(tmp_path: Path) -> None:
+def test_doctor_requests_a_tiny_json_from_each_configured_language_model(tmp_path: Path) -> None:
     with LlmServer() as server:
         server.answer_with({"ok": True})
         result = run_cli("doctor", "--json", cwd=tmp_path, VLLM_BASE_URL=server.url, VLLM_MODEL_ID="tiny")
@@ -78,7 +78,7 @@ def test_doctor_fails_with_a_remedy_when_a_configured_language_model_refuses_the
     assert "sk-secret-1" not in result.stdout + result.stderr
 
 
-def test_settings_are_shown_with_their_source_and_without_their_secrets(tmp_path: Path) -> None:
+def test_settings_are_shown_with_their_source_and_without_secrets(tmp_path: Path) -> None:
     result = run_cli("settings", cwd=tmp_path, HTTP_PORT="8123", OPENAI_API_KEY="sk-secret-2")
     assert result.returncode == 0
     assert "8123" in result.stdout

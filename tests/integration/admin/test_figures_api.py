@@ -18,7 +18,7 @@ def figures(body: dict[str, Any]) -> dict[str, Any]:
     return {figure["key"]: figure for group in body["groups"] for figure in group["figures"]}
 
 
-def test_a_meeting_moves_the_figures_and_is_not_named_in_them(server: ServerProcess, hello: bytes) -> None:
+def test_a_meeting_changes_the_metrics_and_is_not_named_in_them(server: ServerProcess, hello: bytes) -> None:
     before = figures(server.get("/api/figures"))
     start = {"title": "Canary title", "attendees": ["Canary Person"]}
     final = asyncio.run(LiveClient(server.ws_url, start=start).stream(paced(hello)))
@@ -34,7 +34,7 @@ def test_a_meeting_moves_the_figures_and_is_not_named_in_them(server: ServerProc
     assert len(text) < 30_000, "there is an end to what is told"
 
 
-def test_the_page_says_what_metrics_says(server: ServerProcess) -> None:
+def test_the_dashboard_agrees_with_the_metrics(server: ServerProcess) -> None:
     shown = figures(server.get("/api/figures"))
     metrics = server.get_text("/metrics")
     for key in ("live", "degradation", "suppressed", "queue", "parked", "coalesced"):
@@ -48,7 +48,7 @@ def test_the_page_says_what_metrics_says(server: ServerProcess) -> None:
         assert f"# TYPE {name}" in metrics
 
 
-def test_a_server_without_a_fleet_has_room_and_no_workers(server: ServerProcess) -> None:
+def test_a_server_without_a_fleet_shows_capacity_and_no_workers(server: ServerProcess) -> None:
     body = server.get("/api/figures")
     assert body["workers"] is None
     assert body["room"]["more"] == body["room"]["total"] - body["room"]["live"]
@@ -57,7 +57,7 @@ def test_a_server_without_a_fleet_has_room_and_no_workers(server: ServerProcess)
 
 
 @pytest.mark.parametrize(("scopes", "status"), [("record+read", 403), ("admin", 200)])
-def test_figures_are_for_administrators(tmp_path: Path, scopes: str, status: int) -> None:
+def test_the_dashboard_is_for_administrators(tmp_path: Path, scopes: str, status: int) -> None:
     token = "a-token-that-is-long-enough"
     with ServerProcess(tmp_path / "data", {"API_TOKENS": f"ana:{scopes}:{token}"}) as server:
         headers = {"Authorization": f"Bearer {token}"}

@@ -27,7 +27,7 @@ def test_a_meeting_survives_a_restart(data_dir: Path, hello: bytes) -> None:
         assert server.get(path) == before
 
 
-def test_a_live_meeting_goes_on_after_the_server_was_stopped(data_dir: Path, hello: bytes) -> None:
+def test_a_live_meeting_continues_after_a_stop_of_the_server(data_dir: Path, hello: bytes) -> None:
     port = free_port()
 
     async def record() -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_a_meeting_whose_client_never_returns_is_finished(data_dir: Path, hello:
     assert final["coverage"]["captured_s"] == 2.0
 
 
-def test_a_port_in_use_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(tmp_path: Path) -> None:
     import socket
 
     with socket.socket() as taken:
@@ -97,7 +97,7 @@ def test_a_port_in_use_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_an_unknown_value_stops_the_server_and_names_variable_value_and_choices(tmp_path: Path) -> None:
+def test_an_invalid_value_stops_the_server_and_names_variable_and_choices(tmp_path: Path) -> None:
     result = run_cli("serve", cwd=tmp_path, ASR_ENGINE="magic")
     assert result.returncode == 1
     assert "ASR_ENGINE" in result.stderr
@@ -106,7 +106,7 @@ def test_an_unknown_value_stops_the_server_and_names_variable_value_and_choices(
     assert "Traceback" not in result.stderr
 
 
-def test_doctor_tries_every_part(tmp_path: Path) -> None:
+def test_doctor_checks_every_component(tmp_path: Path) -> None:
     result = run_cli("doctor", "--json", cwd=tmp_path)
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     for name in ("Settings", "Speech recognition", "Voice activity", "Database", "Audio journal"):
@@ -132,7 +132,7 @@ def test_transcribe_writes_subtitles_without_a_server(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists(), "nothing is kept"
 
 
-def test_transcribe_refuses_what_is_not_sound(tmp_path: Path) -> None:
+def test_transcribe_refuses_a_file_without_audio(tmp_path: Path) -> None:
     (tmp_path / "notes.wav").write_text("this is not sound")
     result = run_cli("transcribe", "notes.wav", cwd=tmp_path)
     assert result.returncode == 1
@@ -140,7 +140,7 @@ def test_transcribe_refuses_what_is_not_sound(tmp_path: Path) -> None:
     assert result.stderr.startswith("meeting-assistant: ")
 
 
-async def test_meetings_that_were_cut_short_are_taken_up_before_new_ones_are_welcome(
+async def test_interrupted_meetings_are_resumed_before_new_ones_are_accepted(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from meeting_assistant.app import create_app, start, stop

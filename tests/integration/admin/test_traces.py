@@ -25,7 +25,7 @@ DELIVERED = 'meeting_assistant_deliveries_total{integration="log",outcome="done"
 MEETING = "01932d3c-7a10-7cc3-9d5e-5c3f0e8a1b2c"
 
 
-def test_one_trace_from_the_socket_to_the_minutes_and_what_follows(tmp_path: Path, hello: bytes) -> None:
+def test_one_trace_covers_a_meeting_from_the_socket_to_its_deliveries(tmp_path: Path, hello: bytes) -> None:
     with TraceReceiver() as receiver, LlmServer().serving("m").answer_with(EMPTY_ANSWER) as model:
         env = {
             **receiver.env,
@@ -100,7 +100,7 @@ def parents_of(spans: list[ReceivedSpan]) -> dict[str, str | None]:
     return {one.name: names.get(one.parent_id) for one in spans}
 
 
-def test_an_error_is_told_by_its_code_and_never_by_its_words() -> None:
+def test_a_traced_error_has_a_code_and_no_message() -> None:
     with TraceReceiver() as receiver:
         tracing.start(receiver.endpoint, service="test", instance="here")
         with pytest.raises(EngineError), tracing.span("session", meeting=MEETING):
@@ -112,7 +112,7 @@ def test_an_error_is_told_by_its_code_and_never_by_its_words() -> None:
         assert "anary" not in str(receiver.all())
 
 
-def test_what_happens_after_a_restart_is_in_the_same_trace() -> None:
+def test_spans_after_a_restart_are_in_the_same_trace() -> None:
     """The span on top is told when the meeting is over, by whoever ends it: nobody has to remember it."""
     with TraceReceiver() as receiver:
         for name in ("session", "job.finish_meeting"):
@@ -128,7 +128,7 @@ def test_what_happens_after_a_restart_is_in_the_same_trace() -> None:
     assert next(one for one in spans if one.name == "meeting").start_ns == 1_700_000_000_000 * 1_000_000
 
 
-def test_a_span_that_is_over_causes_nothing_more() -> None:
+def test_an_ended_span_has_no_later_children() -> None:
     """A task that was made while a meeting was opened belongs to the meeting, not to its opening."""
     with TraceReceiver() as receiver:
         tracing.start(receiver.endpoint, service="test", instance="here")
@@ -151,7 +151,7 @@ def test_a_span_that_is_over_causes_nothing_more() -> None:
         assert parents_of(receiver.all()) == {"start": "meeting", "llm": "meeting", "meeting": None}
 
 
-def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_needed() -> None:
+def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_imported() -> None:
     code = (
         "import sys; sys.modules['opentelemetry.sdk'] = sys.modules['opentelemetry.exporter'] = None\n"
         "import meeting_assistant.app, meeting_assistant.worker\n"
@@ -163,7 +163,7 @@ def test_without_the_setting_nothing_is_traced_and_opentelemetry_is_not_needed()
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_the_extra_the_setting_is_refused_in_a_sentence_that_names_it(
+def test_without_the_extra_the_setting_is_refused_with_its_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
@@ -176,7 +176,7 @@ def test_without_the_extra_the_setting_is_refused_in_a_sentence_that_names_it(
         pass
 
 
-def test_a_receiver_that_is_not_there_holds_nobody_up(tmp_path: Path, hello: bytes) -> None:
+def test_an_unreachable_receiver_delays_nothing(tmp_path: Path, hello: bytes) -> None:
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_BSP_SCHEDULE_DELAY": "100"}
     with ServerProcess(tmp_path / "data", env) as server:
         final = asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))

@@ -34,7 +34,7 @@ async def decode(path: Path, **limits: float) -> bytes:
     return b"".join(pieces)
 
 
-async def test_a_wav_comes_out_as_it_went_in(tmp_path: Path) -> None:
+async def test_a_canonical_wav_is_decoded_unchanged(tmp_path: Path) -> None:
     samples = tone(1.0)
     assert await decode(write_wav(tmp_path / "a.wav", samples)) == samples.tobytes()
 
@@ -52,7 +52,7 @@ async def test_a_wav_comes_out_as_it_went_in(tmp_path: Path) -> None:
         ("a.mka", ["-c:a", "libopus"]),
     ],
 )
-async def test_any_common_container_is_read(
+async def test_common_containers_are_decoded(
     tmp_path: Path, ffmpeg: str, name: str, arguments: list[str]
 ) -> None:
     source = write_wav(tmp_path / "source.wav", tone(2.0))
@@ -66,7 +66,7 @@ async def test_any_common_container_is_read(
     assert int(np.argmax(spectrum)) == 440
 
 
-async def test_the_sound_of_a_film_is_taken(tmp_path: Path, ffmpeg: str) -> None:
+async def test_the_audio_of_a_video_is_decoded(tmp_path: Path, ffmpeg: str) -> None:
     source = write_wav(tmp_path / "source.wav", tone(1.0))
     film = tmp_path / "film.mp4"
     picture = ["-f", "lavfi", "-i", "color=c=blue:s=64x64:d=1"]
@@ -76,7 +76,7 @@ async def test_the_sound_of_a_film_is_taken(tmp_path: Path, ffmpeg: str) -> None
     assert len(await decode(film)) > 0.8 * 2 * RATE
 
 
-async def test_stereo_and_other_rates_become_ours(tmp_path: Path) -> None:
+async def test_stereo_and_other_rates_are_converted(tmp_path: Path) -> None:
     left = tone(1.0, rate=48_000)
     stereo = np.stack([left, left], axis=1).reshape(-1)
     pcm = await decode(write_wav(tmp_path / "a.wav", stereo, 48_000, 2))
@@ -89,7 +89,7 @@ async def test_stereo_and_other_rates_become_ours(tmp_path: Path) -> None:
     "content",
     [b"", b"hello there", bytes(10_000), b"RIFF\x24\x00\x00\x00WAVEfmt ", b"\x89PNG\r\n\x1a\n" * 50],
 )
-async def test_what_is_not_sound_is_named(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_without_audio_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "talk.wav"
     path.write_bytes(content)
     with pytest.raises(AudioFormatError) as refused:
@@ -109,7 +109,7 @@ async def test_what_is_not_sound_is_named(tmp_path: Path, content: bytes) -> Non
         '<?xml version="1.0"?><MPD><BaseURL>{secret}</BaseURL></MPD>',
     ],
 )
-async def test_a_list_that_names_another_recording_reads_nothing(tmp_path: Path, attack: str) -> None:
+async def test_a_playlist_that_names_another_file_reads_nothing(tmp_path: Path, attack: str) -> None:
     secret = write_wav(tmp_path / "secret.wav", tone(1.0))
     for name in (secret.name, str(secret)):
         path = tmp_path / "innocent.wav"
@@ -120,7 +120,7 @@ async def test_a_list_that_names_another_recording_reads_nothing(tmp_path: Path,
             await decode(path)
 
 
-async def test_a_file_that_breaks_off_gives_what_there_is(tmp_path: Path, ffmpeg: str) -> None:
+async def test_a_truncated_file_gives_its_audio_up_to_the_end(tmp_path: Path, ffmpeg: str) -> None:
     source = write_wav(tmp_path / "source.wav", tone(4.0))
     whole = tmp_path / "a.mp3"
     subprocess.run([ffmpeg, "-v", "error", "-i", source, whole], check=True)
@@ -129,7 +129,7 @@ async def test_a_file_that_breaks_off_gives_what_there_is(tmp_path: Path, ffmpeg
     assert 1.0 < len(await decode(torn)) / 2 / RATE < 3.0
 
 
-async def test_a_small_file_with_long_silence_stops_at_the_limit(tmp_path: Path, ffmpeg: str) -> None:
+async def test_a_small_file_with_long_silence_is_cut_off_at_the_limit(tmp_path: Path, ffmpeg: str) -> None:
     bomb = tmp_path / "bomb.opus"
     silence = ["-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "240"]
     subprocess.run([ffmpeg, "-v", "error", *silence, "-c:a", "libopus", "-b:a", "6k", bomb], check=True)
@@ -137,7 +137,7 @@ async def test_a_small_file_with_long_silence_stops_at_the_limit(tmp_path: Path,
         await decode(bomb, max_duration_s=60.0)
 
 
-async def test_a_reader_who_leaves_early_leaves_no_process_behind(tmp_path: Path) -> None:
+async def test_a_reader_that_stops_early_leaves_no_process_behind(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "long.wav", tone(120.0))
     pieces = PyAvDecoder().decode(path)
     async for _ in pieces:

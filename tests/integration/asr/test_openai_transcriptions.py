@@ -100,7 +100,7 @@ WINDOW = AsrRequest(
 )
 
 
-def test_the_request_is_the_one_of_the_api(server: TranscriptionServer, engine: OpenAiTranscriptions) -> None:
+def test_the_request_follows_the_api(server: TranscriptionServer, engine: OpenAiTranscriptions) -> None:
     engine.transcribe([WINDOW])
     fields = {name: value for name, value in server.seen[0].items() if name != "file"}
     assert fields == {
@@ -116,7 +116,7 @@ def test_the_request_is_the_one_of_the_api(server: TranscriptionServer, engine: 
         assert (sound.getframerate(), sound.getnchannels(), sound.getnframes()) == (16_000, 1, 16_000)
 
 
-def test_words_come_with_times_inside_the_window(engine: OpenAiTranscriptions) -> None:
+def test_words_have_times_within_the_window(engine: OpenAiTranscriptions) -> None:
     (result,) = engine.transcribe([WINDOW])
     assert result.text == "The budget is approved."
     assert result.words is not None
@@ -124,7 +124,7 @@ def test_words_come_with_times_inside_the_window(engine: OpenAiTranscriptions) -
     assert result.mean_logprob == pytest.approx(-0.2)
 
 
-def test_what_a_server_does_not_know_is_left_out_from_then_on(
+def test_parameters_that_a_server_refuses_are_omitted_from_then_on(
     server: TranscriptionServer, engine: OpenAiTranscriptions
 ) -> None:
     server.refuses = {"timestamp_granularities[]", "verbose_json"}
@@ -143,7 +143,7 @@ def test_what_a_server_does_not_know_is_left_out_from_then_on(
     ("status", "remedy"),
     [(401, "ASR_SERVER__API_KEY"), (404, "ASR_MODEL_ID"), (429, "ASR_MODEL_ID"), (500, "log")],
 )
-def test_a_refusal_says_what_to_do(
+def test_a_refusal_has_a_remedy(
     server: TranscriptionServer, engine: OpenAiTranscriptions, status: int, remedy: str
 ) -> None:
     server.status = status
@@ -152,7 +152,7 @@ def test_a_refusal_says_what_to_do(
     assert remedy in caught.value.remedy
 
 
-def test_something_that_is_no_transcription_is_named(
+def test_an_answer_without_a_transcription_is_named(
     server: TranscriptionServer, engine: OpenAiTranscriptions
 ) -> None:
     server.answer = "<html>welcome</html>"
@@ -160,7 +160,7 @@ def test_something_that_is_no_transcription_is_named(
         engine.transcribe([WINDOW])
 
 
-def test_a_server_that_is_away_is_named(engine: OpenAiTranscriptions, server: TranscriptionServer) -> None:
+def test_an_unreachable_server_is_named(engine: OpenAiTranscriptions, server: TranscriptionServer) -> None:
     server.close()
     with pytest.raises(EngineError, match="did not answer"):
         engine.transcribe([WINDOW])

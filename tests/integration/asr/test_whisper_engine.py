@@ -47,7 +47,7 @@ def windows(speak: Speak) -> list[AsrRequest]:
     return requests
 
 
-def test_it_knows_its_sentences_in_both_languages(engine: WhisperEngine, speak: Speak) -> None:
+def test_the_tiny_model_transcribes_both_languages(engine: WhisperEngine, speak: Speak) -> None:
     for text, voice in [(text, "en-us") for text in ENGLISH] + [(text, "de") for text in GERMAN]:
         (result,) = engine.transcribe([AsrRequest("s", "final", speak(text, voice))])
         assert result.text == text
@@ -59,7 +59,7 @@ def test_it_knows_its_sentences_in_both_languages(engine: WhisperEngine, speak: 
 
 
 @pytest.mark.parametrize("kind", ["final", "partial"])
-def test_text_of_a_batch_of_eight_is_the_text_of_eight_batches_of_one(
+def test_a_batch_of_eight_gives_the_same_texts_as_eight_batches_of_one(
     engine: WhisperEngine, windows: list[AsrRequest], kind: DecodeKind
 ) -> None:
     asked = [replace(request, kind=kind) for request in windows]
@@ -68,7 +68,7 @@ def test_text_of_a_batch_of_eight_is_the_text_of_eight_batches_of_one(
     assert together == [engine.transcribe([request])[0].text for request in asked]
 
 
-def test_a_caption_is_decoded_on_a_shorter_input_and_reads_the_same(
+def test_a_partial_is_decoded_on_a_shorter_input_with_the_same_text(
     engine: WhisperEngine, speak: Speak
 ) -> None:
     assert engine.info.partial_buckets_s[0] < 10 < engine.info.final_buckets_s[0]
@@ -85,9 +85,7 @@ def test_the_beginning_of_a_sentence_gives_its_first_words(engine: WhisperEngine
     assert len(result.text.split()) < len(ENGLISH[0].split())
 
 
-def test_words_have_times_inside_the_sound_that_never_run_backwards(
-    engine: WhisperEngine, speak: Speak
-) -> None:
+def test_word_times_lie_within_the_audio_and_never_decrease(engine: WhisperEngine, speak: Speak) -> None:
     for text, voice in [(ENGLISH[0], "en-us"), (GERMAN[0], "de")]:
         sound = speak(text, voice)
         (result,) = engine.transcribe([AsrRequest("s", "final", sound)])
@@ -102,7 +100,7 @@ def test_words_have_times_inside_the_sound_that_never_run_backwards(
         assert all(word.confidence is not None and 0 <= word.confidence <= 1 for word in words)
 
 
-def test_an_unsure_guess_does_not_change_the_language_of_a_meeting(
+def test_an_unconfident_detection_does_not_change_the_language(
     engine: WhisperEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meeting_assistant.adapters.asr.whisper.SURE_OF_LANGUAGE", 1.1)
@@ -114,31 +112,31 @@ def test_an_unsure_guess_does_not_change_the_language_of_a_meeting(
     assert result.language == "de"
 
 
-def test_vocabulary_is_brought_to_a_slot_so_that_prompts_stand_together(engine: WhisperEngine) -> None:
+def test_vocabulary_is_padded_so_that_prompts_can_be_batched(engine: WhisperEngine) -> None:
     request = AsrRequest("s", "final", np.zeros(16_000, np.float32))
     for hotwords in ((), ("Monday",), ("Monday", "the customers", "Protokoll"), ("beschlossen " * 99,)):
         assert len(engine._vocabulary(replace(request, hotwords=hotwords))) in PROMPT_SLOTS
 
 
-def test_silence_and_noise_are_told_from_speech(engine: WhisperEngine, speak: Speak) -> None:
+def test_silence_and_noise_have_a_high_no_speech_probability(engine: WhisperEngine, speak: Speak) -> None:
     noise = (np.random.default_rng(5).standard_normal(48_000) * 0.003).astype(np.float32)
     heard = engine.transcribe([AsrRequest("s", "final", sound) for sound in (noise, speak(ENGLISH[1]))])
     probabilities = [result.no_speech_probability or 0.0 for result in heard]
     assert probabilities[0] > 0.6 > probabilities[1]
 
 
-def test_above_temperature_zero_it_samples(engine: WhisperEngine, speak: Speak) -> None:
+def test_above_temperature_zero_the_engine_samples(engine: WhisperEngine, speak: Speak) -> None:
     request = AsrRequest("s", "final", speak(ENGLISH[2]), temperature=0.4)
     results = [engine.transcribe([request])[0] for _ in range(3)]
     assert all(result.mean_logprob is not None and result.mean_logprob <= 0 for result in results)
 
 
-def test_its_languages_are_those_of_the_model(engine: WhisperEngine) -> None:
+def test_the_languages_of_the_engine_are_those_of_the_model(engine: WhisperEngine) -> None:
     assert {"en", "de", "fr"} <= set(engine.info.languages)
     assert "tlh" not in engine.info.languages
 
 
-def test_a_model_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_model_is_named_with_a_remedy(tmp_path: Path) -> None:
     engine = WhisperEngine(WhisperOptions(str(tmp_path / "nothing"), device="cpu", can_download=False))
     with pytest.raises(EngineError, match="cannot be loaded") as caught:
         engine.load()

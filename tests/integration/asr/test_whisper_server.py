@@ -30,13 +30,13 @@ def meeting(speak: Callable[..., Waveform]) -> bytes:
     return (sound * 32767).astype("<i2").tobytes()
 
 
-def test_auto_takes_whisper_when_a_model_is_named_and_its_weights_are_there(server: ServerProcess) -> None:
+def test_auto_chooses_whisper_if_a_model_is_named_and_its_weights_exist(server: ServerProcess) -> None:
     health = server.get("/health")
     assert "whisper" in health["engines"]["asr"]
     assert "ASR_MODEL_ID" in health["engine_reason"]
 
 
-async def test_captions_and_finished_utterances_come_with_word_times_of_the_engine(
+async def test_captions_and_finals_have_word_times_of_the_engine(
     server: ServerProcess, meeting: bytes
 ) -> None:
     seen: list[Message] = []
@@ -52,7 +52,7 @@ async def test_captions_and_finished_utterances_come_with_word_times_of_the_engi
         assert utterance["words"][-1]["end_ms"] <= utterance["end_ms"]
 
 
-def test_auto_without_the_weights_says_so_and_takes_the_embedded_engine(tmp_path: Path) -> None:
+def test_auto_without_the_weights_reports_it_and_chooses_the_embedded_engine(tmp_path: Path) -> None:
     with ServerProcess(
         tmp_path / "data", {"ASR_MODEL_ID": "large-v3-turbo", "HF_HUB_OFFLINE": "1"}
     ) as server:

@@ -63,7 +63,7 @@ async def test_max_sessions_refuses_the_next_meeting_until_one_has_ended(tmp_pat
             assert json.loads(await socket.recv())["type"] == "started"
 
 
-async def test_on_the_third_level_only_meetings_with_viewers_have_captions(tmp_path: Path) -> None:
+async def test_at_the_third_level_only_meetings_with_viewers_have_captions(tmp_path: Path) -> None:
     from meeting_assistant.adapters.audio.trusted import read_pcm
 
     pcm = read_pcm(demo_audio_path())[: 32_000 * 6]
@@ -79,7 +79,7 @@ async def test_on_the_third_level_only_meetings_with_viewers_have_captions(tmp_p
             assert final["transcript"]["utterances"], "finals are never left out"
 
 
-async def test_on_the_last_level_new_meetings_are_refused(tmp_path: Path) -> None:
+async def test_at_the_last_level_new_meetings_are_refused(tmp_path: Path) -> None:
     with server_at_level(4, tmp_path / "data") as server:
         error = await refused(server)
         assert error["code"] == "overloaded"

@@ -100,7 +100,7 @@ def test_action_items_name_their_owner_and_the_stated_time(demo: DemoMeeting, mi
             assert plain(expected.due_phrase).split()[-1] in plain(item.due_phrase)
 
 
-def test_soft_cues_are_not_dressed_up_as_action_items(demo: DemoMeeting, minutes: Minutes) -> None:
+def test_soft_cues_are_not_presented_as_action_items(demo: DemoMeeting, minutes: Minutes) -> None:
     agreed = " | ".join(item.text for item in (*minutes.action_items, *minutes.decisions)).casefold()
     for soft in demo.expected.not_action_items:
         assert not all(word.casefold() in agreed for word in soft.keywords), soft.text

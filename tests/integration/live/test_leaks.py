@@ -21,7 +21,7 @@ from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.web.protocol import json_schema
 
 
-def test_no_client_can_name_an_address_that_the_server_would_call(server: ServerProcess) -> None:
+def test_clients_cannot_choose_outgoing_addresses(server: ServerProcess) -> None:
     """Outgoing addresses are the operator's: no message and no request has a field for one."""
     requests = httpx.get(f"{server.url}/openapi.json").json()
     names = re.findall(r'"(\w+)": \{', json.dumps(json_schema()["client"]))
@@ -52,7 +52,7 @@ def test_metrics_name_no_meeting_and_no_person(server: ServerProcess, hello: byt
     assert "Monday" not in log
 
 
-def test_a_damaged_database_is_reported_and_left_as_it_is(tmp_path: Path, hello: bytes) -> None:
+def test_a_damaged_database_is_reported_and_not_touched(tmp_path: Path, hello: bytes) -> None:
     with ServerProcess(tmp_path / "data") as server:
         asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))
     database = tmp_path / "data/meetings.db"
@@ -82,7 +82,7 @@ def test_a_damaged_database_is_reported_and_left_as_it_is(tmp_path: Path, hello:
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["empty", "gone"])
-async def test_beside_an_empty_database_the_write_ahead_log_is_left_alone(
+async def test_the_write_ahead_log_next_to_an_empty_database_is_not_touched(
     tmp_path: Path, is_there: bool
 ) -> None:
     """SQLite itself would take it for a left-over, remove it and open an empty database."""

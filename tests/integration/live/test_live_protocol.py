@@ -127,7 +127,7 @@ async def test_audio_before_start_is_refused(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("text", ["hello", "{", "[]", '{"type": 7}', '{"type": "dance"}', "null"])
-async def test_what_is_not_a_message_is_refused(server: ServerProcess, text: str) -> None:
+async def test_a_malformed_message_is_refused(server: ServerProcess, text: str) -> None:
     async with socket_of(server) as socket:
         await socket.send(text)
         assert (await refusal(socket))["code"] == "protocol_violation"
@@ -158,7 +158,7 @@ async def test_an_unknown_meeting_cannot_be_resumed(server: ServerProcess) -> No
         assert (await refusal(socket))["code"] == "not_found"
 
 
-async def test_mistakes_in_a_running_meeting_are_answered_and_the_meeting_goes_on(
+async def test_mistakes_during_a_meeting_are_answered_and_the_meeting_continues(
     server: ServerProcess,
 ) -> None:
     async with socket_of(server) as socket:
@@ -202,7 +202,7 @@ async def test_audio_while_paused_is_refused_and_not_recorded(server: ServerProc
         assert (await receive(socket, "final"))["coverage"]["captured_s"] == 1.0
 
 
-async def test_a_frame_of_a_hundred_megabytes_closes_the_socket_and_nothing_else(
+async def test_a_frame_of_a_hundred_megabytes_closes_only_its_socket(
     server: ServerProcess,
 ) -> None:
     async with socket_of(server) as socket:
@@ -233,7 +233,7 @@ async def test_a_page_of_another_site_is_refused_before_the_handshake(server: Se
 # --- coming back and watching -----------------------------------------------------------------------------
 
 
-async def test_a_client_that_reconnects_goes_on_where_it_was(server: ServerProcess) -> None:
+async def test_a_client_that_reconnects_continues_where_it_was(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         started = await open_meeting(socket)
         await socket.send(SECOND_OF_SILENCE)
@@ -260,7 +260,7 @@ async def test_a_second_connection_fences_the_first(server: ServerProcess) -> No
         await receive(second, "final")
 
 
-async def test_a_client_that_lost_its_socket_after_stop_gets_the_final_message_all_the_same(
+async def test_a_client_that_lost_its_socket_after_stop_still_gets_the_final_message(
     server: ServerProcess,
 ) -> None:
     async with socket_of(server) as socket:
@@ -273,7 +273,7 @@ async def test_a_client_that_lost_its_socket_after_stop_gets_the_final_message_a
         assert await receive(socket, "final") == final
 
 
-async def test_a_meeting_that_is_over_takes_no_more_sound(server: ServerProcess) -> None:
+async def test_a_finished_meeting_accepts_no_more_audio(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         started = await open_meeting(socket)
         await send_message(socket, type="stop")
@@ -289,7 +289,7 @@ async def test_a_meeting_that_is_over_takes_no_more_sound(server: ServerProcess)
     assert server.get(f"/api/meetings/{started['meeting_id']}")["meeting"]["coverage"]["captured_s"] == 0
 
 
-async def test_others_may_watch_and_latecomers_are_told_everything(server: ServerProcess) -> None:
+async def test_viewers_can_join_late_and_get_all_events(server: ServerProcess) -> None:
     async with socket_of(server) as socket:
         started = await open_meeting(socket)
         events = f"{server.ws_url}/ws/meetings/{started['meeting_id']}/events"
@@ -300,7 +300,7 @@ async def test_others_may_watch_and_latecomers_are_told_everything(server: Serve
         assert await receive(late, "final") == live
 
 
-async def test_what_was_shown_as_stable_stands_or_the_finished_utterance_says_that_it_does_not(
+async def test_finals_keep_stable_words_or_count_the_changes(
     server: ServerProcess,
 ) -> None:
     shown: dict[int, str] = {}

@@ -42,7 +42,7 @@ def test_audio_is_acknowledged_once_its_words_are_stored(
     assert not (tmp_path / "data" / "audio").exists()
 
 
-def test_there_is_no_recording_afterwards(memory_server: ServerProcess, hello: bytes) -> None:
+def test_in_memory_mode_keeps_no_recording(memory_server: ServerProcess, hello: bytes) -> None:
     final = asyncio.run(LiveClient(memory_server.ws_url).stream(paced(hello, is_fast=True)))
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(
@@ -52,7 +52,7 @@ def test_there_is_no_recording_afterwards(memory_server: ServerProcess, hello: b
     caught.value.close()
 
 
-def test_audio_that_was_not_acknowledged_is_sent_again_after_a_crash(tmp_path: Path, hello: bytes) -> None:
+def test_unacknowledged_audio_is_sent_again_after_a_crash(tmp_path: Path, hello: bytes) -> None:
     from meeting_assistant.launcher import free_port
 
     port = free_port()

@@ -134,7 +134,7 @@ async def test_ten_minutes_without_speech_give_no_words(
     assert notes.committed == TEN_MINUTES, "all of it was processed"
 
 
-async def test_garbage_and_failures_in_one_session_do_not_change_the_words_of_another(
+async def test_garbage_and_failures_in_one_session_do_not_affect_another(
     tools: SpeechServices,
 ) -> None:
     speech = np.frombuffer(read_pcm(demo_audio_path())[: 32_000 * 30], np.int16)

@@ -60,7 +60,7 @@ def files_with(folder: Path, text: str) -> list[Path]:
     ]
 
 
-async def test_speech_off_the_record_is_stored_nowhere_even_when_the_server_dies_meanwhile(
+async def test_off_the_record_speech_is_stored_nowhere_even_if_the_server_is_killed(
     tmp_path: Path, speak: Any
 ) -> None:
     before = pcm(speak("The budget of the project was approved."))
@@ -102,7 +102,7 @@ async def test_speech_off_the_record_is_stored_nowhere_even_when_the_server_dies
     assert files_with(tmp_path, SECRET) == []
 
 
-def test_a_span_can_be_taken_off_the_record_afterwards(tmp_path: Path, speak: Any) -> None:
+def test_a_span_can_be_redacted_afterwards(tmp_path: Path, speak: Any) -> None:
     first = pcm(speak("We decided to ship the release on Friday."))
     second = pcm(speak(f"By the way, I will bring the {SECRET} cake tomorrow."))
     with ServerProcess(tmp_path / "data") as server:
@@ -128,7 +128,9 @@ def test_a_span_can_be_taken_off_the_record_afterwards(tmp_path: Path, speak: An
         assert httpx.post(f"{path}/forget", json={"start_ms": 5, "end_ms": 5}).status_code == 422
 
 
-async def test_while_a_meeting_records_the_refusal_names_the_message_to_send(server: ServerProcess) -> None:
+async def test_a_redaction_during_recording_is_refused_with_the_message_to_send(
+    server: ServerProcess,
+) -> None:
     async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
         await send_message(socket, **START)
         meeting = (await receive(socket, "started"))["meeting_id"]
@@ -142,7 +144,7 @@ async def test_while_a_meeting_records_the_refusal_names_the_message_to_send(ser
 
 
 @pytest.mark.parametrize("kind", ["pause", "resume"])
-async def test_resuming_without_a_pause_and_an_empty_pause_change_nothing(
+async def test_a_resume_without_a_pause_and_an_empty_pause_change_nothing(
     server: ServerProcess, kind: str
 ) -> None:
     async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:

@@ -94,7 +94,7 @@ async def run(tools: SpeechServices, spec: SessionSpec, audio: bytes, record: Re
 
 
 @pytest.mark.parametrize("keeps_audio", [True, False], ids=["journal", "memory"])
-async def test_resumed_after_any_commit_the_transcript_is_the_same(
+async def test_a_session_resumed_after_any_commit_has_the_same_transcript(
     tools: SpeechServices, keeps_audio: bool
 ) -> None:
     audio = read_pcm(demo_audio_path())[: SECONDS * 32_000]

@@ -71,7 +71,7 @@ async def crash(folder: Path, database: str, store: str, meeting: str, point: st
 
 @pytest.mark.fault
 @pytest.mark.parametrize("point", STEPS)
-async def test_a_move_that_is_killed_between_any_two_steps_is_ended_once(tmp_path: Path, point: str) -> None:
+async def test_a_move_killed_between_any_two_steps_is_completed_once(tmp_path: Path, point: str) -> None:
     objects = tmp_path / "objects"
     objects.mkdir()
     database, store = f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}", f"file://{objects}"
@@ -93,9 +93,7 @@ async def test_a_move_that_is_killed_between_any_two_steps_is_ended_once(tmp_pat
 
 @pytest.mark.fault
 @pytest.mark.parametrize("point", STEPS)
-async def test_an_erasure_that_is_killed_between_any_two_steps_can_be_done_again(
-    tmp_path: Path, point: str
-) -> None:
+async def test_an_erasure_killed_between_any_two_steps_can_be_repeated(tmp_path: Path, point: str) -> None:
     objects = tmp_path / "objects"
     objects.mkdir()
     database, store = f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}", f"file://{objects}"

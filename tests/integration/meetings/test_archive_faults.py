@@ -32,7 +32,7 @@ async def wait_until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_store_that_is_away_holds_nobody_up_and_is_caught_up_with(
+async def test_an_unreachable_store_delays_nothing_and_recordings_move_later(
     sqlite_archive: SharedArchive,
 ) -> None:
     machine = await sqlite_archive.machine()
@@ -60,7 +60,7 @@ async def test_a_store_that_is_away_holds_nobody_up_and_is_caught_up_with(
         sqlite_archive.server.start()
 
 
-async def test_what_is_deleted_while_the_store_is_away_opens_for_nobody_and_goes_later(
+async def test_a_recording_deleted_while_the_store_is_unreachable_is_unreadable_at_once(
     sqlite_archive: SharedArchive, tmp_path: Path
 ) -> None:
     machine = await sqlite_archive.machine()
@@ -92,7 +92,7 @@ def contains_bytes(folder: Path, content: bytes) -> bool:
     return any(content in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-async def test_deleting_does_not_wait_for_a_copy_that_runs(sqlite_archive: SharedArchive) -> None:
+async def test_deleting_does_not_wait_for_a_running_copy(sqlite_archive: SharedArchive) -> None:
     machine = await sqlite_archive.machine()
     meeting = await machine.record(SOUND * 100)
     write, begun, go_on = machine.objects.write, asyncio.Event(), asyncio.Event()
@@ -120,7 +120,7 @@ async def test_deleting_does_not_wait_for_a_copy_that_runs(sqlite_archive: Share
     assert machine.archiver.problem is None
 
 
-async def test_an_object_that_was_changed_or_lost_is_not_passed_off_as_sound(
+async def test_a_changed_or_lost_object_is_never_played(
     sqlite_archive: SharedArchive,
 ) -> None:
     machine = await sqlite_archive.machine()
@@ -136,7 +136,7 @@ async def test_an_object_that_was_changed_or_lost_is_not_passed_off_as_sound(
     await machine.call(machine.audio.delete, meeting)
 
 
-async def test_the_file_stays_when_the_object_is_not_what_was_sent(sqlite_archive: SharedArchive) -> None:
+async def test_a_file_is_kept_if_its_object_differs(sqlite_archive: SharedArchive) -> None:
     machine = await sqlite_archive.machine()
     meeting = await machine.record()
     write = machine.objects.write
@@ -154,7 +154,7 @@ async def test_the_file_stays_when_the_object_is_not_what_was_sent(sqlite_archiv
     assert len(sqlite_archive.objects()) == 1
 
 
-async def test_a_damaged_recording_is_kept_and_said_and_the_others_move(
+async def test_a_damaged_recording_is_kept_and_reported_and_the_others_move(
     sqlite_archive: SharedArchive,
 ) -> None:
     machine = await sqlite_archive.machine()

@@ -47,7 +47,7 @@ def sound_of(server: ServerProcess, meeting: str) -> bytes:
     return answer.content[44:]
 
 
-def test_another_server_with_the_same_database_plays_forgets_and_deletes(
+def test_another_server_with_the_same_database_can_play_redact_and_delete(
     tmp_path: Path, postgres: PostgresServer, s3_server: S3Server, hello: bytes
 ) -> None:
     prefix = secrets.token_hex(8)
@@ -78,7 +78,7 @@ def test_another_server_with_the_same_database_plays_forgets_and_deletes(
     assert SECRET not in log
 
 
-def test_a_store_that_is_away_is_said_and_caught_up_with(
+def test_an_unreachable_store_is_reported_and_recordings_move_later(
     tmp_path: Path, s3_server: S3Server, hello: bytes
 ) -> None:
     prefix = secrets.token_hex(8)
@@ -106,9 +106,7 @@ def test_a_store_that_is_away_is_said_and_caught_up_with(
         s3_server.start()
 
 
-def test_recordings_from_before_move_and_stay_readable_without_the_setting_being_said(
-    tmp_path: Path, hello: bytes
-) -> None:
+def test_existing_recordings_move_and_a_missing_setting_is_reported(tmp_path: Path, hello: bytes) -> None:
     with ServerProcess(tmp_path / "data") as server:
         meeting = hold(server, hello)
     (tmp_path / "objects").mkdir()
@@ -134,7 +132,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory, hello: bytes) -> tuple[Path,
     return folder, env, meeting
 
 
-def test_a_backup_says_what_it_covers(
+def test_a_backup_reports_which_archived_recordings_it_covers(
     moved: tuple[Path, dict[str, str], str], tmp_path: Path, hello: bytes
 ) -> None:
     folder, env, meeting = moved
@@ -156,7 +154,7 @@ def test_a_backup_says_what_it_covers(
         assert sound_of(server, meeting) == hello
 
 
-def test_commands_know_of_recordings_elsewhere(moved: tuple[Path, dict[str, str], str]) -> None:
+def test_keys_commands_include_archived_recordings(moved: tuple[Path, dict[str, str], str]) -> None:
     folder, env, _ = moved
     new = Fernet.generate_key().decode()
     status = json.loads(run_cli("keys", "status", "--json", cwd=folder, **env).stdout)
@@ -170,7 +168,7 @@ def test_commands_know_of_recordings_elsewhere(moved: tuple[Path, dict[str, str]
     assert back.returncode == 0, back.stderr
 
 
-def test_doctor_tries_the_store(moved: tuple[Path, dict[str, str], str], tmp_path: Path) -> None:
+def test_doctor_checks_the_object_store(moved: tuple[Path, dict[str, str], str], tmp_path: Path) -> None:
     folder, env, _ = moved
     checks = json.loads(run_cli("doctor", "--json", cwd=folder, **env).stdout)
     [check] = [check for check in checks if check["name"] == "Object store"]
@@ -183,9 +181,7 @@ def test_doctor_tries_the_store(moved: tuple[Path, dict[str, str], str], tmp_pat
     assert "does not exist" in check["detail"]
 
 
-def test_a_meeting_that_failed_is_tried_again_from_its_recording_elsewhere(
-    tmp_path: Path, hello: bytes
-) -> None:
+def test_a_failed_meeting_is_retried_from_its_archived_recording(tmp_path: Path, hello: bytes) -> None:
     (tmp_path / "objects").mkdir()
     env = {"AUDIO_STORE_URL": f"file://{tmp_path / 'objects'}"}
     with ServerProcess(tmp_path / "data", env) as server:
@@ -203,13 +199,13 @@ def test_a_meeting_that_failed_is_tried_again_from_its_recording_elsewhere(
         assert sound_of(server, meeting) == hello
 
 
-def test_settings_that_contradict_each_other_stop_the_start(tmp_path: Path) -> None:
+def test_contradictory_settings_stop_the_start(tmp_path: Path) -> None:
     refused = run_cli("serve", cwd=tmp_path, AUDIO_STORAGE="memory", AUDIO_STORE_URL="file:///tmp")
     assert refused.returncode == 1
     assert "contradict each other" in " ".join(refused.stderr.split())
 
 
-def test_strict_keys_hold_for_recordings_elsewhere(moved: tuple[Path, dict[str, str], str]) -> None:
+def test_strict_keys_apply_to_archived_recordings(moved: tuple[Path, dict[str, str], str]) -> None:
     folder, env, _ = moved
     strict = {**env, "AUDIO_ENCRYPTION_KEY": Fernet.generate_key().decode(), "STRICT_KEYS": "true"}
     server = ServerProcess(folder / "data", strict)

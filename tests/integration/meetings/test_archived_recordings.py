@@ -28,7 +28,7 @@ NEW_KEY = Fernet.generate_key().decode()
 SILENCE = bytes(len(SOUND))
 
 
-async def test_what_one_machine_recorded_another_plays_erases_and_deletes(archive: SharedArchive) -> None:
+async def test_another_machine_can_play_erase_and_delete_a_recording(archive: SharedArchive) -> None:
     one, other = await archive.machine("one"), await archive.machine("other")
     meeting = await one.record(SOUND * 3)
     await one.archiver.run_once()
@@ -46,7 +46,7 @@ async def test_what_one_machine_recorded_another_plays_erases_and_deletes(archiv
         await other.sound_of(meeting)
 
 
-async def test_while_a_recording_is_on_another_machines_disk_that_is_said(archive: SharedArchive) -> None:
+async def test_a_recording_on_the_disk_of_another_machine_is_reported_as_such(archive: SharedArchive) -> None:
     one, other = await archive.machine("one"), await archive.machine("other")
     meeting = await one.record()
     with pytest.raises(ConflictError, match="still on the machine that recorded it"):
@@ -60,7 +60,7 @@ async def test_while_a_recording_is_on_another_machines_disk_that_is_said(archiv
     assert archive.objects() == {}
 
 
-async def test_only_sealed_recordings_of_meetings_that_are_over_move(sqlite_archive: SharedArchive) -> None:
+async def test_only_sealed_recordings_of_ended_meetings_move(sqlite_archive: SharedArchive) -> None:
     machine = await sqlite_archive.machine()
     running = await machine.record(state=MeetingState.RECORDING)
     processing = await machine.record(state=MeetingState.PROCESSING)
@@ -76,7 +76,7 @@ async def test_only_sealed_recordings_of_meetings_that_are_over_move(sqlite_arch
     assert machine.audio.local_ids() == sorted([running, open_end])
 
 
-async def test_old_versions_of_a_bucket_open_for_nobody(tmp_path: Path, s3_server: S3Server) -> None:
+async def test_old_versions_in_a_bucket_are_unreadable(tmp_path: Path, s3_server: S3Server) -> None:
     bucket, prefix = f"versioned-{secrets.token_hex(4)}", "meetings"
     s3_server.make_bucket(bucket, is_versioned=True)
     url = s3_server.url(prefix, bucket)
@@ -94,7 +94,7 @@ async def test_old_versions_of_a_bucket_open_for_nobody(tmp_path: Path, s3_serve
     await machine.close()
 
 
-async def test_fetched_recordings_take_no_more_room_than_they_may(sqlite_archive: SharedArchive) -> None:
+async def test_fetched_recordings_stay_within_the_cache_limit(sqlite_archive: SharedArchive) -> None:
     machine = await sqlite_archive.machine(cache_bytes=150_000)
     meetings = [await machine.record(SOUND * 2) for _ in range(4)]
     await machine.archiver.run_once()
@@ -105,9 +105,7 @@ async def test_fetched_recordings_take_no_more_room_than_they_may(sqlite_archive
     assert all(path.read_bytes()[512:1536] == bytes(1024) for path in kept), "no keys in it"
 
 
-async def test_nothing_is_fetched_onto_a_disk_that_recording_needs(
-    tmp_path: Path, s3_server: S3Server
-) -> None:
+async def test_nothing_is_fetched_onto_a_nearly_full_disk(tmp_path: Path, s3_server: S3Server) -> None:
     def refuse(size_bytes: int) -> None:
         raise StorageError("Only 1 MB is free.", code="disk_full")
 
@@ -122,7 +120,7 @@ async def test_nothing_is_fetched_onto_a_disk_that_recording_needs(
     await machine.close()
 
 
-async def test_changing_keys_touches_no_object(archive: SharedArchive) -> None:
+async def test_rotating_keys_changes_no_object(archive: SharedArchive) -> None:
     machine = await archive.machine("one")
     meeting = await machine.record()
     await machine.archiver.run_once()
@@ -140,7 +138,7 @@ async def test_changing_keys_touches_no_object(archive: SharedArchive) -> None:
         await machine.sound_of(meeting)
 
 
-async def test_deleting_a_meeting_destroys_its_key_even_without_the_store(
+async def test_deleting_a_meeting_destroys_its_key_even_without_an_object_store(
     sqlite_archive: SharedArchive, tmp_path: Path
 ) -> None:
     """`AUDIO_STORE_URL` was taken away since."""

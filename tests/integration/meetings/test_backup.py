@@ -52,7 +52,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, hello: bytes) -> tuple[Path,
     return folder, str(finished), live
 
 
-def test_a_backup_of_a_busy_server_restores_elsewhere(
+def test_a_backup_of_a_busy_server_can_be_restored_elsewhere(
     saved: tuple[Path, str, str], tmp_path: Path, hello: bytes
 ) -> None:
     folder, finished, live = saved
@@ -91,7 +91,7 @@ def test_verify_reads_every_byte_and_names_what_is_wrong(
     assert "is missing" in run_cli("restore", "--verify", str(copy), cwd=folder).stderr
 
 
-def test_a_backup_without_its_key_says_which_key_it_needs(
+def test_a_backup_without_its_key_names_the_key_that_it_needs(
     saved: tuple[Path, str, str], tmp_path: Path
 ) -> None:
     folder, _, _ = saved
@@ -103,7 +103,7 @@ def test_a_backup_without_its_key_says_which_key_it_needs(
     assert not list((folder / "backup").rglob("*.key"))
 
 
-async def test_files_that_are_not_transcribed_yet_are_in_it_and_missed_when_they_are_not(
+async def test_a_backup_includes_uploads_and_reports_missing_ones(
     tmp_path: Path,
 ) -> None:
     ring = KeyRing([KEY])
@@ -123,7 +123,7 @@ async def test_files_that_are_not_transcribed_yet_are_in_it_and_missed_when_they
 
 
 @pytest.mark.parametrize("is_heard", [False, True])
-async def test_a_recording_that_was_gone_before_the_backup_is_missed_when_it_is_still_needed(
+async def test_a_recording_missing_before_the_backup_is_reported_if_it_is_still_needed(
     tmp_path: Path, is_heard: bool
 ) -> None:
     async with RecordingHarness(tmp_path / "data", KEY) as house:
@@ -144,7 +144,7 @@ async def test_a_recording_that_was_gone_before_the_backup_is_missed_when_it_is_
         assert "is missing" in report.problems[0]
 
 
-def test_nothing_is_overwritten(saved: tuple[Path, str, str], tmp_path: Path) -> None:
+def test_a_backup_and_a_restore_overwrite_nothing(saved: tuple[Path, str, str], tmp_path: Path) -> None:
     folder, _, _ = saved
     occupied = run_cli("restore", str(folder / "backup"), cwd=folder)
     assert occupied.returncode == 1

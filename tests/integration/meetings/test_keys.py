@@ -57,7 +57,7 @@ def use(key: str, *, recordings: int, is_first: bool, voices: int = 0) -> dict[s
     }
 
 
-def test_a_generated_key_is_one_that_the_server_takes(tmp_path: Path) -> None:
+def test_a_generated_key_is_accepted_by_the_server(tmp_path: Path) -> None:
     made = run_cli("keygen", cwd=tmp_path)
     assert KeyRing([made.stdout.strip()]).fingerprint
     assert not (tmp_path / "data").exists(), "nothing is stored"
@@ -79,7 +79,7 @@ def test_status_counts_recordings_by_key_and_names_what_is_missing(tmp_path: Pat
     assert OLD not in missing.stdout + missing.stderr + whole.stdout
 
 
-def test_after_rotation_the_old_key_is_not_needed_and_the_sound_is_untouched(tmp_path: Path) -> None:
+def test_after_rotation_the_old_key_is_unused_and_recordings_are_unchanged(tmp_path: Path) -> None:
     folder = tmp_path / "data/audio"
     ids = recordings(folder, OLD, 3)
     before = [(folder / f"{i}.maj").read_bytes()[1536:] for i in ids]
@@ -94,7 +94,7 @@ def test_after_rotation_the_old_key_is_not_needed_and_the_sound_is_untouched(tmp
     assert "0 recordings moved" in again.stderr
 
 
-async def test_voices_that_are_known_again_move_with_the_recordings(tmp_path: Path) -> None:
+async def test_enrolled_voices_are_rotated_with_the_recordings(tmp_path: Path) -> None:
     recordings(tmp_path / "audio", OLD, 1)
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'meetings.db'}")
     await database.open()
@@ -119,7 +119,7 @@ async def test_voices_that_are_known_again_move_with_the_recordings(tmp_path: Pa
     await database.close()
 
 
-def test_a_recording_that_no_key_opens_is_left_and_named(tmp_path: Path) -> None:
+def test_a_recording_that_no_key_opens_is_kept_and_named(tmp_path: Path) -> None:
     folder = tmp_path / "data/audio"
     unknown = recordings(folder, Fernet.generate_key().decode(), 1)[0]
     before = (folder / f"{unknown}.maj").read_bytes()
@@ -155,7 +155,7 @@ for _ in rotate_all(Path(sys.argv[2]), KeyRing(sys.argv[3:])):
 
 
 @pytest.mark.fault
-def test_rotation_that_is_killed_at_any_write_leaves_every_recording_readable(tmp_path: Path) -> None:
+def test_a_rotation_killed_at_any_write_leaves_every_recording_readable(tmp_path: Path) -> None:
     folder = tmp_path / "audio"
     ids = recordings(folder, OLD, 4)
     for left in range(9):
@@ -170,7 +170,7 @@ def test_rotation_that_is_killed_at_any_write_leaves_every_recording_readable(tm
 # --- at start ---------------------------------------------------------------------------------------------
 
 
-def test_a_malformed_key_stops_the_server_and_is_not_repeated(tmp_path: Path) -> None:
+def test_a_malformed_key_stops_the_server_and_is_not_echoed(tmp_path: Path) -> None:
     wrong = NEW[:-3] + "???"
     refused = run_cli("serve", cwd=tmp_path, AUDIO_ENCRYPTION_KEY=f"{OLD},{wrong}")
     assert refused.returncode == 1
@@ -178,7 +178,7 @@ def test_a_malformed_key_stops_the_server_and_is_not_repeated(tmp_path: Path) ->
     assert wrong not in refused.stderr
 
 
-def test_a_wrong_or_vanished_key_starts_degraded_and_names_both_fingerprints(tmp_path: Path) -> None:
+def test_a_wrong_or_missing_key_starts_degraded_and_names_both_fingerprints(tmp_path: Path) -> None:
     folder = tmp_path / "data/audio"
     meeting = recordings(folder, OLD, 1)[0]
     before = (folder / f"{meeting}.maj").read_bytes()
@@ -192,9 +192,7 @@ def test_a_wrong_or_vanished_key_starts_degraded_and_names_both_fingerprints(tmp
     assert (folder / f"{meeting}.maj").read_bytes() == before
 
 
-def test_under_a_new_key_old_recordings_answer_409_and_new_meetings_work(
-    tmp_path: Path, hello: bytes
-) -> None:
+def test_with_a_new_key_old_recordings_answer_409_and_new_meetings_work(tmp_path: Path, hello: bytes) -> None:
     with ServerProcess(tmp_path / "data", {"AUDIO_ENCRYPTION_KEY": OLD}) as server:
         old = asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))["meeting"]["id"]
     with ServerProcess(tmp_path / "data", {"AUDIO_ENCRYPTION_KEY": NEW}) as server:

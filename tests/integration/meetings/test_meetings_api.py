@@ -62,7 +62,7 @@ async def test_a_finished_meeting_can_be_read_and_is_listed_first(
         assert meeting_id not in [meeting["id"] for meeting in older["meetings"]]
 
 
-async def test_a_title_can_be_changed_and_not_emptied(
+async def test_a_title_can_be_changed_but_not_emptied(
     http: httpx.AsyncClient, spoken: dict[str, Any]
 ) -> None:
     path = f"/api/meetings/{spoken['meeting']['id']}"
@@ -73,7 +73,7 @@ async def test_a_title_can_be_changed_and_not_emptied(
     assert (await http.patch(path, json={"titel": "x"})).status_code == 422
 
 
-async def test_the_start_of_a_meeting_can_be_corrected_and_not_to_the_future(
+async def test_the_start_of_a_meeting_can_be_corrected_but_not_to_the_future(
     http: httpx.AsyncClient, spoken: dict[str, Any]
 ) -> None:
     path = f"/api/meetings/{spoken['meeting']['id']}"
@@ -89,7 +89,7 @@ async def test_the_start_of_a_meeting_can_be_corrected_and_not_to_the_future(
     assert "cannot have begun" in refused.json()["error"]["message"]
 
 
-async def test_naming_a_speaker_changes_transcript_exports_and_what_watchers_are_told(
+async def test_naming_a_speaker_changes_transcript_and_exports_and_notifies_viewers(
     http: httpx.AsyncClient, server: ServerProcess, spoken: dict[str, Any]
 ) -> None:
     meeting_id = spoken["meeting"]["id"]
@@ -110,7 +110,7 @@ async def test_naming_a_speaker_changes_transcript_exports_and_what_watchers_are
     [("md", "text/markdown"), ("json", "application/json"), ("srt", "application/x-subrip"),
      ("vtt", "text/vtt"), ("txt", "text/plain")],
 )  # fmt: skip
-async def test_exports_come_as_files(
+async def test_exports_are_served_as_files(
     http: httpx.AsyncClient, spoken: dict[str, Any], fmt: str, media_type: str
 ) -> None:
     answer = await http.get(f"/api/meetings/{spoken['meeting']['id']}/export?format={fmt}")
@@ -127,7 +127,7 @@ async def test_an_unknown_export_format_is_refused(http: httpx.AsyncClient, spok
     assert set(answer.json()["error"]) == {"code", "message", "remedy"}
 
 
-async def test_the_sound_can_be_played_from_any_moment(
+async def test_the_recording_can_be_played_from_any_position(
     http: httpx.AsyncClient, spoken: dict[str, Any], hello: bytes
 ) -> None:
     path = f"/api/meetings/{spoken['meeting']['id']}/audio.wav"
@@ -157,7 +157,7 @@ async def test_a_deleted_meeting_is_gone_for_good(
 @pytest.mark.parametrize(
     "bad", ["nope", "..%2f..%2fetc", "01890000-0000-7000-8000-000000000000", "%00", "x" * 300]
 )
-async def test_ids_that_do_not_exist_are_not_found(http: httpx.AsyncClient, bad: str) -> None:
+async def test_unknown_ids_of_meetings_are_not_found(http: httpx.AsyncClient, bad: str) -> None:
     answer = await http.get(f"/api/meetings/{bad}")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] in ("not_found", "http_404")
@@ -197,7 +197,7 @@ async def test_an_uploaded_file_goes_through_the_same_pipeline_with_progress(
     "content",
     [b"", b"hello", b"\x00" * 5000, b"%PDF-1.7 not sound", b"ffconcat version 1.0\nfile /etc/hostname\n"],
 )
-async def test_what_is_not_sound_is_refused_and_leaves_nothing(
+async def test_an_upload_without_audio_is_refused_and_leaves_nothing(
     http: httpx.AsyncClient, server: ServerProcess, content: bytes
 ) -> None:
     before = (await http.get("/api/meetings?limit=200")).json()
@@ -209,7 +209,7 @@ async def test_what_is_not_sound_is_refused_and_leaves_nothing(
     assert list(incoming.iterdir()) == []
 
 
-async def test_a_file_beyond_the_limit_is_refused_by_name_of_the_limit(http: httpx.AsyncClient) -> None:
+async def test_a_file_above_the_limit_is_refused_with_the_name_of_the_limit(http: httpx.AsyncClient) -> None:
     answer = await http.post("/api/meetings", files={"file": ("talk.wav", bytes(5_000_001))})
     assert answer.status_code == 413
     assert "MAX_UPLOAD_BYTES" in answer.json()["error"]["remedy"]
@@ -227,7 +227,7 @@ async def test_a_request_from_another_site_cannot_change_anything(
 # --- what the server says about itself ---------------------------------------------------------------------
 
 
-async def test_health_says_which_engines_and_why(http: httpx.AsyncClient) -> None:
+async def test_health_names_the_engines_and_the_reasons(http: httpx.AsyncClient) -> None:
     health = (await http.get("/health")).json()
     assert health["status"] == "ok"
     assert set(health["engines"]) == {"asr", "vad", "diarization", "minutes"}
@@ -235,7 +235,7 @@ async def test_health_says_which_engines_and_why(http: httpx.AsyncClient) -> Non
     assert (await http.get("/ready")).json() == {"ready": True, "waiting_for": []}
 
 
-async def test_metrics_move_with_a_meeting(http: httpx.AsyncClient, spoken: dict[str, Any]) -> None:
+async def test_metrics_change_with_a_meeting(http: httpx.AsyncClient, spoken: dict[str, Any]) -> None:
     text = (await http.get("/metrics")).text
     assert spoken["meeting"]["id"] not in text
     for series in (
@@ -250,13 +250,13 @@ async def test_metrics_move_with_a_meeting(http: httpx.AsyncClient, spoken: dict
         assert float(line.split()[-1]) > 0
 
 
-async def test_pages_carry_a_strict_policy(http: httpx.AsyncClient) -> None:
+async def test_pages_have_a_strict_content_security_policy(http: httpx.AsyncClient) -> None:
     answer = await http.get("/api/info")
     assert "script-src 'self'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_many_meetings_at_once_all_get_their_own_words(server: ServerProcess, hello: bytes) -> None:
+async def test_concurrent_meetings_get_their_own_words(server: ServerProcess, hello: bytes) -> None:
     clients = [LiveClient(server.ws_url) for _ in range(4)]
     finals = await asyncio.gather(*(client.stream(paced(hello, is_fast=True)) for client in clients))
     texts = {" ".join(u["text"] for u in final["transcript"]["utterances"]) for final in finals}

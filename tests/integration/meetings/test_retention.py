@@ -97,7 +97,7 @@ async def services_at(
     ("retention", "days_later", "is_kept"),
     [("keep", 9999, True), ("days:30", 29.9, True), ("days:30", 30.1, False), ("days:1", 1, False)],
 )
-async def test_sound_is_kept_as_long_as_configured(
+async def test_recordings_are_kept_as_long_as_configured(
     houses: list[StoredMeetings], tmp_path: Path, retention: str, days_later: float, is_kept: bool
 ) -> None:
     house = await services_at(houses, tmp_path, retention, days_later)
@@ -109,7 +109,7 @@ async def test_sound_is_kept_as_long_as_configured(
     assert (await house.store.transcript(meeting.id)).utterances, "words stay"
 
 
-async def test_sound_goes_as_soon_as_minutes_are_written(
+async def test_a_recording_can_be_deleted_once_minutes_are_written(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
     house = await services_at(houses, tmp_path, "delete-after-minutes")
@@ -120,7 +120,7 @@ async def test_sound_goes_as_soon_as_minutes_are_written(
 
 
 @pytest.mark.parametrize(("reason", "is_kept"), [("engine_failed", True), ("off_the_record", False)])
-async def test_sound_that_was_not_transcribed_outlives_the_minutes(
+async def test_an_untranscribed_recording_outlives_the_minutes(
     houses: list[StoredMeetings], tmp_path: Path, reason: str, is_kept: bool
 ) -> None:
     house = await services_at(houses, tmp_path, "delete-after-minutes")
@@ -130,7 +130,7 @@ async def test_sound_that_was_not_transcribed_outlives_the_minutes(
     assert house.audio.exists(meeting.id) is is_kept
 
 
-async def test_sound_beyond_the_last_word_outlives_the_minutes(
+async def test_a_recording_with_audio_beyond_the_last_commit_outlives_the_minutes(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
     house = await services_at(houses, tmp_path, "delete-after-minutes")
@@ -140,7 +140,7 @@ async def test_sound_beyond_the_last_word_outlives_the_minutes(
     assert house.audio.exists(meeting.id)
 
 
-async def test_without_minutes_the_sound_stays(houses: list[StoredMeetings], tmp_path: Path) -> None:
+async def test_without_minutes_the_recording_is_kept(houses: list[StoredMeetings], tmp_path: Path) -> None:
     house = await services_at(houses, tmp_path, "delete-after-minutes")
     meeting = await house.meeting()
     await house.finish(meeting, minutes=None)
@@ -148,7 +148,7 @@ async def test_without_minutes_the_sound_stays(houses: list[StoredMeetings], tmp
     assert house.audio.exists(meeting.id)
 
 
-async def test_a_meeting_that_is_not_over_keeps_its_sound(
+async def test_an_unfinished_meeting_keeps_its_recording(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
     house = await services_at(houses, tmp_path, "days:1", days_later=99)
@@ -159,7 +159,7 @@ async def test_a_meeting_that_is_not_over_keeps_its_sound(
         await house.retention.delete_audio(meeting.id)
 
 
-async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
+async def test_a_recording_that_cannot_be_deleted_does_not_block_the_others(
     houses: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = await services_at(houses, tmp_path, "days:1", days_later=2)
@@ -182,7 +182,7 @@ async def test_one_recording_that_cannot_be_destroyed_does_not_stop_the_others(
 # --- forgetting -------------------------------------------------------------------------------------------
 
 
-async def test_forgetting_that_was_cut_short_is_finished_at_the_next_start(
+async def test_an_interrupted_deletion_is_completed_at_the_next_start(
     houses: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = await services_at(houses, tmp_path)
@@ -225,7 +225,7 @@ async def test_finishing_a_hundred_times_at_once_gives_one_result(
     assert (await house.store.get(meeting.id)).state is MeetingState.DONE
 
 
-async def test_a_meeting_that_takes_the_process_down_each_time_is_parked_and_can_be_retried(
+async def test_a_meeting_that_crashes_the_process_repeatedly_fails_and_can_be_retried(
     houses: list[StoredMeetings], tmp_path: Path
 ) -> None:
     house = await services_at(houses, tmp_path)

@@ -61,7 +61,7 @@ async def start_of(path: Path) -> tuple[str, str]:
     return start.local.isoformat(), start.source
 
 
-async def test_containers_say_when_they_were_recorded(tmp_path: Path) -> None:
+async def test_the_metadata_of_containers_gives_the_start(tmp_path: Path) -> None:
     files = {
         write(tmp_path / "a.m4a", "aac", creation_time=MOMENT): "2026-11-02T09:00:00+00:00",
         write(tmp_path / "a.mkv", "libopus", creation_time=MOMENT): "2026-11-02T09:00:00+00:00",
@@ -84,7 +84,7 @@ def machine_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.skipif(os.name == "nt", reason="TZ cannot be set there")
-def test_the_command_line_uses_the_zone_of_the_machine_at_the_time_of_the_recording(
+def test_the_command_line_uses_the_local_time_zone_on_the_day_of_the_recording(
     machine_zone: str,
 ) -> None:
     summer, winter = (datetime(2026, month, 2, 3, tzinfo=UTC) for month in (7, 11))
@@ -99,7 +99,7 @@ def test_the_command_line_uses_the_zone_of_the_machine_at_the_time_of_the_record
     assert local.utcoffset() == timedelta(hours=hours[0])
 
 
-async def test_an_upload_keeps_the_start_and_where_it_came_from(tmp_path: Path) -> None:
+async def test_an_upload_stores_the_start_and_its_source(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path) as server:
         (server.uploads.incoming / "file").write_bytes(bytes(3_200))
         modified_ms = int(datetime(2026, 11, 2, 9, 0, tzinfo=UTC).timestamp() * 1000)

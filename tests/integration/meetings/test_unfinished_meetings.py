@@ -111,7 +111,7 @@ async def test_a_meeting_in_progress_is_not_resumed_again(tmp_path: Path) -> Non
         assert (done.state, done.committed_sample, done.epoch) == (DONE, 32_000, 1)
 
 
-async def test_a_job_that_met_a_full_disk_is_found_again(tmp_path: Path) -> None:
+async def test_a_job_interrupted_by_a_full_disk_is_resumed(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as harness:
         connection = await harness.start()
         connection.accept_audio(SECOND)
@@ -155,7 +155,7 @@ def _refuse(*_: object) -> None:
 # --- while it runs ----------------------------------------------------------------------------------------
 
 
-async def test_stop_on_a_full_database_ends_the_meeting_when_there_is_room(tmp_path: Path) -> None:
+async def test_a_stop_with_a_full_database_takes_effect_once_there_is_space(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as harness:
         connection = await harness.start()
         connection.accept_audio(SECOND)
@@ -165,7 +165,7 @@ async def test_stop_on_a_full_database_ends_the_meeting_when_there_is_room(tmp_p
             await harness.reaches(connection.meeting_id, DONE)
 
 
-async def test_when_no_client_comes_back_a_full_disk_only_delays_the_end(tmp_path: Path) -> None:
+async def test_without_a_returning_client_a_full_disk_only_delays_the_end(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD, grace_s=0.01) as harness:
         connection = await harness.start()
         connection.accept_audio(SECOND)
@@ -175,7 +175,7 @@ async def test_when_no_client_comes_back_a_full_disk_only_delays_the_end(tmp_pat
             await harness.reaches(connection.meeting_id, DONE)
 
 
-async def test_in_memory_a_full_database_after_the_last_word_only_delays_the_end(tmp_path: Path) -> None:
+async def test_in_memory_mode_a_full_database_after_the_last_word_only_delays_the_end(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path) as harness:
         connection = await harness.start()
         connection.accept_audio(SECOND)
@@ -195,7 +195,7 @@ async def test_an_unexpected_error_fails_the_meeting_and_it_can_be_retried(tmp_p
         await harness.reaches(connection.meeting_id, DONE)
 
 
-async def test_back_on_the_record_is_stored_before_it_counts(tmp_path: Path) -> None:
+async def test_being_back_on_the_record_is_stored_before_it_takes_effect(tmp_path: Path) -> None:
     """Otherwise a restart would silence what was said after it, and no one would notice."""
     async with RecordingHarness(tmp_path, OLD) as harness:
         connection = await harness.start()
@@ -217,7 +217,7 @@ async def test_back_on_the_record_is_stored_before_it_counts(tmp_path: Path) -> 
 # --- uploads ----------------------------------------------------------------------------------------------
 
 
-async def test_an_upload_that_meets_a_full_disk_is_read_again_later(tmp_path: Path) -> None:
+async def test_an_upload_interrupted_by_a_full_disk_is_read_again_later(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as harness:
         with harness.refusing(
             "commit_sample", times=1, error=StorageError("The disk refused.", code="damaged")
@@ -235,7 +235,7 @@ async def test_an_upload_that_meets_a_full_disk_is_read_again_later(tmp_path: Pa
     ("error", "state"),
     [(FULL, PROCESSING), (EngineError("The engine died."), FAILED), (KeyError("?"), FAILED)],
 )
-async def test_no_failure_deletes_a_file_that_was_accepted(
+async def test_no_failure_deletes_an_accepted_file(
     tmp_path: Path, error: Exception, state: MeetingState
 ) -> None:
     async with RecordingHarness(tmp_path, OLD) as harness:
@@ -252,7 +252,7 @@ async def test_no_failure_deletes_a_file_that_was_accepted(
         assert done.committed_sample == 48_000
 
 
-async def test_an_upload_whose_file_is_gone_is_reported(tmp_path: Path) -> None:
+async def test_an_upload_whose_file_is_missing_is_reported(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as harness:
         harness.engine.errors = [FULL]
         meeting = await harness.upload(SECOND * 3)
@@ -266,7 +266,7 @@ async def test_an_upload_whose_file_is_gone_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keys", [(OLD,), ()], ids=["journal", "memory"])
-async def test_an_upload_that_was_read_to_its_end_is_finished_without_its_file(
+async def test_a_completely_read_upload_is_finished_without_its_file(
     tmp_path: Path, keys: tuple[str, ...]
 ) -> None:
     async with RecordingHarness(tmp_path, *keys) as harness:
@@ -323,7 +323,7 @@ async def test_left_over_uploads_are_removed_at_start(tmp_path: Path) -> None:
         await harness.reaches(kept.id, DONE)
 
 
-async def test_in_memory_a_file_is_decoded_no_faster_than_it_is_transcribed(tmp_path: Path) -> None:
+async def test_in_memory_mode_a_file_is_decoded_no_faster_than_it_is_transcribed(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path) as harness:
         meeting = await harness.upload(SECOND * 400)
         done = await harness.reaches(meeting.id, DONE, FAILED)
@@ -331,7 +331,7 @@ async def test_in_memory_a_file_is_decoded_no_faster_than_it_is_transcribed(tmp_
         assert harness.engine.most_unread_bytes < 100 * 32_000
 
 
-async def test_a_retry_that_meets_the_same_error_reports_it_again(tmp_path: Path) -> None:
+async def test_a_retry_with_the_same_error_reports_it_again(tmp_path: Path) -> None:
     meeting_id = await interrupted(tmp_path, OLD)
     async with RecordingHarness(tmp_path, NEW) as harness:
         await harness.recovery.resume_unfinished()

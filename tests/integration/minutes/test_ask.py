@@ -71,7 +71,7 @@ def hits(server: ServerProcess, words: str) -> list[str]:
 # --- search -----------------------------------------------------------------------------------------------
 
 
-def test_what_was_said_is_found_by_its_words_whatever_their_form(
+def test_search_finds_words_in_any_form(
     plain: tuple[ServerProcess, list[str]],
 ) -> None:
     server, ids = plain
@@ -87,7 +87,7 @@ def test_what_was_said_is_found_by_its_words_whatever_their_form(
 @pytest.mark.parametrize(
     "words", ['"', "AND", "booth AND", "NEAR(", "text:booth", "*", "-booth", "a'; DROP TABLE said", "%"]
 )
-def test_nothing_that_is_typed_is_an_operator(plain: tuple[ServerProcess, list[str]], words: str) -> None:
+def test_search_input_has_no_operators(plain: tuple[ServerProcess, list[str]], words: str) -> None:
     server, _ = plain
     assert httpx.get(f"{server.url}/api/search", params={"q": words}).status_code == 200
     assert hits(server, "booth"), "and everything is still there"
@@ -114,7 +114,7 @@ def _search(server: ServerProcess, words: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_nobody_finds_what_others_said(tmp_path: Path) -> None:
+def test_search_excludes_meetings_of_other_owners(tmp_path: Path) -> None:
     ana, ben = (f"{name}-token-{'x' * 20}" for name in ("ana", "ben"))
     seed(
         tmp_path / "data",
@@ -133,7 +133,7 @@ def test_nobody_finds_what_others_said(tmp_path: Path) -> None:
 # --- asking without a model -------------------------------------------------------------------------------
 
 
-def test_without_a_model_the_answer_is_what_was_said(plain: tuple[ServerProcess, list[str]]) -> None:
+def test_without_a_model_the_answer_consists_of_quotations(plain: tuple[ServerProcess, list[str]]) -> None:
     server, ids = plain
     answer = ask(server, "What does the booth cost?", ids[0])
     assert answer["sentences"][0]["text"] == "The booth costs four thousand euros."
@@ -142,21 +142,23 @@ def test_without_a_model_the_answer_is_what_was_said(plain: tuple[ServerProcess,
     assert (answer["end"]["is_found"], answer["end"]["provider"]) == (True, "embedded")
 
 
-def test_what_the_meetings_do_not_hold_is_not_answered(plain: tuple[ServerProcess, list[str]]) -> None:
+def test_a_question_that_the_meetings_do_not_answer_is_not_answered(
+    plain: tuple[ServerProcess, list[str]],
+) -> None:
     server, ids = plain
     for meeting_id in (ids[0], None):
         answer = ask(server, "When is the rocket launched to Jupiter?", meeting_id)
         assert answer == {"sentences": [], "end": {**answer["end"], "is_found": False}}
 
 
-def test_all_meetings_are_asked_at_once(plain: tuple[ServerProcess, list[str]]) -> None:
+def test_a_question_can_cover_all_meetings(plain: tuple[ServerProcess, list[str]]) -> None:
     server, ids = plain
     answer = ask(server, "Who has experience with compilers?")
     assert [c["meeting_id"] for s in answer["sentences"] for c in s["citations"]] == [ids[1]]
 
 
 @pytest.mark.parametrize("question", ["", "   ", "x" * 1001])
-def test_a_question_has_to_be_one(plain: tuple[ServerProcess, list[str]], question: str) -> None:
+def test_an_invalid_question_is_refused(plain: tuple[ServerProcess, list[str]], question: str) -> None:
     server, ids = plain
     refused = httpx.post(
         f"{server.url}/api/meetings/{ids[0]}/ask",
@@ -184,7 +186,7 @@ def cost_of_the_booth(request: SeenRequest) -> Answer:
     return Answer(json.dumps(answer))
 
 
-def test_a_models_answer_is_shown_only_where_its_lines_carry_it(
+def test_only_supported_sentences_of_a_models_answer_are_shown(
     library: tuple[ServerProcess, list[str], LlmServer],
 ) -> None:
     server, ids, model = library
@@ -202,7 +204,7 @@ def test_a_models_answer_is_shown_only_where_its_lines_carry_it(
     assert calls[-1]["purpose"] == "ask"
 
 
-def test_an_answer_that_is_no_answer_is_sent_back_once(
+def test_an_unusable_answer_is_sent_back_once(
     library: tuple[ServerProcess, list[str], LlmServer],
 ) -> None:
     server, ids, model = library
@@ -214,7 +216,9 @@ def test_an_answer_that_is_no_answer_is_sent_back_once(
     assert "could not be used" in user_text(model.requests[1])
 
 
-def test_an_answer_comes_sentence_by_sentence(library: tuple[ServerProcess, list[str], LlmServer]) -> None:
+def test_an_answer_is_streamed_sentence_by_sentence(
+    library: tuple[ServerProcess, list[str], LlmServer],
+) -> None:
     server, ids, model = library
     model.forget().answer_by(cost_of_the_booth)
     events = []
@@ -230,7 +234,7 @@ def test_an_answer_comes_sentence_by_sentence(library: tuple[ServerProcess, list
     assert model.requests[0].body["stream"] is True
 
 
-def test_a_question_over_all_meetings_shows_the_model_only_lines_near_what_was_found(
+def test_a_question_about_all_meetings_sends_only_lines_near_search_results(
     library: tuple[ServerProcess, list[str], LlmServer],
 ) -> None:
     server, ids, model = library
@@ -242,7 +246,7 @@ def test_a_question_over_all_meetings_shows_the_model_only_lines_near_what_was_f
     assert "Grace Hopper" not in shown
 
 
-def test_a_model_that_fails_leaves_the_quotes_and_the_reason(
+def test_a_failing_model_leaves_quotations_and_the_reason(
     library: tuple[ServerProcess, list[str], LlmServer],
 ) -> None:
     server, ids, model = library
@@ -253,14 +257,16 @@ def test_a_model_that_fails_leaves_the_quotes_and_the_reason(
     assert answer["end"]["trouble"].startswith("Failed to get LLM response.")
 
 
-def test_a_model_that_says_no_is_believed(library: tuple[ServerProcess, list[str], LlmServer]) -> None:
+def test_a_model_that_finds_no_answer_is_believed(
+    library: tuple[ServerProcess, list[str], LlmServer],
+) -> None:
     server, ids, model = library
     model.forget().answer_with({"is_found": False, "sentences": []})
     answer = ask(server, "What does the moon cost?", ids[0])
     assert (answer["sentences"], answer["end"]["is_found"]) == ([], False)
 
 
-def test_one_meeting_that_is_local_only_keeps_the_whole_question_at_home(tmp_path: Path) -> None:
+def test_one_local_only_meeting_keeps_the_whole_question_local(tmp_path: Path) -> None:
     first, _ = seed(tmp_path / "data", BUDGET, MeetingFixture(BUDGET.lines, more={"local_only": True}))
     with LlmServer().answer_by(cost_of_the_booth) as model:
         env = {
@@ -274,7 +280,7 @@ def test_one_meeting_that_is_local_only_keeps_the_whole_question_at_home(tmp_pat
             assert ask(server, "What does the booth cost?", first)["end"]["provider"] == "openai"
 
 
-def test_a_long_meeting_is_searched_before_a_model_is_asked(tmp_path: Path) -> None:
+def test_a_long_meeting_is_searched_before_the_model_is_asked(tmp_path: Path) -> None:
     talk = [
         ("S1", f"We talked about item number {n} for a while and then moved on. " * 4) for n in range(160)
     ]

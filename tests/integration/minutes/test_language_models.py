@@ -91,7 +91,7 @@ WIRE = {
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-async def test_every_provider_is_asked_in_its_own_wire_format(
+async def test_every_provider_gets_requests_in_its_own_wire_format(
     name: str, llm: LlmServer, configure: Configure
 ) -> None:
     llm.answer_with({"n": 4})
@@ -109,9 +109,7 @@ async def test_every_provider_is_asked_in_its_own_wire_format(
     assert '"n"' in sent, "the schema goes along"
 
 
-async def test_a_server_without_json_schema_is_asked_in_a_weaker_form(
-    llm: LlmServer, configure: Configure
-) -> None:
+async def test_a_server_without_json_schema_gets_a_weaker_form(llm: LlmServer, configure: Configure) -> None:
     llm.answer_with_status(500, {"detail": "literal_error at body.response_format.type"}).answer_with(
         {"n": 5}
     )
@@ -120,16 +118,14 @@ async def test_a_server_without_json_schema_is_asked_in_a_weaker_form(
     assert (first, second) == ("json_schema", "json_object")
 
 
-async def test_a_model_that_nobody_chose_is_the_one_that_is_served(
-    llm: LlmServer, configure: Configure
-) -> None:
+async def test_without_a_chosen_model_the_served_one_is_used(llm: LlmServer, configure: Configure) -> None:
     llm.serving("the-served-one").answer_with_status(404, {"error": {"message": "no such model"}})
     llm.answer_with({"n": 6})
     assert await ask(configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=llm.url)) == {"n": 6}
     assert llm.requests[-1].body["model"] == "the-served-one"
 
 
-async def test_a_model_that_was_chosen_is_not_replaced(llm: LlmServer, configure: Configure) -> None:
+async def test_a_chosen_model_is_not_replaced(llm: LlmServer, configure: Configure) -> None:
     llm.answer_with_status(404, {"error": {"message": "no such model"}})
     error = await failure(configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=llm.url, VLLM_MODEL_ID="mine"))
     assert error.message.startswith("Failed to get LLM response.")
@@ -137,15 +133,13 @@ async def test_a_model_that_was_chosen_is_not_replaced(llm: LlmServer, configure
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_failure_that_may_pass_is_tried_again(
-    status: int, llm: LlmServer, configure: Configure
-) -> None:
+async def test_a_transient_failure_is_retried(status: int, llm: LlmServer, configure: Configure) -> None:
     llm.answer_with_status(status).answer_with({"n": 7})
     assert await ask(configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=llm.url)) == {"n": 7}
     assert len(llm.requests) == 2
 
 
-async def test_the_next_provider_is_asked_when_one_fails(llm: LlmServer, configure: Configure) -> None:
+async def test_the_next_provider_is_used_if_one_fails(llm: LlmServer, configure: Configure) -> None:
     llm.answer_with({"n": 8})
     service = configure(
         LLM_PROVIDER_ORDER="vllm,xai",
@@ -173,7 +167,7 @@ async def test_the_next_provider_is_asked_when_one_fails(llm: LlmServer, configu
     ],
     ids=["truncated", "prose", "empty", "html", "no choice", "wrong key", "too long", "refused"],
 )
-async def test_an_unusable_answer_is_an_error_and_never_a_sentence_in_the_minutes(
+async def test_an_unusable_answer_is_an_error_and_never_text_of_the_minutes(
     spoil: Callable[[LlmServer], object], llm: LlmServer, configure: Configure
 ) -> None:
     spoil(llm)
@@ -182,13 +176,13 @@ async def test_an_unusable_answer_is_an_error_and_never_a_sentence_in_the_minute
     assert error.remedy
 
 
-async def test_an_error_repeats_nothing_of_what_the_server_said(llm: LlmServer, configure: Configure) -> None:
+async def test_an_error_quotes_nothing_from_the_server(llm: LlmServer, configure: Configure) -> None:
     llm.answer_with_status(400, {"error": {"message": "cannot parse: We ship on Friday."}})
     error = await failure(configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=llm.url))
     assert "Friday" not in str(error)
 
 
-async def test_local_only_asks_nobody_elsewhere(configure: Configure) -> None:
+async def test_local_only_contacts_no_remote_provider(configure: Configure) -> None:
     service = configure(LLM_LOCAL_ONLY="true", OPENAI_API_KEY="key", ANTHROPIC_API_KEY="key")
     assert service.names == ["vllm"]
     error = await failure(configure(LLM_LOCAL_ONLY="true", LLM_PROVIDER_ORDER="openai", OPENAI_API_KEY="key"))
@@ -199,7 +193,7 @@ async def test_local_only_asks_nobody_elsewhere(configure: Configure) -> None:
     "text",
     ['{"n": 1}', '```json\n{"n": 1}\n```', '<think>{"n": 9}?</think> {"n": 1}', 'Here it is: {"n": 1} Done.'],
 )
-def test_the_object_is_found_in_what_models_put_around_it(text: str) -> None:
+def test_the_json_object_is_found_within_surrounding_text(text: str) -> None:
     assert extract_json(text) == {"n": 1}
 
 
@@ -222,14 +216,14 @@ def test_the_object_is_found_in_what_models_put_around_it(text: str) -> None:
         ("http://0.0.0.0:8001", False),
     ],
 )
-def test_a_vllm_is_ones_own_by_its_address_and_not_by_its_name(
+def test_a_vllm_server_is_local_by_its_address_and_not_by_its_name(
     address: str, is_own: bool, configure: Configure
 ) -> None:
     service = configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=address)
     assert service.may_ask(is_local_only=True) is is_own
 
 
-def test_where_the_text_goes_counts(configure: Configure) -> None:
+def test_the_final_address_decides_whether_a_provider_is_local(configure: Configure) -> None:
     """The path may be a whole address."""
     service = configure(
         LLM_PROVIDER_ORDER="vllm", VLLM_COMPLETIONS_ENDPOINT="https://llm.example.com/v1/chat/completions"
@@ -238,7 +232,7 @@ def test_where_the_text_goes_counts(configure: Configure) -> None:
 
 
 @pytest.mark.parametrize("is_own", [True, False])
-def test_the_operator_knows_better_what_an_address_is(is_own: bool, configure: Configure) -> None:
+def test_the_operator_can_declare_a_provider_local(is_own: bool, configure: Configure) -> None:
     service = configure(
         LLM_PROVIDER_ORDER="vllm",
         VLLM_BASE_URL="https://gpu.company.example" if is_own else "http://10.1.2.3",
@@ -250,9 +244,7 @@ def test_the_operator_knows_better_what_an_address_is(is_own: bool, configure: C
 # --- many at once, and models that think -------------------------------------------------------------------
 
 
-async def test_questions_at_the_same_time_take_one_step_of_the_ladder(
-    llm: LlmServer, configure: Configure
-) -> None:
+async def test_concurrent_refusals_weaken_the_form_by_one_step(llm: LlmServer, configure: Configure) -> None:
     """All three are refused before any of them knows of the others."""
     together = threading.Barrier(3, timeout=30)
 
@@ -271,7 +263,7 @@ async def test_questions_at_the_same_time_take_one_step_of_the_ladder(
     assert forms == ["json_schema"] * 3 + ["json_object"] * 4
 
 
-async def test_a_server_that_knows_no_form_gets_the_schema_in_its_prompt(
+async def test_a_server_without_response_formats_gets_the_schema_in_its_prompt(
     llm: LlmServer, configure: Configure
 ) -> None:
     def knows_none(request: SeenRequest) -> Answer:
@@ -286,7 +278,7 @@ async def test_a_server_that_knows_no_form_gets_the_schema_in_its_prompt(
     assert '"n"' in llm.requests[-1].body["messages"][0]["content"]
 
 
-async def test_a_chosen_model_of_a_server_at_the_usual_address_is_the_one_that_is_asked(
+async def test_a_chosen_model_at_the_default_address_is_used(
     llm: LlmServer,
 ) -> None:
     """The address was not chosen, so it has to list its models first; the model was, so it stays."""
@@ -315,7 +307,7 @@ async def ask_after_probing(llm: LlmServer) -> None:
 
 
 @pytest.mark.parametrize(("name", "field"), [("openai", "max_completion_tokens"), ("vllm", "max_tokens")])
-async def test_models_of_a_cloud_have_room_to_think_beside_their_answer(
+async def test_cloud_models_get_extra_tokens_for_reasoning(
     name: str, field: str, llm: LlmServer, configure: Configure
 ) -> None:
     llm.answer_with({"n": 4})
@@ -326,7 +318,9 @@ async def test_models_of_a_cloud_have_room_to_think_beside_their_answer(
 
 
 @pytest.mark.parametrize("name", ["vllm", "xai", "openai", "azure", "gemini"])
-async def test_how_long_a_model_thinks_can_be_set(name: str, llm: LlmServer, configure: Configure) -> None:
+async def test_the_reasoning_effort_can_be_configured(
+    name: str, llm: LlmServer, configure: Configure
+) -> None:
     llm.answer_with({"n": 4})
     env = {variable: value.format(url=llm.url) for variable, value in PROVIDERS[name].items()}
     await ask(configure(LLM_PROVIDER_ORDER=name, **{f"LLM_OPTIONS__{name.upper()}__EFFORT": "low"}, **env))
@@ -337,7 +331,7 @@ async def test_how_long_a_model_thinks_can_be_set(name: str, llm: LlmServer, con
         assert body["reasoning_effort"] == "low"
 
 
-async def test_who_stops_closes_what_is_open(llm: LlmServer, configure: Configure) -> None:
+async def test_closing_the_service_closes_open_streams(llm: LlmServer, configure: Configure) -> None:
     llm.answer_with({"n": 4})
     service = configure(LLM_PROVIDER_ORDER="vllm", VLLM_BASE_URL=llm.url, VLLM_MODEL_ID="m")
     await service.complete(ASK, extract_json)

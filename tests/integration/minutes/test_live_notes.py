@@ -132,7 +132,7 @@ def careful_reader(request: SeenRequest) -> Answer:
     return Answer(json.dumps(answer))
 
 
-async def test_decisions_are_noted_while_people_talk_and_keep_their_ids_to_the_end(
+async def test_live_decisions_keep_their_ids_in_the_final_minutes(
     new_talk: MakeTalk,
 ) -> None:
     with LlmServer().serving("m").answer_by(careful_reader) as model:
@@ -160,7 +160,7 @@ async def test_decisions_are_noted_while_people_talk_and_keep_their_ids_to_the_e
     assert read == [1, 2, 3], "each line is read once; at the end only the tail was left"
 
 
-async def test_a_decision_that_is_called_off_is_withdrawn_by_its_id(new_talk: MakeTalk) -> None:
+async def test_a_revoked_decision_is_withdrawn_by_its_id(new_talk: MakeTalk) -> None:
     with LlmServer().serving("m").answer_by(careful_reader) as model:
         talk = new_talk(model)
         watcher = await talk.begin()
@@ -176,7 +176,7 @@ async def test_a_decision_that_is_called_off_is_withdrawn_by_its_id(new_talk: Ma
     assert minutes.decisions == []
 
 
-async def test_a_model_cannot_withdraw_what_nobody_called_off(new_talk: MakeTalk) -> None:
+async def test_a_model_cannot_withdraw_a_decision_that_stands(new_talk: MakeTalk) -> None:
     def spiteful(request: SeenRequest) -> Answer:
         import json
 
@@ -193,7 +193,7 @@ async def test_a_model_cannot_withdraw_what_nobody_called_off(new_talk: MakeTalk
         assert [d.id for d in (await talk.finish()).decisions] == ["d1"]
 
 
-async def test_a_model_that_is_gone_costs_notes_and_never_the_meeting(new_talk: MakeTalk) -> None:
+async def test_an_unreachable_model_costs_notes_but_never_the_meeting(new_talk: MakeTalk) -> None:
     with LlmServer().answer_with_status(401) as model:
         talk = new_talk(model)
         await talk.begin()
@@ -203,7 +203,7 @@ async def test_a_model_that_is_gone_costs_notes_and_never_the_meeting(new_talk: 
     assert [a.due_phrase for a in minutes.action_items] == ["by Friday"]
 
 
-async def test_the_rest_is_noted_by_the_next_server_under_the_same_ids(
+async def test_the_next_server_continues_the_notes_with_the_same_ids(
     new_talk: MakeTalk, tmp_path: Path
 ) -> None:
     with LlmServer().serving("m").answer_by(careful_reader) as model:
@@ -224,7 +224,7 @@ async def test_the_rest_is_noted_by_the_next_server_under_the_same_ids(
     ]
 
 
-async def test_too_little_that_is_new_is_not_worth_a_question(new_talk: MakeTalk) -> None:
+async def test_too_little_new_text_causes_no_request(new_talk: MakeTalk) -> None:
     with LlmServer().serving("m").answer_by(careful_reader) as model:
         talk = new_talk(model)
         watcher = await talk.begin()
@@ -237,7 +237,7 @@ async def test_too_little_that_is_new_is_not_worth_a_question(new_talk: MakeTalk
     assert asked == [[1, 2], [3]]
 
 
-def test_a_meeting_without_any_model_has_notes_too(tmp_path: Path, excerpt: Path) -> None:
+def test_a_meeting_without_a_model_has_live_notes(tmp_path: Path, excerpt: Path) -> None:
     """With real speech, the real recogniser and the embedded writer."""
     notes: list[Mapping[str, Any]] = []
     noted_something = asyncio.Event()
@@ -283,7 +283,7 @@ def promising_reader(request: SeenRequest) -> Answer:
     return Answer(json.dumps(answer))
 
 
-async def test_what_was_noted_goes_over_to_the_one_who_spoke_after_all(new_talk: MakeTalk) -> None:
+async def test_live_notes_follow_a_correction_of_the_speaker(new_talk: MakeTalk) -> None:
     with LlmServer().serving("m").answer_by(promising_reader) as model:
         talk = new_talk(model)
         watcher = await talk.begin()
@@ -297,7 +297,7 @@ async def test_what_was_noted_goes_over_to_the_one_who_spoke_after_all(new_talk:
     assert (written.id, written.text) == (noted.id, "Ana writes the notes.")
 
 
-async def test_a_summary_that_cannot_be_joined_does_not_keep_notes_back(new_talk: MakeTalk) -> None:
+async def test_a_summary_that_cannot_be_condensed_does_not_block_notes(new_talk: MakeTalk) -> None:
     def reads_but_does_not_join(request: SeenRequest) -> Answer:
         if request.body["response_format"]["json_schema"]["name"] == "summary":
             return Answer("{}", 400, is_raw=True)

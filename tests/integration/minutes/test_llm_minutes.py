@@ -31,7 +31,7 @@ from meeting_assistant.testing.harness.llm_minutes import (
 )
 
 
-async def test_items_come_with_what_was_said_an_owner_who_was_there_and_a_day() -> None:
+async def test_items_have_a_quotation_an_owner_and_a_due_date() -> None:
     with LlmServer().answer_with(ANSWER) as server:
         minutes = await write_minutes(server)
     assert [d.text for d in minutes.decisions] == ["Ship version 3 on the first of December."]
@@ -44,7 +44,7 @@ async def test_items_come_with_what_was_said_an_owner_who_was_there_and_a_day() 
     assert provenance.dropped_items == 0
 
 
-async def test_a_day_that_was_not_said_is_nobodys_deadline() -> None:
+async def test_a_day_that_is_not_in_the_transcript_is_not_a_due_date() -> None:
     heard = "I will write the release notes by the 14th of December."
     action = {**ANSWER["action_items"][0], "lines": [1], "quote": heard}
     wrong = {**EMPTY_ANSWER, "action_items": [{**action, "due": "by the 18th of December"}]}
@@ -56,7 +56,7 @@ async def test_a_day_that_was_not_said_is_nobodys_deadline() -> None:
         assert (item.due_phrase is None) is (due is None)
 
 
-async def test_an_answer_that_does_not_fit_is_sent_back_once_with_the_problem() -> None:
+async def test_an_invalid_answer_is_sent_back_once_with_the_problem() -> None:
     broken = {**EMPTY_ANSWER, "decisions": [{"lines": ["two"], "quote": "x", "text": "y"}]}
     with LlmServer().answer_with(broken).answer_with(ANSWER) as server:
         minutes = await write_minutes(server)
@@ -66,14 +66,14 @@ async def test_an_answer_that_does_not_fit_is_sent_back_once_with_the_problem() 
     assert second.body["messages"][0] == first.body["messages"][0]
 
 
-async def test_a_model_that_never_fits_is_left_for_the_next_one() -> None:
+async def test_a_model_with_repeated_invalid_answers_is_replaced_by_the_next_one() -> None:
     with LlmServer().answer_with({"no": "minutes"}) as broken, LlmServer().answer_with(ANSWER) as good:
         minutes = await write_minutes(broken, openai_api_key="k", openai_base_url=good.url)
         assert len(broken.requests) == 2
     assert minutes.provenance.provider == "openai"
 
 
-async def test_minutes_in_another_language_than_was_spoken_are_held_against_what_was_said() -> None:
+async def test_minutes_in_another_language_are_checked_against_the_transcript() -> None:
     """Numbers, days and names are; the other words cannot be."""
     answer = {
         **EMPTY_ANSWER,
@@ -97,7 +97,7 @@ async def test_minutes_in_another_language_than_was_spoken_are_held_against_what
     assert minutes.provenance.dropped_items == 3
 
 
-async def test_who_wrote_which_part_is_known() -> None:
+async def test_provenance_names_every_provider_that_contributed() -> None:
     transcript = transcript_of(
         [f"Sentence number {n} about the project and its many parts." for n in range(1, 601)]
     )
@@ -110,13 +110,13 @@ async def test_who_wrote_which_part_is_known() -> None:
     assert minutes.provenance.others == ["vllm"]
 
 
-async def test_the_same_thing_said_by_two_parts_is_one_item() -> None:
+async def test_duplicate_items_are_merged() -> None:
     twice = {**ANSWER, "decisions": ANSWER["decisions"] * 2}
     with LlmServer().answer_with(twice) as server:
         assert len((await write_minutes(server)).decisions) == 1
 
 
-async def test_a_dead_server_does_not_cost_every_meeting_its_timeout() -> None:
+async def test_a_dead_server_does_not_delay_every_meeting() -> None:
     with LlmServer().answer_with_status(500) as dead, LlmServer().answer_with(EMPTY_ANSWER) as good:
         settings = Settings.model_validate(
             {
@@ -136,7 +136,7 @@ async def test_a_dead_server_does_not_cost_every_meeting_its_timeout() -> None:
         assert len(good.requests) == 6
 
 
-async def test_when_all_fail_every_cause_is_named() -> None:
+async def test_if_all_providers_fail_every_cause_is_named() -> None:
     with (
         LlmServer().answer_with_status(401) as first,
         LlmServer().answer_with_status(404) as second,
@@ -146,7 +146,7 @@ async def test_when_all_fail_every_cause_is_named() -> None:
     assert failed.value.remedy
 
 
-def test_a_meeting_ends_with_the_models_minutes_or_with_honest_ones_and_the_reason(
+def test_a_meeting_gets_minutes_of_the_model_or_rule_based_ones_and_the_reason(
     tmp_path: Path, hello: bytes
 ) -> None:
     heard = {
@@ -167,7 +167,7 @@ def test_a_meeting_ends_with_the_models_minutes_or_with_honest_ones_and_the_reas
     assert "API key" in error["remedy"]
 
 
-async def test_a_server_that_nobody_named_is_sent_nothing_before_it_lists_its_models() -> None:
+async def test_an_unconfigured_server_is_sent_nothing_before_it_lists_its_models() -> None:
     """On the usual port of vLLM something else may listen."""
     with LlmServer().answer_with_status(404) as stranger:
         http = JsonHttp("vllm", stranger.url, {}, timeout_s=5)

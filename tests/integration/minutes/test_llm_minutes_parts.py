@@ -38,7 +38,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-async def test_three_hours_are_read_by_a_model_with_little_room_and_no_question_is_too_long(
+async def test_three_hours_fit_a_small_context_window_without_a_request_too_long(
     script: str,
 ) -> None:
     """By a tokenizer of its own; every tenth utterance is a monologue."""
@@ -81,7 +81,7 @@ async def test_three_hours_are_read_by_a_model_with_little_room_and_no_question_
     assert 1 <= len(minutes.summary) <= 10
 
 
-async def test_a_long_meeting_is_read_in_parts_and_every_utterance_is_read() -> None:
+async def test_a_long_meeting_is_read_in_parts_that_cover_every_utterance() -> None:
     transcript = transcript_of(
         [f"Sentence number {n} about the project and its many parts." for n in range(1, 1501)]
     )
@@ -96,7 +96,7 @@ async def test_a_long_meeting_is_read_in_parts_and_every_utterance_is_read() -> 
     assert before.count(">>>") == 1
 
 
-async def test_an_answer_that_was_cut_off_is_never_used_the_part_is_halved() -> None:
+async def test_a_truncated_answer_is_dropped_and_its_part_is_halved() -> None:
     with LlmServer().answer_with(ANSWER, finish="length").answer_with(EMPTY_ANSWER) as server:
         await write_minutes(server)
         whole, *parts = (request.body["messages"][1]["content"] for request in server.requests)
@@ -104,7 +104,7 @@ async def test_an_answer_that_was_cut_off_is_never_used_the_part_is_halved() -> 
     assert [cited_lines(part) for part in parts] == [[1, 2], [3, 4], [5]]
 
 
-async def test_a_model_with_less_room_than_thought_gets_smaller_parts() -> None:
+async def test_a_model_with_a_smaller_context_than_assumed_gets_smaller_parts() -> None:
     refusal = {"error": {"message": "This model's maximum context length is 4096 tokens."}}
     with LlmServer().answer_with_status(400, refusal).answer_with(EMPTY_ANSWER) as server:
         await write_minutes(server)
@@ -112,7 +112,7 @@ async def test_a_model_with_less_room_than_thought_gets_smaller_parts() -> None:
     assert parts == [[1, 2, 3, 4, 5], [1, 2], [3, 4], [5]]
 
 
-async def test_whoever_waits_is_told_how_far_it_is() -> None:
+async def test_progress_of_long_minutes_is_reported() -> None:
     transcript = transcript_of(
         [f"Sentence number {n} about the project and its many parts." for n in range(1, 1001)]
     )

@@ -29,7 +29,7 @@ def cloud(tmp_path: Path) -> Iterator[tuple[ServerProcess, LlmServer, str]]:
             yield server, model, meeting_id
 
 
-async def test_a_meeting_that_is_local_only_is_seen_by_nobody_elsewhere(
+async def test_a_local_only_meeting_is_sent_to_no_remote_provider(
     cloud: tuple[ServerProcess, LlmServer, str], hello: bytes
 ) -> None:
     server, model, _ = cloud
@@ -44,7 +44,7 @@ async def test_a_meeting_that_is_local_only_is_seen_by_nobody_elsewhere(
         assert client.http.get(f"{client.path}/llm-calls").json() == []
 
 
-async def test_a_meeting_can_be_made_local_only_and_never_the_other_way(
+async def test_local_only_can_be_set_but_not_cleared(
     cloud: tuple[ServerProcess, LlmServer, str],
 ) -> None:
     server, model, meeting_id = cloud
@@ -61,7 +61,7 @@ async def test_a_meeting_can_be_made_local_only_and_never_the_other_way(
     assert len(model.requests) == 1
 
 
-async def test_what_is_forbidden_while_minutes_are_written_stays_from_then_on(
+async def test_local_only_set_while_minutes_are_written_stops_further_requests(
     cloud: tuple[ServerProcess, LlmServer, str],
 ) -> None:
     server, model, meeting_id = cloud
@@ -95,9 +95,7 @@ async def test_a_person_can_keep_all_of_their_meetings_local(
     assert model.requests == []
 
 
-async def test_a_meeting_may_name_its_provider_its_template_and_its_language(
-    tmp_path: Path, hello: bytes
-) -> None:
+async def test_a_meeting_can_choose_its_provider_template_and_language(tmp_path: Path, hello: bytes) -> None:
     with LlmServer().serving("m").answer_with(STANDUP) as model, LlmServer() as unused:
         env = {
             "VLLM_BASE_URL": unused.url,

@@ -46,7 +46,7 @@ def client(editing_server: tuple[ServerProcess, LlmServer, list[str]]) -> Iterat
         yield client
 
 
-async def test_what_a_person_changed_stays_when_the_minutes_are_written_again(client: MinutesClient) -> None:
+async def test_edits_survive_a_rewrite_of_the_minutes(client: MinutesClient) -> None:
     client.model.answer_with(MODEL_MINUTES)
     minutes = await client.write_again()
     version = minutes["version"]
@@ -61,7 +61,7 @@ async def test_what_a_person_changed_stays_when_the_minutes_are_written_again(cl
     assert action["evidence"][0]["quote"] in LINES[3][1], "where it was said is not lost"
 
 
-async def test_what_a_person_took_out_or_added_stays_out_or_in(client: MinutesClient) -> None:
+async def test_deleted_and_added_items_survive_a_rewrite(client: MinutesClient) -> None:
     client.model.answer_with(MODEL_MINUTES)
     minutes = await client.write_again()
     address = f"{client.path}/minutes/items"
@@ -88,7 +88,7 @@ async def test_two_people_do_not_overwrite_each_other(client: MinutesClient) -> 
     assert client.minutes() == minutes
 
 
-async def test_a_template_asks_for_its_own_sections_and_a_language(client: MinutesClient) -> None:
+async def test_a_template_adds_its_sections_and_a_language(client: MinutesClient) -> None:
     client.model.answer_with(STANDUP)
     minutes = await client.write_again(template="standup", language="de")
     system = client.model.requests[0].body["messages"][0]["content"]
@@ -108,7 +108,7 @@ async def test_a_template_asks_for_its_own_sections_and_a_language(client: Minut
     assert "## In the way" in exported
 
 
-async def test_versions_are_kept_and_an_older_one_can_be_taken_back(client: MinutesClient) -> None:
+async def test_versions_are_kept_and_an_older_one_can_be_restored(client: MinutesClient) -> None:
     client.model.answer_with(MODEL_MINUTES)
     first = await client.write_again()
     by_rules = await client.write_again(llm_provider="embedded")
@@ -122,7 +122,7 @@ async def test_versions_are_kept_and_an_older_one_can_be_taken_back(client: Minu
     assert client.http.get(f"{client.path}/minutes/99").status_code == 404
 
 
-async def test_a_version_that_was_taken_back_still_learns_what_speakers_are_called(
+async def test_a_restored_version_follows_the_names_of_speakers(
     client: MinutesClient,
 ) -> None:
     client.model.answer_with(MODEL_MINUTES)
@@ -134,14 +134,14 @@ async def test_a_version_that_was_taken_back_still_learns_what_speakers_are_call
     assert client.minutes()["action_items"][0]["text"] == "Zoë writes the release notes."
 
 
-async def test_a_choice_of_provider_can_be_taken_back(client: MinutesClient) -> None:
+async def test_a_choice_of_provider_can_be_reverted(client: MinutesClient) -> None:
     client.model.answer_with(MODEL_MINUTES)
     assert (await client.write_again(llm_provider="embedded"))["provenance"]["provider"] == "embedded"
     assert (await client.write_again())["provenance"]["provider"] == "embedded", "as it was chosen before"
     assert (await client.write_again(llm_provider="auto"))["provenance"]["provider"] == "vllm"
 
 
-async def test_an_id_that_was_taken_out_is_never_the_id_of_something_else(client: MinutesClient) -> None:
+async def test_the_id_of_a_deleted_item_is_never_reused(client: MinutesClient) -> None:
     """Tickets are made once for each id."""
     client.model.answer_with(MODEL_MINUTES)
     minutes = await client.write_again(llm_provider="auto")
@@ -165,7 +165,7 @@ async def test_an_id_that_was_taken_out_is_never_the_id_of_something_else(client
     assert repair["id"] != written["id"]
 
 
-async def test_a_model_that_fails_does_not_replace_minutes_that_are_there(client: MinutesClient) -> None:
+async def test_a_failing_model_does_not_replace_existing_minutes(client: MinutesClient) -> None:
     client.model.answer_with(MODEL_MINUTES)
     good = await client.write_again()
     client.model.forget().answer_with_status(400, {"error": {"message": "no"}})
@@ -182,14 +182,14 @@ async def test_a_model_that_fails_does_not_replace_minutes_that_are_there(client
     [({"template": "party"}, "unknown_template"), ({"llm_provider": "openai"}, "unknown_provider"),
      ({"language": "no language"}, "bad_input"), ({"tempalte": "x"}, "bad_input")],
 )  # fmt: skip
-def test_wishes_that_nobody_can_fulfil_are_refused(
+def test_impossible_options_for_minutes_are_refused(
     client: MinutesClient, how: dict[str, str], code: str
 ) -> None:
     answer = client.http.post(f"{client.path}/minutes", json=how)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, code)
 
 
-async def test_naming_a_speaker_changes_the_minutes_without_asking_a_model(client: MinutesClient) -> None:
+async def test_naming_a_speaker_changes_the_minutes_without_a_model(client: MinutesClient) -> None:
     client.model.answer_with(MODEL_MINUTES)
     minutes = await client.write_again()
     assert minutes["action_items"][0]["text"] == "Speaker 2 writes the release notes."
@@ -208,7 +208,7 @@ def held(tmp_path: Path) -> str:
     return meeting_id
 
 
-async def test_minutes_that_were_being_written_when_the_server_died_are_written_by_the_next(
+async def test_minutes_interrupted_by_a_crash_are_written_after_the_restart(
     tmp_path: Path, held: str
 ) -> None:
     with LlmServer().serving("m").never_answer() as model:
@@ -235,7 +235,7 @@ async def test_minutes_that_were_being_written_when_the_server_died_are_written_
             server.stop()
 
 
-async def test_who_was_asked_about_a_meeting_is_written_down(client: MinutesClient) -> None:
+async def test_model_calls_about_a_meeting_are_recorded(client: MinutesClient) -> None:
     client.model.answer_with(MODEL_MINUTES)
     await client.write_again()
     (call,) = client.http.get(f"{client.path}/llm-calls").json()

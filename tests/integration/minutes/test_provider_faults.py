@@ -60,7 +60,7 @@ FAULTS: dict[str, tuple[Spoil, str, int]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_a_provider_that_fails_is_tried_again_if_that_may_help_and_then_left_for_the_next_one(
+async def test_a_failing_provider_is_retried_if_useful_and_then_replaced_by_the_next_one(
     name: str, fault: str
 ) -> None:
     spoil, _, attempts = FAULTS[fault]
@@ -74,7 +74,7 @@ async def test_a_provider_that_fails_is_tried_again_if_that_may_help_and_then_le
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_a_failure_has_its_name_a_remedy_and_nothing_of_what_was_said(name: str, fault: str) -> None:
+async def test_a_failure_has_a_code_a_remedy_and_no_transcript_text(name: str, fault: str) -> None:
     spoil, code, _ = FAULTS[fault]
     with LlmServer() as bad:
         spoil(bad)
@@ -86,7 +86,7 @@ async def test_a_failure_has_its_name_a_remedy_and_nothing_of_what_was_said(name
 
 
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_each_provider_may_have_a_patience_of_its_own(name: str) -> None:
+async def test_each_provider_can_have_its_own_timeout(name: str) -> None:
     more = {
         "llm_options": {name: {"timeout_seconds": 0.2}},
         "llm_timeout_seconds": 3600,
@@ -99,7 +99,7 @@ async def test_each_provider_may_have_a_patience_of_its_own(name: str) -> None:
         await llm.close()
 
 
-async def test_thinking_aloud_is_no_part_of_an_answer() -> None:
+async def test_reasoning_text_is_not_part_of_an_answer() -> None:
     with LlmServer().answer_with('<think>{"decisions": ["no"]}?</think>{"decisions": ["ship"]}') as server:
         llm = service_for("vllm", server)
         answer = await llm.complete(ASK, extract_json)
@@ -108,7 +108,7 @@ async def test_thinking_aloud_is_no_part_of_an_answer() -> None:
     assert server.requests[0].body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
-async def test_a_server_that_silently_read_only_a_part_is_found_out() -> None:
+async def test_a_silently_truncated_prompt_is_detected() -> None:
     """Ollama cuts long prompts; only its count of tokens tells."""
     whole = complete_answer("/v1/chat/completions", "{}", "complete")
     cut = {**whole, "usage": {"prompt_tokens": 2048, "completion_tokens": 2}}
@@ -122,7 +122,7 @@ async def test_a_server_that_silently_read_only_a_part_is_found_out() -> None:
     assert caught.value.context_limit == 2048
 
 
-async def test_localhost_is_found_whichever_of_its_addresses_a_server_listens_on() -> None:
+async def test_localhost_is_reached_on_either_of_its_addresses() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     with LlmServer().answer_with(GOOD) as server:
@@ -142,7 +142,7 @@ async def test_localhost_is_found_whichever_of_its_addresses_a_server_listens_on
         ),
     ],
 )
-async def test_azure_is_asked_in_the_form_that_its_version_has(
+async def test_azure_requests_have_the_form_of_the_configured_api_version(
     settings: dict[str, object], path: str, header: str
 ) -> None:
     with LlmServer().answer_with(GOOD) as server:
@@ -152,7 +152,7 @@ async def test_azure_is_asked_in_the_form_that_its_version_has(
     assert request.headers[header] == "k"
 
 
-async def test_a_model_says_how_much_it_reads() -> None:
+async def test_the_context_window_comes_from_the_list_of_models() -> None:
     with LlmServer().serving("m", context_tokens=32_768) as server:
         llm = service_for("vllm", server)
         assert await llm.context_tokens() == 32_768
@@ -162,7 +162,7 @@ async def test_a_model_says_how_much_it_reads() -> None:
 
 
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_an_answer_without_end_is_not_kept(name: str) -> None:
+async def test_an_endless_answer_is_cut_off(name: str) -> None:
     with LlmServer().answer_with_status(200, "x" * (9 * 2**20)) as server:
         llm = service_for(name, server, llm_max_retries=0)
         with pytest.raises(LlmError, match="more than 8 MiB"):
@@ -173,7 +173,7 @@ async def test_an_answer_without_end_is_not_kept(name: str) -> None:
         await llm.close()
 
 
-async def test_a_repaired_answer_costs_what_both_cost() -> None:
+async def test_the_usage_of_a_repaired_answer_includes_both_requests() -> None:
     with LlmServer().answer_with("no JSON").answer_with(GOOD) as server:
         reply = await complete(service_for("vllm", server))
     assert (reply.prompt_tokens, reply.completion_tokens) == (22, 14)
@@ -199,7 +199,7 @@ class Book:
 
 
 @pytest.mark.parametrize("fault", ["gone", "strange", "fails"])
-async def test_a_server_that_nobody_configured_is_in_book_and_log_only_when_it_was_sent_something(
+async def test_an_unconfigured_server_is_recorded_and_logged_only_if_it_was_sent_content(
     fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     book = Book()

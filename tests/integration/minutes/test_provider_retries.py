@@ -18,14 +18,14 @@ from meeting_assistant.testing.doubles.llm_server import LlmServer
 from meeting_assistant.testing.harness.llm_providers import ASK, GOOD, complete, service_for, short_timeout
 
 
-async def test_a_pause_that_a_server_asks_for_may_be_a_date() -> None:
+async def test_retry_after_can_be_a_date() -> None:
     soon = formatdate(usegmt=True)
     with LlmServer().answer_with_status(429, Retry_After=soon).answer_with(GOOD) as server:
         await complete(service_for("vllm", server))
         assert len(server.requests) == 2
 
 
-async def test_a_wrong_key_is_not_tried_with_every_meeting() -> None:
+async def test_an_invalid_key_is_not_tried_for_every_meeting() -> None:
     with LlmServer().answer_with_status(401) as server:
         llm = service_for("vllm", server)
         for _ in range(3):
@@ -55,7 +55,7 @@ def waiting(server: LlmServer, *, jitter: float = 0.0, **more: Any) -> tuple[LLM
     return LLMService([chat], options, sleep=sleep, **more), pauses
 
 
-async def test_pauses_double() -> None:
+async def test_pauses_between_retries_double() -> None:
     with LlmServer().answer_with_status(500) as server:
         llm, pauses = waiting(server)
         with pytest.raises(LlmError):
@@ -63,7 +63,7 @@ async def test_pauses_double() -> None:
     assert pauses == [0.5, 1.0, 2.0, 4.0]
 
 
-async def test_many_that_wait_do_not_come_back_together() -> None:
+async def test_jitter_spreads_retries() -> None:
     with LlmServer().answer_with_status(500) as server:
         llm, pauses = waiting(server, jitter=0.2)
         with pytest.raises(LlmError):
@@ -76,7 +76,7 @@ async def test_many_that_wait_do_not_come_back_together() -> None:
 @pytest.mark.parametrize(
     ("asked_for", "pauses"), [("7", [7.0]), ("0.1", [0.5]), ("nan", [0.5]), ("soon", [0.5]), ("-3", [0.5])]
 )
-async def test_a_server_may_ask_for_a_longer_pause_and_for_no_shorter_one(
+async def test_retry_after_can_lengthen_a_pause_but_not_shorten_it(
     asked_for: str, pauses: list[float]
 ) -> None:
     with LlmServer().answer_with_status(429, Retry_After=asked_for).answer_with(GOOD) as server:
@@ -86,7 +86,7 @@ async def test_a_server_may_ask_for_a_longer_pause_and_for_no_shorter_one(
 
 
 @pytest.mark.parametrize("asked_for", ["21", "inf", "1e400"])
-async def test_nobody_waits_longer_than_twenty_seconds(asked_for: str) -> None:
+async def test_no_request_waits_longer_than_twenty_seconds(asked_for: str) -> None:
     with LlmServer().answer_with_status(429, Retry_After=asked_for).answer_with(GOOD) as server:
         llm, waited = waiting(server)
         with pytest.raises(LlmError, match="asked too often"):
@@ -94,7 +94,7 @@ async def test_nobody_waits_longer_than_twenty_seconds(asked_for: str) -> None:
     assert waited == []
 
 
-async def test_a_server_that_hangs_costs_its_attempts_once_and_not_for_every_meeting() -> None:
+async def test_a_hanging_server_is_not_retried_for_every_meeting() -> None:
     with LlmServer().never_answer() as hung, LlmServer().answer_with(GOOD) as good:
         llm = service_for("vllm", hung, good, **short_timeout("vllm", "slow"))
         for _ in range(4):
@@ -104,7 +104,7 @@ async def test_a_server_that_hangs_costs_its_attempts_once_and_not_for_every_mee
         assert len(good.requests) == 4
 
 
-async def test_a_server_that_does_not_even_say_what_it_has_is_an_attempt() -> None:
+async def test_a_server_that_does_not_list_its_models_counts_as_a_failed_attempt() -> None:
     with socket.socket() as silent, LlmServer().answer_with(GOOD) as good:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -11,7 +11,7 @@ from meeting_assistant.testing.harness.llm_providers import ASK, GOOD, service_f
 
 
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_an_answer_that_is_streamed_comes_in_pieces_and_then_as_a_whole(name: str) -> None:
+async def test_a_streamed_answer_arrives_in_pieces_and_then_as_a_whole(name: str) -> None:
     with LlmServer().answer_with(GOOD) as server:
         llm = service_for(name, server)
         pieces = [piece async for piece in llm.stream(ASK)]
@@ -24,7 +24,7 @@ async def test_an_answer_that_is_streamed_comes_in_pieces_and_then_as_a_whole(na
 
 
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_a_stream_that_breaks_before_its_first_piece_goes_on_with_the_next_provider(name: str) -> None:
+async def test_a_stream_that_fails_before_its_first_piece_moves_to_the_next_provider(name: str) -> None:
     with LlmServer().answer_with_status(500) as bad, LlmServer().answer_with(GOOD) as good:
         llm = service_for(name, bad, good)
         pieces = [piece async for piece in llm.stream(ASK)]
@@ -34,7 +34,7 @@ async def test_a_stream_that_breaks_before_its_first_piece_goes_on_with_the_next
 
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
 @pytest.mark.parametrize("spoil", ["cut off", "truncated", "refused"])
-async def test_a_stream_that_breaks_later_is_a_failure_and_no_answer(name: str, spoil: str) -> None:
+async def test_a_stream_that_fails_later_is_an_error(name: str, spoil: str) -> None:
     with LlmServer() as bad, LlmServer().answer_with(GOOD) as good:
         match spoil:
             case "cut off":
@@ -52,7 +52,7 @@ async def test_a_stream_that_breaks_later_is_a_failure_and_no_answer(name: str, 
 
 
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_a_stream_that_fails_before_its_first_piece_is_tried_again(name: str) -> None:
+async def test_a_stream_that_fails_before_its_first_piece_is_retried(name: str) -> None:
     with LlmServer().answer_with_status(500).answer_with(GOOD) as server:
         llm = service_for(name, server)
         pieces = [piece async for piece in llm.stream(ASK)]
@@ -62,7 +62,7 @@ async def test_a_stream_that_fails_before_its_first_piece_is_tried_again(name: s
 
 
 @pytest.mark.parametrize("name", PROVIDER_SETTINGS)
-async def test_a_stream_has_a_deadline_as_a_whole(name: str) -> None:
+async def test_a_stream_has_a_total_timeout(name: str) -> None:
     with LlmServer().dribble() as server:
         llm = service_for(name, server, llm_max_retries=0, **short_timeout(name, "dribbling"))
         with pytest.raises(LlmError, match="did not answer in time"):

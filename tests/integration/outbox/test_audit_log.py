@@ -10,7 +10,7 @@ from meeting_assistant.testing.doubles.targets import GitHub, TargetServer
 from meeting_assistant.testing.harness.outbox import OutboxHarness, github_options
 
 
-async def test_the_audit_log_tells_of_meetings_and_deliveries_and_of_no_words(tmp_path: Path) -> None:
+async def test_the_audit_log_records_meetings_and_deliveries_without_their_text(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with TargetServer(GitHub()) as server:
         async with OutboxHarness(tmp_path, {**github_options(server), "log": {"path": str(log)}}) as after:
@@ -28,7 +28,7 @@ async def test_the_audit_log_tells_of_meetings_and_deliveries_and_of_no_words(tm
     assert not any(words in log.read_text() for words in ("release", "search", "Ben"))
 
 
-async def test_a_torn_line_costs_no_other_and_a_second_attempt_writes_none(tmp_path: Path) -> None:
+async def test_a_torn_line_affects_no_other_and_a_second_attempt_adds_none(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     log.write_text('{"id": "torn')
     async with OutboxHarness(tmp_path, {"log": {"path": str(log)}}) as after:
@@ -44,7 +44,7 @@ async def test_a_torn_line_costs_no_other_and_a_second_attempt_writes_none(tmp_p
         assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
 
 
-async def test_a_rotated_log_is_followed_and_a_missing_folder_is_told(tmp_path: Path) -> None:
+async def test_a_rotated_log_is_followed_and_a_missing_folder_is_reported(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "audit.jsonl"
     async with OutboxHarness(tmp_path, {"log": {"path": str(log)}}) as after:
         waiting = await after.run()

@@ -54,7 +54,7 @@ def calendars(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
-async def test_entries_are_put_into_a_calendar_once_and_never_over_a_change(
+async def test_calendar_entries_are_created_once_and_never_overwrite_a_change(
     tmp_path: Path, calendars: str
 ) -> None:
     options = {"caldav": {"url": calendars, "username": "ana", "password": "secret"}}
@@ -76,7 +76,7 @@ async def test_entries_are_put_into_a_calendar_once_and_never_over_a_change(
             assert "Due: Cleo" in (await ana.get(entry)).text
 
 
-async def test_a_wrong_password_or_place_is_said(tmp_path: Path, calendars: str) -> None:
+async def test_a_wrong_calendar_password_is_reported(tmp_path: Path, calendars: str) -> None:
     options = {"caldav": {"url": calendars, "username": "ana", "password": "wrong"}}
     async with OutboxHarness(tmp_path, options) as after:
         parked = await after.run()

@@ -72,7 +72,7 @@ def inject(fault: int | str, server: TargetServer) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-async def test_what_may_pass_is_delivered_later_and_what_stays_is_parked(
+async def test_transient_failures_are_retried_and_permanent_ones_are_parked(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meeting_assistant.integrations.delivery.http.TIMEOUT_S", 1.0)
@@ -92,7 +92,7 @@ async def test_what_may_pass_is_delivered_later_and_what_stays_is_parked(
 
 
 @pytest.mark.parametrize("name", ["jira", "linear", "github"])
-async def test_an_answer_that_is_no_answer_is_not_taken_for_one(tmp_path: Path, name: str) -> None:
+async def test_a_meaningless_answer_is_not_taken_for_success(tmp_path: Path, name: str) -> None:
     with TargetServer(TARGETS[name][0]()) as server:
         async with OutboxHarness(tmp_path, options_for(name, server)) as after:
             for body in ("", "<html>", '{"data": {"issueCreate": {"succ', "[1, 2]", "null"):

@@ -61,7 +61,7 @@ def long_minutes(items: int) -> Minutes:
     [("slack", slack, "blocks"), ("teams", teams, "attachments"), ("mattermost", mattermost, "text")],
 )
 @pytest.mark.parametrize("items", [2, 300])
-async def test_a_channel_gets_title_decisions_and_who_does_what_in_as_many_messages_as_it_takes(
+async def test_a_channel_gets_title_decisions_and_action_items_in_as_many_messages_as_needed(
     tmp_path: Path, name: str, wire: Callable[[Request], Reply], part: str, items: int
 ) -> None:
     minutes = MINUTES if items == 2 else long_minutes(items)
@@ -89,7 +89,7 @@ async def test_a_channel_gets_title_decisions_and_who_does_what_in_as_many_messa
             )
 
 
-async def test_what_was_said_calls_nobody_and_links_nowhere(tmp_path: Path) -> None:
+async def test_transcript_text_mentions_nobody_and_contains_no_links(tmp_path: Path) -> None:
     with TargetServer(slack) as one, TargetServer(mattermost) as two, TargetServer(GitHub()) as three:
         options = {
             "slack": {"webhook_url": one.url},
@@ -127,7 +127,7 @@ def _outcome(title: str, text: str) -> MeetingOutcome:
 
 @settings(max_examples=200, deadline=None)
 @given(title=st.text(max_size=200), text=st.text(min_size=1, max_size=3000))
-def test_whatever_is_said_slack_takes_it_and_finds_no_mention_in_it(title: str, text: str) -> None:
+def test_slack_accepts_any_text_and_finds_no_mention_in_it(title: str, text: str) -> None:
     integration = SlackIntegration(SlackOptions.model_validate({"webhook_url": "https://hooks.example/x"}))
     for action in integration.plan(_outcome(title, text)):
         request = Request("POST", "/", {}, json.dumps(action.payload).encode())
@@ -148,7 +148,7 @@ def _markup(block: Any) -> str:
 # --- webhooks ---------------------------------------------------------------------------------------------
 
 
-async def test_every_address_gets_an_event_that_the_published_verifier_takes(tmp_path: Path) -> None:
+async def test_every_webhook_gets_an_event_that_the_published_library_verifies(tmp_path: Path) -> None:
     seen: list[Request] = []
 
     def receive(request: Request) -> Reply:
@@ -175,7 +175,7 @@ async def test_every_address_gets_an_event_that_the_published_verifier_takes(tmp
         assert first["evidence"] == [{"utterance": 2, "quote": LINES[1][1]}]
 
 
-async def test_a_second_attempt_carries_the_same_id_and_a_large_event_is_cut(tmp_path: Path) -> None:
+async def test_a_second_attempt_has_the_same_id_and_a_large_event_is_shortened(tmp_path: Path) -> None:
     with TargetServer(lambda request: Reply(200)).lose_the_answer() as server:
         options = {"webhook": {"urls": server.url, "secrets": SECRETS[0]}}
         async with OutboxHarness(tmp_path, options) as after:
@@ -214,7 +214,7 @@ async def test_jira_gets_an_issue_for_each_action_item(tmp_path: Path, is_cloud:
         assert f"https://notes.example/#/meetings/{meeting_id}/2" in written
 
 
-async def test_jira_names_the_fields_that_it_wants(tmp_path: Path) -> None:
+async def test_missing_fields_that_jira_requires_are_reported(tmp_path: Path) -> None:
     refusal = {"errorMessages": [], "errors": {"customfield_10010": "What somebody said is required."}}
     with TargetServer(Jira(is_cloud=False)).fail_with(400, refusal) as server:
         async with OutboxHarness(tmp_path, {"jira": {**JIRA, "url": server.url}}) as after:
@@ -224,7 +224,7 @@ async def test_jira_names_the_fields_that_it_wants(tmp_path: Path) -> None:
             assert "somebody" not in (parked.last_error or "")
 
 
-async def test_linear_gets_issues_with_ids_of_ours(tmp_path: Path) -> None:
+async def test_linear_gets_issues_with_our_ids(tmp_path: Path) -> None:
     linear = Linear()
     options = {"api_key": "linear-key", "team": "ENG", "assignees": '{"ben": "ben@example.org"}'}
     with TargetServer(linear) as server:
@@ -239,7 +239,7 @@ async def test_linear_gets_issues_with_ids_of_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("code", "state"), [("RATELIMITED", "pending"), ("AUTHENTICATION_ERROR", "parked")])
-async def test_linears_errors_come_with_status_200(tmp_path: Path, code: str, state: str) -> None:
+async def test_errors_of_linear_with_status_200_are_recognised(tmp_path: Path, code: str, state: str) -> None:
     error = {"data": None, "errors": [{"message": "…", "extensions": {"code": code}}]}
     with TargetServer(Linear()).fail_with(200, error).fail_with(200, error) as server:
         options = {"api_key": "linear-key", "team": "ENG", "api_url": server.url}
@@ -247,7 +247,7 @@ async def test_linears_errors_come_with_status_200(tmp_path: Path, code: str, st
             assert (await after.run()).state == state
 
 
-async def test_github_gets_issues_and_unknown_assignees_are_named(tmp_path: Path) -> None:
+async def test_github_gets_issues_that_name_unknown_assignees(tmp_path: Path) -> None:
     github = GitHub(people=frozenset())
     options = {"repository": "acme/plans", "token": "github-token", "assignees": "Ben=ghost"}
     with TargetServer(github) as server:
@@ -261,7 +261,7 @@ async def test_github_gets_issues_and_unknown_assignees_are_named(tmp_path: Path
 
 
 @pytest.mark.parametrize("answer", ["<html>Welcome</html>", "{}", "[]", '{"number": "one"'])
-async def test_an_answer_that_is_not_understood_is_no_success(tmp_path: Path, answer: str) -> None:
+async def test_an_unintelligible_answer_is_not_a_success(tmp_path: Path, answer: str) -> None:
     with TargetServer(GitHub()).fail_with(201, answer) as server:
         options = {"repository": "acme/plans", "token": "github-token", "api_url": server.url}
         async with OutboxHarness(tmp_path, {"github": options}) as after:
@@ -272,7 +272,7 @@ async def test_an_answer_that_is_not_understood_is_no_success(tmp_path: Path, an
 # --- notes ------------------------------------------------------------------------------------------------
 
 
-async def test_a_note_is_written_and_one_that_a_person_edited_is_left_alone(tmp_path: Path) -> None:
+async def test_a_note_is_written_and_an_edited_one_is_not_overwritten(tmp_path: Path) -> None:
     vault = tmp_path / "vault"
     vault.mkdir()
     (vault / "2026-11-24 Weekly & search.md").write_text("A note of somebody's own.")
@@ -296,7 +296,7 @@ async def test_a_note_is_written_and_one_that_a_person_edited_is_left_alone(tmp_
     assert [path for path in vault.iterdir() if path.suffix != ".md"] == []
 
 
-async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_a_missing_folder_for_notes_is_reported(tmp_path: Path) -> None:
     async with OutboxHarness(tmp_path, {"markdown": {"folder": str(tmp_path / "nowhere")}}) as after:
         waiting = await after.run()
         assert "WORKFLOWS__MARKDOWN__FOLDER" in (waiting.last_error or "")
@@ -312,7 +312,7 @@ def events(ics: bytes) -> Iterator[Any]:
     yield from vobject.readOne(ics.decode()).vevent_list
 
 
-async def test_due_days_and_the_next_meeting_are_calendar_entries(tmp_path: Path) -> None:
+async def test_due_dates_and_the_next_meeting_are_calendar_entries(tmp_path: Path) -> None:
     async with OutboxHarness(tmp_path, {}) as after:
         meeting_id = await after.meeting()
         due, again = events(await after.workflows.calendar(meeting_id))
@@ -325,7 +325,7 @@ async def test_due_days_and_the_next_meeting_are_calendar_entries(tmp_path: Path
         assert {event.uid.value for event in feed} == {due.uid.value, again.uid.value}
 
 
-async def test_line_ends_in_what_was_said_make_no_new_lines_in_the_calendar(tmp_path: Path) -> None:
+async def test_line_breaks_in_the_transcript_add_no_lines_to_the_calendar(tmp_path: Path) -> None:
     text = "Send it\r\nEND:VEVENT\r\nBEGIN:VALARM\r\nATTACH:file:///etc/passwd"
     item = MINUTES.action_items[0].model_copy(update={"text": text})
     async with OutboxHarness(tmp_path, {}) as after:
@@ -360,7 +360,7 @@ async def test_line_ends_in_what_was_said_make_no_new_lines_in_the_calendar(tmp_
         ("pigeon", {}, "no integration called pigeon"),
     ],
 )
-def test_wrong_options_stop_the_start_and_are_named_without_their_values(
+def test_invalid_options_are_refused_at_start_without_their_values(
     name: str, options: Mapping[str, str], says: str
 ) -> None:
     with pytest.raises(ConfigurationError) as stopped:

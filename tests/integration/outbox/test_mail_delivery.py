@@ -145,7 +145,7 @@ def mail_options(controller: Controller | VanishingMailServer, **more: str) -> d
     }
 
 
-async def test_minutes_come_as_text_as_html_and_with_a_calendar(
+async def test_minutes_are_mailed_as_text_and_html_with_a_calendar(
     tmp_path: Path, mailbox: tuple[Mailbox, Controller]
 ) -> None:
     box, controller = mailbox
@@ -182,7 +182,7 @@ async def test_minutes_come_as_text_as_html_and_with_a_calendar(
     ("code", "state"),
     [("451 Try later", DeliveryState.PENDING), ("554 No", DeliveryState.PARKED)],
 )
-async def test_a_mail_server_that_says_no(
+async def test_a_refusal_by_the_mail_server_is_retried_or_parked(
     tmp_path: Path, mailbox: tuple[Mailbox, Controller], code: str, state: DeliveryState
 ) -> None:
     box, controller = mailbox
@@ -196,7 +196,7 @@ async def test_a_mail_server_that_says_no(
             assert len(box.messages) == 1
 
 
-async def test_a_recipient_who_is_refused_is_tried_again_and_the_others_get_one_message(
+async def test_a_refused_recipient_is_retried_and_the_others_get_one_message(
     tmp_path: Path, mailbox: tuple[Mailbox, Controller]
 ) -> None:
     box, controller = mailbox
@@ -215,7 +215,7 @@ async def test_a_recipient_who_is_refused_is_tried_again_and_the_others_get_one_
     assert box.recipients == [["ana@example.org"], ["ben@example.org"]]
 
 
-async def test_a_server_that_is_rude_when_it_is_left_has_the_message_all_the_same(
+async def test_an_error_after_the_message_was_accepted_is_not_a_failure(
     tmp_path: Path, mailbox: tuple[Mailbox, Controller]
 ) -> None:
     box, controller = mailbox
@@ -226,9 +226,7 @@ async def test_a_server_that_is_rude_when_it_is_left_has_the_message_all_the_sam
     assert len(box.messages) == 1
 
 
-async def test_who_is_not_a_recipient_any_more_gets_nothing(
-    tmp_path: Path, mailbox: tuple[Mailbox, Controller]
-) -> None:
+async def test_a_removed_recipient_gets_no_mail(tmp_path: Path, mailbox: tuple[Mailbox, Controller]) -> None:
     box, controller = mailbox
     async with OutboxHarness(tmp_path, mail_options(controller, recipients="ben@example.org")) as before:
         waiting = await before.meeting()
@@ -241,7 +239,7 @@ async def test_who_is_not_a_recipient_any_more_gets_nothing(
 
 
 @pytest.mark.parametrize("fault", ["hangs", "drops"])
-async def test_a_mail_server_that_vanishes_with_the_message_is_asked_once_more_and_then_left_to_people(
+async def test_a_mail_server_that_vanishes_with_the_message_is_tried_once_more_and_then_parked(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meeting_assistant.integrations.targets.mail.TIMEOUT_S", 0.5)
@@ -258,7 +256,7 @@ async def test_a_mail_server_that_vanishes_with_the_message_is_asked_once_more_a
     assert server.messages == 2
 
 
-async def test_without_tls_where_it_is_asked_for_nothing_is_sent(
+async def test_nothing_is_sent_without_the_required_tls(
     tmp_path: Path, mailbox: tuple[Mailbox, Controller]
 ) -> None:
     box, controller = mailbox
@@ -270,7 +268,7 @@ async def test_without_tls_where_it_is_asked_for_nothing_is_sent(
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-async def test_a_wrong_password_is_said_and_not_shown(tmp_path: Path) -> None:
+async def test_a_wrong_mail_password_is_reported_and_not_shown(tmp_path: Path) -> None:
     def check(*args: Any) -> AuthResult:
         given = args[4]
         assert isinstance(given, LoginPassword)
@@ -302,7 +300,7 @@ async def test_a_wrong_password_is_said_and_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_vouched_for", [True, False])
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_mail_goes_over_tls_to_whom_somebody_vouches_for_and_to_nobody_else(
+async def test_mail_over_tls_is_sent_only_to_servers_with_a_trusted_certificate(
     tmp_path: Path, security: str, is_vouched_for: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = self_signed(tmp_path)

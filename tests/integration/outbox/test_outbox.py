@@ -37,7 +37,7 @@ async def test_planning_again_adds_nothing(tmp_path: Path) -> None:
             assert len(server.requests) == 1
 
 
-async def test_a_meeting_may_choose_who_hears_of_it(tmp_path: Path) -> None:
+async def test_a_meeting_can_choose_its_delivery_targets(tmp_path: Path) -> None:
     with TargetServer(slack) as one, TargetServer(mattermost) as other:
         both = {**slack_options(one), "mattermost": {"webhook_url": other.url}}
         async with OutboxHarness(tmp_path, both) as after:
@@ -50,7 +50,7 @@ async def test_a_meeting_may_choose_who_hears_of_it(tmp_path: Path) -> None:
                 await after.workflows.choose(meeting_id, ["pigeon"])
 
 
-async def test_a_local_only_meeting_leaves_the_house_only_by_a_click(tmp_path: Path) -> None:
+async def test_deliveries_of_a_local_only_meeting_to_other_machines_need_approval(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with TargetServer(slack) as server:
         async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as after:
@@ -61,7 +61,7 @@ async def test_a_local_only_meeting_leaves_the_house_only_by_a_click(tmp_path: P
             assert server.requests == []
 
 
-async def test_nobody_hears_of_a_meeting_in_which_nothing_was_said(tmp_path: Path) -> None:
+async def test_a_meeting_without_content_plans_no_deliveries(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         async with OutboxHarness(tmp_path, slack_options(server)) as after:
             meeting_id = await after.meeting(MeetingFixture([("S2", "Mm.")]))
@@ -89,7 +89,7 @@ class Broken:
         pass
 
 
-async def test_an_integration_that_cannot_plan_stops_no_other_and_is_named(tmp_path: Path) -> None:
+async def test_a_failure_to_plan_affects_no_other_integration_and_is_reported(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         options = {"broken": Broken(), **OutboxHarness(tmp_path, slack_options(server)).integrations}
         async with OutboxHarness(tmp_path, options) as after:
@@ -101,7 +101,7 @@ async def test_an_integration_that_cannot_plan_stops_no_other_and_is_named(tmp_p
             assert error.message.startswith("broken could not plan")
 
 
-async def test_tickets_wait_for_a_click_and_are_made_with_the_words_of_that_moment(tmp_path: Path) -> None:
+async def test_tickets_wait_for_approval_and_use_the_minutes_of_that_moment(tmp_path: Path) -> None:
     repository = GitHub()
     with TargetServer(repository) as server:
         async with OutboxHarness(tmp_path, github_options(server), approved=[]) as after:
@@ -129,7 +129,7 @@ async def test_tickets_wait_for_a_click_and_are_made_with_the_words_of_that_mome
                 await after.workflows.approve(meeting_id, first.id)
 
 
-async def test_what_the_minutes_no_longer_hold_cannot_be_approved(tmp_path: Path) -> None:
+async def test_an_action_whose_item_was_removed_cannot_be_approved(tmp_path: Path) -> None:
     with TargetServer(GitHub()) as server:
         async with OutboxHarness(tmp_path, github_options(server), approved=[]) as after:
             meeting_id = await after.meeting()
@@ -156,7 +156,7 @@ async def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(tmp_path: Pa
             assert sent == [planned.action.payload for planned, _ in shown]
 
 
-async def test_what_is_taken_off_the_record_or_deleted_is_not_in_the_outbox_either(tmp_path: Path) -> None:
+async def test_redacted_and_deleted_content_is_removed_from_the_outbox(tmp_path: Path) -> None:
     with TargetServer(GitHub()) as server:
         async with OutboxHarness(tmp_path, github_options(server), approved=[]) as after:
             meeting_id = await after.meeting()

@@ -43,7 +43,7 @@ def states(deliveries: list[Delivery]) -> list[tuple[str, DeliveryState]]:
 # --- minutes that change ----------------------------------------------------------------------------------
 
 
-async def test_an_item_that_is_worded_differently_the_next_time_is_proposed_and_not_made_twice(
+async def test_a_reworded_item_is_proposed_and_not_delivered_again(
     tmp_path: Path,
 ) -> None:
     repository = GitHub(people=frozenset())
@@ -63,7 +63,7 @@ async def test_an_item_that_is_worded_differently_the_next_time_is_proposed_and_
             assert len(repository.issues) == 2
 
 
-async def test_after_something_was_taken_off_the_record_nothing_goes_out_again_by_itself(
+async def test_after_a_redaction_nothing_is_delivered_again_without_approval(
     tmp_path: Path,
 ) -> None:
     repository, vault = GitHub(people=frozenset()), tmp_path / "vault"
@@ -93,7 +93,7 @@ async def test_after_something_was_taken_off_the_record_nothing_goes_out_again_b
             assert await write_again(after, meeting_id, left) == []
 
 
-async def test_what_was_on_its_way_when_something_was_forgotten_is_not_sent_again_by_itself(
+async def test_a_delivery_in_progress_during_a_redaction_is_not_repeated_without_approval(
     tmp_path: Path,
 ) -> None:
     with TargetServer(slack) as server:
@@ -112,7 +112,7 @@ async def test_what_was_on_its_way_when_something_was_forgotten_is_not_sent_agai
                 await after.workflows.retry(gone.id)
 
 
-async def test_a_retry_sends_what_the_minutes_say_now_or_nothing(tmp_path: Path) -> None:
+async def test_a_retry_sends_the_present_minutes_or_nothing(tmp_path: Path) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository) as server:
         async with OutboxHarness(tmp_path, github_options(server, assignees=None), approved=[]) as after:
@@ -133,7 +133,7 @@ async def test_a_retry_sends_what_the_minutes_say_now_or_nothing(tmp_path: Path)
             assert [issue["title"] for issue in repository.issues] == ["Send the notes to all."]
 
 
-async def test_a_crash_after_minutes_were_written_again_loses_no_planning(tmp_path: Path) -> None:
+async def test_a_crash_after_a_rewrite_loses_no_planning(tmp_path: Path) -> None:
     async with OutboxHarness(tmp_path, {}) as after:
         meeting_id = await after.meeting()
 
@@ -159,7 +159,7 @@ async def test_a_crash_after_minutes_were_written_again_loses_no_planning(tmp_pa
 # --- people who change their minds ------------------------------------------------------------------------
 
 
-async def test_what_waits_for_its_time_follows_a_later_choice(tmp_path: Path) -> None:
+async def test_a_waiting_delivery_follows_a_later_choice_of_targets(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(503) as server:
         async with OutboxHarness(tmp_path, slack_options(server)) as after:
             waiting = await after.run()
@@ -176,7 +176,7 @@ async def test_what_waits_for_its_time_follows_a_later_choice(tmp_path: Path) ->
             assert (await after.deliveries.get(held.id)).state is DeliveryState.DONE
 
 
-async def test_a_choice_made_during_an_attempt_that_fails_counts_for_the_next(tmp_path: Path) -> None:
+async def test_a_choice_made_during_a_failing_attempt_applies_to_the_next_one(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(503) as server:
         async with OutboxHarness(tmp_path, slack_options(server)) as after:
             meeting_id = await after.meeting()
@@ -189,7 +189,7 @@ async def test_a_choice_made_during_an_attempt_that_fails_counts_for_the_next(tm
             assert (held.state, server.requests) == (DeliveryState.PROPOSED, [])
 
 
-async def test_a_meeting_that_becomes_local_only_holds_back_what_waits_to_leave(tmp_path: Path) -> None:
+async def test_making_a_meeting_local_only_holds_back_waiting_deliveries(tmp_path: Path) -> None:
     log = tmp_path / "missing" / "audit.jsonl"
     with TargetServer(slack).fail_with(503) as server:
         async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as after:
@@ -228,7 +228,7 @@ class Broken:
         pass
 
 
-async def test_looking_at_a_meeting_writes_nothing_whatever_is_broken(tmp_path: Path) -> None:
+async def test_viewing_deliveries_writes_nothing_even_with_a_broken_integration(tmp_path: Path) -> None:
     with TargetServer(GitHub()) as server:
         options = {
             "broken": Broken(),
@@ -252,7 +252,7 @@ class Undescribed(Broken):
         return [Action(key="one", title="One", payload={})]
 
 
-async def test_an_integration_that_cannot_describe_itself_stops_no_other(tmp_path: Path) -> None:
+async def test_an_integration_without_a_description_affects_no_other(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         options = {"broken": Undescribed(), **OutboxHarness(tmp_path, slack_options(server)).integrations}
         async with OutboxHarness(tmp_path, options) as after:
@@ -267,7 +267,7 @@ async def test_an_integration_that_cannot_describe_itself_stops_no_other(tmp_pat
 # --- the dispatcher ---------------------------------------------------------------------------------------
 
 
-async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_path: Path) -> None:
+async def test_an_unavailable_database_at_start_does_not_stop_the_outbox(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         async with OutboxHarness(tmp_path, slack_options(server)) as after:
             meeting_id = await after.meeting()
@@ -292,7 +292,7 @@ async def test_a_database_that_is_away_at_the_start_does_not_end_the_outbox(tmp_
             assert len(server.requests) == 1
 
 
-async def test_a_message_that_was_repeated_says_that_it_may_be_there_twice(tmp_path: Path) -> None:
+async def test_a_repeated_message_says_that_it_may_be_a_duplicate(tmp_path: Path) -> None:
     with TargetServer(slack).lose_the_answer() as server:
         async with OutboxHarness(tmp_path, slack_options(server)) as after:
             first = await after.run()
@@ -310,7 +310,7 @@ def lines_of(log: Path, kind: str = "delivery") -> list[dict[str, Any]]:
     return [line for line in lines if line["type"] == kind]
 
 
-async def test_a_crash_before_a_delivery_is_told_to_the_log_loses_no_line(tmp_path: Path) -> None:
+async def test_a_crash_before_a_delivery_is_logged_loses_no_line(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with TargetServer(slack) as server:
         async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as after:
@@ -332,7 +332,7 @@ async def test_a_crash_before_a_delivery_is_told_to_the_log_loses_no_line(tmp_pa
             assert len(lines_of(log)) == 1
 
 
-async def test_the_name_of_a_note_which_holds_the_title_is_not_in_the_log(tmp_path: Path) -> None:
+async def test_the_file_name_of_a_note_is_not_in_the_audit_log(tmp_path: Path) -> None:
     log, vault = tmp_path / "audit.jsonl", tmp_path / "vault"
     vault.mkdir()
     options = {"markdown": {"folder": str(vault)}, "log": {"path": str(log)}}
@@ -342,7 +342,7 @@ async def test_the_name_of_a_note_which_holds_the_title_is_not_in_the_log(tmp_pa
     assert "Weekly" not in log.read_text()
 
 
-async def test_a_log_that_is_rotated_while_a_line_is_appended_gets_it_in_one_of_the_files(
+async def test_a_line_appended_during_rotation_is_in_one_of_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import os

@@ -22,7 +22,7 @@ from meeting_assistant.testing.harness.outbox import (
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
-async def test_a_failure_that_may_pass_is_tried_again_later(tmp_path: Path, status: int) -> None:
+async def test_a_transient_failure_is_retried_later(tmp_path: Path, status: int) -> None:
     with TargetServer(slack).fail_with(status) as server:
         async with OutboxHarness(tmp_path, slack_options(server)) as after:
             waiting = await after.run()
@@ -35,7 +35,7 @@ async def test_a_failure_that_may_pass_is_tried_again_later(tmp_path: Path, stat
             assert (done.state, done.attempts, done.last_error) == (DeliveryState.DONE, 2, None)
 
 
-async def test_a_target_says_how_long_to_wait(tmp_path: Path) -> None:
+async def test_retry_after_of_a_target_is_respected(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(429, Retry_After="3600") as server:
         async with OutboxHarness(tmp_path, slack_options(server)) as after:
             waiting = await after.run()
@@ -58,7 +58,7 @@ async def test_a_target_says_how_long_to_wait(tmp_path: Path) -> None:
         (400, "what somebody said in the meeting", "HTTP 400)"),
     ],
 )
-async def test_a_failure_that_stays_is_parked_at_once_with_the_reason(
+async def test_a_permanent_failure_is_parked_at_once_with_the_reason(
     tmp_path: Path, status: int, body: str, says: str
 ) -> None:
     with TargetServer(slack).fail_with(status, body, Location="http://127.0.0.1:1/") as server:
@@ -74,7 +74,7 @@ async def test_a_failure_that_stays_is_parked_at_once_with_the_reason(
             assert (await after.deliveries.get(parked.id)).state is DeliveryState.DONE
 
 
-async def test_what_fails_too_often_is_parked_and_somebody_may_try_again(tmp_path: Path) -> None:
+async def test_a_delivery_that_fails_too_often_is_parked_and_can_be_retried(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         for _ in range(10):
             server.fail_with(503)
@@ -90,7 +90,7 @@ async def test_what_fails_too_often_is_parked_and_somebody_may_try_again(tmp_pat
             assert (await after.deliveries.get(first.id)).state is DeliveryState.DONE
 
 
-async def test_a_target_that_cannot_be_reached_is_tried_again(tmp_path: Path) -> None:
+async def test_an_unreachable_target_is_retried(tmp_path: Path) -> None:
     with TargetServer(slack) as gone:
         pass
     async with OutboxHarness(tmp_path, slack_options(gone)) as after:
@@ -99,7 +99,7 @@ async def test_a_target_that_cannot_be_reached_is_tried_again(tmp_path: Path) ->
         assert "cannot be reached" in (waiting.last_error or "")
 
 
-async def test_operators_find_the_words_that_they_search_for_and_no_secret(
+async def test_failures_are_logged_with_the_documented_message_and_without_secrets(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -136,7 +136,7 @@ def tracker_options(kind: str, server: TargetServer) -> dict[str, dict[str, str]
 
 @pytest.mark.parametrize("fault", ["lost answer", "killed"])
 @pytest.mark.parametrize("kind", TRACKERS)
-async def test_a_ticket_whose_answer_was_lost_is_found_and_not_made_twice(
+async def test_a_ticket_with_a_lost_answer_is_found_and_not_created_twice(
     tmp_path: Path, kind: str, fault: str
 ) -> None:
     wire = TRACKERS[kind]()
@@ -168,7 +168,7 @@ async def test_a_ticket_whose_answer_was_lost_is_found_and_not_made_twice(
             assert len(wire.issues) == 1
 
 
-async def test_a_message_that_may_have_arrived_is_sent_once_more_and_then_left_to_people(
+async def test_a_message_that_may_have_arrived_is_sent_once_more_and_then_parked(
     tmp_path: Path,
 ) -> None:
     with TargetServer(slack).lose_the_answer().lose_the_answer() as server:
@@ -183,7 +183,7 @@ async def test_a_message_that_may_have_arrived_is_sent_once_more_and_then_left_t
             assert len(server.requests) == 2
 
 
-async def test_a_lease_that_runs_out_is_taken_up_by_another_process(tmp_path: Path) -> None:
+async def test_a_delivery_with_an_expired_lease_is_taken_by_another_process(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         async with OutboxHarness(tmp_path, slack_options(server)) as after:
             meeting_id = await after.meeting()

@@ -46,7 +46,7 @@ ONE_ITEM = MeetingFixture(
         ({"X_RateLimit_Remaining": "0"}, 60),
     ],
 )
-async def test_githubs_403_with_a_limit_is_no_refusal(
+async def test_a_403_of_github_with_a_rate_limit_is_retried(
     tmp_path: Path, headers: dict[str, str], wait_s: int
 ) -> None:
     named = {name: str(int(time.time()) + 600) if value == "@" else value for name, value in headers.items()}
@@ -61,7 +61,7 @@ async def test_githubs_403_with_a_limit_is_no_refusal(
             assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
 
 
-async def test_a_403_without_a_limit_is_a_refusal(tmp_path: Path) -> None:
+async def test_a_403_without_a_rate_limit_is_a_refusal(tmp_path: Path) -> None:
     with TargetServer(GitHub()).fail_with(403, {}, X_RateLimit_Remaining="4999") as server:
         async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
             assert (await after.run()).state is DeliveryState.PARKED
@@ -85,7 +85,7 @@ def options_for(name: str, server: TargetServer) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", [*TRACKERS])
-async def test_a_date_in_retry_after_is_kept_to(tmp_path: Path, name: str) -> None:
+async def test_a_date_in_retry_after_is_respected(tmp_path: Path, name: str) -> None:
     at = datetime.now(tz=UTC) + timedelta(hours=3)
     with TargetServer(TRACKERS[name][0]()) as server:
         server.fail_with(429, Retry_After=format_datetime(at.replace(microsecond=0), usegmt=True))
@@ -113,7 +113,7 @@ FAULTS: dict[str, tuple[DeliveryState, bool]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", TRACKERS)
-async def test_whatever_happens_to_the_request_that_makes_a_ticket_there_is_one(
+async def test_exactly_one_ticket_is_created_whatever_happens_to_the_request(
     tmp_path: Path, name: str, fault: str
 ) -> None:
     wire, _, creates = TRACKERS[name]
@@ -170,7 +170,7 @@ async def test_an_issue_is_found_again_in_a_busy_repository_and_without_its_labe
         ("\n", "\r\n"),
     ],
 )
-async def test_whatever_a_person_changes_in_a_note_stays(tmp_path: Path, what: str, instead: str) -> None:
+async def test_edits_of_a_note_are_kept(tmp_path: Path, what: str, instead: str) -> None:
     vault = tmp_path / "vault"
     vault.mkdir()
     async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
@@ -183,7 +183,7 @@ async def test_whatever_a_person_changes_in_a_note_stays(tmp_path: Path, what: s
         assert again.reference != note.name
 
 
-async def test_a_note_that_somebody_makes_at_the_same_moment_is_not_overwritten(
+async def test_a_note_created_at_the_same_moment_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vault = tmp_path / "vault"
@@ -202,7 +202,7 @@ async def test_a_note_that_somebody_makes_at_the_same_moment_is_not_overwritten(
     assert "Send the release notes" in (vault / "2026-11-24 Weekly & search (2).md").read_text()
 
 
-async def test_a_folder_whose_file_system_knows_no_links_holds_notes_too(
+async def test_notes_are_written_on_file_systems_without_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, target: Path) -> None:
@@ -219,7 +219,7 @@ async def test_a_folder_whose_file_system_knows_no_links_holds_notes_too(
     assert "Send the release notes" in note.read_text()
 
 
-async def test_a_title_of_long_characters_makes_a_file_name_that_is_short_enough(tmp_path: Path) -> None:
+async def test_a_title_of_multibyte_characters_gives_a_short_enough_file_name(tmp_path: Path) -> None:
     vault = tmp_path / "vault"
     vault.mkdir()
     async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
@@ -233,7 +233,7 @@ async def test_a_title_of_long_characters_makes_a_file_name_that_is_short_enough
 # --- long words -------------------------------------------------------------------------------------------
 
 
-def test_what_is_split_is_all_there() -> None:
+def test_splitting_a_text_loses_nothing() -> None:
     text = "one two three four " * 20 + "x" * 90
     pieces = split(text, 40)
     assert all(0 < len(piece) <= 40 for piece in pieces)
@@ -257,7 +257,7 @@ LONG_MINUTES = Minutes(
 
 
 @pytest.mark.parametrize(("name", "wire"), [("slack", slack), ("teams", teams), ("mattermost", mattermost)])
-async def test_an_item_that_is_too_long_for_its_place_is_split_and_not_cut(
+async def test_an_item_that_is_too_long_is_split_and_not_truncated(
     tmp_path: Path, name: str, wire: Wire
 ) -> None:
     with TargetServer(wire) as server:
@@ -273,7 +273,7 @@ async def test_an_item_that_is_too_long_for_its_place_is_split_and_not_cut(
 
 
 @pytest.mark.parametrize("name", TRACKERS)
-async def test_a_ticket_whose_title_is_cut_holds_all_of_it(tmp_path: Path, name: str) -> None:
+async def test_a_ticket_with_a_shortened_title_has_the_full_text(tmp_path: Path, name: str) -> None:
     tracker = TRACKERS[name][0]()
     with TargetServer(tracker) as server:
         async with OutboxHarness(tmp_path, options_for(name, server)) as after:
@@ -288,7 +288,7 @@ async def test_a_ticket_whose_title_is_cut_holds_all_of_it(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", ["slack", "teams", "mattermost"])
-async def test_a_page_to_sign_in_on_is_no_channel(tmp_path: Path, name: str) -> None:
+async def test_a_sign_in_page_is_not_taken_for_success(tmp_path: Path, name: str) -> None:
     with TargetServer(lambda request: Reply(200, "<html>Sign in</html>")) as server:
         async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
             waiting = await after.run()
@@ -296,7 +296,7 @@ async def test_a_page_to_sign_in_on_is_no_channel(tmp_path: Path, name: str) -> 
             assert "something unexpected" in (waiting.last_error or "")
 
 
-async def test_a_webhook_whose_address_was_taken_away_is_not_done(tmp_path: Path) -> None:
+async def test_a_delivery_to_a_removed_webhook_is_not_marked_done(tmp_path: Path) -> None:
     with TargetServer(lambda request: Reply(204)) as server:
 
         def to(path: str) -> dict[str, dict[str, str]]:
@@ -313,9 +313,7 @@ async def test_a_webhook_whose_address_was_taken_away_is_not_done(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", TRACKERS)
-async def test_what_a_dry_run_shows_of_a_ticket_holds_the_mark_that_it_is_known_by(
-    tmp_path: Path, name: str
-) -> None:
+async def test_the_dry_run_of_a_ticket_shows_its_identifying_mark(tmp_path: Path, name: str) -> None:
     tracker = TRACKERS[name][0]()
     with TargetServer(tracker) as server:
         async with OutboxHarness(tmp_path, options_for(name, server)) as after:

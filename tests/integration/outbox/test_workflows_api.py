@@ -78,7 +78,7 @@ def states(deliveries: list[dict[str, Any]]) -> list[str]:
     return [one["state"] for one in deliveries]
 
 
-def test_each_owner_sees_and_decides_only_what_follows_from_their_meetings(owners: TwoOwners) -> None:
+def test_each_owner_sees_and_decides_only_deliveries_of_their_meetings(owners: TwoOwners) -> None:
     parked, first, second = owners.deliveries(ANA, owners.of_ana)
     assert [parked["state"], first["state"], second["state"]] == ["parked", "proposed", "proposed"]
     of_it = f"/meetings/{owners.of_ana}"
@@ -116,7 +116,7 @@ def test_a_calendar_program_signs_in_with_a_token_as_its_password(owners: TwoOwn
     assert subscribe("wrong").status_code == 401
 
 
-def test_what_was_given_up_is_tried_again_by_its_owner_and_on_the_command_line(
+def test_a_parked_delivery_can_be_retried_by_its_owner_and_on_the_command_line(
     owners: TwoOwners, tmp_path: Path
 ) -> None:
     parked = owners.deliveries(ANA, owners.of_ana)[0]

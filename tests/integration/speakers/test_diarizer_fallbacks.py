@@ -26,7 +26,7 @@ def not_installed(code: str = "diarization_not_installed") -> EngineError:
     return EngineError("Speaker labels: not installed.", "Install it.", code=code)
 
 
-async def test_the_next_engine_stands_in_and_the_reason_is_told(
+async def test_the_next_diarizer_is_used_and_the_reason_is_reported(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     meeting = finished_meeting(
@@ -51,7 +51,7 @@ async def test_the_next_engine_stands_in_and_the_reason_is_told(
         (ValueError("of the engine's own"), "internal_error"),
     ],
 )
-async def test_an_engine_that_fails_on_a_recording_leaves_the_labels_of_the_meeting(
+async def test_a_diarizer_that_fails_on_a_recording_leaves_the_labels(
     finished_meeting: Callable[..., FinishedMeeting], failure: Exception, code: str
 ) -> None:
     meeting = finished_meeting(FakeDiarizer(error=failure))
@@ -63,7 +63,7 @@ async def test_an_engine_that_fails_on_a_recording_leaves_the_labels_of_the_meet
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S1", None]
 
 
-async def test_the_log_says_what_is_missing_and_what_to_do(
+async def test_the_log_names_what_is_missing_and_the_remedy(
     finished_meeting: Callable[..., FinishedMeeting], caplog: pytest.LogCaptureFixture
 ) -> None:
     meeting = finished_meeting(FakeDiarizer(name="first", missing=not_installed()))
@@ -78,7 +78,7 @@ async def test_the_log_says_what_is_missing_and_what_to_do(
     }
 
 
-async def test_without_stored_sound_the_reason_is_told(
+async def test_a_missing_recording_is_reported(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     meeting = finished_meeting(FakeDiarizer(), has_audio=False)
@@ -90,7 +90,7 @@ async def test_without_stored_sound_the_reason_is_told(
     assert "AUDIO_STORAGE=journal" in final.errors[0].remedy
 
 
-def test_the_order_in_which_engines_stand_in_for_each_other() -> None:
+def test_diarizers_fall_back_in_a_fixed_order() -> None:
     assert choose_diarization("embedded", is_nemo_wanted=False).chain == ("embedded",)
     assert choose_diarization("pyannote", is_nemo_wanted=False).chain == ("pyannote", "embedded")
     assert choose_diarization("pyannote", is_nemo_wanted=True).chain == ("nemo", "pyannote", "embedded")
@@ -129,7 +129,7 @@ NOT_INSTALLED = "diarization_not_installed"
         ),
     ],
 )
-async def test_whatever_is_missing_the_embedded_labels_stand_and_every_place_says_why(
+async def test_with_a_missing_diarizer_the_live_labels_stay_and_the_cause_is_reported_everywhere(
     finished_meeting: Callable[..., FinishedMeeting],
     fake_pyannote: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -169,7 +169,7 @@ def hide_packages(*packages: str) -> Callable[[str], Any]:
     return lambda name: None if name.split(".")[0] in packages else find(name)
 
 
-def test_a_token_that_nothing_uses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unused_token_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     (note,) = notes_on_speakers(load_settings())
     assert "DIARIZATION_ENGINE=pyannote" in note

@@ -24,7 +24,7 @@ from meeting_assistant.testing.harness.finished_meeting import (
 )
 
 
-async def test_minutes_do_not_wait_and_labels_come_afterwards(
+async def test_minutes_do_not_wait_for_labels_that_come_late(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     diarizer = FakeDiarizer([SpeakerTurn(0, 1950, 0), SpeakerTurn(1990, 3600, 1), SpeakerTurn(3900, 4400, 1)])
@@ -50,7 +50,7 @@ async def next_speaker_change(watcher: Watcher) -> SpeakersChanged:
     raise AssertionError("nothing was told")
 
 
-async def test_late_labels_reach_who_came_later_and_take_the_minutes_along(
+async def test_late_labels_reach_later_viewers_and_update_the_minutes(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     diarizer = FakeDiarizer([SpeakerTurn(0, 3500, 0), SpeakerTurn(4000, 6500, 1)])
@@ -76,7 +76,7 @@ async def test_late_labels_reach_who_came_later_and_take_the_minutes_along(
     assert [item.owner for item in minutes.action_items] == ["S2"], "without asking the writer again"
 
 
-async def test_what_a_restart_cuts_short_is_heard_again(
+async def test_a_diarization_interrupted_by_a_restart_is_repeated(
     finished_meeting: Callable[..., FinishedMeeting], tmp_path: Path
 ) -> None:
     diarizer = FakeDiarizer()
@@ -96,7 +96,7 @@ async def test_what_a_restart_cuts_short_is_heard_again(
     await again.close()
 
 
-async def test_a_recording_that_takes_the_process_down_is_given_up(
+async def test_a_recording_that_crashes_the_process_is_not_tried_for_ever(
     finished_meeting: Callable[..., FinishedMeeting], tmp_path: Path
 ) -> None:
     diarizer = FakeDiarizer()
@@ -114,7 +114,7 @@ async def test_a_recording_that_takes_the_process_down_is_given_up(
     await later.close()
 
 
-async def test_while_minutes_are_written_utterances_stay_whole(
+async def test_no_utterance_is_split_while_minutes_are_written(
     finished_meeting: Callable[..., FinishedMeeting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     diarizer = FakeDiarizer([SpeakerTurn(0, 1250, 0), SpeakerTurn(1250, 2400, 1), SpeakerTurn(3000, 9000, 0)])
@@ -136,7 +136,7 @@ async def test_while_minutes_are_written_utterances_stay_whole(
     assert [text for text, _ in await meeting.labels()] == [both, "Well then that is that."]
 
 
-async def test_sound_that_was_deleted_meanwhile_is_named(
+async def test_a_recording_deleted_meanwhile_is_reported(
     finished_meeting: Callable[..., FinishedMeeting], tmp_path: Path
 ) -> None:
     diarizer = FakeDiarizer()
@@ -152,7 +152,7 @@ async def test_sound_that_was_deleted_meanwhile_is_named(
     await later.close()
 
 
-async def test_a_shutdown_does_not_wait_for_a_recording_that_is_being_heard(
+async def test_a_shutdown_does_not_wait_for_a_running_diarization(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     diarizer = FakeDiarizer()
@@ -164,7 +164,7 @@ async def test_a_shutdown_does_not_wait_for_a_recording_that_is_being_heard(
         await meeting.offline_diarization.close()
 
 
-def test_the_process_ends_while_a_recording_is_being_heard() -> None:
+def test_the_process_can_end_during_a_diarization() -> None:
     script = """
 import asyncio, threading
 import numpy as np

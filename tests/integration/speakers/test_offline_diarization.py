@@ -22,7 +22,7 @@ from meeting_assistant.testing.harness.finished_meeting import (
 )
 
 
-async def test_the_whole_recording_decides_and_numbers_stay(
+async def test_the_diarizer_decides_the_labels_and_their_numbers_stay(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     diarizer = FakeDiarizer([SpeakerTurn(0, 1950, 7), SpeakerTurn(1990, 3600, 3), SpeakerTurn(3900, 4400, 7)])
@@ -47,7 +47,7 @@ async def test_the_whole_recording_decides_and_numbers_stay(
     assert seen[-1].errors == []
 
 
-async def test_an_utterance_of_two_people_is_split_by_its_words(
+async def test_an_utterance_of_two_speakers_is_split_at_a_word(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     both = timed_utterance(1, "Shall we ship it Friday No not on Friday.", 0, "S1")
@@ -62,7 +62,7 @@ async def test_an_utterance_of_two_people_is_split_by_its_words(
     assert (first.utterance, first.rev, second.utterance, second.rev) == (1, 2, 2, 1)
 
 
-async def test_what_a_person_said_stays(finished_meeting: Callable[..., FinishedMeeting]) -> None:
+async def test_labels_assigned_by_a_person_stay(finished_meeting: Callable[..., FinishedMeeting]) -> None:
     meeting = finished_meeting(FakeDiarizer([SpeakerTurn(0, 10_000, 0)]))
     await meeting.begin(*TRANSCRIPT)
     ben = await meeting.store.add_speaker(meeting.meeting.id, "Ben")
@@ -71,7 +71,7 @@ async def test_what_a_person_said_stays(finished_meeting: Callable[..., Finished
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", ben, "S1"]
 
 
-async def test_with_two_channels_the_other_one_is_heard_and_nobody_there_becomes_you(
+async def test_with_two_channels_only_the_second_is_diarized_and_none_of_its_speakers_is_you(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     diarizer = FakeDiarizer([SpeakerTurn(1990, 3600, 0), SpeakerTurn(3900, 4400, 1)])
@@ -84,7 +84,7 @@ async def test_with_two_channels_the_other_one_is_heard_and_nobody_there_becomes
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2", "S3"]
 
 
-async def test_a_label_that_only_people_gave_goes_to_no_other_voice(
+async def test_a_label_that_only_a_person_assigned_is_given_to_no_other_voice(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     meeting = finished_meeting(FakeDiarizer([SpeakerTurn(1990, 3600, 0)]))
@@ -94,7 +94,7 @@ async def test_a_label_that_only_people_gave_goes_to_no_other_voice(
     assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S2"]
 
 
-async def test_two_at_once_are_marked_in_an_utterance_that_stays_whole(
+async def test_overlap_is_marked_in_an_utterance_that_is_not_split(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     meeting = finished_meeting(
@@ -108,7 +108,7 @@ async def test_two_at_once_are_marked_in_an_utterance_that_stays_whole(
     assert [(e.utterance, e.rev, e.overlap) for e in sent] == [(2, 2, True)]
 
 
-async def test_an_engine_for_four_leaves_the_labels_of_a_meeting_of_five(
+async def test_a_diarizer_for_four_speakers_leaves_the_labels_of_five(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     diarizer = FakeDiarizer([SpeakerTurn(0, 10_000, 0)], max_speakers=4)
@@ -136,7 +136,7 @@ class LateWorker:
         return [SpeakerTurn(0, 10_000, 0)]
 
 
-async def test_an_engine_for_four_that_came_late_leaves_the_labels_of_a_meeting_of_five(
+async def test_a_remote_diarizer_for_four_speakers_leaves_the_labels_of_five(
     finished_meeting: Callable[..., FinishedMeeting],
 ) -> None:
     meeting = finished_meeting(diarization=DiarizationService(None, remote=LateWorker()))
@@ -151,7 +151,7 @@ async def test_an_engine_for_four_that_came_late_leaves_the_labels_of_a_meeting_
     assert "pyannote" in error.remedy
 
 
-async def test_on_a_fleet_workers_load_what_hears_recordings_and_gateways_do_not(
+async def test_in_a_fleet_only_workers_load_the_diarizer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DIARIZATION_ENGINE", "nemo")

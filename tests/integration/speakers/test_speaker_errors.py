@@ -166,7 +166,7 @@ def wrong_share(record: Record, who: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("speakers", "seed"), [(2, 1), (4, 2), (6, 4)])
-async def test_made_meetings_are_told_apart(espeak: str, speakers: int, seed: int) -> None:
+async def test_speaker_errors_on_synthetic_meetings_stay_low(espeak: str, speakers: int, seed: int) -> None:
     sound, who = meeting(espeak, speakers, seed)
     record = await transcribe(sound)
     labels = {u.speaker for u in record.utterances.values()} - {None}
@@ -177,7 +177,7 @@ async def test_made_meetings_are_told_apart(espeak: str, speakers: int, seed: in
 # --- a loudspeaker that the microphone hears
 
 
-async def test_the_echo_of_two_voices_among_your_own_words_is_taken_out() -> None:
+async def test_the_echo_of_two_voices_within_your_speech_is_removed() -> None:
     """The sample meeting without its pauses, so that what you say and what you hear is one stretch of sound."""
     talk = pcm_to_samples(read_pcm(demo_audio_path()))
     pause, delay = 4000, 1600

@@ -60,7 +60,7 @@ def reference_speaker(start_ms: int, end_ms: int) -> str:
     return shared.most_common(1)[0][0]
 
 
-async def test_three_voices_get_three_labels_and_people_correct_them_everywhere(
+async def test_three_voices_get_three_labels_and_corrections_apply_everywhere(
     server: ServerProcess, http: httpx.AsyncClient, sample: Samples
 ) -> None:
     final, seen = await hold(server, sample, title="Speakers", attendees=["Maya", "Tom", "Lena"])
@@ -116,7 +116,7 @@ async def test_three_voices_get_three_labels_and_people_correct_them_everywhere(
         ("/utterances/1/split", {"word": 0}, 422, "word"),
     ],
 )
-async def test_what_makes_no_sense_is_refused_in_words(
+async def test_impossible_corrections_are_refused_with_a_message(
     server: ServerProcess,
     http: httpx.AsyncClient,
     hello: bytes,
@@ -131,7 +131,7 @@ async def test_what_makes_no_sense_is_refused_in_words(
     assert words in answer.text
 
 
-async def test_with_no_engine_for_voices_nobody_is_told_that_too_little_was_said(
+async def test_without_a_voice_engine_nothing_claims_that_the_speech_was_too_short(
     tmp_path: Path, sample: Samples
 ) -> None:
     with ServerProcess(tmp_path / "data", {"DIARIZATION_ENGINE": "off"}) as server:
@@ -159,7 +159,7 @@ def apart(sample: Samples) -> Samples:
     return sound
 
 
-async def test_with_two_channels_the_first_is_you(
+async def test_the_first_of_two_live_channels_is_you(
     server: ServerProcess, http: httpx.AsyncClient, sample: Samples
 ) -> None:
     final, _ = await hold(server, apart(sample), channels=2)
@@ -176,7 +176,7 @@ async def test_with_two_channels_the_first_is_you(
     assert sound.content[44:] == apart(sample).tobytes()
 
 
-async def test_the_echo_of_a_loudspeaker_is_removed_once_and_can_be_looked_up(
+async def test_the_echo_of_a_loudspeaker_is_removed_once_and_recorded(
     server: ServerProcess, sample: Samples
 ) -> None:
     clean = apart(sample)
@@ -192,7 +192,7 @@ async def test_the_echo_of_a_loudspeaker_is_removed_once_and_can_be_looked_up(
     assert all(u["speaker"] != "S1" for u in echoes)
 
 
-async def test_a_meeting_goes_on_with_as_many_channels_as_it_began_with(
+async def test_a_resumed_meeting_keeps_its_number_of_channels(
     server: ServerProcess, http: httpx.AsyncClient
 ) -> None:
     await room_on(server)
@@ -211,7 +211,7 @@ async def test_a_meeting_goes_on_with_as_many_channels_as_it_began_with(
 # --- voices that are known again
 
 
-async def test_a_voice_is_known_again_only_if_somebody_asked_and_can_be_forgotten(
+async def test_a_voice_is_identified_only_after_enrolment_and_can_be_forgotten(
     server: ServerProcess, http: httpx.AsyncClient, sample: Samples
 ) -> None:
     first, _ = await hold(server, sample, title="One")

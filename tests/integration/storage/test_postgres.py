@@ -27,7 +27,7 @@ def asyncpg_url(server: PostgresServer) -> str:
     return server.create(f"t{secrets.token_hex(8)}").replace("postgresql://", "postgresql+asyncpg://")
 
 
-async def test_a_meeting_is_held_searched_and_found_again_after_a_restart(
+async def test_a_meeting_in_postgresql_can_be_searched_after_a_restart(
     postgres: PostgresServer, tmp_path: Path, hello: bytes
 ) -> None:
     env = {"DATABASE_URL": postgres.create(f"t{secrets.token_hex(8)}")}
@@ -46,7 +46,7 @@ async def test_a_meeting_is_held_searched_and_found_again_after_a_restart(
     assert "pg_dump" in refused.stderr
 
 
-async def test_a_database_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_an_unreachable_database_server_is_named(tmp_path: Path) -> None:
     store = SqlMeetingStore(Database(f"postgresql+asyncpg://nobody:hunter2@127.0.0.1:{free_port()}/none"))
     with pytest.raises(StorageError) as caught:
         await store.open()
@@ -55,7 +55,7 @@ async def test_a_database_server_that_is_not_there_is_named(tmp_path: Path) -> N
     assert "hunter2" not in str(caught.value)
 
 
-async def test_machines_that_start_together_bring_the_schema_up_to_date_once(
+async def test_concurrent_starts_migrate_the_schema_once(
     postgres: PostgresServer,
 ) -> None:
     url = asyncpg_url(postgres)
@@ -65,7 +65,7 @@ async def test_machines_that_start_together_bring_the_schema_up_to_date_once(
         await store.close()
 
 
-async def test_two_machines_number_the_events_of_a_meeting_without_a_gap(postgres: PostgresServer) -> None:
+async def test_two_machines_number_events_without_a_gap(postgres: PostgresServer) -> None:
     url = asyncpg_url(postgres)
     here, there = SqlMeetingStore(Database(url)), SqlMeetingStore(Database(url))
     await here.open()

@@ -44,7 +44,7 @@ def files_with(path: Path, text: str) -> list[str]:
     return [file.name for file in path.parent.glob(f"{path.name}*") if text.encode() in file.read_bytes()]
 
 
-async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_stored_data_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "meetings.db"
     store = store_at(path)
     await store.open()
@@ -56,7 +56,7 @@ async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
     await again.close()
 
 
-async def test_reading_the_end_of_a_long_meeting_does_not_keep_others_from_writing(
+async def test_reading_a_long_meeting_does_not_block_writers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_at(tmp_path / "meetings.db")
@@ -77,7 +77,7 @@ async def test_reading_the_end_of_a_long_meeting_does_not_keep_others_from_writi
     await store.close()
 
 
-async def test_deleted_words_are_in_no_file_any_more(tmp_path: Path) -> None:
+async def test_deleted_words_are_in_no_file(tmp_path: Path) -> None:
     path = tmp_path / "meetings.db"
     store = store_at(path)
     await store.open()
@@ -102,7 +102,7 @@ async def test_commits_survive_power_loss_by_setting(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+async def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "meetings.db"
     store = store_at(path)
     await store.open()
@@ -116,7 +116,7 @@ async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> No
     await newer.close()
 
 
-async def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_reported_and_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "meetings.db"
     path.write_bytes(b"these are notes, not a database\n" * 200)
     store = store_at(path)

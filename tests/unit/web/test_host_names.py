@@ -24,7 +24,7 @@ from meeting_assistant.web.middleware.security import BrowserGuard
         ("localhost:8000", 200),
     ],
 )
-async def test_an_open_server_answers_to_no_name_that_a_stranger_may_own(host: str, status: int) -> None:
+async def test_a_server_without_tokens_refuses_foreign_host_names(host: str, status: int) -> None:
     """DNS rebinding: a page of evil.example whose name resolves to the server, so that Origin and Host agree."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
