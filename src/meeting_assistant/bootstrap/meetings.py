@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from meeting_assistant.bootstrap.recordings import check_free_space, check_room
+from meeting_assistant.bootstrap.recordings import check_room
 from meeting_assistant.bootstrap.speakers import build_voice_profiles, enrolled_speakers_of
 from meeting_assistant.bootstrap.speech import SpeechParts
 from meeting_assistant.bootstrap.storage import StorageParts
@@ -31,6 +31,7 @@ from meeting_assistant.services.meetings.redact import Redaction
 from meeting_assistant.services.meetings.retention import Retention, RetentionPolicy
 from meeting_assistant.services.meetings.speaker_edits import SpeakerEdits
 from meeting_assistant.services.meetings.upload_budget import UploadBudget
+from meeting_assistant.services.meetings.upload_files import UploadFiles
 from meeting_assistant.services.meetings.uploads import Uploads
 from meeting_assistant.services.minutes.parts import MinutesParts
 
@@ -59,10 +60,11 @@ def build_meetings(
         notes=minutes.notes,
         new_resampler=speech.new_resampler,
     )
-    uploads = _uploads(settings, storage, speech, planner, orchestrator)
+    files = UploadFiles(settings.data_dir / "uploads")
+    uploads = _uploads(settings, storage, speech, planner, orchestrator, files)
     recovery = Recovery(reading, live, uploads, orchestrator)
     service = MeetingService(reading, live, uploads, recovery)
-    retention = Retention(reading, RetentionPolicy.parse(settings.audio_retention), now_ms)
+    retention = Retention(reading, files, RetentionPolicy.parse(settings.audio_retention), now_ms)
     offline_diarization = OfflineDiarization(
         reading, speech.diarization, timeout_s=settings.diarization_timeout_seconds
     )
@@ -85,7 +87,7 @@ def build_meetings(
         offline_diarization=offline_diarization,
         recovery=recovery,
         retention=retention,
-        redaction=Redaction(reading, minutes.service),
+        redaction=Redaction(reading, files, minutes.service),
         speakers=SpeakerEdits(
             storage.store, storage.channels, profiles, speech.diarization.live, service.open_recording
         ),
@@ -98,6 +100,7 @@ def _uploads(
     speech: SpeechParts,
     planner: SessionPlanner,
     orchestrator: Orchestrator,
+    files: UploadFiles,
 ) -> Uploads:
     uploads = Uploads(
         io=storage.writing,
@@ -105,7 +108,7 @@ def _uploads(
         planner=planner,
         orchestrator=orchestrator,
         decoder=speech.decoder,
-        directory=settings.data_dir / "uploads",
+        files=files,
         limits=DecodeLimits(max_duration_s=settings.max_meeting_hours * 3600),
     )
     orchestrator.handle(JobKind.TRANSCRIBE_FILE, uploads.transcribe)
@@ -118,7 +121,7 @@ def live_options(settings: Settings, check_options: Callable[[MeetingOptions], N
         max_sessions=settings.max_sessions,
         max_sessions_per_owner=settings.client_limits.sessions_per_owner,
         check_options=check_options,
-        check_space=partial(check_free_space, settings.data_dir, settings.min_free_disk_bytes),
+        check_space=partial(check_room, settings),
         max_bytes=int(settings.max_meeting_hours * 3600) * 32_000,
         grace_s=settings.session_grace_seconds,
         partial_interval_s=settings.partial_interval_seconds,

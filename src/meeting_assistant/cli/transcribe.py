@@ -18,7 +18,7 @@ from meeting_assistant.cli.local_zone import LocalZone
 from meeting_assistant.config import Settings, load_settings
 from meeting_assistant.domain.errors import InputError, MeetingAssistantError
 from meeting_assistant.domain.events import MeetingFinished, StatusChanged
-from meeting_assistant.domain.meeting import MeetingOptions, MeetingState
+from meeting_assistant.domain.meeting import MeetingOptions, MeetingState, StageError
 from meeting_assistant.domain.meeting_start import FileOrigin
 from meeting_assistant.observability import configure_logging
 from meeting_assistant.services.events.meeting_channel import Watcher
@@ -44,16 +44,19 @@ def transcribe_file(file: Path, *, fmt: str, output: Path | None, options: Meeti
             shutil.copyfile(file, link)
         named = options.model_copy(update={"title": options.title or file.stem})
         origin = FileOrigin(LocalZone(), int(file.stat().st_mtime * 1000))
-        exported = asyncio.run(_transcribe(link, scratch, fmt, named, origin))
+        exported, errors = asyncio.run(_transcribe(link, scratch, fmt, named, origin))
     if output is None:
         sys.stdout.write(exported.text)
     else:
         output.write_text(exported.text, encoding="utf-8")
+    for error in errors:  # after the output: what could be transcribed is worth having
+        raise MeetingAssistantError(error.message, error.remedy, code=error.code)
 
 
 async def _transcribe(
     file: Path, settings: Settings, fmt: str, options: MeetingOptions, origin: FileOrigin
-) -> ExportedFile:
+) -> tuple[ExportedFile, list[StageError]]:
+    """Return the transcript, and what of the file is not in it. Raises MeetingAssistantError when it failed."""
     services = build(settings)
     context = new_context(services)
     running = await start(services, context)
@@ -67,9 +70,9 @@ async def _transcribe(
                 showing.cancel()
                 await asyncio.gather(showing, return_exceptions=True)
                 break
-        for error in meeting.errors if showing.cancelled() else showing.result().errors:
+        for error in meeting.errors if showing.cancelled() else []:
             raise MeetingAssistantError(error.message, error.remedy, code=error.code)
-        return await services.meetings.service.export(meeting.id, fmt)
+        return await services.meetings.service.export(meeting.id, fmt), showing.result().errors
     finally:
         await stop(services, context, running)
 

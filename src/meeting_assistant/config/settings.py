@@ -158,7 +158,8 @@ class Settings(BaseSettings):
     min_free_disk_bytes: Annotated[ByteSize, Allowed("bytes, or a size such as 500MB or 2GiB")] = Field(
         default=ByteSize(256 * 1024**2), ge=0
     )
-    """With less free space in `DATA_DIR`, new meetings and uploads are refused; running ones continue."""
+    """With less free space in `DATA_DIR`, new meetings and uploads are refused, and the decoding of uploads waits; live
+    meetings continue."""
 
     # --- Speech recognition -------------------------------------------------------------------------------
 

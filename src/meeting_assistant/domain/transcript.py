@@ -67,8 +67,16 @@ class Speaker(_Record):
     """The name that a person gave; null until then."""
 
 
+NOTHING_LOST = frozenset({"off_the_record", "missing_audio"})
+"""Reasons of gaps in which nothing is that a transcript could still hold."""
+
+
 class Gap(_Record):
-    """A stretch of audio that is not in the transcript, with the reason."""
+    """A stretch of audio that is not in the transcript, with the reason.
+
+    Reasons: `off_the_record`; of an uploaded file `damaged_audio` (it could not be decoded), `missing_audio` (the file
+    has no sound there), `file_ends_early` (before its own duration); else the code of the error.
+    """
 
     start_ms: int
     end_ms: int

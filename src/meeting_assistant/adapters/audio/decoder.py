@@ -9,10 +9,14 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from meeting_assistant.domain.audio import samples_to_ms
 from meeting_assistant.domain.errors import AudioFormatError, MeetingAssistantError, TooLargeError
 from meeting_assistant.domain.ports import DecodeLimits, MediaInfo
+from meeting_assistant.domain.transcript import Gap
 
 CHUNK_BYTES = 1 << 16
 PROBE_SECONDS = 30.0
@@ -36,13 +40,13 @@ class PyAvDecoder:
         async with _child("probe", path, limits) as child:
             try:
                 async with asyncio.timeout(PROBE_SECONDS):
-                    report = await child.report()
+                    report = await child.end_report()
             except TimeoutError:
                 raise _failure("not_audio", limits) from None
-        return MediaInfo(**report)  # type: ignore[arg-type]  # the child is ours and fills exactly these
+        return MediaInfo(**report.check())
 
-    async def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
-        """Yield canonical PCM in chunks of at most 64 KiB; the child waits for the reader."""
+    async def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes | Gap]:
+        """Yield canonical PCM in chunks of at most 64 KiB, then the gaps in it; the child waits for the reader."""
         limits = limits or DecodeLimits()
         async with _child("decode", path, limits) as child:
             assert child.process.stdout is not None
@@ -55,7 +59,28 @@ class PyAvDecoder:
                 if not piece:
                     break
                 yield piece
-            await child.report()
+            report = await child.end_report()
+            for gap in report.gaps:
+                yield gap
+            report.check()
+
+
+@dataclass(slots=True)
+class _Report:
+    """What the child wrote on standard error."""
+
+    limits: DecodeLimits
+    exit_code: int
+    info: dict[str, Any] | None = None
+    error: object = None
+    gaps: list[Gap] = field(default_factory=list)
+
+    def check(self) -> dict[str, Any]:
+        """Return the description of the file. Raises AudioFormatError, TooLargeError."""
+        if self.error is not None or self.info is None or self.exit_code != 0:
+            # Without an error of its own: killed by a limit, or crashed on a malformed file.
+            raise _failure(self.error or "not_audio", self.limits)
+        return self.info
 
 
 class _Child:
@@ -67,21 +92,21 @@ class _Child:
         assert process.stderr is not None
         self._stderr = asyncio.create_task(_read_limited(process.stderr))
 
-    async def report(self) -> dict[str, object]:
-        """Wait for the end and return the description of the file. Raises AudioFormatError, TooLargeError."""
-        report = await self._stderr
-        code = await self.process.wait()
-        info: dict[str, object] | None = None
-        for line in report.splitlines():
+    async def end_report(self) -> _Report:
+        """Wait for the end and return what the child reported."""
+        lines = await self._stderr
+        report = _Report(self._limits, await self.process.wait())
+        for line in lines.splitlines():
             with contextlib.suppress(ValueError, AttributeError):
                 fields = json.loads(line)
-                info = fields.get("info", info)
-                if "error" in fields:
-                    raise _failure(fields["error"], self._limits)
-        if code != 0 or info is None:
-            # Killed by a limit, or crashed on a malformed file.
-            raise _failure("not_audio", self._limits)
-        return info
+                report.info = fields.get("info", report.info)
+                report.error = fields.get("error", report.error)
+                if "unread" in fields:
+                    start, end, reason = fields["unread"]
+                    report.gaps.append(
+                        Gap(start_ms=samples_to_ms(start), end_ms=samples_to_ms(end), reason=reason)
+                    )
+        return report
 
     async def end(self) -> None:
         if self.process.returncode is None:

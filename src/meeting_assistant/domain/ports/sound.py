@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from meeting_assistant.domain.transcript import Gap
+
 
 class AudioJournal(Protocol):
     """The recording of one meeting, addressed by canonical PCM bytes. Blocks; called off the event loop."""
@@ -137,6 +139,10 @@ class MediaDecoder(Protocol):
         """Examine a file. Raises AudioFormatError when it has no audio."""
         ...
 
-    def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
-        """Yield canonical PCM (16 kHz mono s16le) in pieces. Raises AudioFormatError, TooLargeError."""
+    def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes | Gap]:
+        """Yield canonical PCM (16 kHz mono s16le) in pieces, on the clock of the file, then the gaps in it.
+
+        All sound is read that can be read: silence stands for the rest, and a gap for each stretch of it. Raises
+        AudioFormatError, TooLargeError after the sound and the gaps before the fault.
+        """
         ...

@@ -139,7 +139,7 @@ class LiveMeetings:
         check_format(sample_rate, channels)
         check_language(options.language, self._runner.info)
         self._options.check_options(options)
-        self._options.check_space()
+        self._options.check_space(0)
         check_room(
             [live.owner for live in self._live.values()],
             owner=owner,

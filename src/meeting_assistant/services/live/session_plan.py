@@ -35,8 +35,8 @@ class LiveOptions:
     max_sessions_per_owner: int | None = None
     max_bytes: int = 8 * 3600 * 32_000
     """Longest recording, in bytes of one channel."""
-    check_space: Callable[[], None] = lambda: None
-    """Raises StorageError when the disk has too little room for a new recording."""
+    check_space: Callable[[int], None] = lambda needed_bytes: None
+    """Raises StorageError when the disk has too little room for a new recording of so many bytes (0 when unknown)."""
     check_options: Callable[[MeetingOptions], None] = lambda options: None
     """Raises InputError for options that this server cannot fulfil."""
     grace_s: float = 600.0

@@ -19,6 +19,13 @@ from meeting_assistant.services.meetings.subtitles import Cue, cues_of
 
 ExportFormat = Literal["md", "json", "srt", "vtt", "txt"]
 
+_GAPS = {
+    "damaged_audio": "could not be read: the file is damaged",
+    "file_ends_early": "are missing at the end of the file",
+    "missing_audio": "have no sound in the file",
+    "off_the_record": "are off the record",
+}
+_UNTRANSCRIBED = "could not be transcribed"
 _UNSAFE_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]+')
 
 
@@ -85,7 +92,10 @@ def _markdown(meeting: Meeting, transcript: Transcript, minutes: Minutes | None)
         speaker = escape_markdown(transcript.speaker_name(utterance.speaker))
         lines += [f"**{speaker}** `{clock(utterance.start_ms)}` {escape_markdown(utterance.text)}", ""]
     for gap in transcript.gaps:
-        lines += [f"_{clock(gap.start_ms)} to {clock(gap.end_ms)} could not be transcribed._", ""]
+        lines += [
+            f"_{clock(gap.start_ms)} to {clock(gap.end_ms)} {_GAPS.get(gap.reason, _UNTRANSCRIBED)}._",
+            "",
+        ]
     return "\n".join(lines)
 
 

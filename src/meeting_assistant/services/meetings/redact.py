@@ -12,6 +12,7 @@ from meeting_assistant.domain.errors import ConflictError, InputError
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.steps import FORGET
 from meeting_assistant.services.events.meeting_io import MeetingIo
+from meeting_assistant.services.meetings.upload_files import UploadFiles
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.recording.off_the_record import add_span, byte_range, redact
 
@@ -21,8 +22,9 @@ logger = logging.getLogger(__name__)
 class Redaction:
     """Removes stretches of finished meetings, one at a time."""
 
-    def __init__(self, io: MeetingIo, minutes: MinutesService) -> None:
+    def __init__(self, io: MeetingIo, files: UploadFiles, minutes: MinutesService) -> None:
         self._io = io
+        self._files = files
         self._store = io.store
         self._minutes = minutes
         self._one_at_a_time = asyncio.Lock()
@@ -74,6 +76,7 @@ class Redaction:
         audio = self._io.audio
         if audio is not None and await self._io.on_disk(audio.exists, meeting_id):
             await self._io.on_disk(audio.erase, meeting_id, _closed_byte_ranges(meeting))
+        await asyncio.to_thread(self._files.remove, meeting_id)  # it holds what must not be heard any more
         transcript = await self._store.transcript(meeting_id)
         minutes = (await self._minutes.write(meeting, transcript)).minutes
         coverage = coverage_of(meeting, transcript, has_minutes=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from meeting_assistant import observability as obs
 from meeting_assistant.domain.errors import ConflictError, MeetingAssistantError, NotFoundError
 from meeting_assistant.services.events.meeting_io import MeetingIo
+from meeting_assistant.services.meetings.upload_files import UploadFiles
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +45,12 @@ class Retention:
     def __init__(
         self,
         io: MeetingIo,
+        files: UploadFiles,
         policy: RetentionPolicy,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         self._io = io
+        self._files = files
         self._store = io.store
         self._policy = policy
         self._now_ms = now_ms
@@ -97,9 +100,10 @@ class Retention:
                 )
 
     async def _delete(self, meeting_id: str) -> None:
-        """Delete the wrapped key, then the file; the record keeps the time of it."""
+        """Delete the wrapped key, then the file, and an uploaded one; the record keeps the time of it."""
         if self._io.audio is not None:
             await self._io.on_disk(self._io.audio.delete, meeting_id)
+        await asyncio.to_thread(self._files.remove, meeting_id)
         try:
             await self._store.set_audio_deleted(meeting_id, self._now_ms())
         except NotFoundError:

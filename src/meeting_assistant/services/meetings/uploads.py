@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
-from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
+from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, samples_to_ms
 from meeting_assistant.domain.errors import (
     ConflictError,
     InputError,
@@ -20,7 +20,7 @@ from meeting_assistant.domain.errors import (
     NotFoundError,
     StorageError,
 )
-from meeting_assistant.domain.events import StatusChanged
+from meeting_assistant.domain.events import GapFound, StatusChanged
 from meeting_assistant.domain.jobs import InferenceJob, JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState
 from meeting_assistant.domain.meeting_start import UNKNOWN_ORIGIN, FileOrigin, start_of_upload
@@ -34,13 +34,14 @@ from meeting_assistant.services.live.admission import check_language
 from meeting_assistant.services.live.session_plan import SessionPlanner
 from meeting_assistant.services.live.session_runner import SessionRunner
 from meeting_assistant.services.live.store_sink import StoreSink, is_transient
+from meeting_assistant.services.meetings.file_reading import NO_SPACE, FileContent, FileReader
 from meeting_assistant.services.meetings.upload_files import UploadFiles
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 
 logger = logging.getLogger(__name__)
 
-WAIT_EVERY_BYTES = 1 << 20
-"""How often the decoder, which is faster than the disk and the recogniser, waits for them."""
+SPEECH_EXPECTED_MS = 10_000
+"""From this duration on, a recording in which nothing was heard is reported."""
 
 
 class Uploads:
@@ -54,7 +55,7 @@ class Uploads:
         planner: SessionPlanner,
         orchestrator: Orchestrator,
         decoder: MediaDecoder,
-        directory: Path,
+        files: UploadFiles,
         limits: DecodeLimits,
     ) -> None:
         self._io = io
@@ -66,8 +67,9 @@ class Uploads:
         self._options = planner.options
         self._orchestrator = orchestrator
         self._decoder = decoder
-        self._files = UploadFiles(directory)
-        self._limits = limits
+        self._files = files
+        check_space = planner.options.check_space if io.audio is not None else None
+        self._reader = FileReader(decoder, limits, check_space)
 
     @property
     def incoming(self) -> Path:
@@ -78,7 +80,8 @@ class Uploads:
         """Remove files that an earlier run left behind; call it before any upload arrives. Never raises."""
         try:
             kept = await asyncio.to_thread(self._files.meeting_ids)
-            wanted = {meeting_id for meeting_id in kept if await self._needs_file(meeting_id)}
+            incomplete = await self._store.incomplete_steps(READ_FILE)
+            wanted = {meeting_id for meeting_id in kept if await self._needs_file(meeting_id, incomplete)}
             removed = await asyncio.to_thread(self._files.remove_orphans, wanted)
         except StorageError as error:
             logger.warning("Failed to remove orphaned uploads.", extra=obs.log_fields(code=error.code))
@@ -86,15 +89,17 @@ class Uploads:
         if removed:
             logger.info("Removed orphaned uploads.", extra=obs.log_fields(files=removed))
 
-    async def _needs_file(self, meeting_id: str) -> bool:
+    async def _needs_file(self, meeting_id: str, incomplete: Collection[str]) -> bool:
+        """Return whether a file is still to be transcribed, or could not be read to its end and is kept therefore."""
         try:
-            return (await self._store.get(meeting_id)).state is not MeetingState.DONE
+            state = (await self._store.get(meeting_id)).state
         except NotFoundError:
             return False
+        return state is not MeetingState.DONE or meeting_id in incomplete
 
     def check_space(self) -> None:
         """Raise StorageError when the disk has too little room for another file."""
-        self._options.check_space()
+        self._options.check_space(0)
 
     async def take(
         self, file: Path, options: MeetingOptions, origin: FileOrigin = UNKNOWN_ORIGIN, *, owner: str = ""
@@ -107,6 +112,7 @@ class Uploads:
         self._options.check_options(options)
         self.check_space()
         info = await self._decoder.probe(file)
+        await asyncio.to_thread(self._reader.check_room_for, info.duration_s)
         start = start_of_upload(
             options, origin, info.date_tags, info.duration_s, now_ms=int(time.time() * 1000)
         )
@@ -139,27 +145,23 @@ class Uploads:
             return
         channel = await self._channels.get(meeting.id)
         attempt = self._io.attempts.at(meeting.id, TRANSCRIBE)
+        is_complete = True
         try:
             await attempt.begin()
-            await self._transcribe(meeting, channel, on_progress=attempt.survive)
+            is_complete = await self._transcribe(meeting, channel, on_progress=attempt.survive)
         except NotFoundError:  # deleted meanwhile: remove what was created after that
             await asyncio.to_thread(self.remove_file, meeting.id)
             if self._audio is not None:
                 await self._io.on_disk(self._audio.delete, meeting.id)
             self._channels.unpin(meeting.id)
             return
-        except InputError as error:
-            # The file is damaged: what precedes the damage was read, and another attempt would end there, too.
-            logger.warning(
-                "An uploaded file cannot be transcribed.",
-                extra=obs.log_fields(meeting=meeting.id, code=error.code),
-            )
-            await self._store.add_error(meeting.id, stage_error("transcription", error))
         except MeetingAssistantError as error:
             logger.warning(
                 "Failed to transcribe an upload.",
                 extra=obs.log_fields(meeting=meeting.id, code=error.code),
             )
+            if error.code == NO_SPACE and self._audio is not None:
+                await self._io.on_disk(self._audio.delete, meeting.id)
             if not is_transient(error):  # else it is tried again within the minute
                 await self._fail(meeting, error)
             return
@@ -173,8 +175,9 @@ class Uploads:
         finally:
             await attempt.end()
         await self._store.begin_step(meeting.id, READ_FILE)
-        await self._store.end_step(meeting.id, READ_FILE)
-        await asyncio.to_thread(self.remove_file, meeting.id)
+        if is_complete:
+            await self._store.end_step(meeting.id, READ_FILE)
+            await asyncio.to_thread(self.remove_file, meeting.id)
         with contextlib.suppress(ConflictError):  # shutting down: the next start goes on
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
 
@@ -191,11 +194,12 @@ class Uploads:
 
     async def _transcribe(
         self, meeting: Meeting, channel: MeetingChannel, *, on_progress: Callable[[], None]
-    ) -> None:
+    ) -> bool:
+        """Transcribe the file from where it was interrupted; return whether all of it could be read."""
         file = self._files.path(meeting.id)
         if not await asyncio.to_thread(file.exists):
             await self._check_that_it_was_read(meeting)
-            return
+            return True
         info = await self._decoder.probe(file)
         total = int((info.duration_s or 0.0) * SAMPLE_RATE_HZ)
 
@@ -213,7 +217,7 @@ class Uploads:
         make_spec = partial(self._planner.make_spec, meeting.id, is_live=False)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(file, buffer))
+                reading = group.create_task(self._reader.read(file, info.duration_s, buffer, channel))
                 with tracing.span("session", meeting=meeting.id, kind=JobKind.TRANSCRIBE_FILE):
                     await self._runner.run(JobKind.TRANSCRIBE_FILE, meeting, make_spec, buffer, sink)
         except BaseExceptionGroup as errors:
@@ -221,18 +225,35 @@ class Uploads:
         finally:
             await buffer.close()
             await self._store.set_received(meeting.id, buffer.received_bytes)
+        content = reading.result()
+        await self._report(
+            meeting.id, channel, content, samples_to_ms(buffer.received_bytes // meeting.frame_bytes)
+        )
+        return content.is_complete
 
-    async def _read(self, file: Path, buffer: SecureAudioBuffer) -> None:
-        """Decode the file into the buffer; what precedes a damaged end is kept."""
-        waited = 0
-        try:
-            async for pcm in self._decoder.decode(file, self._limits):
-                buffer.append(pcm)
-                if buffer.received_bytes - waited >= WAIT_EVERY_BYTES:
-                    await buffer.drain()
-                    waited = buffer.received_bytes
-        finally:
-            await buffer.seal()
+    async def _report(
+        self, meeting_id: str, channel: MeetingChannel, content: FileContent, duration_ms: int
+    ) -> None:
+        """Store what of the file is not in the transcript; each once, however often the file is read."""
+        transcript = await self._store.transcript(meeting_id)
+        for gap in content.gaps:
+            if gap not in transcript.gaps:
+                event = GapFound(start_ms=gap.start_ms, end_ms=gap.end_ms, reason=gap.reason)
+                await channel.publish(partial(self._store.append_event, meeting_id, event))
+        error = content.error()
+        if error is None and not transcript.utterances and duration_ms >= SPEECH_EXPECTED_MS:
+            error = InputError(
+                f"No speech was heard in {duration_ms // 1000} s of audio.",
+                "Listen to the recording: if somebody speaks in it, check its volume and its language.",
+                code="no_speech",
+            )
+        known = (await self._store.get(meeting_id)).errors
+        if error is not None and error.code not in {present.code for present in known}:
+            logger.warning(
+                "An uploaded file is not in its transcript as a whole.",
+                extra=obs.log_fields(meeting=meeting_id, code=error.code),
+            )
+            await self._store.add_error(meeting_id, stage_error("transcription", error))
 
     async def _new_buffer(self, meeting: Meeting) -> SecureAudioBuffer:
         """Return a new buffer: the file is the source of truth, so after a restart it is read again."""

@@ -21,7 +21,14 @@ from meeting_assistant.domain.meeting import (
 from meeting_assistant.domain.meeting_start import MeetingStart
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.stored_events import event_payload
-from meeting_assistant.domain.transcript import Gap, Speaker, Transcript, Utterance, transcript_labels
+from meeting_assistant.domain.transcript import (
+    NOTHING_LOST,
+    Gap,
+    Speaker,
+    Transcript,
+    Utterance,
+    transcript_labels,
+)
 
 
 @dataclass(slots=True)
@@ -282,6 +289,6 @@ def _is_transcribed(stored: StoredMeeting) -> bool:
     gaps = [payload for kind, payload in stored.events if kind == "gap"]
     return (
         bool(stored.minutes)
-        and all(gap["reason"] == "off_the_record" for gap in gaps)
+        and all(gap["reason"] in NOTHING_LOST for gap in gaps)
         and (record.committed_sample + 1) * record.frame_bytes > record.received_bytes
     )

@@ -16,6 +16,7 @@ from meeting_assistant.domain.errors import StorageError
 from meeting_assistant.domain.jobs import JobKind
 from meeting_assistant.domain.meeting import Meeting, MeetingOptions, MeetingState, ResumePoint
 from meeting_assistant.domain.ports import DecodeLimits, EngineInfo, MediaInfo
+from meeting_assistant.domain.transcript import Gap
 from meeting_assistant.services.asr.capacity import Capacity
 from meeting_assistant.services.asr.degradation import Level
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
@@ -93,6 +94,8 @@ class PlainDecoder:
     def __init__(self) -> None:
         self.errors: list[Exception] = []
         """Raised by the next decodings, one each, before their end."""
+        self.gaps: list[Gap] = []
+        """Found in every file."""
 
     async def probe(self, path: Path) -> MediaInfo:
         """Describe any file as mono PCM at 16 kHz."""
@@ -104,12 +107,14 @@ class PlainDecoder:
             channels=1,
         )
 
-    async def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes]:
-        """Yield the file in pieces of one second. Raises the next of `errors` at the end, if there is one."""
+    async def decode(self, path: Path, limits: DecodeLimits | None = None) -> AsyncIterator[bytes | Gap]:
+        """Yield the file in pieces of one second, then `gaps`. Raises the next of `errors`, if there is one."""
         sound = await asyncio.to_thread(path.read_bytes)
         for start in range(0, len(sound), 32_000):
             yield sound[start : start + 32_000]
             await asyncio.sleep(0)
+        for gap in self.gaps:
+            yield gap
         if self.errors:
             raise self.errors.pop(0)
 
@@ -154,6 +159,7 @@ class RecordingHarness:
         self.orchestrator = self._parts.orchestrator
         self.live, self.uploads, self.meetings = meetings.live, meetings.uploads, meetings.service
         self.recovery, self.retention = meetings.recovery, meetings.retention
+        self.redaction = meetings.redaction
 
     async def __aenter__(self) -> Self:
         await self._parts.__aenter__()

@@ -23,7 +23,7 @@ from meeting_assistant.domain.events import off_record_gap
 from meeting_assistant.domain.meeting import MeetingState, OffRecord
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.stored_events import event_payload
-from meeting_assistant.domain.transcript import Utterance
+from meeting_assistant.domain.transcript import NOTHING_LOST, Utterance
 
 
 class SqlRetention(SqlTables):
@@ -78,7 +78,7 @@ class SqlRetention(SqlTables):
     async def with_audio_before(self, created_before_ms: int, *, only_with_minutes: bool) -> list[str]:
         """Return finished meetings that began before that time and still have audio, oldest first.
 
-        `only_with_minutes` leaves out those with an involuntary gap in the transcript: it may still be closed.
+        `only_with_minutes` leaves out those with a gap in which something was lost: it may still be closed.
         """
         query = select(MeetingRow.id).where(
             (MeetingRow.state == MeetingState.DONE.value)
@@ -88,7 +88,7 @@ class SqlRetention(SqlTables):
         )
         if only_with_minutes:
             reason = EventRow.payload["reason"].as_string()
-            missing = (EventRow.type == "gap") & (reason != "off_the_record")
+            missing = (EventRow.type == "gap") & reason.not_in(NOTHING_LOST)
             query = query.where(MeetingRow.id.in_(select(MinutesRow.meeting_id)))
             query = query.where(MeetingRow.id.not_in(select(EventRow.meeting_id).where(missing)))
             sample_bytes = BYTES_PER_SAMPLE * MeetingRow.channels

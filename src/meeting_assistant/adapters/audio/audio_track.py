@@ -1,0 +1,242 @@
+"""One audio track of a file as mono at 16 kHz, on the clock of its container. Runs in the child process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Discard
+
+from meeting_assistant.adapters.audio import raw_frames
+from meeting_assistant.adapters.audio.container_clock import ContainerClock, Placed
+from meeting_assistant.adapters.audio.file_parts import PartFile
+from meeting_assistant.adapters.audio.to_mono import SAMPLE_RATE_HZ, MonoResampler, Pcm
+
+CONTAINERS = (
+    "wav,w64,rf64,aiff,au,caf,flac,mp3,aac,ogg,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,amr,asf,avi,mpegts,mpeg,wv,ape,tta,"
+    "ac3,eac3"
+)
+OPTIONS = {
+    "format_whitelist": CONTAINERS,
+    "protocol_whitelist": "pipe",
+    "enable_drefs": "0",
+    "use_absolute_path": "0",
+}
+CLOCKS_OF_THEIR_OWN = ("mpegts", "mpeg", "asf")
+"""Containers whose clock may begin anywhere."""
+CONTINUOUS = ("ogg", "flac")
+"""Containers in which a jump of the clock is a loss."""
+LATEST_START_S = 600.0
+"""A recording that begins later on its clock was cut from a longer one: the clock begins with it."""
+NAMED_FROM_S = 0.5
+"""Shorter stretches without sound are usual, where silence is not encoded."""
+MAX_FAULTS = 1000
+"""How often in a row reading may fail before the rest is given up."""
+SILENCE_SAMPLES = 60 * SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A stretch of one track without sound, in samples at 16 kHz from the start of its part."""
+
+    start: int
+    end: int
+    is_damaged: bool
+    """True when something was there and could not be read; False when the file has no sound there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A decoded frame as it comes; times in seconds."""
+
+    frame: Any
+    time: float | None
+    is_damaged: bool = False
+    lost_s: float = 0.0
+
+
+def open_container(file: PartFile) -> Any:
+    """Open a part of a file. Raises av.FFmpegError."""
+    return av.open(file, mode="r", options=OPTIONS, metadata_errors="ignore")
+
+
+class AudioTrack:
+    """Reads one track of a part, from its beginning to its end, once."""
+
+    def __init__(self, file: PartFile, index: int, *, is_first_part: bool, latest_s: float) -> None:
+        """`index` counts audio tracks. Time stamps after `latest_s` are wrong. Raises av.FFmpegError."""
+        self._file = file
+        self._container = open_container(file)
+        self._stream = self._container.streams.audio[index]
+        self._stream.thread_type = "NONE"
+        self._watches_all = index == 0 and self._stream.duration is None
+        if not self._watches_all:
+            for other in self._container.streams:
+                if other is not self._stream:
+                    other.discard = Discard.all
+        self._origin = self._find_origin(is_first_part)
+        self.stated_end = self._find_stated_end()
+        """Where the container says that its sound ends, in seconds; None when it does not say."""
+        latest = latest_s if self.stated_end is None else min(latest_s, self.stated_end + 1.0)
+        self._clock: ContainerClock[Any] = ContainerClock(latest)
+        self._resampler: MonoResampler | None = None
+        self._written = 0
+        self._last_packet_s = 0.0
+        self.holes: list[Hole] = []
+        self.faults = 0
+        """How many packets could not be decoded, or not be read."""
+
+    @property
+    def end_s(self) -> float:
+        """How far the file was read, pictures included, in seconds."""
+        return max(self._clock.end, self._last_packet_s)
+
+    def sound(self) -> Iterator[Pcm]:
+        """Yield the sound from the start of the part on, without a gap: silence where the file has none."""
+        for piece in self._pieces():
+            duration = piece.frame.samples / piece.frame.sample_rate
+            placed = self._clock.place(
+                piece.time, duration, piece.frame, is_damaged=piece.is_damaged, lost_s=piece.lost_s
+            )
+            for item in placed:
+                yield from self._write(item)
+        for item in self._clock.finish():
+            yield from self._write(item)
+        yield from self._flush()
+        self._container.close()
+
+    # --- times
+
+    def _find_origin(self, is_first_part: bool) -> float:
+        """Return where on the container's clock the recording begins."""
+        start = (self._container.start_time or 0) / 1_000_000
+        has_own_clock = self._container.format.name in CLOCKS_OF_THEIR_OWN
+        if has_own_clock or not is_first_part or not -1.0 < start < LATEST_START_S:
+            return start
+        return 0.0
+
+    def _find_stated_end(self) -> float | None:
+        name = self._container.format.name
+        stream = self._stream
+        if name in ("mp3", "aac", "ac3", "eac3", "amr", *CLOCKS_OF_THEIR_OWN):
+            info = raw_frames.read_mp3_info(self._file) if name == "mp3" else None
+            return info.duration_s if info else None
+        if stream.duration and stream.time_base:
+            start = (stream.start_time or 0) * stream.time_base
+            end = float(start + stream.duration * stream.time_base) - self._origin
+        elif self._container.duration:
+            end = self._container.duration / 1_000_000
+        else:
+            return None
+        bits = stream.codec_context.bit_rate
+        if self._file.part.missing_bytes and bits:
+            end += self._file.part.missing_bytes * 8 / bits
+        return end if 0 < end < 1e7 else None
+
+    # --- frames
+
+    def _pieces(self) -> Iterator[_Piece]:
+        is_raw = self._container.format.name in raw_frames.FORMATS
+        if is_raw and raw_frames.is_damaged(self._file, self._stream.codec_context.name):
+            yield from self._raw_pieces()
+            return
+        is_damaged, lost_s = self._container.format.name in CONTINUOUS, 0.0
+        for packet in self._packets():
+            frames = [] if packet is None else self._decode(packet)
+            if packet is None or frames is None or packet.is_corrupt:
+                is_damaged = True
+            if is_raw and frames is None:
+                lost_s += float((packet.duration or 0) * packet.time_base)
+            for frame in frames or []:
+                if frame.samples > 0 and frame.sample_rate > 0:
+                    time = None if is_raw or frame.pts is None else self._time_of(frame)
+                    yield _Piece(frame, time, is_damaged, lost_s)
+                    is_damaged, lost_s = self._container.format.name in CONTINUOUS, 0.0
+
+    def _time_of(self, frame: Any) -> float:
+        return float(frame.pts * frame.time_base) - self._origin
+
+    def _packets(self) -> Iterator[Any]:
+        """Yield the packets of the track, and None where reading failed."""
+        faults = 0
+        while faults < MAX_FAULTS:
+            packets = self._container.demux() if self._watches_all else self._container.demux(self._stream)
+            try:
+                for packet in packets:
+                    if packet.stream is self._stream:
+                        faults = 0
+                        yield packet
+                    if packet.pts is not None:
+                        end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                        self._last_packet_s = max(self._last_packet_s, float(end) - self._origin)
+            except av.FFmpegError:
+                faults += 1
+                self.faults += 1
+                yield None
+            else:
+                return
+
+    def _raw_pieces(self) -> Iterator[_Piece]:
+        codec = av.CodecContext.create(self._stream.codec_context.name, "r")
+        codec.thread_type = "NONE"
+        bytes_read, seconds, lost_s = 1, 0.0, 0.0
+        info = raw_frames.read_mp3_info(self._file) if codec.name.startswith("mp") else None
+        to_skip_s = info.delay_s if info else 0.0
+        for number, raw in enumerate(raw_frames.find_frames(self._file, codec.name)):
+            if number == 0 and info:
+                continue
+            bytes_read, seconds = bytes_read + raw.length, seconds + raw.duration_s
+            if raw.skipped_bytes:
+                lost_s += (
+                    max(1, round(raw.skipped_bytes * seconds / bytes_read / raw.duration_s)) * raw.duration_s
+                )
+            frames = self._decode(av.Packet(self._file.peek(raw.position, raw.length)), codec)
+            if frames is None:
+                lost_s += raw.duration_s
+            for frame in frames or []:
+                if to_skip_s >= raw.duration_s / 2:
+                    to_skip_s -= raw.duration_s
+                elif frame.samples > 0 and frame.sample_rate > 0:
+                    yield _Piece(frame, None, lost_s > 0, lost_s)
+                    lost_s = 0.0
+        for frame in self._decode(None, codec) or []:
+            yield _Piece(frame, None, lost_s > 0, lost_s)
+            lost_s = 0.0
+
+    def _decode(self, packet: Any, codec: Any = None) -> list[Any] | None:
+        """Return the frames of a packet, or None when it is damaged."""
+        try:
+            return list(packet.decode() if codec is None else codec.decode(packet))
+        except av.FFmpegError:
+            if raw_frames.is_description(bytes(packet)):
+                return []
+            self.faults += 1
+            return None
+
+    # --- samples
+
+    def _write(self, placed: Placed[Any]) -> Iterator[Pcm]:
+        if placed.start > placed.gap_start:
+            yield from self._flush()
+            start, end = self._written, max(self._written, round(placed.start * SAMPLE_RATE_HZ))
+            is_named = placed.is_damaged or placed.start - placed.gap_start >= NAMED_FROM_S
+            if is_named and (placed.is_damaged or placed.gap_start > 0) and end > start:
+                self.holes.append(Hole(start, end, placed.is_damaged))
+            for at in range(start, end, SILENCE_SAMPLES):
+                yield self._count(np.zeros(min(SILENCE_SAMPLES, end - at), np.int16))
+        if self._resampler is None or not self._resampler.fits(placed.sound):
+            yield from self._flush()
+            self._resampler = MonoResampler(placed.sound)
+        yield self._count(self._resampler.feed(placed.sound))
+
+    def _flush(self) -> Iterator[Pcm]:
+        resampler, self._resampler = self._resampler, None
+        if resampler is not None:
+            yield self._count(resampler.flush())
+
+    def _count(self, pcm: Pcm) -> Pcm:
+        self._written += len(pcm)
+        return pcm

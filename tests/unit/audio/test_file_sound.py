@@ -1,0 +1,112 @@
+"""Files as they are in the world: every second that can be read is heard at its time, and the rest is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from meeting_assistant.testing.harness.media import (
+    FORMATS,
+    RATE,
+    MediaTrack,
+    encode,
+    overwrite,
+    read_media,
+    silence,
+    tones,
+)
+
+SIX = range(6)
+WITH_CLOCK = ("m4a", "mp4", "mkv", "webm")
+WITH_TRACKS = ("mp4", "mkv", "webm")
+
+
+def stereo(sound: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.concatenate([sound, other])
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_whole_file_is_heard_from_end_to_end(suffix: str) -> None:
+    decoded = read_media(encode(suffix, MediaTrack(tones(SIX))))
+    assert decoded.seconds == [*SIX]
+    assert decoded.gaps == []
+    assert len(decoded.pcm) / RATE == pytest.approx(6.0, abs=0.15)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_files_that_were_joined_are_heard_to_the_end_whatever_their_formats(suffix: str) -> None:
+    """Mono, then stereo at another rate: chained Ogg, `cat a.mp4 b.mp4`, a telephone call that changed its codec."""
+    second = tones([3, 4, 5], 48_000)
+    joined = encode(suffix, MediaTrack(tones([0, 1, 2]))) + encode(
+        suffix, MediaTrack(stereo(second, second), rate_hz=48_000)
+    )
+    decoded = read_media(joined)
+    assert decoded.seconds[:6] == [*SIX]
+    assert decoded.gaps == []
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_damaged_stretch_moves_nothing_that_follows_and_is_marked(suffix: str) -> None:
+    ten = range(10)
+    raw = encode(suffix, MediaTrack(tones(ten)))
+    decoded = read_media(overwrite(raw, 0.42, 0.48))
+    assert decoded.seconds[:4] == [0, 1, 2, 3]
+    assert decoded.seconds[-1] == 9
+    assert len(decoded.pcm) / RATE == pytest.approx(10.0, abs=0.2)
+    for second, heard in enumerate(decoded.seconds):
+        is_marked = any(
+            start - 0.3 <= second + 0.75 and second + 0.25 <= end + 0.3 for start, end, _ in decoded.gaps
+        )
+        assert heard == second or is_marked or suffix == "wav"
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "aac", "mkv", "webm", "ogg", "opus", "flac"])
+def test_what_a_cut_file_still_has_is_heard_and_what_it_lacks_is_marked(suffix: str) -> None:
+    raw = encode(suffix, MediaTrack(tones(SIX)))
+    decoded = read_media(raw[: int(len(raw) * 0.6)])
+    assert decoded.seconds[:3] == [0, 1, 2]
+    if suffix in ("wav", "flac", "mkv", "webm", "mp3"):
+        [(start, end, reason)] = decoded.gaps
+        assert reason == "file_ends_early"
+        assert start == pytest.approx(len(decoded.pcm) / RATE, abs=0.1)
+        assert end == pytest.approx(6.0, abs=0.2)
+
+
+@pytest.mark.parametrize("suffix", WITH_CLOCK)
+def test_sound_that_begins_late_or_jumps_keeps_the_times_of_the_container(suffix: str) -> None:
+    track = MediaTrack(tones(SIX), start_s=4.0, jumps=[(3.0, 12.0)])
+    decoded = read_media(encode(suffix, track))
+    assert decoded.seconds[:22] == [*[None] * 4, 0, 1, 2, *[None] * 12, 3, 4, 5]
+    [(start, end, reason)] = decoded.gaps
+    assert reason == "missing_audio"
+    assert (start, end) == pytest.approx((7.0, 19.0), abs=0.1)
+
+
+def test_sound_that_begins_after_the_picture_is_late() -> None:
+    raw = encode("mp4", MediaTrack(tones([0, 1]), start_s=3.0), picture_s=5.0)
+    assert read_media(raw).seconds[:5] == [None, None, None, 0, 1]
+
+
+@pytest.mark.parametrize("suffix", WITH_TRACKS)
+def test_every_track_is_heard(suffix: str) -> None:
+    first = np.concatenate([tones([0]), silence(1), tones([2]), silence(3)], axis=1)
+    second = np.concatenate([silence(1), tones([1]), silence(1), tones([3, 4, 5])], axis=1)
+    empty = MediaTrack(silence(6))
+    decoded = read_media(encode(suffix, empty, MediaTrack(first), MediaTrack(stereo(second, second))))
+    assert decoded.seconds == [*SIX]
+    assert decoded.gaps == []
+    assert np.abs(decoded.pcm[8000:-8000]).max() > 9000  # as loud as alone
+
+
+def test_a_track_that_pauses_leaves_no_gap_while_another_is_heard() -> None:
+    paused = MediaTrack(tones([0, 5]), jumps=[(1.0, 4.0)])
+    decoded = read_media(encode("mkv", MediaTrack(tones(SIX)), paused))
+    assert decoded.seconds == [*SIX]
+    assert decoded.gaps == []
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mkv"])
+def test_channels_in_opposite_phase_do_not_cancel(suffix: str) -> None:
+    decoded = read_media(encode(suffix, MediaTrack(stereo(tones(SIX), -tones(SIX)))))
+    assert decoded.seconds == [*SIX]
+    assert np.abs(decoded.pcm[8000:-8000]).max() > 11_000
