@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from meeting_assistant.domain.errors import MeetingRefusedError
-from meeting_assistant.testing.doubles.fake_speech import DigitEngine, spoken
+from meeting_assistant.testing.doubles.fake_speech import DigitEngine, height, spoken, words_of
 from meeting_assistant.testing.harness.fleet import Fleet, RunningMeeting, check, under_way, until
 from meeting_assistant.web.audio_range import wav_header
 
@@ -157,6 +157,82 @@ async def test_a_killed_gateway_resumes_its_meetings(fleet: Fleet) -> None:
     await asyncio.to_thread(gateway.kill)
     await asyncio.to_thread(gateway.start)
     await check_all(meetings)
+
+
+class Search:
+    """A meeting of which something is looked for in every byte of Redis, which writes all it has to its disk here."""
+
+    TITLE, VOCABULARY = "Merger with Brightwater", "Zwetschgenmus"
+    NUMBERS, OFF_THE_RECORD = [317, 326], 391
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.meeting_id = ""
+
+    async def hold(self) -> None:
+        """Speak numbers, one of them off the record; look meanwhile."""
+        async with connect(
+            f"{self._fleet.gateways[0].ws_url}/ws/meetings", proxy=None, max_size=None
+        ) as socket:
+            start = {
+                "title": self.TITLE,
+                "vocabulary": [self.VOCABULARY],
+                "sample_rate": 16000,
+                "channels": 1,
+            }
+            await socket.send(json.dumps({"type": "start", **start}))
+            self.meeting_id = json.loads(await socket.recv())["meeting_id"]
+            for numbers, then in [
+                (self.NUMBERS[:1], {"type": "pause", "forget": True}),
+                ([self.OFF_THE_RECORD], {"type": "resume"}),
+                (self.NUMBERS[1:], None),
+            ]:
+                sound = spoken(numbers).tobytes()
+                for first in range(0, len(sound), 6400):
+                    await socket.send(sound[first : first + 6400])
+                if then is not None:
+                    await socket.send(json.dumps(then))
+            while (message := json.loads(await socket.recv()))["type"] != "transcript":
+                pass
+            await self.check()
+            await socket.send(json.dumps({"type": "stop"}))
+            while (message := json.loads(await socket.recv()))["type"] != "final":
+                pass
+        texts = [one["text"].rstrip(".").casefold() for one in message["transcript"]["utterances"]]
+        assert texts == [words_of(number) for number in self.NUMBERS]
+
+    async def check(self) -> None:
+        assert await asyncio.to_thread(self._fleet.broker.places_of, self.needles()) == set()
+
+    def needles(self) -> list[bytes]:
+        """The sound of each number, its words, what was typed, and the id of the meeting in all its forms."""
+        found = [self.TITLE.encode(), self.VOCABULARY.encode(), self.meeting_id.encode()]
+        found.append(self.meeting_id.replace("-", "").encode())
+        for number in (*self.NUMBERS, self.OFF_THE_RECORD):
+            found += [words_of(number).encode(), height(number).to_bytes(2, "little") * 40]
+        return found
+
+
+async def test_nothing_of_a_meeting_is_in_any_byte_of_redis_at_any_time(fleet: Fleet) -> None:
+    """While it runs, after a part was forgotten, after its sound and after the whole was deleted."""
+    client, search = fleet.broker.client(), Search(fleet)
+    sound = height(399).to_bytes(2, "little") * 40
+    client.set("known", sound)
+    assert {place for place, _ in fleet.broker.places_of([sound])} == {"memory", "value", "file"}
+    client.delete("known")
+
+    await search.hold()
+    async with httpx.AsyncClient(base_url=fleet.gateways[0].url, trust_env=False) as http:
+        meeting = f"/api/meetings/{search.meeting_id}"
+        forgotten = await http.post(f"{meeting}/forget", json={"start_ms": 0, "end_ms": 1500})
+        assert forgotten.status_code == 200, forgotten.text
+        await search.check()
+        assert (await http.delete(f"{meeting}/audio")).status_code == 204
+        assert (await http.delete(meeting)).status_code == 204
+    await search.check()
+    for key in client.scan_iter("meeting-assistant:*"):
+        is_list_of_jobs = key.decode().endswith((".live", ".speakers", ".file"))
+        assert is_list_of_jobs or client.ttl(key) > 0, f"{key} stays for good"
 
 
 async def test_without_a_free_worker_new_meetings_are_refused_with_a_retry_time(

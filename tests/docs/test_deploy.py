@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 
 from meeting_assistant import observability
 from meeting_assistant.adapters.jobs.redis_metrics import faststream_metrics
+from meeting_assistant.adapters.jobs.redis_warnings import address_warnings
 from meeting_assistant.adapters.storage.journal.keys import new_key
 from meeting_assistant.cli import app
 from meeting_assistant.config import Settings
@@ -159,8 +160,8 @@ def test_every_profile_includes_its_dependencies() -> None:
             profiles.setdefault(profile, set()).add(name)
     assert profiles == {
         "alone": {"server"},
-        "fleet": {"gateway", "worker", "redis", "postgres"},
-        "gpu": {"worker-gpu", "redis"},
+        "fleet": {"gateway", "worker", "redis-certificates", "redis", "postgres"},
+        "gpu": {"worker-gpu", "redis-certificates", "redis"},
         "vllm": {"vllm"},
         "metrics": {"prometheus", "grafana"},
     }
@@ -194,8 +195,16 @@ def test_only_workers_share_a_volume() -> None:
             users.setdefault(volume.split(":")[0], set()).add(name)
     named = set(read("compose.yaml")["volumes"])
     assert named == {volume for volume in users if not volume.startswith("./")}
-    assert {v for v in named if len(users[v]) > 1} == {"models"}
-    assert users["models"] == {"worker", "worker-gpu"}
+    shared = {volume: users[volume] for volume in named if len(users[volume]) > 1}
+    assert shared == {
+        "models": {"worker", "worker-gpu"},
+        "redis-ca": {"redis-certificates", "redis", "gateway", "worker", "worker-gpu"},
+        "redis-key": {"redis-certificates", "redis"},
+    }
+    for name, service in services().items():
+        for volume in service.get("volumes", []):
+            if volume.startswith("redis-") and name != "redis-certificates":
+                assert volume.endswith(":ro"), f"{name} only reads what redis-certificates makes"
 
 
 def examples() -> dict[str, str]:
@@ -220,6 +229,7 @@ def test_the_server_accepts_the_settings_of_every_container(
     env = {
         **examples(),
         "POSTGRES_PASSWORD": "secret",
+        "REDIS_PASSWORD": "secret",
         "FLEET_SECRET": new_key(),
         "VLLM_BASE_URL": "http://vllm:8000",
     }
@@ -230,6 +240,8 @@ def test_the_server_accepts_the_settings_of_every_container(
     settings = load_settings(env_file=None)
     assert (settings.orchestrator_backend == "redis") == (name != "server")
     assert (settings.fleet.secret is not None) == (name != "server")
+    if settings.redis_url is not None:
+        assert address_warnings(settings.redis_url.get_secret_value()) == []
 
 
 def test_hadolint_accepts_the_dockerfile() -> None:

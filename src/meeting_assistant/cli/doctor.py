@@ -52,6 +52,7 @@ async def _check_all(services: Services) -> list[CheckResult]:
         await _timed("Database", lambda: _database(services)),
         await _timed("Audio journal", lambda: _journal(services)),
         *await _object_store(services),
+        *await check_redis(services),
         await _timed("Minutes (embedded)", lambda: _minutes(services)),
         *await services.minutes.llm.check(),
     ]
@@ -172,6 +173,23 @@ async def _object_store(services: Services) -> list[CheckResult]:
         return f"{objects.address}: an object written, read back, deleted"
 
     return [await _timed("Object store", check)]
+
+
+async def check_redis(services: Services) -> list[CheckResult]:
+    """Check the Redis of a fleet, and note what should be changed about it."""
+    remote = services.speech.remote
+    if remote is None:
+        return []
+    warnings: list[str] = []
+
+    async def check() -> str:
+        warnings.extend(await remote.link.warnings())
+        return "answers; what the fleet sends over it is sealed"
+
+    reached = await _timed("Redis", check)
+    await remote.link.close()
+    remedy = "docs/how-to/fleet.md says what a fleet needs."
+    return [reached, *(CheckResult("Redis", False, one, remedy, optional=True) for one in warnings)]
 
 
 async def _minutes(services: Services) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -26,7 +29,7 @@ class RedisProcess:
 
     def start(self) -> None:
         command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--appendonly", "yes", "--save", "", "--loglevel", "warning"]
+        command += ["--appendonly", "yes", "--save", "", "--rdbcompression", "no", "--loglevel", "warning"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
@@ -40,6 +43,36 @@ class RedisProcess:
 
     def client(self) -> redis.Redis:
         return redis.Redis(port=self.port)
+
+    def places_of(self, needles: Iterable[bytes]) -> set[tuple[str, bytes]]:
+        """Search every byte: the memory of the process, names and values of all keys, and the files.
+
+        Returns where something was found: `memory`, `key`, `value` or `file`, and what.
+        """
+        wanted, client = list(needles), self.client()
+        keys: Any = list(client.scan_iter("*", count=1000))
+        values = [client.dump(key) or b"" for key in keys]
+        files = [path.read_bytes() for path in self._folder.rglob("*") if path.is_file()]
+        places = {"key": keys, "value": values, "file": files, "memory": self._memory()}
+        return {
+            (place, needle)
+            for place, contents in places.items()
+            for content in contents
+            for needle in wanted
+            if needle in content
+        }
+
+    def _memory(self) -> Iterator[bytes]:
+        assert self._process is not None
+        process = Path("/proc") / str(self._process.pid)
+        with (process / "mem").open("rb", buffering=0) as memory:
+            for line in (process / "maps").read_text().splitlines():
+                span, rights, *_ = line.split()
+                if rights.startswith("rw"):
+                    start, end = (int(edge, 16) for edge in span.split("-"))
+                    with contextlib.suppress(OSError):  # not every region can be read
+                        memory.seek(start)
+                        yield memory.read(end - start)
 
     def kill(self) -> None:
         assert self._process is not None
