@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.state.services = services
-    app.add_middleware(AccessGate, access=services.access)
+    app.add_middleware(AccessGate, access=services.access, budgets=context.owner_budgets)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(
         BrowserGuard,

@@ -204,6 +204,22 @@ async def test_titles_errors_bookmarks_and_epochs_are_stored(store: MeetingStore
     assert stored.bookmarks == [Bookmark(at_ms=5, note="here")]
 
 
+async def test_spans_off_the_record_are_stored_one_by_one(store: MeetingStore, meeting: Meeting) -> None:
+    async def spans() -> list[tuple[int, int | None]]:
+        return [(one.start_sample, one.end_sample) for one in (await store.get(meeting.id)).off_record]
+
+    for _ in range(2):
+        await store.begin_off_record(meeting.id, 10)
+    assert await spans() == [(10, None)]
+    await store.end_off_record(meeting.id, 10, 20)
+    await store.begin_off_record(meeting.id, 30)
+    assert await spans() == [(10, 20), (30, None)]
+    await store.end_off_record(meeting.id, 30, 30)
+    assert await spans() == [(10, 20)]
+    await store.end_off_record(meeting.id, 40, 50)
+    assert await spans() == [(10, 20), (40, 50)], "a beginning that could not be stored is made good"
+
+
 async def test_deleting_a_meeting_removes_all_of_its_data_and_nothing_else(
     store: MeetingStore, meeting: Meeting
 ) -> None:

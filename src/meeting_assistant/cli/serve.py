@@ -17,6 +17,7 @@ from meeting_assistant import __version__
 from meeting_assistant.app import LOOPBACK, create_app
 from meeting_assistant.bootstrap.traces import traced
 from meeting_assistant.cli.http_protocol import MAX_HEAD_BYTES, BoundedHttp
+from meeting_assistant.cli.python_version import holes_of
 from meeting_assistant.cli.websocket_protocol import BoundedWebSocket
 from meeting_assistant.config import Settings, load_settings, unknown_variables
 from meeting_assistant.domain.errors import ConfigurationError
@@ -133,6 +134,10 @@ def announce(settings: Settings, info: ServerInfo, port: int) -> None:
         console.print(f"  note       {note}", markup=False)
     for problem in info.problems:
         console.print(f"  PROBLEM    {problem}", markup=False, style="red")
+    holes = holes_of((sys.version_info.major, sys.version_info.minor, sys.version_info.micro))
+    if holes:
+        known = ", ".join(hole.cve for hole in holes)
+        console.print(f"  [yellow]warning[/yellow]    this Python has known holes ({known}); see `doctor`")
     for warning in unknown_variables():
         console.print(f"  [yellow]warning[/yellow]    {warning}")
     if settings.http_host not in LOOPBACK and not settings.token_grants():

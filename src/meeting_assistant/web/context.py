@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
+from meeting_assistant.domain.access import Principal
 from meeting_assistant.integrations.workflows import Workflows
 from meeting_assistant.services.admin.access_service import AccessService
 from meeting_assistant.services.fleet.messages import WorkerMessage, WorkerState
 from meeting_assistant.services.meetings.parts import MeetingParts
 from meeting_assistant.services.minutes.parts import MinutesParts
+from meeting_assistant.web.rate_limit import MessageLimiter, OwnerBudgets
 from meeting_assistant.web.recent_ids import RecentIds
 
 
@@ -105,8 +107,22 @@ class WebContext:
     """None: results of workers come through Redis only."""
     workers: Callable[[], Sequence[WorkerState]] | None = None
     """Return the live workers of the fleet; None where this server transcribes itself."""
+    owner_budgets: OwnerBudgets = field(default_factory=OwnerBudgets)
+    """What each owner may send, over all of its connections."""
     readiness: Readiness = field(default_factory=Readiness)
     is_closing: bool = False
+
+
+def message_limiter(context: WebContext, caller: Principal, now: float) -> MessageLimiter:
+    """Return the budget of a new connection."""
+    # Without tokens everybody is one caller: a budget of all of them would let one slow the others.
+    shared = None if context.access.is_open else context.owner_budgets.of(budget_owner(caller), now)
+    return MessageLimiter(shared, now)
+
+
+def budget_owner(caller: Principal) -> Hashable:
+    """Return whose budget a caller uses: that of the name of its token, or of all who have the same links."""
+    return caller.owner if caller.scopes else caller.shared
 
 
 def context_of(connection: HTTPConnection) -> WebContext:

@@ -97,7 +97,11 @@ async def refuse(
 def describe_validation(error: ValidationError | RequestValidationError) -> str:
     """Return which fields are wrong and why, without repeating the input."""
     parts = []
-    for problem in error.errors()[:3]:
+    if isinstance(error, ValidationError):  # without what would be thrown away: there may be thousands
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+    else:
+        problems = list(error.errors())
+    for problem in problems[:3]:
         place = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))
         parts.append(f"{place or 'message'}: {problem['msg'].lower()}")
     return "; ".join(parts)

@@ -58,7 +58,7 @@ class Pause(ClientMessage):
 
     type: Literal["pause"]
     forget: bool = False
-    """Off the record: drop what is said until `resume`."""
+    """Off the record: drop what is said until `resume`. After 500 times in one meeting it is paused instead."""
 
 
 class Resume(ClientMessage):
@@ -68,7 +68,7 @@ class Resume(ClientMessage):
 
 
 class Bookmark(ClientMessage):
-    """Mark this moment."""
+    """Mark this moment; a meeting has at most 1000 bookmarks."""
 
     type: Literal["bookmark"]
     note: str = Field(default="", max_length=500)

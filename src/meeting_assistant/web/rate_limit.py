@@ -81,6 +81,10 @@ class OwnerBudgets:
     def __init__(self) -> None:
         self._buckets: dict[Hashable, TokenBucket] = {}
 
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._buckets)
+
     def of(self, owner: Hashable, now: float) -> TokenBucket:
         """Return the budget of an owner."""
         if owner not in self._buckets and len(self._buckets) >= MAX_OWNERS:

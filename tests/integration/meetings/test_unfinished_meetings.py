@@ -201,7 +201,7 @@ async def test_being_back_on_the_record_is_stored_before_it_takes_effect(tmp_pat
         connection = await harness.start()
         await connection.pause(forget=True)
         connection.accept_audio(SECOND)
-        with harness.refusing("set_off_record", times=1), pytest.raises(StorageError):
+        with harness.refusing("end_off_record", times=1), pytest.raises(StorageError):
             await connection.resume()
         connection.accept_audio(b"\x01" * 32_000)  # still off the record, as the store says
         await connection.resume()

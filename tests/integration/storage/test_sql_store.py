@@ -21,7 +21,7 @@ from meeting_assistant.adapters.storage.sql.models import Base, MeetingRow
 from meeting_assistant.adapters.storage.sql.transactions import read_final
 from meeting_assistant.domain.errors import StorageError
 from meeting_assistant.domain.events import MeetingFinished
-from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
+from meeting_assistant.domain.meeting import Bookmark, Coverage, Meeting, MeetingState
 from meeting_assistant.domain.transcript import Utterance
 
 CANARY = "the quarterly canary sings at midnight"
@@ -158,7 +158,7 @@ async def test_a_database_of_the_first_version_keeps_everything_when_it_is_opene
         command.upgrade(config, "0001")
         connection.exec_driver_sql(
             "INSERT INTO meetings VALUES ('m','Old','recording','live',1,0,0,NULL,'[]','[]',NULL,1,64,32,"
-            "'{}','{}','[]','[]',1)"
+            "'{}','{}','[]','[{\"at_ms\": 5, \"note\": \"here\"}]',1)"
         )
         connection.exec_driver_sql("INSERT INTO utterances VALUES ('m',1,1,1,0,1,'S1','Hello.','estimated')")
     engine.dispose()
@@ -166,7 +166,8 @@ async def test_a_database_of_the_first_version_keeps_everything_when_it_is_opene
     await store.open()
     try:
         assert [u.text for u in (await store.transcript("m")).utterances] == ["Hello."]
-        assert (await store.get("m")).owner == ""
+        meeting = await store.get("m")
+        assert (meeting.owner, meeting.bookmarks) == ("", [Bookmark(at_ms=5, note="here")])
         assert (await store.resume_point("m")).resume_sample == 32
     finally:
         await store.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,9 +12,11 @@ import pytest
 from meeting_assistant.domain.errors import ConflictError, InputError, StorageError
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingState, OffRecord
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
+from meeting_assistant.services.live import live_meeting
 from meeting_assistant.services.live.live_connection import LiveConnection
 from meeting_assistant.services.live.live_meeting import LiveMeeting
 from meeting_assistant.services.live.session_plan import LiveOptions
+from meeting_assistant.services.recording import off_the_record
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
 from meeting_assistant.testing.doubles.memory_audio import MemoryAudioStore
 from meeting_assistant.testing.doubles.memory_store import MemoryMeetingStore
@@ -36,9 +38,13 @@ class Records(MemoryMeetingStore):
             self.refusals -= 1
             raise FULL
 
-    async def set_off_record(self, meeting_id: str, spans: Sequence[OffRecord]) -> None:
+    async def begin_off_record(self, meeting_id: str, start_sample: int) -> None:
         self._check()
-        await super().set_off_record(meeting_id, spans)
+        await super().begin_off_record(meeting_id, start_sample)
+
+    async def end_off_record(self, meeting_id: str, start_sample: int, end_sample: int) -> None:
+        self._check()
+        await super().end_off_record(meeting_id, start_sample, end_sample)
 
     async def set_state(self, meeting_id: str, state: MeetingState) -> None:
         self._check()
@@ -187,6 +193,35 @@ async def test_a_bookmark_marks_the_newest_sample(record: NewFixture) -> None:
     connection.accept_audio(SECOND * 3)
     await connection.bookmark("budget")
     assert (await fixture.stored()).bookmarks == [Bookmark(at_ms=3000, note="budget")]
+
+
+async def test_the_number_of_bookmarks_is_bounded(
+    record: NewFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_meeting, "MAX_BOOKMARKS", 2)
+    connection = (await record()).connect()
+    await connection.bookmark("one")
+    await connection.bookmark("two")
+    with pytest.raises(ConflictError, match="2 bookmarks"):
+        await connection.bookmark("three")
+
+
+async def test_what_would_be_off_the_record_once_too_often_is_not_recorded_at_all(
+    record: NewFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(off_the_record, "MAX_SPANS", 1)
+    fixture = await record()
+    connection = fixture.connect()
+    await connection.pause(forget=True)
+    connection.accept_audio(SECOND)
+    await connection.resume()
+    with pytest.raises(ConflictError, match="paused instead"):
+        await connection.pause(forget=True)
+    with pytest.raises(ConflictError):
+        connection.accept_audio(SECOND)
+    await connection.resume()
+    connection.accept_audio(SECOND)
+    assert fixture.buffer.received_bytes == 2 * len(SECOND)
 
 
 async def test_a_meeting_that_is_too_long_accepts_no_more(record: NewFixture) -> None:

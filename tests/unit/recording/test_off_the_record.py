@@ -33,6 +33,20 @@ def test_an_open_span_has_no_end() -> None:
     assert spans.silence(b"abcdefgh", 0) == b"ab\0\0\0\0gh"
 
 
+@given(
+    st.lists(st.integers(0, 60), max_size=12, unique=True).map(sorted),
+    st.integers(0, 60),
+    st.integers(1, 30),
+)
+def test_every_sample_in_a_span_is_silent_and_no_other(edges: list[int], start: int, count: int) -> None:
+    pairs = list(zip(edges[::2], [*edges[1::2], None], strict=False))
+    silent = {n for first, end in pairs for n in range(first, 100 if end is None else end)}
+    pcm = b"ab" * count
+    expected = b"".join(b"\0\0" if start + n in silent else b"ab" for n in range(count))
+    spans = OffRecordSpans([span(first, end) for first, end in pairs])
+    assert spans.silence(pcm, 2 * start) == expected
+
+
 def test_a_span_without_audio_is_removed() -> None:
     spans = OffRecordSpans()
     spans.begin(7)

@@ -125,8 +125,12 @@ class StepLedger(Protocol):
 class RetentionStore(Protocol):
     """Removes content from meetings: single stretches, or the whole recording when its time is up."""
 
-    async def set_off_record(self, meeting_id: str, spans: Sequence[OffRecord]) -> None:
-        """Record all spans that are off the record, before any audio inside them is stored."""
+    async def begin_off_record(self, meeting_id: str, start_sample: int) -> None:
+        """Record that a span off the record begins, before any audio inside it is stored. Idempotent."""
+        ...
+
+    async def end_off_record(self, meeting_id: str, start_sample: int, end_sample: int) -> None:
+        """Record where the span ends that begins there; one that holds nothing is removed."""
         ...
 
     async def redact(

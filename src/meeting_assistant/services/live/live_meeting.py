@@ -24,9 +24,13 @@ from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.live.session_plan import LiveOptions
 from meeting_assistant.services.live.store_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S, RETRY
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
-from meeting_assistant.services.recording.off_the_record import OffRecordSpans
+from meeting_assistant.services.recording.off_the_record import MAX_SPANS, OffRecordSpans
 
 logger = logging.getLogger(__name__)
+
+
+MAX_BOOKMARKS = 1000
+"""Bookmarks of one meeting."""
 
 
 class Resampler(Protocol):
@@ -78,6 +82,7 @@ class LiveMeeting:
         self._options = options
         self._on_end = on_end
         self._off_record = OffRecordSpans(meeting.off_record, frame_bytes=meeting.frame_bytes)
+        self._bookmarks = len(meeting.bookmarks)
         self._is_recording = True
         self._is_suspended = False
         self._is_paused = False
@@ -161,7 +166,14 @@ class LiveMeeting:
         self.buffer.append(self._off_record.silence(canonical, offset))
 
     async def bookmark(self, note: str) -> None:
-        """Mark the newest moment; durable when it returns."""
+        """Mark the newest moment; durable when it returns. Raises ConflictError when there are too many marks."""
+        if self._bookmarks >= MAX_BOOKMARKS:
+            raise ConflictError(
+                f"This meeting has {MAX_BOOKMARKS} bookmarks, which is the limit.",
+                "Make no more.",
+                code="too_many",
+            )
+        self._bookmarks += 1
         at_ms = samples_to_ms(self._received_samples())
         await self._store.add_bookmark(self.id, Bookmark(at_ms=at_ms, note=note))
 
@@ -179,8 +191,15 @@ class LiveMeeting:
 
     async def go_off_record(self) -> None:
         """Replace what comes from here on by silence; durable when it returns."""
-        self._off_record.begin(self._received_samples())
-        await self._store.set_off_record(self.id, self._off_record.spans)
+        if self._off_record.is_full:
+            self._is_paused = True
+            raise ConflictError(
+                f"This meeting went off the record {MAX_SPANS} times, which is the limit; it is paused instead.",
+                "Nothing is recorded until `resume`.",
+                code="too_many",
+            )
+        start = self._off_record.begin(self._received_samples())
+        await self._store.begin_off_record(self.id, start)
 
     async def go_on_record(self) -> None:
         """End the span that is off the record, if there is one, and publish where it was. Raises StorageError.
@@ -190,7 +209,7 @@ class LiveMeeting:
         if not self._off_record.is_open:
             return
         here = self._received_samples()
-        await self._store.set_off_record(self.id, self._off_record.ended_at(here))
+        await self._store.end_off_record(self.id, self._off_record.spans[-1].start_sample, here)
         span = self._off_record.end(here)
         if span is None:
             return

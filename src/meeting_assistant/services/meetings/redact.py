@@ -14,7 +14,7 @@ from meeting_assistant.domain.steps import FORGET
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.meetings.upload_files import UploadFiles
 from meeting_assistant.services.minutes.minutes_service import MinutesService
-from meeting_assistant.services.recording.off_the_record import add_span, byte_range, redact
+from meeting_assistant.services.recording.off_the_record import MAX_SPANS, add_span, byte_range, redact
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,10 @@ class Redaction:
         channel = await self._io.channels.get(meeting.id)
         transcript = await self._store.transcript(meeting.id)
         spans = add_span(meeting.off_record, start_ms, end_ms)
+        if len(spans) > MAX_SPANS:
+            raise InputError(
+                f"A meeting has at most {MAX_SPANS} stretches off the record.", "Join some of them."
+            )
         changed, removed = redact(transcript, start_ms, end_ms)
         await self._store.begin_step(meeting.id, FORGET, can_repeat=True)
         await channel.publish(partial(self._store.redact, meeting.id, spans, changed, removed))

@@ -6,11 +6,14 @@ belong to it. It keeps its length in the recording, filled with silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, ms_to_samples
 from meeting_assistant.domain.meeting import OffRecord
 from meeting_assistant.domain.transcript import Transcript, Utterance
+
+MAX_SPANS = 500
+"""Spans of one meeting: each is looked at for every audio that is sent again, and stored."""
 
 
 class OffRecordSpans:
@@ -31,10 +34,16 @@ class OffRecordSpans:
         """True while the meeting is off the record."""
         return bool(self._spans) and self._spans[-1].end_sample is None
 
-    def begin(self, sample: int) -> None:
-        """Open a span at `sample`; do nothing when one is open already."""
+    @property
+    def is_full(self) -> bool:
+        """True when no further span can be opened."""
+        return not self.is_open and len(self._spans) >= MAX_SPANS
+
+    def begin(self, sample: int) -> int:
+        """Open a span at `sample`, unless one is open already. Returns where the open one starts."""
         if not self.is_open:
             self._spans.append(OffRecord(start_sample=sample))
+        return self._spans[-1].start_sample
 
     def end(self, sample: int) -> OffRecord | None:
         """Close the open span. Returns it if it holds any audio; an empty one is removed."""
@@ -46,17 +55,10 @@ class OffRecordSpans:
         self._spans.append(OffRecord(start_sample=start, end_sample=sample))
         return self._spans[-1]
 
-    def ended_at(self, sample: int) -> tuple[OffRecord, ...]:
-        """Return what the spans would be after `end`."""
-        after = OffRecordSpans(self._spans, frame_bytes=self._frame_bytes)
-        after.end(sample)
-        return after.spans
-
     def silence(self, pcm: bytes, offset: int) -> bytes:
         """Return canonical PCM that begins at byte `offset`, with silence in place of what lies in a span."""
-        ranges = [byte_range(span, self._frame_bytes) for span in self._spans]
-        pieces = [(start, end) for start, end in ranges if start < offset + len(pcm)]
-        if not any(end is None or end > offset for _, end in pieces):
+        pieces = list(self._reaching_into(offset, offset + len(pcm)))
+        if not pieces:
             return pcm
         silenced = bytearray(pcm)
         for start, end in pieces:
@@ -65,6 +67,15 @@ class OffRecordSpans:
             if first < last:
                 silenced[first:last] = bytes(last - first)
         return bytes(silenced)
+
+    def _reaching_into(self, start_byte: int, end_byte: int) -> Iterator[tuple[int, int | None]]:
+        """Yield the byte ranges of the spans that overlap with these bytes, the latest first."""
+        for span in reversed(self._spans):
+            start, end = byte_range(span, self._frame_bytes)
+            if end is not None and end <= start_byte:
+                return  # and all before it end earlier
+            if start < end_byte:
+                yield start, end
 
 
 def byte_range(span: OffRecord, frame_bytes: int = BYTES_PER_SAMPLE) -> tuple[int, int | None]:

@@ -230,9 +230,18 @@ class MemorySteps(MemoryTables):
 class MemoryRetention(MemoryTables):
     """Implements `RetentionStore`."""
 
-    async def set_off_record(self, meeting_id: str, spans: Sequence[OffRecord]) -> None:
-        """Record all spans that are off the record."""
-        self._get(meeting_id).update(off_record=list(spans))
+    async def begin_off_record(self, meeting_id: str, start_sample: int) -> None:
+        """Record that a span off the record begins."""
+        stored = self._get(meeting_id)
+        span = OffRecord(start_sample=start_sample)
+        stored.update(off_record=[*(one for one in stored.record.off_record if one != span), span])
+
+    async def end_off_record(self, meeting_id: str, start_sample: int, end_sample: int) -> None:
+        """Record where a span ends, or remove one that holds nothing."""
+        stored = self._get(meeting_id)
+        others = [one for one in stored.record.off_record if one.start_sample != start_sample]
+        span = OffRecord(start_sample=start_sample, end_sample=end_sample)
+        stored.update(off_record=[*others, *([span] if end_sample > start_sample else [])])
 
     async def redact(
         self,

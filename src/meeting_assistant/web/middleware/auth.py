@@ -8,7 +8,9 @@ the route.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -21,9 +23,10 @@ from meeting_assistant.domain.access import Principal
 from meeting_assistant.domain.access import Scope as TokenScope
 from meeting_assistant.domain.errors import MeetingAssistantError, NotFoundError, UnauthenticatedError
 from meeting_assistant.services.admin.access_service import SESSION_PREFIX, AccessService
-from meeting_assistant.web.context import WebContext, context_of
+from meeting_assistant.web.context import WebContext, budget_owner, context_of
 from meeting_assistant.web.errors import close_code_of, error_body, refuse, status_of
 from meeting_assistant.web.middleware.headers import cookies_of
+from meeting_assistant.web.rate_limit import OwnerBudgets
 from meeting_assistant.web.request_parts import bearer_or_password, named_values
 
 MEETING_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -47,8 +50,10 @@ _STATE = "principal"
 class AccessGate:
     """ASGI middleware that identifies callers and refuses unknown ones."""
 
-    def __init__(self, app: ASGIApp, *, access: AccessService) -> None:
+    def __init__(self, app: ASGIApp, *, access: AccessService, budgets: OwnerBudgets) -> None:
+        """`budgets`: an owner that asks too fast is answered later, and only that one."""
         self._app = app
+        self._budgets = budgets
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +66,9 @@ class AccessGate:
         except MeetingAssistantError as error:
             await _refuse(scope, send, error)
             return
+        if principal is not None and not self._access.is_open:
+            now = time.monotonic()
+            await asyncio.sleep(self._budgets.of(budget_owner(principal), now).wait_s(1, now))
         scope.setdefault("state", {})[_STATE] = principal
         await self._app(scope, receive, send)
 

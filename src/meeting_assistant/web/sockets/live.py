@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any
@@ -21,8 +22,9 @@ from meeting_assistant.observability import about
 from meeting_assistant.services.admin.held_access import HeldAccess
 from meeting_assistant.services.live.live_connection import LiveConnection, StoppedConnection
 from meeting_assistant.web import errors, protocol
-from meeting_assistant.web.context import WebContext, context_of
+from meeting_assistant.web.context import WebContext, context_of, message_limiter
 from meeting_assistant.web.middleware.auth import caller_of, principal_of
+from meeting_assistant.web.rate_limit import MessageLimiter
 from meeting_assistant.web.sockets.recording import RecordingSocket, parse_message
 from meeting_assistant.web.sockets.sending import close_socket, refuse, send_events
 
@@ -77,17 +79,17 @@ async def watch(socket: WebSocket, meeting_id: str, last_seq: int = 0) -> None:
     may_read = partial(context.access.require_read, meeting_id=meeting_id)
     try:
         with context.access.registry.hold(caller_of(socket), meeting_id, may_read) as held:
-            await _send_while_allowed(socket, held, send_events(socket, channel, watcher))
+            messages = message_limiter(context, held.principal, time.monotonic())
+            gone = _until_gone(socket, messages)
+            await _while_allowed(socket, held, send_events(socket, channel, watcher), gone)
     finally:
         channel.leave(watcher)
         context.meetings.service.channels.release(meeting_id)
 
 
-async def _send_while_allowed(
-    socket: WebSocket, held: HeldAccess, sending: Coroutine[Any, Any, None]
-) -> None:
-    """Send until the end of the events, of the client, or of its access, which it is told."""
-    tasks = {asyncio.create_task(sending), asyncio.create_task(_until_gone(socket))}
+async def _while_allowed(socket: WebSocket, held: HeldAccess, *activities: Coroutine[Any, Any, None]) -> None:
+    """Run these until one of them ends, or the access of the client, which is then told why."""
+    tasks = {asyncio.create_task(activity) for activity in activities}
     try:
         waited: set[asyncio.Future[Any]] = {*tasks, held.ended}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -145,7 +147,11 @@ async def _open(
     )
 
 
-async def _until_gone(socket: WebSocket) -> None:
+async def _until_gone(socket: WebSocket, messages: MessageLimiter) -> None:
+    """Read what a viewer sends, which nobody needs, within its budget."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        while (await socket.receive())["type"] != "websocket.disconnect":
-            continue
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            await asyncio.sleep(messages.wait_s(1, time.monotonic()))

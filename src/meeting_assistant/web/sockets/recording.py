@@ -15,12 +15,15 @@ from meeting_assistant.domain.errors import MeetingAssistantError, ProtocolViola
 from meeting_assistant.services.admin.held_access import HeldAccess
 from meeting_assistant.services.live.live_connection import LiveConnection, StoppedConnection
 from meeting_assistant.web import errors, protocol
-from meeting_assistant.web.context import WebContext
-from meeting_assistant.web.rate_limit import RateLimiter
+from meeting_assistant.web.context import WebContext, message_limiter
+from meeting_assistant.web.rate_limit import STORED_COST, RateLimiter
 from meeting_assistant.web.sockets.sending import CLIENT_GONE, close_socket, refuse, send_events, send_text
 
 _FATAL = frozenset({"taken_over", "storage_behind", "idle"})
 """Codes of errors after which the connection is of no use: the client comes back and is told where to go on."""
+
+_STORED = (protocol.Pause, protocol.Resume, protocol.Bookmark, protocol.RenameSpeaker, protocol.Stop)
+"""Messages after which something is written."""
 
 
 class RecordingSocket:
@@ -44,6 +47,7 @@ class RecordingSocket:
         self._start = start
         self._held = held
         self._rate_limiter = RateLimiter(context.limits.max_live_speed, time.monotonic())
+        self._messages = message_limiter(context, held.principal, time.monotonic())
         self._is_stopped = isinstance(connection, StoppedConnection)
 
     async def run(self) -> None:
@@ -104,7 +108,7 @@ class RecordingSocket:
                 if pcm is not None:
                     await self._accept_audio(pcm)
                 elif text is not None:
-                    await self._handle(parse_message(text))
+                    await self._handle(await self._parse(text))
             except MeetingAssistantError as error:
                 is_fatal = error.code in _FATAL
                 await self._report(error, is_fatal=is_fatal)
@@ -130,8 +134,20 @@ class RecordingSocket:
     async def _accept_audio(self, pcm: bytes) -> None:
         # Reading nothing meanwhile is what slows a client down, by TCP's flow control.
         await self._connection.wait_for_room()
-        accepted = self._connection.accept_audio(pcm)
-        await asyncio.sleep(self._rate_limiter.wait_s(accepted, time.monotonic()))
+        accepted = 0
+        try:
+            accepted = self._connection.accept_audio(pcm)
+        finally:
+            await asyncio.sleep(self._rate_limiter.wait_s(accepted, time.monotonic()))
+
+    async def _parse(self, text: str) -> protocol.AnyClientMessage:
+        cost = 1 + len(text) / 1024  # a long one takes longer to read
+        try:
+            message = parse_message(text)
+            cost += STORED_COST if isinstance(message, _STORED) else 0
+        finally:
+            await asyncio.sleep(self._messages.wait_s(cost, time.monotonic()))
+        return message
 
     async def _handle(self, message: protocol.AnyClientMessage) -> None:
         if self._is_stopped and not isinstance(message, protocol.Ping | protocol.Stop):

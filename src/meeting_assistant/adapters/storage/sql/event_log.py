@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from meeting_assistant.adapters.storage.sql.database import uncancellable
 from meeting_assistant.adapters.storage.sql.models import EventRow
-from meeting_assistant.adapters.storage.sql.rows import meeting_of
 from meeting_assistant.adapters.storage.sql.transactions import (
     SqlTables,
     append_event,
     get_meeting,
+    read_meeting,
     read_minutes,
     read_names,
     read_transcript,
@@ -34,11 +34,12 @@ class SqlEventLog(SqlTables):
     async def events_after(self, meeting_id: str, seq: int) -> list[StoredEvent]:
         """Return events with a higher number, made from the present rows."""
         async with self._database.reading() as session:
-            meeting = meeting_of(await get_meeting(session, meeting_id))
+            meeting_row = await get_meeting(session, meeting_id)
             after = (EventRow.meeting_id == meeting_id) & (EventRow.seq > seq)
             rows = (await session.scalars(select(EventRow).where(after).order_by(EventRow.seq))).all()
             if not rows:
                 return []
+            meeting = await read_meeting(session, meeting_row)
             transcript = await read_transcript(session, meeting_id)
             minutes = await read_minutes(session, meeting_id)
         make = partial(

@@ -48,16 +48,38 @@ class MeetingRow(Base):
     resume: Mapped[dict[str, Any]]
     """`ResumePoint`."""
     owner: Mapped[str] = mapped_column(String(64))
-    off_record: Mapped[list[Any]]
     sound_deleted_at_ms: Mapped[int | None]
     engines: Mapped[dict[str, Any]]
     coverage: Mapped[dict[str, Any]]
     errors: Mapped[list[Any]]
-    bookmarks: Mapped[list[Any]]
     last_seq: Mapped[int]
     """Number of the newest durable event."""
     gateway: Mapped[str] = mapped_column(String(64))
     """The machine that records it, where several share the database."""
+
+
+class BookmarkRow(Base):
+    """A moment that a person marked."""
+
+    __tablename__ = "bookmarks"
+    __table_args__ = (Index("ix_bookmarks_meeting", "meeting_id"),)
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """In the order in which they were made."""
+    meeting_id: Mapped[str] = mapped_column(String(36), ForeignKey("meetings.id", ondelete="CASCADE"))
+    at_ms: Mapped[int]
+    note: Mapped[str]
+
+
+class OffRecordRow(Base):
+    """A span of a meeting that is off the record."""
+
+    __tablename__ = "off_record"
+
+    meeting_id: Mapped[str] = _meeting_key()
+    start_sample: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    end_sample: Mapped[int | None]
+    """Null while it lasts."""
 
 
 class RemoteRecordingRow(Base):

@@ -9,11 +9,17 @@ from sqlalchemy import delete, select
 from meeting_assistant.adapters.storage.sql.access_changes import note_access_change
 from meeting_assistant.adapters.storage.sql.database import uncancellable
 from meeting_assistant.adapters.storage.sql.deliveries import hold_back
-from meeting_assistant.adapters.storage.sql.models import MeetingRow, SpeakerRow
+from meeting_assistant.adapters.storage.sql.models import BookmarkRow, MeetingRow, OffRecordRow, SpeakerRow
 from meeting_assistant.adapters.storage.sql.recordings import mark_objects_for_deletion
-from meeting_assistant.adapters.storage.sql.rows import meeting_of, row_of
+from meeting_assistant.adapters.storage.sql.rows import row_of
 from meeting_assistant.adapters.storage.sql.search_schema import unindex
-from meeting_assistant.adapters.storage.sql.transactions import SqlTables, get_meeting, transition
+from meeting_assistant.adapters.storage.sql.transactions import (
+    SqlTables,
+    get_meeting,
+    read_meeting,
+    read_meetings,
+    transition,
+)
 from meeting_assistant.domain.meeting import YOU, Bookmark, Meeting, MeetingState, StageError
 from meeting_assistant.domain.meeting_start import MeetingStart
 
@@ -26,14 +32,20 @@ class SqlMeetingRecords(SqlTables):
         """Store a new meeting."""
         async with self._database.writing() as session:
             session.add(row_of(meeting, self._gateway))
+            await session.flush()
+            session.add_all(
+                BookmarkRow(meeting_id=meeting.id, **one.model_dump()) for one in meeting.bookmarks
+            )
+            session.add_all(
+                OffRecordRow(meeting_id=meeting.id, **one.model_dump()) for one in meeting.off_record
+            )
             if meeting.channels > 1:
-                await session.flush()
                 session.add(SpeakerRow(meeting_id=meeting.id, label=YOU, name="You"))
 
     async def get(self, meeting_id: str) -> Meeting:
         """Return a meeting."""
         async with self._database.reading() as session:
-            return meeting_of(await get_meeting(session, meeting_id))
+            return await read_meeting(session, await get_meeting(session, meeting_id))
 
     async def recent(
         self, *, limit: int = 50, before: str | None = None, owner: str | None = None
@@ -45,7 +57,7 @@ class SqlMeetingRecords(SqlTables):
         if before is not None:
             query = query.where(MeetingRow.id < before)
         async with self._database.reading() as session:
-            return [meeting_of(row) for row in await session.scalars(query)]
+            return await read_meetings(session, (await session.scalars(query)).all())
 
     async def unfinished(self) -> list[Meeting]:
         """Return meetings of this machine that are recording or processing, oldest first."""
@@ -53,7 +65,7 @@ class SqlMeetingRecords(SqlTables):
         query = select(MeetingRow).where(MeetingRow.state.in_(states), MeetingRow.gateway == self._gateway)
         query = query.order_by(MeetingRow.id)
         async with self._database.reading() as session:
-            return [meeting_of(row) for row in await session.scalars(query)]
+            return await read_meetings(session, (await session.scalars(query)).all())
 
     @uncancellable
     async def delete(self, meeting_id: str) -> None:
@@ -104,8 +116,8 @@ class SqlMeetingRecords(SqlTables):
     async def add_bookmark(self, meeting_id: str, bookmark: Bookmark) -> None:
         """Append a bookmark."""
         async with self._database.writing() as session:
-            row = await get_meeting(session, meeting_id)
-            row.bookmarks = [*row.bookmarks, bookmark.model_dump()]
+            await get_meeting(session, meeting_id)
+            session.add(BookmarkRow(meeting_id=meeting_id, **bookmark.model_dump()))
 
     @uncancellable
     async def set_workflows(self, meeting_id: str, names: Sequence[str] | None) -> None:

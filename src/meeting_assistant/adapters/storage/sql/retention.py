@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from meeting_assistant.adapters.storage.sql.database import uncancellable
 from meeting_assistant.adapters.storage.sql.deliveries import redact_actions
-from meeting_assistant.adapters.storage.sql.models import EventRow, MeetingRow, MinutesRow, UtteranceRow
+from meeting_assistant.adapters.storage.sql.models import (
+    BookmarkRow,
+    EventRow,
+    MeetingRow,
+    MinutesRow,
+    OffRecordRow,
+    UtteranceRow,
+)
 from meeting_assistant.adapters.storage.sql.recordings import mark_objects_for_deletion
 from meeting_assistant.adapters.storage.sql.search_schema import unindex
 from meeting_assistant.adapters.storage.sql.transactions import (
@@ -16,6 +24,7 @@ from meeting_assistant.adapters.storage.sql.transactions import (
     append_event,
     delete_words,
     get_meeting,
+    read_off_record,
     write_utterance,
 )
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE
@@ -30,10 +39,25 @@ class SqlRetention(SqlTables):
     """Implements `RetentionStore`."""
 
     @uncancellable
-    async def set_off_record(self, meeting_id: str, spans: Sequence[OffRecord]) -> None:
-        """Record all spans that are off the record, in order of time."""
+    async def begin_off_record(self, meeting_id: str, start_sample: int) -> None:
+        """Record that a span off the record begins."""
         async with self._database.writing() as session:
-            (await get_meeting(session, meeting_id)).off_record = [span.model_dump() for span in spans]
+            await get_meeting(session, meeting_id)
+            await session.merge(
+                OffRecordRow(meeting_id=meeting_id, start_sample=start_sample, end_sample=None)
+            )
+
+    @uncancellable
+    async def end_off_record(self, meeting_id: str, start_sample: int, end_sample: int) -> None:
+        """Record where a span ends, or remove one that holds nothing."""
+        async with self._database.writing() as session:
+            await get_meeting(session, meeting_id)
+            if end_sample > start_sample:
+                span = OffRecordRow(meeting_id=meeting_id, start_sample=start_sample, end_sample=end_sample)
+                await session.merge(span)
+                return
+            of_it = (OffRecordRow.meeting_id == meeting_id) & (OffRecordRow.start_sample == start_sample)
+            await session.execute(delete(OffRecordRow).where(of_it))
 
     @uncancellable
     async def redact(
@@ -46,9 +70,7 @@ class SqlRetention(SqlTables):
         """Remove words for good, then empty the write-ahead log, which holds what was there before."""
         async with self._database.writing() as session:
             row = await get_meeting(session, meeting_id)
-            before = {(span["start_sample"], span["end_sample"]) for span in row.off_record}
-            row.off_record = [span.model_dump() for span in spans]
-            row.bookmarks = [mark for mark in row.bookmarks if not _is_inside(mark["at_ms"], spans)]
+            before = await _replace_spans(session, meeting_id, spans)
             await delete_words(session, meeting_id, [*removed, *(one.utterance for one in changed)])
             for utterance in changed:
                 known = await session.get(UtteranceRow, (meeting_id, utterance.utterance))
@@ -67,9 +89,7 @@ class SqlRetention(SqlTables):
             await session.execute(delete(MinutesRow).where(MinutesRow.meeting_id == meeting_id))
             await redact_actions(session, meeting_id)
             gaps = [
-                off_record_gap(span)
-                for span in spans
-                if span.end_sample is not None and (span.start_sample, span.end_sample) not in before
+                off_record_gap(span) for span in spans if span.end_sample is not None and span not in before
             ]
             stored = [StoredEvent(append_event(session, row, "gap", event_payload(gap)), gap) for gap in gaps]
         await self._database.purge_deleted()
@@ -105,5 +125,19 @@ class SqlRetention(SqlTables):
             await mark_objects_for_deletion(session, meeting_id)
 
 
-def _is_inside(at_ms: int, spans: Sequence[OffRecord]) -> bool:
-    return any(gap.start_ms <= at_ms < gap.end_ms for gap in map(off_record_gap, spans))
+async def _replace_spans(
+    session: AsyncSession, meeting_id: str, spans: Sequence[OffRecord]
+) -> list[OffRecord]:
+    """Store the spans, remove the bookmarks inside them, and return the spans of before."""
+    known = await read_off_record(session, [meeting_id])
+    before = known.get(meeting_id, [])
+    of_meeting = OffRecordRow.meeting_id == meeting_id
+    gone = [span.start_sample for span in before if span not in spans]
+    await session.execute(delete(OffRecordRow).where(of_meeting, OffRecordRow.start_sample.in_(gone)))
+    session.add_all(
+        OffRecordRow(meeting_id=meeting_id, **span.model_dump()) for span in spans if span not in before
+    )
+    for gap in map(off_record_gap, spans):
+        is_inside = (BookmarkRow.at_ms >= gap.start_ms) & (BookmarkRow.at_ms < gap.end_ms)
+        await session.execute(delete(BookmarkRow).where(BookmarkRow.meeting_id == meeting_id, is_inside))
+    return before

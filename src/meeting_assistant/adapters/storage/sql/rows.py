@@ -11,7 +11,7 @@ from meeting_assistant.adapters.storage.sql.models import (
     UtteranceRow,
     WordRow,
 )
-from meeting_assistant.domain.meeting import Meeting
+from meeting_assistant.domain.meeting import Bookmark, Meeting, OffRecord
 from meeting_assistant.domain.transcript import (
     Gap,
     Speaker,
@@ -26,15 +26,19 @@ _NOT_IN_DOMAIN = {"last_seq", "resume", "gateway"}
 
 def row_of(meeting: Meeting, gateway: str = "") -> MeetingRow:
     """Return the row of a new meeting."""
-    return MeetingRow(**meeting.model_dump(mode="json"), last_seq=0, resume={}, gateway=gateway)
-
-
-def meeting_of(row: MeetingRow) -> Meeting:
-    """Return the meeting of a row."""
-    columns = row.__table__.columns.keys()
-    return Meeting.model_validate(
-        {name: getattr(row, name) for name in columns if name not in _NOT_IN_DOMAIN}
+    return MeetingRow(
+        **meeting.model_dump(mode="json", exclude={"bookmarks", "off_record"}),
+        last_seq=0,
+        resume={},
+        gateway=gateway,
     )
+
+
+def meeting_of(row: MeetingRow, bookmarks: Sequence[Bookmark], off_record: Sequence[OffRecord]) -> Meeting:
+    """Return the meeting of a row, with what is stored in rows of their own."""
+    columns = row.__table__.columns.keys()
+    fields = {name: getattr(row, name) for name in columns if name not in _NOT_IN_DOMAIN}
+    return Meeting.model_validate({**fields, "bookmarks": bookmarks, "off_record": off_record})
 
 
 def utterance_row(meeting_id: str, utterance: Utterance, seq: int) -> UtteranceRow:

@@ -10,9 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from meeting_assistant.adapters.storage.sql.database import Database
 from meeting_assistant.adapters.storage.sql.models import (
+    BookmarkRow,
     EventRow,
     MeetingRow,
     MinutesRow,
+    OffRecordRow,
     SpeakerRow,
     UtteranceRow,
     WordRow,
@@ -28,7 +30,7 @@ from meeting_assistant.adapters.storage.sql.rows import (
 from meeting_assistant.adapters.storage.sql.search_schema import index_utterance
 from meeting_assistant.domain.errors import NotFoundError
 from meeting_assistant.domain.events import MeetingFinished
-from meeting_assistant.domain.meeting import MeetingState, require_move
+from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingState, OffRecord, require_move
 from meeting_assistant.domain.minutes import Minutes
 from meeting_assistant.domain.ports import StoredEvent
 from meeting_assistant.domain.stored_events import final_event, utterance_event
@@ -54,6 +56,38 @@ async def get_meeting(session: AsyncSession, meeting_id: str) -> MeetingRow:
     if row is None:
         raise NotFoundError("There is no such meeting.", "It may have been deleted.")
     return row
+
+
+async def read_meetings(session: AsyncSession, rows: Sequence[MeetingRow]) -> list[Meeting]:
+    """Return the meetings of these rows, in their order."""
+    ids = [row.id for row in rows]
+    bookmarks = await read_bookmarks(session, ids)
+    off_record = await read_off_record(session, ids)
+    return [meeting_of(row, bookmarks.get(row.id, []), off_record.get(row.id, [])) for row in rows]
+
+
+async def read_meeting(session: AsyncSession, row: MeetingRow) -> Meeting:
+    """Return the meeting of a row."""
+    return (await read_meetings(session, [row]))[0]
+
+
+async def read_bookmarks(session: AsyncSession, meeting_ids: Sequence[str]) -> dict[str, list[Bookmark]]:
+    """Return the bookmarks of these meetings, in the order in which they were made."""
+    query = select(BookmarkRow).where(BookmarkRow.meeting_id.in_(meeting_ids)).order_by(BookmarkRow.number)
+    found: dict[str, list[Bookmark]] = {}
+    for row in await session.scalars(query):
+        found.setdefault(row.meeting_id, []).append(Bookmark(at_ms=row.at_ms, note=row.note))
+    return found
+
+
+async def read_off_record(session: AsyncSession, meeting_ids: Sequence[str]) -> dict[str, list[OffRecord]]:
+    """Return the spans of these meetings that are off the record, in order of time."""
+    query = select(OffRecordRow).where(OffRecordRow.meeting_id.in_(meeting_ids))
+    found: dict[str, list[OffRecord]] = {}
+    for row in await session.scalars(query.order_by(OffRecordRow.start_sample)):
+        span = OffRecord(start_sample=row.start_sample, end_sample=row.end_sample)
+        found.setdefault(row.meeting_id, []).append(span)
+    return found
 
 
 def transition(row: MeetingRow, state: MeetingState) -> None:
@@ -119,7 +153,8 @@ async def read_names(session: AsyncSession, meeting_id: str) -> dict[str, str | 
 async def read_final(session: AsyncSession, row: MeetingRow) -> MeetingFinished:
     """Return the body of the `final` event as it is true now."""
     transcript = await read_transcript(session, row.id)
-    return final_event(meeting_of(row), transcript, await read_minutes(session, row.id))
+    meeting = await read_meeting(session, row)
+    return final_event(meeting, transcript, await read_minutes(session, row.id))
 
 
 async def read_minutes(session: AsyncSession, meeting_id: str) -> Minutes | None:
