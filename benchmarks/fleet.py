@@ -42,7 +42,7 @@ async def throughput(folder: Path, workers: int) -> float:
         fleet.add_gateways(1)
         fleet.add_workers(workers, DECODE_S)
         began = time.monotonic()
-        meetings = [fleet.hold(0, list(range(ITEMS)), is_fast=True) for _ in range(8)]
+        meetings = [fleet.start_meeting(0, list(range(ITEMS)), is_fast=True) for _ in range(8)]
         for meeting in meetings:
             await meeting.check()
         return 8 * ITEMS / (time.monotonic() - began)

@@ -109,7 +109,7 @@ def folder_without_dotenv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session", autouse=True)
 def fork_server(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Servers, workers and commands of the tests do not import everything anew; tests with `cold` do."""
+    """Fork servers, workers and commands from one process that has imported everything, except in tests with `cold`."""
     path = pytestconfig.stash.get(FORK_SERVER, None)
     if path is None:
         yield
@@ -183,7 +183,7 @@ def with_driver(url: str) -> str:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """A server that speaks S3; each test has a prefix of its own in its bucket."""
+    """A server that implements S3; each test uses its own prefix in the bucket."""
     from meeting_assistant.testing.servers.s3 import S3Server
 
     with S3Server() as server:

@@ -1,4 +1,4 @@
-"""The house stands as drawn: layers, sizes, where the environment is read, what the page may contain."""
+"""Rules of the code base: layers, sizes, where the environment is read, what the page may contain."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def tile(page: Page, key: str) -> Any:
 
 
 def answer_with(page: Page, change: Callable[[dict[str, Any], int], None]) -> None:
-    """The page is given the server's own answers, changed; `change` is told how many there were before."""
+    """Let `change` modify the answers of the server; it also gets the number of earlier answers."""
     seen = 0
 
     def answer(route: Route) -> None:

@@ -1,4 +1,4 @@
-"""What follows from a meeting, on its page: proposed, approved, delivered, given up, tried again."""
+"""Deliveries on the page of a meeting: proposed, approved, done, parked, retried."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OpenBrowser = Callable[..., BrowserContext]
 
 
 class Delivered:
-    """A server with a finished meeting, a repository and a channel that is archived at first."""
+    """A server with a finished meeting, a repository, and a channel that refuses the first message."""
 
     def __init__(
         self, server: ServerProcess, meeting_id: str, repository: GitHub, channel: TargetServer
@@ -31,8 +31,8 @@ class Delivered:
 
 @pytest.fixture
 def delivered(tmp_path: Path) -> Iterator[Delivered]:
-    held = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
-    (meeting_id,) = seed(tmp_path / "data", held)
+    meeting = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
+    (meeting_id,) = seed(tmp_path / "data", meeting)
     repository = GitHub()
     with (
         TargetServer(repository) as tracker,

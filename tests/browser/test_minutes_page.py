@@ -1,4 +1,4 @@
-"""What people do with minutes on the page: change them, have them written again, ask about a meeting."""
+"""Minutes on the page: editing, rewriting, and questions about a meeting."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EMPTY: dict[str, Any] = {
 
 
 def helpful(request: SeenRequest) -> Answer:
-    """Writes a stand-up's minutes, and answers one question."""
+    """Answer with minutes of a stand-up, and answer one question."""
     if request.body["response_format"]["json_schema"]["name"] == "answer":
         line = next(number for number, words in lines_of(request) if "booth" in words)
         answer = {
@@ -43,7 +43,7 @@ def helpful(request: SeenRequest) -> Answer:
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
+def seeded(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
     (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES, title="Stand-up"))
     with LlmServer().serving("m").answer_by(helpful) as model:
         env = {"VLLM_BASE_URL": model.url, "VLLM_MODEL_ID": "m"}
@@ -52,9 +52,9 @@ def held(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
 
 
 def test_minutes_are_rewritten_with_a_template_and_edited(
-    held: tuple[ServerProcess, str], open_browser: OpenBrowser
+    seeded: tuple[ServerProcess, str], open_browser: OpenBrowser
 ) -> None:
-    server, meeting_id = held
+    server, meeting_id = seeded
     page = open_browser().new_page()
     page.goto(f"{server.url}/#/meetings/{meeting_id}")
     page.get_by_test_id("rewrite").click()
@@ -91,8 +91,10 @@ def test_minutes_are_rewritten_with_a_template_and_edited(
     assert [version["template"] for version in listed] == ["general", "standup", "standup", "general"]
 
 
-def test_an_answer_links_to_its_utterance(held: tuple[ServerProcess, str], open_browser: OpenBrowser) -> None:
-    server, meeting_id = held
+def test_an_answer_links_to_its_utterance(
+    seeded: tuple[ServerProcess, str], open_browser: OpenBrowser
+) -> None:
+    server, meeting_id = seeded
     page = open_browser().new_page()
     page.goto(server.url)
     page.get_by_test_id("ask-question").fill("What does the booth cost?")
@@ -108,9 +110,9 @@ def test_an_answer_links_to_its_utterance(held: tuple[ServerProcess, str], open_
 
 
 def test_speakers_are_corrected_for_one_utterance_and_for_a_whole_label(
-    held: tuple[ServerProcess, str], open_browser: OpenBrowser
+    seeded: tuple[ServerProcess, str], open_browser: OpenBrowser
 ) -> None:
-    server, meeting_id = held
+    server, meeting_id = seeded
     page = open_browser().new_page()
     page.goto(f"{server.url}/#/meetings/{meeting_id}")
     utterances = page.get_by_test_id("utterance")
@@ -158,9 +160,9 @@ def test_model_calls_are_listed_and_a_meeting_can_be_made_local_only(
 
 
 def test_a_person_can_make_all_of_their_meetings_local_only(
-    held: tuple[ServerProcess, str], open_browser: OpenBrowser
+    seeded: tuple[ServerProcess, str], open_browser: OpenBrowser
 ) -> None:
-    server, _ = held
+    server, _ = seeded
     page = open_browser().new_page()
     page.goto(server.url)
     page.get_by_text("Title, participants and vocabulary").click()

@@ -1,4 +1,4 @@
-"""Who said it, put right on the page: an utterance cut, several lines at once, voices, and what others change."""
+"""Correcting speakers on the page: splitting, several lines together, enrolment, and changes by others."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ MINUTES = Minutes(
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
+def seeded(tmp_path: Path) -> Iterator[tuple[ServerProcess, str]]:
     (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES, title="Fair", minutes=MINUTES))
     with ServerProcess(tmp_path / "data") as server:
         yield server, meeting_id
 
 
 @pytest.fixture
-def page(held: tuple[ServerProcess, str], open_browser: OpenBrowser) -> Page:
-    server, meeting_id = held
+def page(seeded: tuple[ServerProcess, str], open_browser: OpenBrowser) -> Page:
+    server, meeting_id = seeded
     page = open_browser().new_page()
     page.goto(f"{server.url}/#/meetings/{meeting_id}")
     expect(page.get_by_test_id("utterance")).to_have_count(4)
@@ -49,9 +49,9 @@ def page(held: tuple[ServerProcess, str], open_browser: OpenBrowser) -> Page:
 
 
 def test_an_utterance_is_split_with_the_keyboard_and_its_rest_relabelled(
-    held: tuple[ServerProcess, str], page: Page
+    seeded: tuple[ServerProcess, str], page: Page
 ) -> None:
-    server, meeting_id = held
+    server, meeting_id = seeded
     utterances = page.get_by_test_id("utterance")
     utterances.nth(1).get_by_test_id("split").focus()
     page.keyboard.press("Enter")
@@ -104,8 +104,8 @@ def test_several_lines_are_assigned_to_one_person_at_once(page: Page) -> None:
     expect(page.get_by_test_id("select")).to_have_count(0)
 
 
-def test_changes_after_the_end_appear_without_a_reload(held: tuple[ServerProcess, str], page: Page) -> None:
-    server, meeting_id = held
+def test_changes_after_the_end_appear_without_a_reload(seeded: tuple[ServerProcess, str], page: Page) -> None:
+    server, meeting_id = seeded
     address = f"{server.url}/api/meetings/{meeting_id}"
     labels = {"utterances": [3, 4], "speaker": "S1"}
     httpx.post(f"{address}/speakers", json=labels).raise_for_status()
@@ -120,8 +120,8 @@ def test_changes_after_the_end_appear_without_a_reload(held: tuple[ServerProcess
     expect(page.get_by_test_id("summary-item").first).to_be_visible(timeout=20_000)
 
 
-def test_answers_use_the_present_names_and_lines(held: tuple[ServerProcess, str]) -> None:
-    server, meeting_id = held
+def test_answers_use_the_present_names_and_lines(seeded: tuple[ServerProcess, str]) -> None:
+    server, meeting_id = seeded
     address = f"{server.url}/api/meetings/{meeting_id}"
 
     def cited(question: str) -> tuple[int, str]:

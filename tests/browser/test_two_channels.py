@@ -1,4 +1,4 @@
-"""A call in the browser: the microphone on one channel, the sound of another tab, really captured, on the other."""
+"""A call in the browser: the microphone on one channel, the captured audio of another tab on the other."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def words_of(is_you: bool) -> set[str]:
 
 
 def join_call(context: BrowserContext, sound: Samples) -> Page:
-    """Another tab, in which the others speak for as long as it is open."""
+    """Open another tab that plays the speech of the others."""
     call = context.new_page()
     encoded = base64.b64encode(wav(sound)).decode()
     call.set_content(f'<title>Call</title><audio loop src="data:audio/wav;base64,{encoded}"></audio>')
@@ -79,7 +79,7 @@ def silence(tmp_path: Path) -> Path:
 
 
 def channels_of(server: ServerProcess, meeting_id: str) -> Samples:
-    """The sound that the server has, shape `(n, 2)`."""
+    """Return the recording of the server, shape `(n, 2)`."""
     answer = httpx.get(f"{server.url}/api/meetings/{meeting_id}/audio.wav", timeout=60)
     assert int.from_bytes(answer.content[22:24], "little") == 2
     return np.frombuffer(answer.content[44:], "<i2").reshape(-1, 2)

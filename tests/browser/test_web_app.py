@@ -1,4 +1,4 @@
-"""The web app in a real browser: somebody speaks, captions grow, minutes come."""
+"""The web app in a real browser: speech, captions, minutes."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_the_page_fits_its_window(
 
 
 def tone_wav() -> bytes:
-    """Two seconds of a quiet tone: sound, but nobody speaks."""
+    """Return two seconds of a quiet tone: audio without speech."""
     import io
 
     import numpy as np

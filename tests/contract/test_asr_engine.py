@@ -1,4 +1,4 @@
-"""What every speech engine does, whatever is inside."""
+"""The contract of every speech engine."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ import numpy as np
 import pytest
 
 from meeting_assistant.adapters.asr.moonshine import MoonshineEngine
+from meeting_assistant.adapters.asr.openai_transcriptions import OpenAiTranscriptions
 from meeting_assistant.adapters.asr.whisper import WhisperEngine, WhisperOptions
 from meeting_assistant.adapters.audio.trusted import read_pcm
 from meeting_assistant.demo import demo_audio_path, load_demo
 from meeting_assistant.domain.audio import Waveform, pcm_to_samples, to_waveform
 from meeting_assistant.domain.ports import AsrEngine, AsrRequest, DecodeKind
 from meeting_assistant.testing.doubles.fake_speech import DigitEngine, spoken
+from meeting_assistant.testing.doubles.transcription_server import TranscriptionServer, transcribed_by
 
 
-@pytest.fixture(scope="module", params=["moonshine", "whisper", "numbers"])
+@pytest.fixture(scope="module", params=["moonshine", "whisper", "openai", "numbers"])
 def engine(request: pytest.FixtureRequest) -> Iterator[AsrEngine]:
     engine: AsrEngine
     if request.param == "moonshine":
         engine = MoonshineEngine()
     elif request.param == "numbers":
         engine = DigitEngine(decode_s=0)
+    elif request.param == "openai":
+        server: TranscriptionServer = request.getfixturevalue("digit_server")
+        engine = OpenAiTranscriptions(server.url, "numbers")
     else:
         folder = request.getfixturevalue("tiny_whisper")
         engine = WhisperEngine(WhisperOptions(str(folder), device="cpu", compute_type="float32"))
@@ -32,12 +37,21 @@ def engine(request: pytest.FixtureRequest) -> Iterator[AsrEngine]:
 
 
 @pytest.fixture(scope="module")
+def digit_server() -> Iterator[TranscriptionServer]:
+    """A server that recognises numbers."""
+    server = TranscriptionServer()
+    server.answer = transcribed_by(DigitEngine(decode_s=0))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
 def windows(engine: AsrEngine, request: pytest.FixtureRequest) -> list[Waveform]:
     """Eight sentences that the engine knows."""
     if engine.info.name == "moonshine":
         sound = to_waveform(pcm_to_samples(read_pcm(demo_audio_path())))
         return [sound[u.start_ms * 16 : u.end_ms * 16] for u in load_demo().utterances[4:12]]
-    if engine.info.name == "numbers":
+    if engine.info.name in ("numbers", "openai"):
         return [to_waveform(spoken([number])) for number in range(8)]
     speak = request.getfixturevalue("speak")
     known = ["The next meeting is on Monday.", "Please send me the report.", "Who can test the new version?"]
@@ -70,7 +84,7 @@ def test_a_window_too_short_for_a_word_gives_none(engine: AsrEngine) -> None:
 
 
 def test_a_session_that_was_never_opened_can_be_closed(engine: AsrEngine) -> None:
-    engine.close_session("never heard of")
+    engine.close_session("unknown")
 
 
 def test_each_word_has_a_probability(engine: AsrEngine, windows: list[Waveform]) -> None:
@@ -96,7 +110,14 @@ def test_loading_again_changes_nothing(engine: AsrEngine, windows: list[Waveform
     assert (engine.info, ask(engine, windows[0])) == before
 
 
-@pytest.mark.parametrize("kind", [MoonshineEngine, lambda: DigitEngine(decode_s=0)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        MoonshineEngine,
+        lambda: DigitEngine(decode_s=0),
+        lambda: OpenAiTranscriptions("http://127.0.0.1:1", "numbers"),
+    ],
+)
 def test_closing_twice_has_no_effect(kind: Callable[[], AsrEngine]) -> None:
     engine = kind()
     engine.load()

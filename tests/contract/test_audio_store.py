@@ -1,4 +1,4 @@
-"""The contract of every audio store, wherever a recording is kept by now."""
+"""The contract of every audio store, before and after a recording is archived."""
 
 from __future__ import annotations
 

@@ -70,13 +70,13 @@ def job(meeting: str = "m", kind: JobKind = JobKind.LIVE_SESSION, gateway: str =
     return InferenceJob(kind=kind, meeting_id=meeting, gateway=gateway, sound=AudioReference())
 
 
-async def taken(worker: WorkerLink) -> HeldJob:
+async def take_next(worker: WorkerLink) -> HeldJob:
     """The next job, as soon as there is one."""
     async with asyncio.timeout(20):
         while True:
-            held = await worker.take(0.1, KINDS)
-            if held is not None:
-                return held
+            leased = await worker.take(0.1, KINDS)
+            if leased is not None:
+                return leased
 
 
 # --- jobs -------------------------------------------------------------------------------------------------
@@ -86,9 +86,9 @@ async def test_a_job_is_offered_once_and_taken_once(links: Links) -> None:
     gateway = links.gateway()
     for _ in range(2):
         await gateway.submit(job())
-    held = await taken(links.worker("first"))
-    assert held.job.key == job().key
-    assert held.deliveries == 1
+    leased = await take_next(links.worker("first"))
+    assert leased.job.key == job().key
+    assert leased.deliveries == 1
     assert await links.worker("second").take(0.05, KINDS) is None
     assert await gateway.is_offered(job())
 
@@ -97,12 +97,12 @@ async def test_a_new_offer_of_a_job_takes_the_place_of_the_one_before(links: Lin
     gateway, worker = links.gateway(), links.worker()
     first, second = (job().model_copy(update={"offer": offer}) for offer in ("first", "second"))
     await gateway.submit(first)
-    lost = await taken(worker)
+    lost = await take_next(worker)
     await gateway.submit(second)
     assert not await gateway.is_offered(first)
     assert await gateway.is_offered(second)
     assert not await lost.renew()
-    assert (await taken(worker)).job.offer == "second"
+    assert (await take_next(worker)).job.offer == "second"
 
 
 async def test_a_gateway_knows_the_lease_of_the_worker_that_holds_its_job_from_every_other(
@@ -111,13 +111,13 @@ async def test_a_gateway_knows_the_lease_of_the_worker_that_holds_its_job_from_e
     gateway = links.gateway()
     await gateway.submit(job())
     assert not await gateway.is_held(job(), "")
-    first = await taken(links.worker("first"))
+    first = await take_next(links.worker("first"))
     assert await gateway.is_held(job(), first.lease)
     await first.renew()
     assert await gateway.is_held(job(), first.lease)
     await first.release()
     assert not await gateway.is_held(job(), first.lease)
-    second = await taken(links.worker("second"))
+    second = await take_next(links.worker("second"))
     assert await gateway.is_held(job(), second.lease)
     assert not await gateway.is_held(job(), first.lease)
     assert not await gateway.is_held(job("another"), second.lease)
@@ -128,7 +128,7 @@ async def test_a_gateway_knows_the_lease_of_the_worker_that_holds_its_job_from_e
 async def test_a_worker_that_takes_a_job_again_holds_it_by_another_lease(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     await gateway.submit(job())
-    first, again = await taken(worker), await taken(worker)
+    first, again = await take_next(worker), await take_next(worker)
     assert again.lease != first.lease
     assert not await gateway.is_held(job(), first.lease)
 
@@ -137,8 +137,8 @@ async def test_a_live_meeting_is_taken_before_a_file(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     await gateway.submit(job("file", JobKind.TRANSCRIBE_FILE))
     await gateway.submit(job("meeting"))
-    assert (await taken(worker)).job.meeting_id == "meeting"
-    assert (await taken(worker)).job.meeting_id == "file"
+    assert (await take_next(worker)).job.meeting_id == "meeting"
+    assert (await take_next(worker)).job.meeting_id == "file"
 
 
 async def test_jobs_of_other_kinds_are_left_to_other_workers(links: Links) -> None:
@@ -149,37 +149,37 @@ async def test_jobs_of_other_kinds_are_left_to_other_workers(links: Links) -> No
 async def test_a_job_with_an_expired_lease_goes_to_another_worker(links: Links) -> None:
     gateway = links.gateway()
     await gateway.submit(job())
-    lost = await taken(links.worker("first"))
-    held = await taken(links.worker("second"))
-    assert held.deliveries == 2
+    lost = await take_next(links.worker("first"))
+    leased = await take_next(links.worker("second"))
+    assert leased.deliveries == 2
     assert not await lost.renew()
     assert not await lost.ack()
     await lost.release()
-    assert await held.renew(), "what the first one did with its lost lease changes nothing"
+    assert await leased.renew(), "what the first one did with its lost lease changes nothing"
     assert await gateway.is_offered(job())
 
 
 async def test_a_renewed_lease_is_kept(links: Links) -> None:
     await links.gateway().submit(job())
-    held, other = await taken(links.worker("first")), links.worker("second")
+    leased, other = await take_next(links.worker("first")), links.worker("second")
     for _ in range(6):  # longer than a lease
         assert await other.take(LEASE_S / 3, KINDS) is None
-        assert await held.renew()
+        assert await leased.renew()
 
 
 async def test_an_acked_job_is_removed(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     await gateway.submit(job())
-    assert await (await taken(worker)).ack()
+    assert await (await take_next(worker)).ack()
     assert not await gateway.is_offered(job())
     assert await worker.take(0.05, KINDS) is None
 
 
 async def test_a_released_job_goes_to_another_worker_at_once(links: Links) -> None:
     await links.gateway().submit(job())
-    held = await taken(links.worker("first"))
-    await held.renew()
-    await held.release()
+    leased = await take_next(links.worker("first"))
+    await leased.renew()
+    await leased.release()
     again = await links.worker("second").take(0.1, KINDS)
     assert again is not None
     assert again.deliveries == 2
@@ -189,16 +189,16 @@ async def test_a_nacked_job_is_redelivered_after_the_time_of_a_lease_without_cou
     links: Links,
 ) -> None:
     await links.gateway().submit(job())
-    held, other = await taken(links.worker("first")), links.worker("second")
-    await held.nack()
+    leased, other = await take_next(links.worker("first")), links.worker("second")
+    await leased.nack()
     assert await other.take(0.01, KINDS) is None
-    assert (await taken(other)).deliveries == 1
+    assert (await take_next(other)).deliveries == 1
 
 
 async def test_a_dead_letter_is_not_delivered_again(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     await gateway.submit(job())
-    await (await taken(worker)).dead_letter("delivered too often")
+    await (await take_next(worker)).dead_letter("delivered too often")
     assert not await gateway.is_offered(job())
     assert await worker.take(0.05, KINDS) is None
 
@@ -206,10 +206,10 @@ async def test_a_dead_letter_is_not_delivered_again(links: Links) -> None:
 async def test_the_worker_of_a_withdrawn_job_loses_its_lease(links: Links) -> None:
     gateway = links.gateway()
     await gateway.submit(job())
-    held = await taken(links.worker())
+    leased = await take_next(links.worker())
     await gateway.withdraw(job())
-    assert not await held.renew()
-    assert not await held.ack()
+    assert not await leased.renew()
+    assert not await leased.ack()
 
 
 async def test_a_job_of_another_version_is_left_to_workers_that_know_it(
@@ -221,7 +221,7 @@ async def test_a_job_of_another_version_is_left_to_workers_that_know_it(
     assert await worker.take(0.05, KINDS) is None
     assert await gateway.is_offered(job()), "it is not lost"
     monkeypatch.setattr(jobs, "FLEET_PROTOCOL_VERSION", version)
-    assert (await taken(worker)).deliveries == 1
+    assert (await take_next(worker)).deliveries == 1
 
 
 async def test_an_offer_that_has_expired_is_dropped(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ class Mailbox:
 
 
 def open_target(name: str, folder: Path, stack: ExitStack) -> Target:
-    """Start a target; it is gone when `stack` closes."""
+    """Start a target, which ends when `stack` closes."""
     openers: dict[str, Callable[[], Opened]] = {
         "slack": lambda: _channel(stack, slack),
         "teams": lambda: _channel(stack, teams),

@@ -166,11 +166,11 @@ async def test_finishing_a_hundred_times_at_once_gives_one_result(
     store: MeetingStore, meeting: Meeting
 ) -> None:
     await store.set_state(meeting.id, MeetingState.PROCESSING)
-    asked = [
+    attempts = [
         store.finish(meeting.id, minutes=Minutes(), coverage=Coverage(), duration_ms=1, engines=ENGINES)
         for _ in range(100)
     ]
-    finals = await asyncio.gather(*asked)
+    finals = await asyncio.gather(*attempts)
     assert [[event.seq for event in events] for events in finals] == [[1]] * 100
     assert finals == [await store.events_after(meeting.id, 0)] * 100
     assert await store.minutes(meeting.id) == Minutes()

@@ -17,7 +17,7 @@ NAME = "0123456789abcdef"
 
 
 @pytest.fixture(params=["folder", "S3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the address of an empty store."""
     if request.param == "folder":
         return f"file://{tmp_path}"
@@ -26,8 +26,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(place: str) -> ObjectStore:
-    return ObjectStore(parse_store_address(place))
+def store(address: str) -> ObjectStore:
+    return ObjectStore(parse_store_address(address))
 
 
 def test_an_object_is_read_as_it_was_written(store: ObjectStore) -> None:
@@ -37,9 +37,9 @@ def test_an_object_is_read_as_it_was_written(store: ObjectStore) -> None:
     assert store.size(NAME) == len(content)
 
 
-def test_an_object_is_available_to_the_next_process(store: ObjectStore, place: str) -> None:
+def test_an_object_is_available_to_the_next_process(store: ObjectStore, address: str) -> None:
     store.write(NAME, [b"recorded"])
-    assert b"".join(ObjectStore(parse_store_address(place)).read(NAME)) == b"recorded"
+    assert b"".join(ObjectStore(parse_store_address(address)).read(NAME)) == b"recorded"
 
 
 def test_a_missing_object_has_no_size_and_cannot_be_read(store: ObjectStore) -> None:
@@ -70,8 +70,10 @@ def test_a_store_that_works_passes_its_check(store: ObjectStore) -> None:
     store.check()
 
 
-def test_a_store_without_its_bucket_or_folder_fails_its_check(place: str) -> None:
-    elsewhere = place.replace("@recordings/", "@no-such-bucket/") if "@" in place else f"{place}/missing"
+def test_a_store_without_its_bucket_or_folder_fails_its_check(address: str) -> None:
+    elsewhere = (
+        address.replace("@recordings/", "@no-such-bucket/") if "@" in address else f"{address}/missing"
+    )
     with pytest.raises(StorageError) as caught:
         ObjectStore(parse_store_address(elsewhere)).check()
     assert caught.value.code == "store_missing"

@@ -22,12 +22,12 @@ LINES = (
 )
 
 
-class Library:
+class SearchFixture:
     def __init__(self, url: str) -> None:
         database = Database(url)
         self.store, self.index = SqlMeetingStore(database), SqlSearchIndex(database)
 
-    async def hold(self, *lines: str, owner: str = "ana") -> str:
+    async def add_meeting(self, *lines: str, owner: str = "ana") -> str:
         meeting = Meeting(
             id=str(uuid_utils.uuid7()),
             title="",
@@ -50,71 +50,71 @@ class Library:
 
 
 @pytest.fixture
-async def library(database_url: str) -> AsyncIterator[Library]:
-    library = Library(database_url)
-    await library.store.open()
-    yield library
-    await library.store.close()
+async def index(database_url: str) -> AsyncIterator[SearchFixture]:
+    index = SearchFixture(database_url)
+    await index.store.open()
+    yield index
+    await index.store.close()
 
 
-async def test_words_are_found_by_their_stem_and_without_accents(library: Library) -> None:
-    await library.hold(*LINES)
-    assert set(await library.find("release")) == {1, 2}
-    assert await library.find("ship") == [1]
-    assert await library.find("musli") == [3]
-    assert await library.find("Müsli") == [3]
-    assert await library.find("金曜") == [4], "a part of a run of characters"
+async def test_words_are_found_by_their_stem_and_without_accents(index: SearchFixture) -> None:
+    await index.add_meeting(*LINES)
+    assert set(await index.find("release")) == {1, 2}
+    assert await index.find("ship") == [1]
+    assert await index.find("musli") == [3]
+    assert await index.find("Müsli") == [3]
+    assert await index.find("金曜") == [4], "a part of a run of characters"
 
 
 async def test_results_with_more_of_the_words_come_first_and_all_words_can_be_required(
-    library: Library,
+    index: SearchFixture,
 ) -> None:
-    await library.hold(*LINES)
-    assert (await library.find("Friday", "early", "test"))[0] == 2
-    assert await library.find("Friday", "shipping", has_all=True) == [1]
-    assert await library.find("Friday", "nowhere", has_all=True) == []
+    await index.add_meeting(*LINES)
+    assert (await index.find("Friday", "early", "test"))[0] == 2
+    assert await index.find("Friday", "shipping", has_all=True) == [1]
+    assert await index.find("Friday", "nowhere", has_all=True) == []
 
 
 @pytest.mark.parametrize(
     "words", [('"',), ("&",), ("' OR 1=1 --",), ("|",), ("",), ("(",), (":*",), ("quoted",)]
 )
-async def test_queries_have_no_operators(library: Library, words: tuple[str, ...]) -> None:
-    await library.hold(*LINES)
-    assert set(await library.find(*words)) <= {5}
+async def test_queries_have_no_operators(index: SearchFixture, words: tuple[str, ...]) -> None:
+    await index.add_meeting(*LINES)
+    assert set(await index.find(*words)) <= {5}
 
 
-async def test_search_finds_only_meetings_of_the_owner(library: Library) -> None:
-    mine = await library.hold("The budget is fixed.")
-    theirs = await library.hold("The budget is secret.", owner="eve")
-    assert [h.meeting_id for h in await library.index.search(["budget"], owner="ana")] == [mine]
-    assert [h.meeting_id for h in await library.index.search(["budget"], meeting_id=theirs)] == [theirs]
-    assert len(await library.index.search(["budget"])) == 2
+async def test_search_finds_only_meetings_of_the_owner(index: SearchFixture) -> None:
+    mine = await index.add_meeting("The budget is fixed.")
+    theirs = await index.add_meeting("The budget is secret.", owner="eve")
+    assert [h.meeting_id for h in await index.index.search(["budget"], owner="ana")] == [mine]
+    assert [h.meeting_id for h in await index.index.search(["budget"], meeting_id=theirs)] == [theirs]
+    assert len(await index.index.search(["budget"])) == 2
 
 
-async def test_the_index_follows_changes_of_the_transcript(library: Library) -> None:
-    meeting_id = await library.hold("We meet on Monday.")
+async def test_the_index_follows_changes_of_the_transcript(index: SearchFixture) -> None:
+    meeting_id = await index.add_meeting("We meet on Monday.")
     changed = Utterance(utterance=1, rev=2, start_ms=1000, end_ms=1900, text="We meet on Tuesday.")
-    await library.store.commit_utterances(meeting_id, [changed], 16_000)
-    assert await library.find("Monday") == []
-    assert await library.find("Tuesday") == [1]
-    await library.store.delete(meeting_id)
-    assert await library.find("Tuesday") == []
+    await index.store.commit_utterances(meeting_id, [changed], 16_000)
+    assert await index.find("Monday") == []
+    assert await index.find("Tuesday") == [1]
+    await index.store.delete(meeting_id)
+    assert await index.find("Tuesday") == []
 
 
-async def test_search_finds_the_matching_part_after_a_split(library: Library) -> None:
-    meeting_id = await library.hold("Who takes the slides? I will send the brochure.")
-    await library.store.set_state(meeting_id, MeetingState.PROCESSING)
-    await library.store.finish(meeting_id, minutes=None, coverage=Coverage(), duration_ms=0, engines={})
-    await library.store.cut_utterance(meeting_id, 1, 4, not_during="rewrite")
-    assert await library.find("slides") == [1]
-    assert await library.find("brochure") == [2]
+async def test_search_finds_the_matching_part_after_a_split(index: SearchFixture) -> None:
+    meeting_id = await index.add_meeting("Who takes the slides? I will send the brochure.")
+    await index.store.set_state(meeting_id, MeetingState.PROCESSING)
+    await index.store.finish(meeting_id, minutes=None, coverage=Coverage(), duration_ms=0, engines={})
+    await index.store.cut_utterance(meeting_id, 1, 4, not_during="rewrite")
+    assert await index.find("slides") == [1]
+    assert await index.find("brochure") == [2]
 
 
-async def test_search_results_have_the_present_speaker_label(library: Library) -> None:
-    meeting_id = await library.hold("The booth costs four thousand.", "That is a lot.")
-    await library.store.relabel(meeting_id, {1: "S1", 2: "S2"})
-    [hit] = await library.index.search(("booth",))
+async def test_search_results_have_the_present_speaker_label(index: SearchFixture) -> None:
+    meeting_id = await index.add_meeting("The booth costs four thousand.", "That is a lot.")
+    await index.store.relabel(meeting_id, {1: "S1", 2: "S2"})
+    [hit] = await index.index.search(("booth",))
     assert hit.utterance.speaker == "S1"
-    await library.store.merge_speakers(meeting_id, "S1", "S2")
-    [hit] = await library.index.search(("booth",))
+    await index.store.merge_speakers(meeting_id, "S1", "S2")
+    [hit] = await index.index.search(("booth",))
     assert hit.utterance.speaker == "S2"

@@ -46,7 +46,7 @@ def shared_fleet(
 
 @pytest.fixture
 def fleet(shared_fleet: Fleet) -> Iterator[Fleet]:
-    """With all of its workers; afterwards nothing is left in Redis."""
+    """The fleet with all of its workers; Redis is empty afterwards."""
     shared_fleet.mend(WORKERS)
     yield shared_fleet
     shared_fleet.wait_until_empty()

@@ -40,7 +40,7 @@ def sealed(gateway: int, text: str = encode(HELLO), keys: FleetKeys = KEYS) -> b
 
 @pytest.fixture(scope="module")
 def fleet(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """One gateway for each way, one that gave an address where nobody is, two workers."""
+    """One gateway for each transport, one with an unreachable address, and two workers."""
     folder = tmp_path_factory.mktemp("callbacks")
     broker = RedisProcess(redis_server, folder / "redis")
     broker.start()
@@ -63,21 +63,21 @@ def has_inbox(fleet: Fleet, gateway: int) -> bool:
 async def test_results_are_sent_to_the_gateways_address_and_not_through_redis(
     fleet: Fleet, gateway: int
 ) -> None:
-    await fleet.hold(gateway, NUMBERS).check()
+    await fleet.start_meeting(gateway, NUMBERS).check()
     assert not has_inbox(fleet, gateway)
 
 
 async def test_results_for_an_unreachable_gateway_arrive_in_its_inbox(
     fleet: Fleet,
 ) -> None:
-    await fleet.hold(LOST, NUMBERS).check()
+    await fleet.start_meeting(LOST, NUMBERS).check()
     assert has_inbox(fleet, LOST)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("gateway", [POST, SOCKET], ids=["post", "websocket"])
 async def test_another_worker_takes_over_from_a_killed_one(fleet: Fleet, gateway: int) -> None:
-    meeting = fleet.hold(gateway, NUMBERS)
+    meeting = fleet.start_meeting(gateway, NUMBERS)
     await under_way([meeting])
     fleet.busiest().signal(signal.SIGKILL)
     await meeting.check()

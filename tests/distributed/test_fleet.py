@@ -123,7 +123,7 @@ async def test_duplicate_and_unreadable_jobs_are_handled(fleet: Fleet) -> None:
 
 
 async def test_a_meeting_that_kills_its_workers_fails_and_the_others_continue(fleet: Fleet) -> None:
-    poisoned = fleet.hold(0, [1, DigitEngine.POISON, 2])
+    poisoned = fleet.start_meeting(0, [1, DigitEngine.POISON, 2])
 
     def replace_the_dead() -> bool:
         fleet.mend(3)

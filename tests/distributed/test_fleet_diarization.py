@@ -53,7 +53,7 @@ def add_worker(fleet: Fleet, *, has_diarizer: bool = True, diarize_s: float = 0.
     return worker
 
 
-def hold(fleet: Fleet) -> tuple[asyncio.Event, asyncio.Task[Mapping[str, Any]]]:
+def record_meeting(fleet: Fleet) -> tuple[asyncio.Event, asyncio.Task[Mapping[str, Any]]]:
     """Begin a meeting, and watch whether its recording is being diarized."""
     is_diarizing = asyncio.Event()
 
@@ -77,7 +77,7 @@ def check_speakers(final: Mapping[str, Any]) -> None:
 
 async def test_a_worker_diarizes_the_recording_and_its_speakers_reach_the_transcript(fleet: Fleet) -> None:
     add_worker(fleet)
-    is_diarizing, final = hold(fleet)
+    is_diarizing, final = record_meeting(fleet)
     check_speakers(await final)
     assert is_diarizing.is_set()
     assert fleet.gateways[0].get("/health")["engines"]["diarization"] == "odd-and-even"
@@ -85,7 +85,7 @@ async def test_a_worker_diarizes_the_recording_and_its_speakers_reach_the_transc
 
 async def test_another_worker_takes_over_from_one_that_dies_while_it_diarizes(fleet: Fleet) -> None:
     slow = add_worker(fleet, diarize_s=100)
-    is_diarizing, final = hold(fleet)
+    is_diarizing, final = record_meeting(fleet)
     async with asyncio.timeout(60):
         await is_diarizing.wait()
     slow.signal(SIGKILL)
@@ -97,7 +97,7 @@ async def test_workers_without_a_diarizer_leave_recordings_to_others_and_report_
     fleet: Fleet,
 ) -> None:
     plain = await asyncio.to_thread(add_worker, fleet, has_diarizer=False)
-    _, final = hold(fleet)
+    _, final = record_meeting(fleet)
 
     await until(lambda: fleet.has_problem("No worker diarizes recordings"))
     assert not final.done()
@@ -109,7 +109,7 @@ async def test_workers_without_a_diarizer_leave_recordings_to_others_and_report_
 
 async def test_diarization_survives_the_loss_of_its_recording_in_redis(fleet: Fleet) -> None:
     slow = add_worker(fleet, diarize_s=100)
-    is_diarizing, final = hold(fleet)
+    is_diarizing, final = record_meeting(fleet)
     async with asyncio.timeout(60):
         await is_diarizing.wait()
     fleet.broker.client().flushall()

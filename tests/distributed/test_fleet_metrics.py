@@ -134,9 +134,9 @@ async def test_a_job_that_kills_its_workers_becomes_a_dead_letter_with_its_reaso
     broker: RedisProcess, gateway: RedisGatewayLink, worker: RedisWorkerLink
 ) -> None:
     await gateway.submit(job("poison"))
-    while (held := await worker.take(0.1)) is None or held.deliveries <= 3:
+    while (taken := await worker.take(0.1)) is None or taken.deliveries <= 3:
         pass  # nothing renews the lease
-    await held.dead_letter("delivered 3 times and never completed")
+    await taken.dead_letter("delivered 3 times and never completed")
     found: Any = broker.client().xrange(f"{LIVE}.dead")
     ((_, fields),) = found
     assert fields[b"reason"] == b"delivered 3 times and never completed"
@@ -159,10 +159,10 @@ async def test_a_job_of_another_version_is_left_to_workers_that_know_it(
         await until(lambda: bool(client.xpending_range(LIVE, "workers", "-", "+", 1, idle=LEASE_MS)))
     assert metric("fleet_foreign_total") == before + 1, "logged and counted once"
     monkeypatch.setattr(jobs, "FLEET_PROTOCOL_VERSION", NEXT_VERSION)
-    held = None
-    while held is None:
-        held = await worker.take(0.1)
-    assert held.job.meeting_id == "new"
+    taken = None
+    while taken is None:
+        taken = await worker.take(0.1)
+    assert taken.job.meeting_id == "new"
     (pending,) = broker.client().xpending_range(LIVE, "workers", "-", "+", 10)
     assert pending["times_delivered"] == 1, "deliveries to workers that cannot do it do not count"
 
@@ -178,7 +178,7 @@ async def test_a_job_with_undecodable_audio_is_left_to_workers_that_can_decode_i
 async def test_the_expired_job_of_a_file_is_dropped_and_can_be_offered_again(
     broker: RedisProcess, gateway: RedisGatewayLink, worker: RedisWorkerLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its gateway may be gone: no worker waits for the answer of a gateway that died last week."""
+    """Its gateway may have died last week."""
     before = metric("fleet_expired_total")
     file = job("file", JobKind.TRANSCRIBE_FILE)
     with monkeypatch.context() as late:
@@ -189,18 +189,18 @@ async def test_the_expired_job_of_a_file_is_dropped_and_can_be_offered_again(
     assert broker.client().xlen(FILE) == 0
     assert not await gateway.is_offered(file)
     await gateway.submit(file)
-    held = await worker.take(0.1)
-    assert held is not None
-    assert held.job.deadline_ms is not None
+    taken = await worker.take(0.1)
+    assert taken is not None
+    assert taken.job.deadline_ms is not None
 
 
 async def test_the_job_of_a_live_meeting_never_expires(
     gateway: RedisGatewayLink, worker: RedisWorkerLink
 ) -> None:
     await gateway.submit(job("live"))
-    held = await worker.take(0.1)
-    assert held is not None
-    assert held.job.deadline_ms is None
+    taken = await worker.take(0.1)
+    assert taken is not None
+    assert taken.job.deadline_ms is None
 
 
 # --- a worker's own ---------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def traced_fleet(redis_server: str, tmp_path: Path, receiver: TraceReceiver) -> 
 async def test_the_work_of_a_worker_is_in_the_trace_of_the_meeting(
     traced_fleet: Fleet, receiver: TraceReceiver
 ) -> None:
-    final = await traced_fleet.hold(0, [3, 4], is_fast=True).final
+    final = await traced_fleet.start_meeting(0, [3, 4], is_fast=True).final
     check([3, 4], final)
     meeting_id = final["meeting"]["id"]
     spans = await asyncio.to_thread(receiver.wait_for, meeting_id, "meeting", "session.worker", "session")
@@ -56,7 +56,7 @@ async def test_a_worker_that_takes_over_is_in_the_same_trace(
     traced_fleet: Fleet, receiver: TraceReceiver
 ) -> None:
     (first,) = traced_fleet.workers
-    meeting = traced_fleet.hold(0, [5, 6, 7])
+    meeting = traced_fleet.start_meeting(0, [5, 6, 7])
     await under_way([meeting])
     first.signal(signal.SIGTERM)
     await asyncio.to_thread(first.wait)
@@ -73,7 +73,7 @@ async def test_a_worker_that_takes_over_is_in_the_same_trace(
 
 
 def chain(span: ReceivedSpan, above: dict[str, ReceivedSpan]) -> list[str]:
-    """Names from a span up to the top."""
+    """Return the names from a span up to the root."""
     names = [span.name]
     while span.parent_id:
         span = above[span.parent_id]
@@ -82,7 +82,7 @@ def chain(span: ReceivedSpan, above: dict[str, ReceivedSpan]) -> list[str]:
 
 
 async def test_log_lines_of_a_worker_name_the_meeting_and_its_trace(traced_fleet: Fleet) -> None:
-    final = await traced_fleet.hold(0, [8], is_fast=True).final
+    final = await traced_fleet.start_meeting(0, [8], is_fast=True).final
     meeting_id = final["meeting"]["id"]
     written = traced_fleet.workers[0].log.read_text().splitlines()
     lines = [json.loads(line) for line in written if line[:1] == "{"]

@@ -1,4 +1,4 @@
-"""Links over Redis: what goes beyond the contract of every broker (`tests/contract/test_fleet_links.py`)."""
+"""Links over Redis, beyond the contract of every broker (`tests/contract/test_fleet_links.py`)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_an_unreadable_message_in_an_inbox_does_not_block_the_others(
 
 @pytest.mark.parametrize("what", ["send audio", "send", "receive audio"])
 async def test_a_task_cancelled_during_a_command_stops(links: Links, what: str) -> None:
-    """redis-py's own time limit loses some cancellations, so that a worker that is asked to stop would go on."""
+    """The timeout of redis-py loses some cancellations, so that a stopping worker would continue."""
     gateway, worker = links
     dice = random.Random(1)
 
@@ -109,7 +109,7 @@ async def test_a_task_cancelled_during_a_command_stops(links: Links, what: str) 
 
 
 def strangers(broker: RedisProcess) -> Any:
-    """The connection of somebody who has no secret."""
+    """The connection of a client without the secret."""
     return broker.client()
 
 

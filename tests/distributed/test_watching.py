@@ -52,7 +52,7 @@ class Meeting:
 
 
 async def watch(fleet: Fleet, gateway: int, meeting_id: str) -> list[dict[str, Any]]:
-    """Everything up to `final`."""
+    """Collect all events up to `final`."""
     address = f"{fleet.gateways[gateway].ws_url}/ws/meetings/{meeting_id}/events"
     seen: list[dict[str, Any]] = []
     async with asyncio.timeout(60), connect(address, proxy=None, max_size=None) as socket:

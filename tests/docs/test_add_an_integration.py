@@ -50,8 +50,8 @@ def test_the_integration_of_the_page_is_installed_tested_and_delivers(tmp_path: 
     missing = run_cli("workflows", "test", "diary", cwd=tmp_path, **{**env, "PYTHONPATH": ""})
     assert "diary, which is not an integration" in missing.stderr
 
-    held = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
-    (meeting_id,) = seed(tmp_path / "data", held)
+    fixture = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
+    (meeting_id,) = seed(tmp_path / "data", fixture)
     with ServerProcess(tmp_path / "data", env) as server:
         done: list[dict[str, Any]] = []
         while not done:

@@ -34,7 +34,7 @@ OURS = "meeting-assistant:"
 
 
 def checked(*command: str, cwd: Path = ROOT) -> str:
-    """Run a checker; what it says is the failure."""
+    """Run a checker, and fail with its output."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -51,7 +51,7 @@ def test_the_live_client_prints_captions_and_the_finished_utterance(clip: Path, 
 
 @pytest.fixture
 def speech_server() -> Iterator[int]:
-    """The example's speech server, on a port of its own."""
+    """The speech server of the example on a free port."""
     port = free_port()
     server = subprocess.Popen([sys.executable, str(EXAMPLES / "speech_server.py"), str(port)])
     yield port

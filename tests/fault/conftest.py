@@ -19,7 +19,7 @@ CHAOS = "CHAOS_CYCLES"
 
 @pytest.fixture
 def campaign(request: pytest.FixtureRequest) -> Iterator[Campaign]:
-    """Short by default: `@pytest.mark.short(4)` says how many cycles."""
+    """A short campaign by default: `@pytest.mark.short(4)` sets the number of cycles."""
     marker = request.node.get_closest_marker("short")
     cycles = int(os.environ.get(CHAOS) or (marker.args[0] if marker else 5))
     seed = int(os.environ.get("CHAOS_SEED", "1"))

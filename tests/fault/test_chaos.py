@@ -38,7 +38,7 @@ def sound() -> bytes:
 
 @pytest.fixture(scope="module")
 def undisturbed(server: ServerProcess, sound: bytes) -> list[Line]:
-    """What the meeting says when nothing goes wrong."""
+    """Return the transcript of the meeting without faults."""
     final = asyncio.run(LiveClient(server.ws_url).stream(paced(sound, speed=SPEED)))
     found = lines(final)
     assert len(found) >= 5
@@ -62,7 +62,7 @@ def without_speakers(given: list[Line]) -> list[tuple[int, int, str]]:
 
 @dataclass
 class Witness:
-    """A client that notes which durable events it was told."""
+    """A client that records the durable events it receives."""
 
     url: str
     numbers: list[int] = field(default_factory=list)
@@ -185,7 +185,7 @@ def test_sockets_cut_at_any_byte_lose_nothing(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with 6 MB."""
+    """A separate file system of 6 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(

@@ -1,4 +1,4 @@
-"""`kill -9` while something is being delivered: it is delivered, and never twice where the target can tell."""
+"""`kill -9` during a delivery: it is delivered, and never twice where the target can recognise it."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ pytestmark = pytest.mark.fault
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it holds; the test's own timeout ends it."""
+    """Wait until the condition holds; the timeout of the test is the limit."""
     while not condition():
         time.sleep(0.05)
 
 
 def test_a_server_killed_between_a_delivery_and_its_record_delivers_once(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
-    held = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
-    (meeting_id,) = seed(tmp_path / "data", held)
+    fixture = MeetingFixture(LINES, title="Weekly", minutes=MINUTES, more={"created_at_ms": BEGAN_MS})
+    (meeting_id,) = seed(tmp_path / "data", fixture)
     linear = Linear()
     with TargetServer(linear) as tracker, TargetServer(slack) as channel:
         tracker.do_and_hang_when(lambda request: "issueCreate" in request.body["query"])

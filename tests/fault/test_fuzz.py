@@ -1,4 +1,4 @@
-"""Nonsense from the network: no answer 500, no hang, no traceback, and who behaves does not notice."""
+"""Malformed input from the network: no status 500, no hang, no traceback, no effect on other clients."""
 
 from __future__ import annotations
 
@@ -314,7 +314,7 @@ def test_an_upload_is_cut_off_at_the_size_limit(target: ServerProcess, tmp_path:
 
 
 def mutated(raw: bytes, dice: random.Random) -> bytes:
-    """Cut, flipped, repeated, stretched."""
+    """Return the content with a part cut, flipped, repeated or stretched."""
     changed = bytearray(raw)
     for _ in range(dice.randint(1, 30)):
         changed[dice.randrange(len(changed))] = dice.randrange(256)

@@ -36,7 +36,7 @@ class PowerCutError(Exception):
 
 
 class Disk:
-    """Remembers how much of each file was synced; can be told to lose power before or after a sync, or to refuse."""
+    """A disk that records how much of each file was synced, and can lose power before or after a sync, or fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.synced: dict[int, int] = {}

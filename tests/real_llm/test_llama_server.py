@@ -51,9 +51,9 @@ def llama() -> Iterator[str]:
         "-np",
         "1",
     )
-    place = ("--host", "127.0.0.1", "--port", str(port), "--api-key", KEY, "--no-webui", "-t", "1")
+    options = ("--host", "127.0.0.1", "--port", str(port), "--api-key", KEY, "--no-webui", "-t", "1")
     with subprocess.Popen(
-        [str(folder / "llama-server"), *model, *place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [str(folder / "llama-server"), *model, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as running:
         url = f"http://127.0.0.1:{port}"
         try:

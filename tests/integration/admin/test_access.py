@@ -1,4 +1,4 @@
-"""Nobody gets in: tokens, scopes, owners, tickets, share links, and what a browser may be made to do."""
+"""Access control: tokens, scopes, owners, tickets, share links and requests of other sites."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ START = {"type": "start", "sample_rate": 16000, "channels": 1}
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that asks for tokens: Ana and Ben record, Eve only reads, ops sees all."""
+def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with tokens: Ana and Ben record, Eve only reads, ops sees all."""
     tokens = f"ana:{ANA},ben:{BEN},eve:read:{EVE},ops:admin:{OPS}"
     with ServerProcess(
         tmp_path_factory.mktemp("guarded") / "data", {"API_TOKENS": tokens, "MAX_SESSIONS": "50"}
@@ -33,14 +33,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 @pytest.fixture(scope="module")
-def meeting_of_ana(guarded: ServerProcess) -> str:
+def meeting_of_ana(protected: ServerProcess) -> str:
     """A finished meeting of silence."""
-    return asyncio.run(record_silence(guarded, "Ana's secret plan"))
+    return asyncio.run(record_silence(protected, "Ana's secret plan"))
 
 
-async def record_silence(guarded: ServerProcess, title: str) -> str:
+async def record_silence(protected: ServerProcess, title: str) -> str:
     """Record a meeting of Ana's, and return its id when it is finished."""
-    client = LiveClient(guarded.ws_url, token=ANA, start={"title": title})
+    client = LiveClient(protected.ws_url, token=ANA, start={"title": title})
     final = await client.stream(paced(bytes(32_000), is_fast=True))
     return str(final["meeting"]["id"])
 
@@ -53,8 +53,8 @@ def as_(token: str | None, server: ServerProcess) -> httpx.Client:
 # --- tokens and scopes ------------------------------------------------------------------------------------
 
 
-def test_every_route_but_the_page_and_health_needs_a_token(guarded: ServerProcess) -> None:
-    paths = httpx.get(f"{guarded.url}/openapi.json").json()["paths"]
+def test_every_route_but_the_page_and_health_needs_a_token(protected: ServerProcess) -> None:
+    paths = httpx.get(f"{protected.url}/openapi.json").json()["paths"]
     open_ones = {
         "/health",
         "/ready",
@@ -66,7 +66,7 @@ def test_every_route_but_the_page_and_health_needs_a_token(guarded: ServerProces
     assert open_ones < set(paths)
     for path, methods in paths.items():
         for method in methods:
-            answer = httpx.request(method, guarded.url + path.replace("{meeting_id}", "x"))
+            answer = httpx.request(method, protected.url + path.replace("{meeting_id}", "x"))
             if path in open_ones:
                 assert answer.status_code != 401, path
             else:
@@ -76,24 +76,26 @@ def test_every_route_but_the_page_and_health_needs_a_token(guarded: ServerProces
 
 
 @pytest.mark.parametrize("token", ["wrong", ANA[:-1], ANA + "x", "ä" * 30])
-def test_an_unknown_token_is_refused(guarded: ServerProcess, token: str) -> None:
+def test_an_unknown_token_is_refused(protected: ServerProcess, token: str) -> None:
     headers = {b"Authorization": f"Bearer {token}".encode()}
-    assert httpx.get(f"{guarded.url}/api/meetings", headers=headers).status_code == 401
+    assert httpx.get(f"{protected.url}/api/meetings", headers=headers).status_code == 401
 
 
-def test_the_scopes_of_a_token_are_enforced(guarded: ServerProcess) -> None:
-    with as_(EVE, guarded) as eve:
+def test_the_scopes_of_a_token_are_enforced(protected: ServerProcess) -> None:
+    with as_(EVE, protected) as eve:
         assert eve.get("/api/meetings").status_code == 200
         refused = eve.post("/api/meetings", files={"file": ("a.wav", b"RIFF")})
         assert refused.status_code == 403
         assert "`record`" in refused.json()["error"]["message"]
         assert eve.get("/metrics").status_code == 403
-    with as_(OPS, guarded) as ops:
+    with as_(OPS, protected) as ops:
         assert "meeting_assistant_live_sessions" in ops.get("/metrics").text
 
 
-async def test_who_may_not_upload_is_told_before_a_byte_of_the_file_is_taken(guarded: ServerProcess) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(guarded.url.rsplit(":", 1)[1]))
+async def test_who_may_not_upload_is_told_before_a_byte_of_the_file_is_taken(
+    protected: ServerProcess,
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(protected.url.rsplit(":", 1)[1]))
     head = (
         f"POST /api/meetings HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {EVE}\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n"
@@ -104,9 +106,9 @@ async def test_who_may_not_upload_is_told_before_a_byte_of_the_file_is_taken(gua
 
 
 def test_a_meeting_of_another_owner_is_not_found_on_any_route(
-    guarded: ServerProcess, meeting_of_ana: str
+    protected: ServerProcess, meeting_of_ana: str
 ) -> None:
-    document = httpx.get(f"{guarded.url}/openapi.json").json()
+    document = httpx.get(f"{protected.url}/openapi.json").json()
     routes = [
         (path, method, _body_of(operation))
         for path, methods in document["paths"].items()
@@ -115,7 +117,7 @@ def test_a_meeting_of_another_owner_is_not_found_on_any_route(
     ]
     assert len(routes) >= 10
     other_parts = {"label": "S1", "share_id": "x", "item_id": "d1", "delivery_id": "x", "utterance": 1}
-    with as_(BEN, guarded) as ben, as_(ANA, guarded) as ana:
+    with as_(BEN, protected) as ben, as_(ANA, protected) as ana:
         for path, method, body in routes:
             for meeting_id in (meeting_of_ana, "01890000-0000-7000-8000-000000000000"):
                 address = path.format(meeting_id=meeting_id, version=1, **other_parts)
@@ -153,8 +155,8 @@ def _body_of(operation: dict[str, Any]) -> dict[str, Any] | None:
     return VALID_BODIES[schema["$ref"].rsplit("/", 1)[1]]
 
 
-def test_an_administrator_sees_all_meetings(guarded: ServerProcess, meeting_of_ana: str) -> None:
-    with as_(OPS, guarded) as ops, as_(EVE, guarded) as eve:
+def test_an_administrator_sees_all_meetings(protected: ServerProcess, meeting_of_ana: str) -> None:
+    with as_(OPS, protected) as ops, as_(EVE, protected) as eve:
         assert meeting_of_ana in ops.get("/api/meetings").text
         assert ops.get(f"/api/meetings/{meeting_of_ana}").status_code == 200
         assert eve.get("/api/meetings").json()["meetings"] == []
@@ -184,8 +186,8 @@ async def first_message(socket: ClientConnection) -> dict[str, Any]:
     return message
 
 
-async def test_a_socket_authenticates_by_header_or_first_message(guarded: ServerProcess) -> None:
-    address = f"{guarded.ws_url}/ws/meetings"
+async def test_a_socket_authenticates_by_header_or_first_message(protected: ServerProcess) -> None:
+    address = f"{protected.ws_url}/ws/meetings"
     async with connect(address, proxy=None, additional_headers={"Authorization": f"Bearer {ANA}"}) as socket:
         await socket.send(json.dumps(START))
         assert (await first_message(socket))["type"] == "started"
@@ -198,9 +200,9 @@ async def test_a_socket_authenticates_by_header_or_first_message(guarded: Server
 
 @pytest.mark.parametrize(("token", "code"), [(None, 4401), ("wrong" * 6, 4401), (EVE, 4403)])
 async def test_a_first_message_without_a_token_that_may_record_is_refused(
-    guarded: ServerProcess, token: str | None, code: int
+    protected: ServerProcess, token: str | None, code: int
 ) -> None:
-    async with connect(f"{guarded.ws_url}/ws/meetings", proxy=None) as socket:
+    async with connect(f"{protected.ws_url}/ws/meetings", proxy=None) as socket:
         await socket.send(json.dumps({**START, **({"token": token} if token else {})}))
         error = await first_message(socket)
         assert (error["type"], error["fatal"]) == ("error", True)
@@ -209,10 +211,10 @@ async def test_a_first_message_without_a_token_that_may_record_is_refused(
         assert socket.close_code == code
 
 
-async def test_a_ticket_opens_one_socket_once(guarded: ServerProcess) -> None:
-    with as_(ANA, guarded) as ana:
+async def test_a_ticket_opens_one_socket_once(protected: ServerProcess) -> None:
+    with as_(ANA, protected) as ana:
         ticket = ana.post("/api/ws-ticket").json()["ticket"]
-    address = f"{guarded.ws_url}/ws/meetings?ticket={ticket}"
+    address = f"{protected.ws_url}/ws/meetings?ticket={ticket}"
     async with connect(address, proxy=None) as socket:
         await socket.send(json.dumps(START))
         assert (await first_message(socket))["type"] == "started"
@@ -223,15 +225,15 @@ async def test_a_ticket_opens_one_socket_once(guarded: ServerProcess) -> None:
 
 
 async def test_meetings_of_other_owners_cannot_be_watched_or_taken_over(
-    guarded: ServerProcess, meeting_of_ana: str
+    protected: ServerProcess, meeting_of_ana: str
 ) -> None:
     headers = {"Authorization": f"Bearer {BEN}"}
-    watching = f"{guarded.ws_url}/ws/meetings/{meeting_of_ana}/events"
+    watching = f"{protected.ws_url}/ws/meetings/{meeting_of_ana}/events"
     with pytest.raises(InvalidStatus):
         await connect(watching, proxy=None)  # nobody at all
     async with connect(watching, proxy=None, additional_headers=headers) as socket:
         assert (await first_message(socket))["code"] == "not_found"
-    async with connect(f"{guarded.ws_url}/ws/meetings", proxy=None, additional_headers=headers) as socket:
+    async with connect(f"{protected.ws_url}/ws/meetings", proxy=None, additional_headers=headers) as socket:
         await socket.send(json.dumps({**START, "meeting_id": meeting_of_ana}))
         assert (await first_message(socket))["code"] == "not_found"
 
@@ -240,9 +242,9 @@ async def test_meetings_of_other_owners_cannot_be_watched_or_taken_over(
 
 
 def test_signing_in_gives_a_cookie_that_scripts_cannot_read_and_that_holds_no_token(
-    guarded: ServerProcess,
+    protected: ServerProcess,
 ) -> None:
-    with as_(None, guarded) as browser, as_(None, guarded) as thief:
+    with as_(None, protected) as browser, as_(None, protected) as thief:
         assert browser.get("/api/session").json()["is_signed_in"] is False
         assert browser.post("/api/session", json={"token": "wrong"}).status_code == 401
         answer = browser.post("/api/session", json={"token": ANA})
@@ -250,7 +252,7 @@ def test_signing_in_gives_a_cookie_that_scripts_cannot_read_and_that_holds_no_to
         assert ANA not in answer.headers["set-cookie"]
         assert browser.get("/api/meetings").status_code == 200
         first = dict(browser.cookies)
-        assert [name for name in first if guarded.url.rsplit(":", 1)[1] in name], (
+        assert [name for name in first if protected.url.rsplit(":", 1)[1] in name], (
             "ports have cookies of their own"
         )
         browser.post("/api/session", json={"token": ANA})
@@ -263,8 +265,8 @@ def test_signing_in_gives_a_cookie_that_scripts_cannot_read_and_that_holds_no_to
         assert thief.get("/api/meetings", headers=stolen).status_code == 401, "it is worth nothing after that"
 
 
-def test_a_cookie_of_an_earlier_version_opens_nothing_and_is_deleted(guarded: ServerProcess) -> None:
-    with as_(None, guarded) as browser:
+def test_a_cookie_of_an_earlier_version_opens_nothing_and_is_deleted(protected: ServerProcess) -> None:
+    with as_(None, protected) as browser:
         old = {"Cookie": f"meeting_assistant_token={ANA}"}
         assert browser.get("/api/meetings", headers=old).status_code == 401
         deleted = browser.get("/api/session", headers=old).headers["set-cookie"]
@@ -276,22 +278,22 @@ def _header(cookies: dict[str, str]) -> str:
     return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
 
-def test_other_sites_cannot_use_the_cookie(guarded: ServerProcess) -> None:
-    with as_(None, guarded) as browser:
+def test_other_sites_cannot_use_the_cookie(protected: ServerProcess) -> None:
+    with as_(None, protected) as browser:
         browser.post("/api/session", json={"token": ANA})
-        for origin in ("https://evil.example", "null", f"{guarded.url}.evil.example"):
+        for origin in ("https://evil.example", "null", f"{protected.url}.evil.example"):
             assert browser.post("/api/ws-ticket", headers={"Origin": origin}).status_code == 403
-        assert browser.post("/api/ws-ticket", headers={"Origin": guarded.url}).status_code == 200
+        assert browser.post("/api/ws-ticket", headers={"Origin": protected.url}).status_code == 200
 
 
 # --- share links ------------------------------------------------------------------------------------------
 
 
 def test_a_share_link_reads_one_meeting_and_changes_nothing(
-    guarded: ServerProcess, meeting_of_ana: str
+    protected: ServerProcess, meeting_of_ana: str
 ) -> None:
     path = f"/api/meetings/{meeting_of_ana}"
-    with as_(ANA, guarded) as ana, as_(None, guarded) as guest:
+    with as_(ANA, protected) as ana, as_(None, protected) as guest:
         made = ana.post(f"{path}/shares", json={"hours": 1}).json()
         token = made["path"].rsplit("/", 1)[1]
         assert made["path"].startswith("/#/shared/"), "what follows # is not sent to any server"
@@ -319,13 +321,13 @@ async def code_at_the_end(socket: ClientConnection) -> int | None:
     return socket.close_code
 
 
-async def test_sockets_close_when_their_right_ends(guarded: ServerProcess) -> None:
+async def test_sockets_close_when_their_right_ends(protected: ServerProcess) -> None:
     """A link that is withdrawn, a browser that is signed out, a meeting that is deleted; also by tickets."""
-    meeting = await record_silence(guarded, "For a while")
-    path, socket_path = f"/api/meetings/{meeting}", f"{guarded.ws_url}/ws/meetings"
+    meeting = await record_silence(protected, "For a while")
+    path, socket_path = f"/api/meetings/{meeting}", f"{protected.ws_url}/ws/meetings"
     events = f"{socket_path}/{meeting}/events?last_seq=1000000"
     open_socket = partial(connect, proxy=None, open_timeout=30)
-    with as_(ANA, guarded) as ana, as_(None, guarded) as guest, as_(None, guarded) as browser:
+    with as_(ANA, protected) as ana, as_(None, protected) as guest, as_(None, protected) as browser:
         made = ana.post(f"{path}/shares", json={"hours": 1}).json()
         guest.post("/api/session", json={"token": made["path"].rsplit("/", 1)[1]})
         ticket = guest.post("/api/ws-ticket").json()["ticket"]
@@ -353,8 +355,8 @@ async def test_sockets_close_when_their_right_ends(guarded: ServerProcess) -> No
             assert await code_at_the_end(of_token) == 4404
 
 
-def test_an_expired_or_withdrawn_share_link_is_refused(guarded: ServerProcess, meeting_of_ana: str) -> None:
-    with as_(ANA, guarded) as ana, as_(None, guarded) as guest:
+def test_an_expired_or_withdrawn_share_link_is_refused(protected: ServerProcess, meeting_of_ana: str) -> None:
+    with as_(ANA, protected) as ana, as_(None, protected) as guest:
         made = ana.post(f"/api/meetings/{meeting_of_ana}/shares", json={"hours": 1e-9}).json()
         token = made["path"].rsplit("/", 1)[1]
         refused = guest.post("/api/session", json={"token": token})
@@ -372,11 +374,11 @@ def test_the_server_refuses_to_listen_on_a_network_without_tokens(tmp_path: Path
     assert "ALLOW_OPEN_ACCESS=true" in refused.stderr
 
 
-def test_no_token_ever_reaches_the_log(guarded: ServerProcess, meeting_of_ana: str) -> None:
-    with as_(ANA, guarded) as ana:
+def test_no_token_ever_reaches_the_log(protected: ServerProcess, meeting_of_ana: str) -> None:
+    with as_(ANA, protected) as ana:
         for address in (f"/api/meetings?token={ANA}", f"/{ANA}", f"/ws/meetings?token={ANA}"):
             ana.get(address)
         ana.post("/api/session", json={"token": ANA, "extra": ANA})
-    log = guarded.log_path.read_text()
+    log = protected.log_path.read_text()
     assert "-token-x" not in log
     assert "secret plan" not in log

@@ -1,4 +1,4 @@
-"""What somebody meets on the command line."""
+"""The command line from the view of a user."""
 
 from __future__ import annotations
 

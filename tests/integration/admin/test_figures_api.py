@@ -1,4 +1,4 @@
-"""`/api/figures`: what `/metrics` tells, for people."""
+"""`/api/figures`: the metrics for the dashboard."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_one_trace_covers_a_meeting_from_the_socket_to_its_deliveries(tmp_path: 
 
 
 def parents_of(spans: list[ReceivedSpan]) -> dict[str, str | None]:
-    """Name of each span to that of the one above."""
+    """Map the name of each span to that of its parent."""
     names = {one.span_id: one.name for one in spans}
     assert all(not one.parent_id or one.parent_id in names for one in spans), "every link leads somewhere"
     return {one.name: names.get(one.parent_id) for one in spans}
@@ -113,7 +113,7 @@ def test_a_traced_error_has_a_code_and_no_message() -> None:
 
 
 def test_spans_after_a_restart_are_in_the_same_trace() -> None:
-    """The span on top is told when the meeting is over, by whoever ends it: nobody has to remember it."""
+    """The root span is exported when the meeting ends, by the process that ends it."""
     with TraceReceiver() as receiver:
         for name in ("session", "job.finish_meeting"):
             tracing.start(receiver.endpoint, service="test", instance="here")
@@ -138,14 +138,14 @@ def test_an_ended_span_has_no_later_children() -> None:
             with tracing.span("llm", meeting=MEETING):
                 pass
 
-        async def hold() -> None:
+        async def run_meeting() -> None:
             opened = asyncio.Event()
             with tracing.span("start", meeting=MEETING):
                 later = asyncio.create_task(notes(opened))
             opened.set()
             await later
 
-        asyncio.run(hold())
+        asyncio.run(run_meeting())
         tracing.record_meeting(MEETING, began_ms=0)
         tracing.stop()
         assert parents_of(receiver.all()) == {"start": "meeting", "llm": "meeting", "meeting": None}

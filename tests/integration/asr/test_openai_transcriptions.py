@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
-import threading
 import wave
 from collections.abc import Iterator
-from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,64 +12,7 @@ import pytest
 from meeting_assistant.adapters.asr.openai_transcriptions import OpenAiTranscriptions
 from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import AsrRequest
-
-RECORDED: dict[str, Any] = {
-    "task": "transcribe",
-    "language": "english",
-    "duration": 1.0,
-    "text": "The budget is approved.",
-    "words": [
-        {"word": "The", "start": 0.0, "end": 0.12},
-        {"word": "budget", "start": 0.12, "end": 0.5},
-        {"word": "is", "start": 0.5, "end": 0.6},
-        {"word": "approved", "start": 0.6, "end": 1.08},
-    ],
-    "segments": [{"id": 0, "avg_logprob": -0.2, "no_speech_prob": 0.01, "compression_ratio": 1.0}],
-}
-
-
-class TranscriptionServer:
-    """Answers every upload as it is told, and keeps what was sent."""
-
-    def __init__(self) -> None:
-        self.answer: dict[str, Any] | str = RECORDED
-        self.status = 200
-        self.refuses: set[str] = set()
-        """Names of form fields, or values of `response_format`, that it does not know."""
-        self.seen: list[dict[str, bytes]] = []
-        self.headers: list[dict[str, str]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-                parts = BytesParser().parsebytes(head + body).get_payload()
-                fields = {
-                    str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True)  # type: ignore[union-attr]
-                    for part in parts
-                }
-                outer.seen.append(fields)  # type: ignore[arg-type]
-                outer.headers.append(dict(self.headers.items()))
-                received = {*fields, fields["response_format"].decode()}  # type: ignore[union-attr]
-                status = 400 if received & outer.refuses else outer.status
-                answer = outer.answer if status == 200 else {"error": {"message": "no"}}
-                text = answer if isinstance(answer, str) else json.dumps(answer)
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+from meeting_assistant.testing.doubles.transcription_server import TranscriptionServer
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def engine(tiny_whisper: Path) -> Iterator[WhisperEngine]:
 
 @pytest.fixture(scope="module")
 def windows(speak: Speak) -> list[AsrRequest]:
-    """Eight: two languages, with and without vocabulary, with and without a language that somebody chose."""
+    """Eight windows: two languages, with and without vocabulary, with and without a chosen language."""
     sentences = [(text, "en-us") for text in ENGLISH] + [(text, "de") for text in GERMAN]
     requests = []
     for number in range(8):
@@ -62,10 +62,10 @@ def test_the_tiny_model_transcribes_both_languages(engine: WhisperEngine, speak:
 def test_a_batch_of_eight_gives_the_same_texts_as_eight_batches_of_one(
     engine: WhisperEngine, windows: list[AsrRequest], kind: DecodeKind
 ) -> None:
-    asked = [replace(request, kind=kind) for request in windows]
-    together = [result.text for result in engine.transcribe(asked)]
+    partials = [replace(request, kind=kind) for request in windows]
+    together = [result.text for result in engine.transcribe(partials)]
     assert all(together)
-    assert together == [engine.transcribe([request])[0].text for request in asked]
+    assert together == [engine.transcribe([request])[0].text for request in partials]
 
 
 def test_a_partial_is_decoded_on_a_shorter_input_with_the_same_text(

@@ -1,4 +1,4 @@
-"""A server that is full refuses new meetings, and a busy one says what it leaves out."""
+"""A full server refuses new meetings, and a busy one reports what it omits."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def plain(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """`meeting-assistant demo --fast --json` where no server runs, so that it starts one of its own."""
+    """The output of `meeting-assistant demo --fast --json`, which starts its own server."""
     folder = tmp_path_factory.mktemp("demo")
     result = run_cli("demo", "--fast", "--json", cwd=folder, HTTP_PORT=str(free_port()))
     assert result.returncode == 0, result.stderr

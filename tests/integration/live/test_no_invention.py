@@ -27,7 +27,7 @@ TEN_MINUTES = 600 * RATE
 
 
 class Notes:
-    """A sink that keeps everything it is given."""
+    """A sink that keeps everything that it receives."""
 
     def __init__(self) -> None:
         self.utterances: list[Utterance] = []

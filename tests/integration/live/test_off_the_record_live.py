@@ -1,4 +1,4 @@
-"""Off the record: no audio and no word of it is stored anywhere, whatever happens meanwhile."""
+"""Off the record: neither audio nor words are stored anywhere."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ async def test_a_recording_deleted_while_the_store_is_unreachable_is_unreadable_
 
 
 def contains_bytes(folder: Path, content: bytes) -> bool:
-    """True when a file below has it."""
+    """Return whether any file in the folder contains these bytes."""
     return any(content in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
@@ -99,14 +99,14 @@ async def test_deleting_does_not_wait_for_a_running_copy(sqlite_archive: SharedA
     loop = asyncio.get_running_loop()
 
     def slow(name: str, pieces: object) -> None:
-        def held() -> object:
+        def slow_pieces() -> object:
             for number, piece in enumerate(pieces):  # type: ignore[var-annotated,arg-type]
                 yield piece
                 if number == 1:
                     loop.call_soon_threadsafe(begun.set)
                     asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
 
-        write(name, held())  # type: ignore[arg-type]
+        write(name, slow_pieces())  # type: ignore[arg-type]
 
     machine.objects.write = slow  # type: ignore[method-assign]
     archiving = asyncio.create_task(machine.archiver.run_once())

@@ -25,14 +25,14 @@ from meeting_assistant.testing.servers.s3 import SECRET, S3Server
 KEY = Fernet.generate_key().decode()
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], message: str) -> None:
     deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, message
         time.sleep(0.05)
 
 
-def hold(server: ServerProcess, sound: bytes) -> str:
+def record_meeting(server: ServerProcess, sound: bytes) -> str:
     final = asyncio.run(LiveClient(server.ws_url).stream(paced(sound, is_fast=True)))
     return str(final["meeting"]["id"])
 
@@ -57,7 +57,7 @@ def test_another_server_with_the_same_database_can_play_redact_and_delete(
         "AUDIO_ENCRYPTION_KEY": KEY,
     }
     with ServerProcess(tmp_path / "one", env) as one, ServerProcess(tmp_path / "other", env) as other:
-        meeting = hold(one, hello)
+        meeting = record_meeting(one, hello)
         wait_until(lambda: not files(one), "the recording moved")
         assert len(s3_server.objects(prefix)) == 1
         assert sound_of(one, meeting) == hello
@@ -86,7 +86,7 @@ def test_an_unreachable_store_is_reported_and_recordings_move_later(
     s3_server.stop()
     try:
         with ServerProcess(tmp_path / "data", env) as server:
-            meeting = hold(server, hello)
+            meeting = record_meeting(server, hello)
             assert sound_of(server, meeting) == hello
             health = server.get("/health")
             assert health["status"] == "degraded"
@@ -108,7 +108,7 @@ def test_an_unreachable_store_is_reported_and_recordings_move_later(
 
 def test_existing_recordings_move_and_a_missing_setting_is_reported(tmp_path: Path, hello: bytes) -> None:
     with ServerProcess(tmp_path / "data") as server:
-        meeting = hold(server, hello)
+        meeting = record_meeting(server, hello)
     (tmp_path / "objects").mkdir()
     env = {"AUDIO_STORE_URL": f"file://{tmp_path / 'objects'}"}
     with ServerProcess(tmp_path / "data", env) as server:
@@ -121,21 +121,23 @@ def test_existing_recordings_move_and_a_missing_setting_is_reported(tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def moved(tmp_path_factory: pytest.TempPathFactory, hello: bytes) -> tuple[Path, dict[str, str], str]:
+def archived_meeting(
+    tmp_path_factory: pytest.TempPathFactory, hello: bytes
+) -> tuple[Path, dict[str, str], str]:
     """A folder with `data` and `objects`, settings, and a meeting whose recording moved."""
     folder = tmp_path_factory.mktemp("moved")
     (folder / "objects").mkdir()
     env = {"AUDIO_STORE_URL": f"file://{folder / 'objects'}", "AUDIO_ENCRYPTION_KEY": KEY}
     with ServerProcess(folder / "data", env) as server:
-        meeting = hold(server, hello)
+        meeting = record_meeting(server, hello)
         wait_until(lambda: not files(server), "the recording moved")
     return folder, env, meeting
 
 
 def test_a_backup_reports_which_archived_recordings_it_covers(
-    moved: tuple[Path, dict[str, str], str], tmp_path: Path, hello: bytes
+    archived_meeting: tuple[Path, dict[str, str], str], tmp_path: Path, hello: bytes
 ) -> None:
-    folder, env, meeting = moved
+    folder, env, meeting = archived_meeting
     made = run_cli("backup", str(tmp_path / "backup"), cwd=folder, **env)
     assert made.returncode == 0, made.stderr
     reported = " ".join(made.stderr.split())
@@ -154,8 +156,10 @@ def test_a_backup_reports_which_archived_recordings_it_covers(
         assert sound_of(server, meeting) == hello
 
 
-def test_keys_commands_include_archived_recordings(moved: tuple[Path, dict[str, str], str]) -> None:
-    folder, env, _ = moved
+def test_keys_commands_include_archived_recordings(
+    archived_meeting: tuple[Path, dict[str, str], str],
+) -> None:
+    folder, env, _ = archived_meeting
     new = Fernet.generate_key().decode()
     status = json.loads(run_cli("keys", "status", "--json", cwd=folder, **env).stdout)
     assert [use["recordings"] for use in status] == [1]
@@ -168,8 +172,10 @@ def test_keys_commands_include_archived_recordings(moved: tuple[Path, dict[str, 
     assert back.returncode == 0, back.stderr
 
 
-def test_doctor_checks_the_object_store(moved: tuple[Path, dict[str, str], str], tmp_path: Path) -> None:
-    folder, env, _ = moved
+def test_doctor_checks_the_object_store(
+    archived_meeting: tuple[Path, dict[str, str], str], tmp_path: Path
+) -> None:
+    folder, env, _ = archived_meeting
     checks = json.loads(run_cli("doctor", "--json", cwd=folder, **env).stdout)
     [check] = [check for check in checks if check["name"] == "Object store"]
     assert check["ok"]
@@ -185,7 +191,7 @@ def test_a_failed_meeting_is_retried_from_its_archived_recording(tmp_path: Path,
     (tmp_path / "objects").mkdir()
     env = {"AUDIO_STORE_URL": f"file://{tmp_path / 'objects'}"}
     with ServerProcess(tmp_path / "data", env) as server:
-        meeting = hold(server, hello)
+        meeting = record_meeting(server, hello)
         wait_until(lambda: not files(server), "the recording moved")
     with contextlib.closing(sqlite3.connect(tmp_path / "data/meetings.db")) as database, database:
         for table in ("words", "utterances", "minutes", "steps", "events"):
@@ -205,8 +211,8 @@ def test_contradictory_settings_stop_the_start(tmp_path: Path) -> None:
     assert "contradict each other" in " ".join(refused.stderr.split())
 
 
-def test_strict_keys_apply_to_archived_recordings(moved: tuple[Path, dict[str, str], str]) -> None:
-    folder, env, _ = moved
+def test_strict_keys_apply_to_archived_recordings(archived_meeting: tuple[Path, dict[str, str], str]) -> None:
+    folder, env, _ = archived_meeting
     strict = {**env, "AUDIO_ENCRYPTION_KEY": Fernet.generate_key().decode(), "STRICT_KEYS": "true"}
     server = ServerProcess(folder / "data", strict)
     server.spawn()

@@ -1,4 +1,4 @@
-"""Recordings of finished meetings in an object store: found from every machine, gone when deleted."""
+"""Recordings of finished meetings in an object store: read from every machine, deleted completely."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_rotating_keys_changes_no_object(archive: SharedArchive) -> None:
 async def test_deleting_a_meeting_destroys_its_key_even_without_an_object_store(
     sqlite_archive: SharedArchive, tmp_path: Path
 ) -> None:
-    """`AUDIO_STORE_URL` was taken away since."""
+    """`AUDIO_STORE_URL` has been removed from the settings."""
     machine = await sqlite_archive.machine()
     one, other = await machine.record(), await machine.record()
     await machine.archiver.run_once()

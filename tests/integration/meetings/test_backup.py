@@ -43,7 +43,7 @@ async def _record_while(server: ServerProcess, sound: bytes, folder: Path) -> st
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory, hello: bytes) -> tuple[Path, str, str]:
+def backup_of_two(tmp_path_factory: pytest.TempPathFactory, hello: bytes) -> tuple[Path, str, str]:
     """A folder with `data` and `backup`; ids of a finished meeting and of one that was recording."""
     folder = tmp_path_factory.mktemp("saved")
     with ServerProcess(folder / "data") as server:
@@ -53,9 +53,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory, hello: bytes) -> tuple[Path,
 
 
 def test_a_backup_of_a_busy_server_can_be_restored_elsewhere(
-    saved: tuple[Path, str, str], tmp_path: Path, hello: bytes
+    backup_of_two: tuple[Path, str, str], tmp_path: Path, hello: bytes
 ) -> None:
-    folder, finished, live = saved
+    folder, finished, live = backup_of_two
     (tmp_path / "data").mkdir()
     shutil.copy(folder / "data/audio.key", tmp_path / "data/audio.key")  # what the operator kept elsewhere
     restored = run_cli("restore", str(folder / "backup"), cwd=tmp_path)
@@ -72,9 +72,9 @@ def test_a_backup_of_a_busy_server_can_be_restored_elsewhere(
 
 
 def test_verify_reads_every_byte_and_names_what_is_wrong(
-    saved: tuple[Path, str, str], tmp_path: Path
+    backup_of_two: tuple[Path, str, str], tmp_path: Path
 ) -> None:
-    folder, finished, _ = saved
+    folder, finished, _ = backup_of_two
     whole = run_cli("restore", "--verify", str(folder / "backup"), cwd=folder)
     assert whole.returncode == 0, whole.stderr
     copy = tmp_path / "copy"
@@ -92,9 +92,9 @@ def test_verify_reads_every_byte_and_names_what_is_wrong(
 
 
 def test_a_backup_without_its_key_names_the_key_that_it_needs(
-    saved: tuple[Path, str, str], tmp_path: Path
+    backup_of_two: tuple[Path, str, str], tmp_path: Path
 ) -> None:
-    folder, _, _ = saved
+    folder, _, _ = backup_of_two
     refused = run_cli("restore", "--verify", str(folder / "backup"), cwd=tmp_path)
     assert refused.returncode == 1
     assert "no key is configured" in refused.stderr
@@ -107,16 +107,16 @@ async def test_a_backup_includes_uploads_and_reports_missing_ones(
     tmp_path: Path,
 ) -> None:
     ring = KeyRing([KEY])
-    async with RecordingHarness(tmp_path / "data", KEY) as house:
-        house.engine.errors = [EngineError("The engine died.")]
-        waiting = await house.upload(bytes(64_000))
-        await house.reaches(waiting.id, MeetingState.FAILED)
+    async with RecordingHarness(tmp_path / "data", KEY) as recorder:
+        recorder.engine.errors = [EngineError("The engine died.")]
+        waiting = await recorder.upload(bytes(64_000))
+        await recorder.reaches(waiting.id, MeetingState.FAILED)
         make_backup(tmp_path / "data", tmp_path / "whole")
     assert verify(tmp_path / "whole", ring).problems == []
     restore(tmp_path / "whole", tmp_path / "elsewhere")
-    async with RecordingHarness(tmp_path / "elsewhere", KEY) as house:
-        await house.meetings.retry(waiting.id)
-        await house.reaches(waiting.id, MeetingState.DONE)
+    async with RecordingHarness(tmp_path / "elsewhere", KEY) as recorder:
+        await recorder.meetings.retry(waiting.id)
+        await recorder.reaches(waiting.id, MeetingState.DONE)
     (tmp_path / "data/uploads" / waiting.id).unlink()
     make_backup(tmp_path / "data", tmp_path / "torn")
     assert "is missing" in verify(tmp_path / "torn", ring).problems[0]
@@ -126,15 +126,15 @@ async def test_a_backup_includes_uploads_and_reports_missing_ones(
 async def test_a_recording_missing_before_the_backup_is_reported_if_it_is_still_needed(
     tmp_path: Path, is_heard: bool
 ) -> None:
-    async with RecordingHarness(tmp_path / "data", KEY) as house:
+    async with RecordingHarness(tmp_path / "data", KEY) as recorder:
         if not is_heard:
-            house.engine.may_listen.clear()
-        connection = await house.start()
+            recorder.engine.may_listen.clear()
+        connection = await recorder.start()
         connection.accept_audio(bytes(64_000))
-        await house.is_safe(connection.meeting_id, 64_000)
+        await recorder.is_safe(connection.meeting_id, 64_000)
         if is_heard:
             await connection.stop()
-            await house.reaches(connection.meeting_id, MeetingState.DONE)
+            await recorder.reaches(connection.meeting_id, MeetingState.DONE)
     (tmp_path / "data/audio" / f"{connection.meeting_id}.maj").unlink()
     make_backup(tmp_path / "data", tmp_path / "backup")
     report = verify(tmp_path / "backup", KeyRing([KEY]))
@@ -144,8 +144,10 @@ async def test_a_recording_missing_before_the_backup_is_reported_if_it_is_still_
         assert "is missing" in report.problems[0]
 
 
-def test_a_backup_and_a_restore_overwrite_nothing(saved: tuple[Path, str, str], tmp_path: Path) -> None:
-    folder, _, _ = saved
+def test_a_backup_and_a_restore_overwrite_nothing(
+    backup_of_two: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    folder, _, _ = backup_of_two
     occupied = run_cli("restore", str(folder / "backup"), cwd=folder)
     assert occupied.returncode == 1
     assert "already holds meetings" in occupied.stderr

@@ -1,4 +1,4 @@
-"""The states that keys can be in: what the server does, what is said, and that nothing is destroyed."""
+"""Missing, wrong and rotated keys: what the server does and reports, and that nothing is destroyed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sound_of(folder: Path, keys: list[str], meeting_id: str) -> bytes:
 
 
 def use(key: str, *, recordings: int, is_first: bool, voices: int = 0) -> dict[str, object]:
-    """As `keys status --json` tells it."""
+    """Return the output of `keys status --json`."""
     return {
         "fingerprint": fingerprint_of(key),
         "recordings": recordings,

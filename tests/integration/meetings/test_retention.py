@@ -1,4 +1,4 @@
-"""Sound goes when its time is over, meetings go for good, and steps are done once."""
+"""Retention deletes recordings and meetings, and steps are done once."""
 
 from __future__ import annotations
 
@@ -74,20 +74,20 @@ KEY = Fernet.generate_key().decode()
 
 
 @pytest.fixture
-async def houses(tmp_path: Path) -> AsyncIterator[list[StoredMeetings]]:
+async def fixtures(tmp_path: Path) -> AsyncIterator[list[StoredMeetings]]:
     opened: list[StoredMeetings] = []
     yield opened
-    for house in opened:
-        await house.parts.__aexit__()
+    for fixture in opened:
+        await fixture.parts.__aexit__()
 
 
 async def services_at(
-    houses: list[StoredMeetings], folder: Path, retention: str = "keep", days_later: float = 0
+    fixtures: list[StoredMeetings], folder: Path, retention: str = "keep", days_later: float = 0
 ) -> StoredMeetings:
-    house = StoredMeetings(folder, retention, days_later)
-    await house.store.open()
-    houses.append(house)
-    return house
+    fixture = StoredMeetings(folder, retention, days_later)
+    await fixture.store.open()
+    fixtures.append(fixture)
+    return fixture
 
 
 # --- retention --------------------------------------------------------------------------------------------
@@ -98,110 +98,110 @@ async def services_at(
     [("keep", 9999, True), ("days:30", 29.9, True), ("days:30", 30.1, False), ("days:1", 1, False)],
 )
 async def test_recordings_are_kept_as_long_as_configured(
-    houses: list[StoredMeetings], tmp_path: Path, retention: str, days_later: float, is_kept: bool
+    fixtures: list[StoredMeetings], tmp_path: Path, retention: str, days_later: float, is_kept: bool
 ) -> None:
-    house = await services_at(houses, tmp_path, retention, days_later)
-    meeting = await house.meeting()
-    await house.finish(meeting)
-    if not house.retention.keeps_all:
-        await house.retention.enforce()
-    assert house.audio.exists(meeting.id) is is_kept
-    assert (await house.store.transcript(meeting.id)).utterances, "words stay"
+    fixture = await services_at(fixtures, tmp_path, retention, days_later)
+    meeting = await fixture.meeting()
+    await fixture.finish(meeting)
+    if not fixture.retention.keeps_all:
+        await fixture.retention.enforce()
+    assert fixture.audio.exists(meeting.id) is is_kept
+    assert (await fixture.store.transcript(meeting.id)).utterances, "words stay"
 
 
 async def test_a_recording_can_be_deleted_once_minutes_are_written(
-    houses: list[StoredMeetings], tmp_path: Path
+    fixtures: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await services_at(houses, tmp_path, "delete-after-minutes")
-    meeting = await house.meeting()
-    await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
-    assert not house.audio.exists(meeting.id)
-    assert (await house.store.minutes(meeting.id)) is not None
+    fixture = await services_at(fixtures, tmp_path, "delete-after-minutes")
+    meeting = await fixture.meeting()
+    await fixture.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    assert not fixture.audio.exists(meeting.id)
+    assert (await fixture.store.minutes(meeting.id)) is not None
 
 
 @pytest.mark.parametrize(("reason", "is_kept"), [("engine_failed", True), ("off_the_record", False)])
 async def test_an_untranscribed_recording_outlives_the_minutes(
-    houses: list[StoredMeetings], tmp_path: Path, reason: str, is_kept: bool
+    fixtures: list[StoredMeetings], tmp_path: Path, reason: str, is_kept: bool
 ) -> None:
-    house = await services_at(houses, tmp_path, "delete-after-minutes")
-    meeting = await house.meeting()
-    await house.store.append_event(meeting.id, GapFound(start_ms=0, end_ms=500, reason=reason))
-    await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
-    assert house.audio.exists(meeting.id) is is_kept
+    fixture = await services_at(fixtures, tmp_path, "delete-after-minutes")
+    meeting = await fixture.meeting()
+    await fixture.store.append_event(meeting.id, GapFound(start_ms=0, end_ms=500, reason=reason))
+    await fixture.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    assert fixture.audio.exists(meeting.id) is is_kept
 
 
 async def test_a_recording_with_audio_beyond_the_last_commit_outlives_the_minutes(
-    houses: list[StoredMeetings], tmp_path: Path
+    fixtures: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await services_at(houses, tmp_path, "delete-after-minutes")
-    meeting = await house.meeting()
-    await house.store.set_received(meeting.id, 64_000)  # of which 16 000 samples are committed
-    await house.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
-    assert house.audio.exists(meeting.id)
+    fixture = await services_at(fixtures, tmp_path, "delete-after-minutes")
+    meeting = await fixture.meeting()
+    await fixture.store.set_received(meeting.id, 64_000)  # of which 16 000 samples are committed
+    await fixture.finisher.finish(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id))
+    assert fixture.audio.exists(meeting.id)
 
 
-async def test_without_minutes_the_recording_is_kept(houses: list[StoredMeetings], tmp_path: Path) -> None:
-    house = await services_at(houses, tmp_path, "delete-after-minutes")
-    meeting = await house.meeting()
-    await house.finish(meeting, minutes=None)
-    await house.retention.enforce()
-    assert house.audio.exists(meeting.id)
+async def test_without_minutes_the_recording_is_kept(fixtures: list[StoredMeetings], tmp_path: Path) -> None:
+    fixture = await services_at(fixtures, tmp_path, "delete-after-minutes")
+    meeting = await fixture.meeting()
+    await fixture.finish(meeting, minutes=None)
+    await fixture.retention.enforce()
+    assert fixture.audio.exists(meeting.id)
 
 
 async def test_an_unfinished_meeting_keeps_its_recording(
-    houses: list[StoredMeetings], tmp_path: Path
+    fixtures: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await services_at(houses, tmp_path, "days:1", days_later=99)
-    meeting = await house.meeting(MeetingState.RECORDING)
-    await house.retention.enforce()
-    assert house.audio.exists(meeting.id)
+    fixture = await services_at(fixtures, tmp_path, "days:1", days_later=99)
+    meeting = await fixture.meeting(MeetingState.RECORDING)
+    await fixture.retention.enforce()
+    assert fixture.audio.exists(meeting.id)
     with pytest.raises(ConflictError, match="not over"):
-        await house.retention.delete_audio(meeting.id)
+        await fixture.retention.delete_audio(meeting.id)
 
 
 async def test_a_recording_that_cannot_be_deleted_does_not_block_the_others(
-    houses: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fixtures: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await services_at(houses, tmp_path, "days:1", days_later=2)
-    stubborn, other = await house.meeting(), await house.meeting()
+    fixture = await services_at(fixtures, tmp_path, "days:1", days_later=2)
+    stubborn, other = await fixture.meeting(), await fixture.meeting()
     for meeting in (stubborn, other):
-        await house.finish(meeting)
-    delete = house.audio.delete
+        await fixture.finish(meeting)
+    delete = fixture.audio.delete
 
     def refuse(meeting_id: str) -> None:
         if meeting_id == stubborn.id:
             raise StorageError("Recordings cannot be written.", code="read_only")
         delete(meeting_id)
 
-    monkeypatch.setattr(house.audio, "delete", refuse)
-    await house.retention.enforce()
-    assert [house.audio.exists(m.id) for m in (stubborn, other)] == [True, False]
-    assert (await house.store.get(stubborn.id)).sound_deleted_at_ms is None
+    monkeypatch.setattr(fixture.audio, "delete", refuse)
+    await fixture.retention.enforce()
+    assert [fixture.audio.exists(m.id) for m in (stubborn, other)] == [True, False]
+    assert (await fixture.store.get(stubborn.id)).sound_deleted_at_ms is None
 
 
 # --- forgetting -------------------------------------------------------------------------------------------
 
 
 async def test_an_interrupted_deletion_is_completed_at_the_next_start(
-    houses: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fixtures: list[StoredMeetings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await services_at(houses, tmp_path)
-    meeting = await house.meeting()
-    journal = house.audio.open(meeting.id)
+    fixture = await services_at(fixtures, tmp_path)
+    meeting = await fixture.meeting()
+    journal = fixture.audio.open(meeting.id)
     assert journal.durable_bytes == 32_000
     journal.close()
-    await house.finish(meeting)
+    await fixture.finish(meeting)
 
     def die(*_: object) -> None:
         raise StorageError("The disk refused.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(house.audio, "erase", die)
+        broken.setattr(fixture.audio, "erase", die)
         with pytest.raises(StorageError):
-            await house.redaction.redact(meeting.id, 0, 1000)
-    assert (await house.store.transcript(meeting.id)).utterances == [], "words go first"
-    assert await house.store.incomplete_steps("forget") == [meeting.id]
-    later = await services_at(houses, tmp_path)
+            await fixture.redaction.redact(meeting.id, 0, 1000)
+    assert (await fixture.store.transcript(meeting.id)).utterances == [], "words go first"
+    assert await fixture.store.incomplete_steps("forget") == [meeting.id]
+    later = await services_at(fixtures, tmp_path)
     await later.redaction.resume_incomplete()
     assert await later.store.incomplete_steps("forget") == []
     assert (await later.store.minutes(meeting.id)) is not None
@@ -211,34 +211,34 @@ async def test_an_interrupted_deletion_is_completed_at_the_next_start(
 
 
 async def test_finishing_a_hundred_times_at_once_gives_one_result(
-    houses: list[StoredMeetings], tmp_path: Path
+    fixtures: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await services_at(houses, tmp_path)
-    meeting = await house.meeting()
+    fixture = await services_at(fixtures, tmp_path)
+    meeting = await fixture.meeting()
     job = InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id)
-    await asyncio.gather(*(house.finisher.finish(job) for _ in range(100)))
-    events = await house.store.events_after(meeting.id, 0)
+    await asyncio.gather(*(fixture.finisher.finish(job) for _ in range(100)))
+    events = await fixture.store.events_after(meeting.id, 0)
     assert [event.body.type for event in events].count("final") == 1
-    minutes = await house.store.minutes(meeting.id)
+    minutes = await fixture.store.minutes(meeting.id)
     assert minutes is not None
     assert minutes.version == 1
-    assert (await house.store.get(meeting.id)).state is MeetingState.DONE
+    assert (await fixture.store.get(meeting.id)).state is MeetingState.DONE
 
 
 async def test_a_meeting_that_crashes_the_process_repeatedly_fails_and_can_be_retried(
-    houses: list[StoredMeetings], tmp_path: Path
+    fixtures: list[StoredMeetings], tmp_path: Path
 ) -> None:
-    house = await services_at(houses, tmp_path)
-    meeting = await house.meeting()
+    fixture = await services_at(fixtures, tmp_path)
+    meeting = await fixture.meeting()
     for _ in range(MAX_ATTEMPTS):
-        await house.store.begin_step(meeting.id, "finish")  # and then the process died
+        await fixture.store.begin_step(meeting.id, "finish")  # and then the process died
     job = InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=meeting.id)
-    await house.finisher.finish(job)
-    parked = await house.store.get(meeting.id)
+    await fixture.finisher.finish(job)
+    parked = await fixture.store.get(meeting.id)
     assert parked.state is MeetingState.FAILED
     assert parked.errors[-1].code == "needs_attention"
     assert "try again" in parked.errors[-1].remedy
-    await house.store.reset_steps(meeting.id)
-    await house.store.set_state(meeting.id, MeetingState.PROCESSING)
-    await house.finisher.finish(job)
-    assert (await house.store.get(meeting.id)).state is MeetingState.DONE
+    await fixture.store.reset_steps(meeting.id)
+    await fixture.store.set_state(meeting.id, MeetingState.PROCESSING)
+    await fixture.finisher.finish(job)
+    assert (await fixture.store.get(meeting.id)).state is MeetingState.DONE

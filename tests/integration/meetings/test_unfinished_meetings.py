@@ -196,7 +196,7 @@ async def test_an_unexpected_error_fails_the_meeting_and_it_can_be_retried(tmp_p
 
 
 async def test_being_back_on_the_record_is_stored_before_it_takes_effect(tmp_path: Path) -> None:
-    """Otherwise a restart would silence what was said after it, and no one would notice."""
+    """Otherwise a restart would silence the speech after it."""
     async with RecordingHarness(tmp_path, OLD) as harness:
         connection = await harness.start()
         await connection.pause(forget=True)

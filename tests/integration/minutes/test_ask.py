@@ -1,4 +1,4 @@
-"""Finding what was said, and asking about it: answers cite their lines, or say that the meetings do not hold them."""
+"""Search and questions: answers cite their lines, or say that the meetings do not contain an answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProc
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, list[str], LlmServer]]:
-    """The same, with a model."""
+    """A server with a model and the same meetings."""
     data = tmp_path_factory.mktemp("library") / "data"
     ids = seed(data, BUDGET, HIRING)
     with LlmServer().serving("m") as model:
@@ -173,7 +173,7 @@ def test_an_invalid_question_is_refused(plain: tuple[ServerProcess, list[str]], 
 
 
 def cost_of_the_booth(request: SeenRequest) -> Answer:
-    """Answers from the line that holds it, and makes something up."""
+    """Answer from the right line, and invent something."""
     line = next(number for number, words in lines_of(request) if "thousand" in words)
     answer = {
         "is_found": True,

@@ -1,4 +1,4 @@
-"""Language models over real HTTP: what goes out, what comes back, and what happens when it goes wrong."""
+"""Language models over real HTTP: requests, answers and failures."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_the_operator_can_declare_a_provider_local(is_own: bool, configure: Conf
 
 
 async def test_concurrent_refusals_weaken_the_form_by_one_step(llm: LlmServer, configure: Configure) -> None:
-    """All three are refused before any of them knows of the others."""
+    """All three requests are refused before any of them learns of the others."""
     together = threading.Barrier(3, timeout=30)
 
     def refuses_schemas(request: SeenRequest) -> Answer:
@@ -281,7 +281,7 @@ async def test_a_server_without_response_formats_gets_the_schema_in_its_prompt(
 async def test_a_chosen_model_at_the_default_address_is_used(
     llm: LlmServer,
 ) -> None:
-    """The address was not chosen, so it has to list its models first; the model was, so it stays."""
+    """At a default address the server must list its models first, but a chosen model is kept."""
     llm.serving("other", "mine").answer_with({"n": 1})
     await ask_after_probing(llm)
     assert llm.requests[0].body["model"] == "mine"

@@ -1,4 +1,4 @@
-"""Notes while people talk, and what becomes of them at the end."""
+"""Live notes, and how they end up in the minutes."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ from meeting_assistant.testing.harness.llm_minutes import EMPTY_ANSWER
 FILLER = " ".join(["It took a while until everybody had found the right room and the right chair."] * 3)
 
 
-class Talk:
-    """A meeting that goes on, without sound: what is said is committed as a session would."""
+class RunningMeeting:
+    """A running meeting without audio: utterances are committed as a session would."""
 
     def __init__(self, folder: Path, llm: LLMService | None, interval_s: float = 0.001) -> None:
         self.store = SqlMeetingStore(Database(sqlite_url(folder)))
@@ -93,19 +93,19 @@ async def next_notes(watcher: Watcher) -> NotesChanged:
     raise AssertionError("the meeting ended")
 
 
-MakeTalk = Callable[..., Talk]
+MakeTalk = Callable[..., RunningMeeting]
 
 
 @pytest.fixture
-async def new_talk(tmp_path: Path) -> AsyncIterator[MakeTalk]:
-    opened: list[tuple[Talk, LLMService | None]] = []
+async def new_meeting(tmp_path: Path) -> AsyncIterator[MakeTalk]:
+    opened: list[tuple[RunningMeeting, LLMService | None]] = []
 
-    def make(model: LlmServer | None = None, folder: Path = tmp_path) -> Talk:
+    def make(model: LlmServer | None = None, folder: Path = tmp_path) -> RunningMeeting:
         llm = None
         if model is not None:
             values = {"vllm_base_url": model.url, "vllm_model_id": "m", "llm_backoff_seconds": 0}
             llm = build_llm_service(Settings.model_validate(values))
-        talk = Talk(folder, llm)
+        talk = RunningMeeting(folder, llm)
         opened.append((talk, llm))
         return talk
 
@@ -117,7 +117,7 @@ async def new_talk(tmp_path: Path) -> AsyncIterator[MakeTalk]:
 
 
 def careful_reader(request: SeenRequest) -> Answer:
-    """A model that notes each decision that stands in its lines, and takes back what is called off."""
+    """A model that notes each decision in its lines, and withdraws revoked ones."""
     import json
 
     answer: dict[str, Any] = {key: [] for key in EMPTY_ANSWER}
@@ -133,10 +133,10 @@ def careful_reader(request: SeenRequest) -> Answer:
 
 
 async def test_live_decisions_keep_their_ids_in_the_final_minutes(
-    new_talk: MakeTalk,
+    new_meeting: MakeTalk,
 ) -> None:
     with LlmServer().serving("m").answer_by(careful_reader) as model:
-        talk = new_talk(model)
+        talk = new_meeting(model)
         watcher = await talk.begin()
         await talk.say(f"{FILLER} We decided to ship on Monday.")
         first = await next_notes(watcher)
@@ -160,9 +160,9 @@ async def test_live_decisions_keep_their_ids_in_the_final_minutes(
     assert read == [1, 2, 3], "each line is read once; at the end only the tail was left"
 
 
-async def test_a_revoked_decision_is_withdrawn_by_its_id(new_talk: MakeTalk) -> None:
+async def test_a_revoked_decision_is_withdrawn_by_its_id(new_meeting: MakeTalk) -> None:
     with LlmServer().serving("m").answer_by(careful_reader) as model:
-        talk = new_talk(model)
+        talk = new_meeting(model)
         watcher = await talk.begin()
         await talk.say(f"{FILLER} We decided to ship on Monday.")
         await next_notes(watcher)
@@ -176,7 +176,7 @@ async def test_a_revoked_decision_is_withdrawn_by_its_id(new_talk: MakeTalk) -> 
     assert minutes.decisions == []
 
 
-async def test_a_model_cannot_withdraw_a_decision_that_stands(new_talk: MakeTalk) -> None:
+async def test_a_model_cannot_withdraw_a_decision_that_stands(new_meeting: MakeTalk) -> None:
     def spiteful(request: SeenRequest) -> Answer:
         import json
 
@@ -185,7 +185,7 @@ async def test_a_model_cannot_withdraw_a_decision_that_stands(new_talk: MakeTalk
         return Answer(json.dumps(answer))
 
     with LlmServer().serving("m").answer_by(spiteful) as model:
-        talk = new_talk(model)
+        talk = new_meeting(model)
         watcher = await talk.begin()
         await talk.say(f"{FILLER} We decided to ship on Monday.")
         await next_notes(watcher)
@@ -193,9 +193,9 @@ async def test_a_model_cannot_withdraw_a_decision_that_stands(new_talk: MakeTalk
         assert [d.id for d in (await talk.finish()).decisions] == ["d1"]
 
 
-async def test_an_unreachable_model_costs_notes_but_never_the_meeting(new_talk: MakeTalk) -> None:
+async def test_an_unreachable_model_costs_notes_but_never_the_meeting(new_meeting: MakeTalk) -> None:
     with LlmServer().answer_with_status(401) as model:
-        talk = new_talk(model)
+        talk = new_meeting(model)
         await talk.begin()
         await talk.say(f"{FILLER} I will send the plan by Friday.")
         minutes = await talk.finish()
@@ -204,15 +204,15 @@ async def test_an_unreachable_model_costs_notes_but_never_the_meeting(new_talk: 
 
 
 async def test_the_next_server_continues_the_notes_with_the_same_ids(
-    new_talk: MakeTalk, tmp_path: Path
+    new_meeting: MakeTalk, tmp_path: Path
 ) -> None:
     with LlmServer().serving("m").answer_by(careful_reader) as model:
-        talk = new_talk(model)
+        talk = new_meeting(model)
         watcher = await talk.begin()
         await talk.say(f"{FILLER} We decided to ship on Monday.")
         await next_notes(watcher)
         await talk.close()
-        again = new_talk(model)
+        again = new_meeting(model)
         again.meeting, again.count = talk.meeting, talk.count
         await again.store.open()
         await again.notes.begin(talk.meeting.id, await again.channels.get(talk.meeting.id))
@@ -224,17 +224,17 @@ async def test_the_next_server_continues_the_notes_with_the_same_ids(
     ]
 
 
-async def test_too_little_new_text_causes_no_request(new_talk: MakeTalk) -> None:
+async def test_too_little_new_text_causes_no_request(new_meeting: MakeTalk) -> None:
     with LlmServer().serving("m").answer_by(careful_reader) as model:
-        talk = new_talk(model)
+        talk = new_meeting(model)
         watcher = await talk.begin()
         await talk.say("We decided to ship on Monday.")
         await talk.say(FILLER)
         await next_notes(watcher)
         await talk.say("Yes.")
         await talk.finish()
-        asked = [[n for n, _ in lines_of(request)] for request in model.requests]
-    assert asked == [[1, 2], [3]]
+        seen = [[n for n, _ in lines_of(request)] for request in model.requests]
+    assert seen == [[1, 2], [3]]
 
 
 def test_a_meeting_without_a_model_has_live_notes(tmp_path: Path, excerpt: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_meeting_without_a_model_has_live_notes(tmp_path: Path, excerpt: Path)
 
 
 def promising_reader(request: SeenRequest) -> Answer:
-    """A model that notes who promised what."""
+    """A model that notes commitments and their owners."""
     import json
 
     answer: dict[str, Any] = {key: [] for key in EMPTY_ANSWER}
@@ -283,9 +283,9 @@ def promising_reader(request: SeenRequest) -> Answer:
     return Answer(json.dumps(answer))
 
 
-async def test_live_notes_follow_a_correction_of_the_speaker(new_talk: MakeTalk) -> None:
+async def test_live_notes_follow_a_correction_of_the_speaker(new_meeting: MakeTalk) -> None:
     with LlmServer().serving("m").answer_by(promising_reader) as model:
-        talk = new_talk(model)
+        talk = new_meeting(model)
         watcher = await talk.begin()
         await talk.say(f"{FILLER} I will write the notes.")
         (noted,) = (await next_notes(watcher)).action_items
@@ -297,14 +297,14 @@ async def test_live_notes_follow_a_correction_of_the_speaker(new_talk: MakeTalk)
     assert (written.id, written.text) == (noted.id, "Ana writes the notes.")
 
 
-async def test_a_summary_that_cannot_be_condensed_does_not_block_notes(new_talk: MakeTalk) -> None:
+async def test_a_summary_that_cannot_be_condensed_does_not_block_notes(new_meeting: MakeTalk) -> None:
     def reads_but_does_not_join(request: SeenRequest) -> Answer:
         if request.body["response_format"]["json_schema"]["name"] == "summary":
             return Answer("{}", 400, is_raw=True)
         return careful_reader(request)
 
     with LlmServer().serving("m").answer_by(reads_but_does_not_join) as model:
-        talk = new_talk(model)
+        talk = new_meeting(model)
         watcher = await talk.begin()
         for n in range(POINTS_AT_ONCE):
             await talk.say(f"Point {n} was about the colour of the chairs in room {n}.")
@@ -312,5 +312,5 @@ async def test_a_summary_that_cannot_be_condensed_does_not_block_notes(new_talk:
         async with asyncio.timeout(30):
             while not (await next_notes(watcher)).decisions:
                 pass
-        asked = [r.body["response_format"]["json_schema"]["name"] for r in model.requests]
-    assert "summary" in asked
+        seen = [r.body["response_format"]["json_schema"]["name"] for r in model.requests]
+    assert "summary" in seen

@@ -74,7 +74,7 @@ async def test_a_model_with_repeated_invalid_answers_is_replaced_by_the_next_one
 
 
 async def test_minutes_in_another_language_are_checked_against_the_transcript() -> None:
-    """Numbers, days and names are; the other words cannot be."""
+    """Only numbers, days and names can be checked."""
     answer = {
         **EMPTY_ANSWER,
         "summary": [{"lines": [2], "text": "Version 3 wird am ersten Dezember ausgeliefert."}],
@@ -168,7 +168,7 @@ def test_a_meeting_gets_minutes_of_the_model_or_rule_based_ones_and_the_reason(
 
 
 async def test_an_unconfigured_server_is_sent_nothing_before_it_lists_its_models() -> None:
-    """On the usual port of vLLM something else may listen."""
+    """Another program may listen on the default port of vLLM."""
     with LlmServer().answer_with_status(404) as stranger:
         http = JsonHttp("vllm", stranger.url, {}, timeout_s=5)
         chat = OpenAiChat(

@@ -24,7 +24,7 @@ from meeting_assistant.testing.harness.llm_minutes import (
 
 
 def cited_lines(user: str) -> list[int]:
-    """Numbers of the lines that may be cited."""
+    """Return the numbers of the lines that can be cited."""
     return [int(number) for number in re.findall(r"^(\d+)\|", user[user.rindex("<<<") :], re.MULTILINE)]
 
 
@@ -41,7 +41,7 @@ SCRIPTS = {
 async def test_three_hours_fit_a_small_context_window_without_a_request_too_long(
     script: str,
 ) -> None:
-    """By a tokenizer of its own; every tenth utterance is a monologue."""
+    """The model counts tokens of its own; every tenth utterance is a monologue."""
     talk, letters = SCRIPTS[script]
     context = 8192
     lines = [f"Point {n}: " + " ".join([talk] * (12 if n % 10 == 5 else 1)) + "." for n in range(1, 2401)]
@@ -50,10 +50,10 @@ async def test_three_hours_fit_a_small_context_window_without_a_request_too_long
     too_long: list[int] = []
 
     def reads(request: SeenRequest) -> Answer:
-        asked = "".join(m["content"] for m in request.body["messages"])
-        asked += json.dumps(request.body["response_format"])
-        plain = sum(letter.isascii() for letter in asked)
-        needed = int(plain / 4 + (len(asked) - plain) / letters) + request.body["max_tokens"]
+        prompts = "".join(m["content"] for m in request.body["messages"])
+        prompts += json.dumps(request.body["response_format"])
+        plain = sum(letter.isascii() for letter in prompts)
+        needed = int(plain / 4 + (len(prompts) - plain) / letters) + request.body["max_tokens"]
         if needed > context:
             too_long.append(needed)
         cited = list(lines_of(request))
@@ -87,11 +87,11 @@ async def test_a_long_meeting_is_read_in_parts_that_cover_every_utterance() -> N
     )
     with LlmServer().answer_with(EMPTY_ANSWER) as server:
         await write_minutes(server, transcript)
-        asked = [request.body["messages"][1]["content"] for request in server.requests]
-    assert len(asked) > 3
-    read = [number for text in asked for number in cited_lines(text)]
+        prompts = [request.body["messages"][1]["content"] for request in server.requests]
+    assert len(prompts) > 3
+    read = [number for text in prompts for number in cited_lines(text)]
     assert read == list(range(1, 1501)), "each once, in order; lines before are not among them"
-    before = asked[1][asked[1].index("Said before") : asked[1].rindex("<<<")]
+    before = prompts[1][prompts[1].index("Said before") : prompts[1].rindex("<<<")]
     assert before.count("<<<") == 1, "what was said before stands between marks too"
     assert before.count(">>>") == 1
 

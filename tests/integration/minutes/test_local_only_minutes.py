@@ -20,7 +20,7 @@ from meeting_assistant.testing.harness.minutes_client import LINES, MODEL_MINUTE
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[tuple[ServerProcess, LlmServer, str]]:
-    """A server whose only model runs elsewhere: an address that is none of this machine's usual ones."""
+    """A server whose only model counts as remote: its address is not a usual one of this machine."""
     (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES))
     with LlmServer().answer_with(MODEL_MINUTES) as model:
         elsewhere = model.url.replace("127.0.0.1", "127.1")
@@ -67,7 +67,7 @@ async def test_local_only_set_while_minutes_are_written_stops_further_requests(
     server, model, meeting_id = cloud
 
     def forbids(request: SeenRequest) -> Answer:
-        """Somebody makes the meeting local only while the first part is read; the rest is then to be asked for."""
+        """Make the meeting local only while the first part is read; the rest would be requested next."""
         answer = httpx.post(f"{server.url}/api/meetings/{meeting_id}/local-only", json={"local_only": True})
         assert answer.is_success
         return Answer(json.dumps(EMPTY_ANSWER), finish="length")
@@ -105,8 +105,8 @@ async def test_a_meeting_can_choose_its_provider_template_and_language(tmp_path:
             "NOTES_INTERVAL_SECONDS": "0",
         }
         with ServerProcess(tmp_path / "data", env) as server:
-            wishes = {"llm_provider": "openai", "template": "standup", "minutes_language": "fr"}
-            final = await LiveClient(server.ws_url, start=wishes).stream(paced(hello, is_fast=True))
+            options = {"llm_provider": "openai", "template": "standup", "minutes_language": "fr"}
+            final = await LiveClient(server.ws_url, start=options).stream(paced(hello, is_fast=True))
             with pytest.raises(MeetingRefusedError) as refused:
                 await LiveClient(server.ws_url, start={"template": "party"}).stream(paced(b"", is_fast=True))
         assert unused.requests == []

@@ -19,7 +19,7 @@ from meeting_assistant.testing.harness.minutes_client import LINES, MODEL_MINUTE
 def editing_server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[ServerProcess, LlmServer, list[str]]]:
-    """One server for all tests here, with a meeting for each of them."""
+    """One server for all tests of this file, with a meeting for each."""
     data = tmp_path_factory.mktemp("minutes") / "data"
     ids = seed(
         data,
@@ -142,7 +142,7 @@ async def test_a_choice_of_provider_can_be_reverted(client: MinutesClient) -> No
 
 
 async def test_the_id_of_a_deleted_item_is_never_reused(client: MinutesClient) -> None:
-    """Tickets are made once for each id."""
+    """A ticket is created once for each id."""
     client.model.answer_with(MODEL_MINUTES)
     minutes = await client.write_again(llm_provider="auto")
     (written,) = minutes["action_items"]
@@ -202,20 +202,20 @@ async def test_naming_a_speaker_changes_the_minutes_without_a_model(client: Minu
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> str:
-    """A meeting in the data directory of a server that does not run yet."""
+def seeded_meeting(tmp_path: Path) -> str:
+    """The id of a meeting in the data directory of a server that does not run yet."""
     (meeting_id,) = seed(tmp_path / "data", MeetingFixture(LINES))
     return meeting_id
 
 
 async def test_minutes_interrupted_by_a_crash_are_written_after_the_restart(
-    tmp_path: Path, held: str
+    tmp_path: Path, seeded_meeting: str
 ) -> None:
     with LlmServer().serving("m").never_answer() as model:
         server = ServerProcess(tmp_path / "data", {"VLLM_BASE_URL": model.url, "VLLM_MODEL_ID": "m"})
         server.start()
         try:
-            with MinutesClient(server, model, held) as client:
+            with MinutesClient(server, model, seeded_meeting) as client:
                 coming = client.http.post(f"{client.path}/minutes", json={"template": "standup"}).json()[
                     "version"
                 ]
@@ -226,7 +226,7 @@ async def test_minutes_interrupted_by_a_crash_are_written_after_the_restart(
             server.kill()
             model.forget().answer_with(STANDUP)
             server.start()
-            with MinutesClient(server, model, held) as client:
+            with MinutesClient(server, model, seeded_meeting) as client:
                 async with client.watching() as socket, asyncio.timeout(60):
                     while client.minutes()["version"] < coming:
                         await socket.recv()

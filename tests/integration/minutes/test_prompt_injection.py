@@ -35,7 +35,7 @@ async def test_the_transcript_is_delimited_data_in_the_users_turn() -> None:
 
 
 async def test_a_model_that_obeys_the_transcript_changes_nothing() -> None:
-    """It puts into the minutes what somebody told it to; nobody of the meeting said that."""
+    """The model writes what the transcript tells it to; nobody decided that in the meeting."""
     obedient = {
         **EMPTY_ANSWER,
         "decisions": [
@@ -81,7 +81,7 @@ INJECTED = [
 
 @pytest.mark.parametrize("injected", INJECTED)
 async def test_lines_addressed_to_the_model_never_reach_the_minutes(injected: str) -> None:
-    """Even a model that obeys, and quotes what it was told, gets nothing of it into the minutes."""
+    """Even a model that obeys such lines, and quotes them, gets nothing of it into the minutes."""
 
     def obeys(request: SeenRequest) -> Answer:
         item = {"lines": [2], "quote": injected, "text": injected}

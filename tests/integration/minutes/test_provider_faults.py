@@ -109,7 +109,7 @@ async def test_reasoning_text_is_not_part_of_an_answer() -> None:
 
 
 async def test_a_silently_truncated_prompt_is_detected() -> None:
-    """Ollama cuts long prompts; only its count of tokens tells."""
+    """Ollama truncates long prompts; only its token count shows it."""
     whole = complete_answer("/v1/chat/completions", "{}", "complete")
     cut = {**whole, "usage": {"prompt_tokens": 2048, "completion_tokens": 2}}
     with LlmServer().answer_by(lambda request: Answer(json.dumps(cut), is_raw=True)) as server:
@@ -179,8 +179,8 @@ async def test_the_usage_of_a_repaired_answer_includes_both_requests() -> None:
     assert (reply.prompt_tokens, reply.completion_tokens) == (22, 14)
 
 
-class Book:
-    """Remembers who was asked."""
+class RecordedCalls:
+    """Call records in memory."""
 
     def __init__(self) -> None:
         self.calls: dict[str, LlmCall] = {}
@@ -202,7 +202,7 @@ class Book:
 async def test_an_unconfigured_server_is_recorded_and_logged_only_if_it_was_sent_content(
     fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    book = Book()
+    recorded = RecordedCalls()
     with LlmServer().answer_with_status(500) as server:
         if fault != "strange":
             server.serving("m")
@@ -216,9 +216,11 @@ async def test_an_unconfigured_server_is_recorded_and_logged_only_if_it_was_sent
             dialect=LOCAL,
             is_local=True,
         )
-        llm = LLMService([chat], LlmOptions(optional=frozenset({"vllm"})), calls=book)
+        llm = LLMService([chat], LlmOptions(optional=frozenset({"vllm"})), calls=recorded)
         with pytest.raises(LlmError):
             await llm.complete(replace(ASK, meeting_ids=("meeting",)), extract_json)
         await llm.close()
-    assert [call.outcome for call in book.calls.values()] == (["llm_unavailable"] if fault == "fails" else [])
+    assert [call.outcome for call in recorded.calls.values()] == (
+        ["llm_unavailable"] if fault == "fails" else []
+    )
     assert ("A language model gave no usable answer." in caplog.text) is (fault == "fails")

@@ -1,4 +1,4 @@
-"""How often a provider is asked again, and how long a client waits in between."""
+"""How often a provider is retried, and the pauses in between."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_an_invalid_key_is_not_tried_for_every_meeting() -> None:
 
 
 def waiting(server: LlmServer, *, jitter: float = 0.0, **more: Any) -> tuple[LLMService, list[float]]:
-    """A service that writes down how long it would wait, and does not."""
+    """Return a service that records its pauses instead of waiting."""
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:

@@ -24,7 +24,7 @@ class _Quiet(WSGIRequestHandler):
 
 @pytest.fixture
 def calendars(tmp_path: Path) -> Iterator[str]:
-    """Radicale with a calendar of Ana's; its address."""
+    """Start Radicale with a calendar of Ana; return its address."""
     from radicale import Application
 
     users = tmp_path / "users"
@@ -58,12 +58,12 @@ async def test_calendar_entries_are_created_once_and_never_overwrite_a_change(
     tmp_path: Path, calendars: str
 ) -> None:
     options = {"caldav": {"url": calendars, "username": "ana", "password": "secret"}}
-    async with OutboxHarness(tmp_path, options) as after:
-        meeting_id = await after.meeting()
-        await after.deliver_all()
-        due, again = await after.of(meeting_id)
+    async with OutboxHarness(tmp_path, options) as outbox:
+        meeting_id = await outbox.meeting()
+        await outbox.deliver_all()
+        due, again = await outbox.of(meeting_id)
         assert (due.state, again.state) == (DeliveryState.DONE, DeliveryState.DONE)
-        assert "calendar is there" in await after.workflows.test("caldav")
+        assert "calendar is there" in await outbox.workflows.test("caldav")
         async with httpx.AsyncClient(auth=("ana", "secret")) as ana:
             stored = vobject.readOne((await ana.get(f"{calendars}/")).text)
             summaries = {event.summary.value for event in stored.vevent_list}
@@ -72,15 +72,15 @@ async def test_calendar_entries_are_created_once_and_never_overwrite_a_change(
             entry = f"{calendars}/{due.receipt.reference}.ics"
             changed = (await ana.get(entry)).text.replace("Due: Ben", "Due: Cleo")
             await ana.put(entry, content=changed, headers={"Content-Type": "text/calendar"})
-            await after.integrations["caldav"].deliver(due)
+            await outbox.integrations["caldav"].deliver(due)
             assert "Due: Cleo" in (await ana.get(entry)).text
 
 
 async def test_a_wrong_calendar_password_is_reported(tmp_path: Path, calendars: str) -> None:
     options = {"caldav": {"url": calendars, "username": "ana", "password": "wrong"}}
-    async with OutboxHarness(tmp_path, options) as after:
-        parked = await after.run()
+    async with OutboxHarness(tmp_path, options) as outbox:
+        parked = await outbox.run()
         assert parked.state is DeliveryState.PARKED
         assert "refused who we are" in (parked.last_error or "")
         with pytest.raises(DeliveryError):
-            await after.workflows.test("caldav")
+            await outbox.workflows.test("caldav")

@@ -77,26 +77,26 @@ async def test_transient_failures_are_retried_and_permanent_ones_are_parked(
 ) -> None:
     monkeypatch.setattr("meeting_assistant.integrations.delivery.http.TIMEOUT_S", 1.0)
     with TargetServer(TARGETS[name][0]()) as server:
-        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
+        async with OutboxHarness(tmp_path, options_for(name, server)) as outbox:
             for fault, state in FAULTS.items():
                 inject(fault, server)
-                meeting_id = await after.meeting(ONE_ITEM)
-                await after.deliver_all()
-                (first,) = await after.of(meeting_id)
+                meeting_id = await outbox.meeting(ONE_ITEM)
+                await outbox.deliver_all()
+                (first,) = await outbox.of(meeting_id)
                 assert (first.state, bool(first.last_error)) == (state, True), fault
                 if state is STAYS:
-                    await after.workflows.retry(first.id)
-                await after.later()
-                (done,) = await after.of(meeting_id)
+                    await outbox.workflows.retry(first.id)
+                await outbox.later()
+                (done,) = await outbox.of(meeting_id)
                 assert (done.state, done.last_error) == (DeliveryState.DONE, None), fault
 
 
 @pytest.mark.parametrize("name", ["jira", "linear", "github"])
 async def test_a_meaningless_answer_is_not_taken_for_success(tmp_path: Path, name: str) -> None:
     with TargetServer(TARGETS[name][0]()) as server:
-        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
+        async with OutboxHarness(tmp_path, options_for(name, server)) as outbox:
             for body in ("", "<html>", '{"data": {"issueCreate": {"succ', "[1, 2]", "null"):
                 server.fail_with(200, body)
-                meeting_id = await after.meeting(ONE_ITEM)
-                await after.deliver_all()
-                assert (await after.of(meeting_id))[0].state is DeliveryState.PENDING, body
+                meeting_id = await outbox.meeting(ONE_ITEM)
+                await outbox.deliver_all()
+                assert (await outbox.of(meeting_id))[0].state is DeliveryState.PENDING, body

@@ -44,7 +44,7 @@ SECRETS = (
 
 
 def long_minutes(items: int) -> Minutes:
-    """More than fits into one message anywhere."""
+    """Return minutes that fit into one message of no target."""
     text = "Something & <something> that was decided at some length, " * 8
     decided = [
         Item(id=f"d{n}", text=f"{n}. {text}", evidence=[Evidence(utterance=1, quote=LINES[0][1])])
@@ -66,12 +66,12 @@ async def test_a_channel_gets_title_decisions_and_action_items_in_as_many_messag
 ) -> None:
     minutes = MINUTES if items == 2 else long_minutes(items)
     with TargetServer(wire) as server:
-        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
-            meeting_id = await after.meeting(
+        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as outbox:
+            meeting_id = await outbox.meeting(
                 MeetingFixture(LINES, title="Weekly & <search>", minutes=minutes)
             )
-            await after.deliver_all()
-            deliveries = await after.of(meeting_id)
+            await outbox.deliver_all()
+            deliveries = await outbox.of(meeting_id)
             assert {delivery.state for delivery in deliveries} == {DeliveryState.DONE}
             assert len(server.requests) == len(deliveries)
             assert (len(deliveries) > 1) == (items == 300)
@@ -84,7 +84,7 @@ async def test_a_channel_gets_title_decisions_and_action_items_in_as_many_messag
             else:
                 numbers = [int(n) for n in re.findall(r"(\d+)\\*\. Something", text)]
                 assert numbers == list(range(300))
-            assert "written" in await after.workflows.test(name) or "posted" in await after.workflows.test(
+            assert "written" in await outbox.workflows.test(name) or "posted" in await outbox.workflows.test(
                 name
             )
 
@@ -96,8 +96,8 @@ async def test_transcript_text_mentions_nobody_and_contains_no_links(tmp_path: P
             "mattermost": {"webhook_url": two.url},
             "github": {"repository": "acme/plans", "token": "github-token", "api_url": three.url},
         }
-        async with OutboxHarness(tmp_path, options) as after:
-            await after.run()
+        async with OutboxHarness(tmp_path, options) as outbox:
+            await outbox.run()
         sent = [request.content.decode() for server in (one, two) for request in server.requests]
         sent += [request.body["body"] for request in three.requests]
     assert "<!channel>" not in "".join(sent)
@@ -140,7 +140,7 @@ def test_slack_accepts_any_text_and_finds_no_mention_in_it(title: str, text: str
 
 
 def _markup(block: Any) -> str:
-    """What Slack reads as markup."""
+    """Return the markup that Slack recognises in a text."""
     text = block["elements"][0] if block["type"] == "context" else block["text"]
     return str(text["text"]) if text["type"] == "mrkdwn" else ""
 
@@ -159,10 +159,10 @@ async def test_every_webhook_gets_an_event_that_the_published_library_verifies(t
 
     with TargetServer(receive) as server:
         options = {"webhook": {"urls": f"{server.url}/a, {server.url}/b", "secrets": ",".join(SECRETS)}}
-        after = OutboxHarness(tmp_path, options)
-        after.integrations["webhook"]._now = datetime.now().timestamp  # type: ignore[attr-defined]
-        async with after:
-            await after.run()
+        outbox = OutboxHarness(tmp_path, options)
+        outbox.integrations["webhook"]._now = datetime.now().timestamp  # type: ignore[attr-defined]
+        async with outbox:
+            await outbox.run()
         assert sorted(request.path for request in seen) == ["/a", "/b"]
         event = seen[0].body
         assert event["type"] == "meeting.finished"
@@ -178,10 +178,10 @@ async def test_every_webhook_gets_an_event_that_the_published_library_verifies(t
 async def test_a_second_attempt_has_the_same_id_and_a_large_event_is_shortened(tmp_path: Path) -> None:
     with TargetServer(lambda request: Reply(200)).lose_the_answer() as server:
         options = {"webhook": {"urls": server.url, "secrets": SECRETS[0]}}
-        async with OutboxHarness(tmp_path, options) as after:
-            await after.meeting(MeetingFixture(LINES, minutes=long_minutes(200)))
-            await after.deliver_all()
-            await after.later()
+        async with OutboxHarness(tmp_path, options) as outbox:
+            await outbox.meeting(MeetingFixture(LINES, minutes=long_minutes(200)))
+            await outbox.deliver_all()
+            await outbox.later()
         first, second = server.requests
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
         assert first.content == second.content
@@ -197,11 +197,11 @@ async def test_jira_gets_an_issue_for_each_action_item(tmp_path: Path, is_cloud:
     jira = Jira(is_cloud=is_cloud)
     with TargetServer(jira) as server:
         account = {"email": "ops@example.org", "flavour": "cloud"} if is_cloud else {}
-        async with OutboxHarness(tmp_path, {"jira": {**JIRA, **account, "url": server.url}}) as after:
-            meeting_id = await after.meeting()
-            await after.deliver_all()
-            receipts = [delivery.receipt for delivery in await after.of(meeting_id)]
-            assert await after.workflows.test("jira") == "Project OPS can be seen; a test makes no issue."
+        async with OutboxHarness(tmp_path, {"jira": {**JIRA, **account, "url": server.url}}) as outbox:
+            meeting_id = await outbox.meeting()
+            await outbox.deliver_all()
+            receipts = [delivery.receipt for delivery in await outbox.of(meeting_id)]
+            assert await outbox.workflows.test("jira") == "Project OPS can be seen; a test makes no issue."
         assert sorted(receipt.url or "" for receipt in receipts if receipt) == [
             f"{server.url}/browse/OPS-1",
             f"{server.url}/browse/OPS-2",
@@ -217,8 +217,8 @@ async def test_jira_gets_an_issue_for_each_action_item(tmp_path: Path, is_cloud:
 async def test_missing_fields_that_jira_requires_are_reported(tmp_path: Path) -> None:
     refusal = {"errorMessages": [], "errors": {"customfield_10010": "What somebody said is required."}}
     with TargetServer(Jira(is_cloud=False)).fail_with(400, refusal) as server:
-        async with OutboxHarness(tmp_path, {"jira": {**JIRA, "url": server.url}}) as after:
-            parked = await after.run()
+        async with OutboxHarness(tmp_path, {"jira": {**JIRA, "url": server.url}}) as outbox:
+            parked = await outbox.run()
             assert parked.state is DeliveryState.PARKED
             assert "customfield_10010" in (parked.last_error or "")
             assert "somebody" not in (parked.last_error or "")
@@ -228,9 +228,9 @@ async def test_linear_gets_issues_with_our_ids(tmp_path: Path) -> None:
     linear = Linear()
     options = {"api_key": "linear-key", "team": "ENG", "assignees": '{"ben": "ben@example.org"}'}
     with TargetServer(linear) as server:
-        async with OutboxHarness(tmp_path, {"linear": {**options, "api_url": server.url}}) as after:
-            await after.run()
-            assert "Team ENG can be seen" in await after.workflows.test("linear")
+        async with OutboxHarness(tmp_path, {"linear": {**options, "api_url": server.url}}) as outbox:
+            await outbox.run()
+            assert "Team ENG can be seen" in await outbox.workflows.test("linear")
         made = {issue["title"]: issue for issue in linear.issues.values()}
         first = made["Send the release notes."]
         assert (first["assigneeId"], first["dueDate"]) == ("user-1", "2026-11-27")
@@ -243,19 +243,19 @@ async def test_errors_of_linear_with_status_200_are_recognised(tmp_path: Path, c
     error = {"data": None, "errors": [{"message": "…", "extensions": {"code": code}}]}
     with TargetServer(Linear()).fail_with(200, error).fail_with(200, error) as server:
         options = {"api_key": "linear-key", "team": "ENG", "api_url": server.url}
-        async with OutboxHarness(tmp_path, {"linear": options}) as after:
-            assert (await after.run()).state == state
+        async with OutboxHarness(tmp_path, {"linear": options}) as outbox:
+            assert (await outbox.run()).state == state
 
 
 async def test_github_gets_issues_that_name_unknown_assignees(tmp_path: Path) -> None:
     github = GitHub(people=frozenset())
     options = {"repository": "acme/plans", "token": "github-token", "assignees": "Ben=ghost"}
     with TargetServer(github) as server:
-        async with OutboxHarness(tmp_path, {"github": {**options, "api_url": server.url}}) as after:
-            parked = await after.run()
+        async with OutboxHarness(tmp_path, {"github": {**options, "api_url": server.url}}) as outbox:
+            parked = await outbox.run()
             assert parked.state is DeliveryState.PARKED
             assert "assignees" in (parked.last_error or "")
-            assert await after.workflows.test("github") == "Issues can be made in acme/plans."
+            assert await outbox.workflows.test("github") == "Issues can be made in acme/plans."
         (issue,) = github.issues  # of the item that is nobody's
         assert issue["labels"] == ["meeting"]
 
@@ -264,8 +264,8 @@ async def test_github_gets_issues_that_name_unknown_assignees(tmp_path: Path) ->
 async def test_an_unintelligible_answer_is_not_a_success(tmp_path: Path, answer: str) -> None:
     with TargetServer(GitHub()).fail_with(201, answer) as server:
         options = {"repository": "acme/plans", "token": "github-token", "api_url": server.url}
-        async with OutboxHarness(tmp_path, {"github": options}) as after:
-            waiting = await after.run()
+        async with OutboxHarness(tmp_path, {"github": options}) as outbox:
+            waiting = await outbox.run()
             assert (waiting.state, waiting.is_uncertain) == (DeliveryState.PENDING, True)
 
 
@@ -276,8 +276,8 @@ async def test_a_note_is_written_and_an_edited_one_is_not_overwritten(tmp_path: 
     vault = tmp_path / "vault"
     vault.mkdir()
     (vault / "2026-11-24 Weekly & search.md").write_text("A note of somebody's own.")
-    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
-        done = await after.run()
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as outbox:
+        done = await outbox.run()
         assert done.receipt is not None
         note = vault / "2026-11-24 Weekly & search (2).md"
         assert done.receipt.reference == note.name
@@ -285,52 +285,52 @@ async def test_a_note_is_written_and_an_edited_one_is_not_overwritten(tmp_path: 
         text = note.read_text()
         assert text.startswith('---\ntitle: "Weekly & <search>"\ndate: 2026-11-24T10:00\n')
         assert "Send the release notes." in text
-        integration = after.integrations["markdown"]
+        integration = outbox.integrations["markdown"]
         await integration.deliver(done)
         assert note.read_text() == text, "the same note again, in its place"
         note.write_text(text.replace("Send", "Please send"))
         again = await integration.deliver(done)
         assert again.reference == "2026-11-24 Weekly & search (3).md"
         assert "Please send" in note.read_text()
-        assert "Notes can be written" in await after.workflows.test("markdown")
+        assert "Notes can be written" in await outbox.workflows.test("markdown")
     assert [path for path in vault.iterdir() if path.suffix != ".md"] == []
 
 
 async def test_a_missing_folder_for_notes_is_reported(tmp_path: Path) -> None:
-    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(tmp_path / "nowhere")}}) as after:
-        waiting = await after.run()
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(tmp_path / "nowhere")}}) as outbox:
+        waiting = await outbox.run()
         assert "WORKFLOWS__MARKDOWN__FOLDER" in (waiting.last_error or "")
         with pytest.raises(DeliveryError):
-            await after.workflows.test("markdown")
+            await outbox.workflows.test("markdown")
 
 
 # --- calendars --------------------------------------------------------------------------------------------
 
 
 def events(ics: bytes) -> Iterator[Any]:
-    """As an independent parser reads them."""
+    """Return the events as an independent parser reads them."""
     yield from vobject.readOne(ics.decode()).vevent_list
 
 
 async def test_due_dates_and_the_next_meeting_are_calendar_entries(tmp_path: Path) -> None:
-    async with OutboxHarness(tmp_path, {}) as after:
-        meeting_id = await after.meeting()
-        due, again = events(await after.workflows.calendar(meeting_id))
+    async with OutboxHarness(tmp_path, {}) as outbox:
+        meeting_id = await outbox.meeting()
+        due, again = events(await outbox.workflows.calendar(meeting_id))
         assert due.summary.value == "Due: Ben: Send the release notes."
         assert (due.dtstart.value, due.dtend.value) == (date(2026, 11, 27), date(2026, 11, 28))
         assert again.summary.value == "Follow-up: Weekly & <search>"
         assert again.dtstart.value == datetime(2026, 11, 26, 15, 0)
         assert "Let's meet again on Thursday at three." in again.description.value
-        feed = list(events(await after.workflows.feed(None)))
+        feed = list(events(await outbox.workflows.feed(None)))
         assert {event.uid.value for event in feed} == {due.uid.value, again.uid.value}
 
 
 async def test_line_breaks_in_the_transcript_add_no_lines_to_the_calendar(tmp_path: Path) -> None:
     text = "Send it\r\nEND:VEVENT\r\nBEGIN:VALARM\r\nATTACH:file:///etc/passwd"
     item = MINUTES.action_items[0].model_copy(update={"text": text})
-    async with OutboxHarness(tmp_path, {}) as after:
-        meeting_id = await after.meeting(MeetingFixture(LINES, minutes=Minutes(action_items=[item])))
-        ics = (await after.workflows.calendar(meeting_id)).decode()
+    async with OutboxHarness(tmp_path, {}) as outbox:
+        meeting_id = await outbox.meeting(MeetingFixture(LINES, minutes=Minutes(action_items=[item])))
+        ics = (await outbox.workflows.calendar(meeting_id)).decode()
         assert "VALARM" not in [
             line.partition(":")[2] for line in ics.splitlines() if line.startswith("BEGIN")
         ]

@@ -30,7 +30,7 @@ from meeting_assistant.testing.harness.outbox import OutboxHarness
 
 
 class Mailbox:
-    """Keeps what it is given, or answers with a code."""
+    """A mailbox that keeps its messages, or answers with a code."""
 
     def __init__(self) -> None:
         self.messages: list[EmailMessage] = []
@@ -68,7 +68,7 @@ def mailbox() -> Iterator[tuple[Mailbox, Controller]]:
 
 
 class VanishingMailServer:
-    """Takes a message and never says that it has: it hangs, or cuts the connection."""
+    """A mail server that accepts a message and then hangs or cuts the connection without confirming it."""
 
     def __init__(self, fault: str) -> None:
         self.messages = 0
@@ -105,7 +105,7 @@ class VanishingMailServer:
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+    """Return a self-signed certificate for 127.0.0.1, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
@@ -150,10 +150,10 @@ async def test_minutes_are_mailed_as_text_and_html_with_a_calendar(
 ) -> None:
     box, controller = mailbox
     options = mail_options(controller, recipients="ana@example.org, ben@example.org")
-    async with OutboxHarness(tmp_path, options) as after:
-        done = await after.run()
+    async with OutboxHarness(tmp_path, options) as outbox:
+        done = await outbox.run()
         assert done.state is DeliveryState.DONE
-        assert "handed to" in await after.workflows.test("email")
+        assert "handed to" in await outbox.workflows.test("email")
     assert box.recipients == [
         ["ana@example.org"],
         ["ben@example.org"],
@@ -187,12 +187,12 @@ async def test_a_refusal_by_the_mail_server_is_retried_or_parked(
 ) -> None:
     box, controller = mailbox
     box.codes.append(code)
-    async with OutboxHarness(tmp_path, mail_options(controller)) as after:
-        first = await after.run()
+    async with OutboxHarness(tmp_path, mail_options(controller)) as outbox:
+        first = await outbox.run()
         assert first.state is state
         assert f"SMTP {code[:3]}" in (first.last_error or "")
         if state is DeliveryState.PENDING:
-            await after.later()
+            await outbox.later()
             assert len(box.messages) == 1
 
 
@@ -203,15 +203,15 @@ async def test_a_refused_recipient_is_retried_and_the_others_get_one_message(
     box.refuses["ben@example.org"] = "450 Mailbox busy"
     box.refuses["cleo@example.org"] = "550 No such person"
     options = mail_options(controller, recipients="ana@example.org, ben@example.org, cleo@example.org")
-    async with OutboxHarness(tmp_path, options) as after:
-        meeting_id = (await after.run()).meeting_id
-        assert [one.state for one in await after.of(meeting_id)] == [
+    async with OutboxHarness(tmp_path, options) as outbox:
+        meeting_id = (await outbox.run()).meeting_id
+        assert [one.state for one in await outbox.of(meeting_id)] == [
             DeliveryState.DONE,
             DeliveryState.PENDING,
             DeliveryState.PARKED,
         ]
-        await after.later()
-        assert (await after.of(meeting_id))[1].state is DeliveryState.DONE
+        await outbox.later()
+        assert (await outbox.of(meeting_id))[1].state is DeliveryState.DONE
     assert box.recipients == [["ana@example.org"], ["ben@example.org"]]
 
 
@@ -220,9 +220,9 @@ async def test_an_error_after_the_message_was_accepted_is_not_a_failure(
 ) -> None:
     box, controller = mailbox
     box.farewell = "421 Going down"
-    async with OutboxHarness(tmp_path, mail_options(controller)) as after:
-        assert (await after.run()).state is DeliveryState.DONE
-        await after.later()
+    async with OutboxHarness(tmp_path, mail_options(controller)) as outbox:
+        assert (await outbox.run()).state is DeliveryState.DONE
+        await outbox.later()
     assert len(box.messages) == 1
 
 
@@ -230,9 +230,9 @@ async def test_a_removed_recipient_gets_no_mail(tmp_path: Path, mailbox: tuple[M
     box, controller = mailbox
     async with OutboxHarness(tmp_path, mail_options(controller, recipients="ben@example.org")) as before:
         waiting = await before.meeting()
-    async with OutboxHarness(tmp_path, mail_options(controller)) as after:
-        await after.later()
-        (parked,) = await after.deliveries.of_meeting(waiting)
+    async with OutboxHarness(tmp_path, mail_options(controller)) as outbox:
+        await outbox.later()
+        (parked,) = await outbox.deliveries.of_meeting(waiting)
         assert parked.state is DeliveryState.PARKED
         assert "WORKFLOWS__EMAIL__RECIPIENTS" in (parked.last_error or "")
     assert box.messages == []
@@ -245,14 +245,14 @@ async def test_a_mail_server_that_vanishes_with_the_message_is_tried_once_more_a
     monkeypatch.setattr("meeting_assistant.integrations.targets.mail.TIMEOUT_S", 0.5)
     with closing(VanishingMailServer(fault)) as server:
         options = mail_options(server)
-        async with OutboxHarness(tmp_path, options) as after:
-            first = await after.run()
+        async with OutboxHarness(tmp_path, options) as outbox:
+            first = await outbox.run()
             assert (first.state, first.is_uncertain) == (DeliveryState.PENDING, True), first.last_error
-            await after.later()
-            parked = await after.deliveries.get(first.id)
+            await outbox.later()
+            parked = await outbox.deliveries.get(first.id)
             assert parked.state is DeliveryState.PARKED
             assert "It may have arrived" in (parked.last_error or "")
-            await after.later()
+            await outbox.later()
     assert server.messages == 2
 
 
@@ -260,8 +260,8 @@ async def test_nothing_is_sent_without_the_required_tls(
     tmp_path: Path, mailbox: tuple[Mailbox, Controller]
 ) -> None:
     box, controller = mailbox
-    async with OutboxHarness(tmp_path, mail_options(controller, security="starttls")) as after:
-        parked = await after.run()
+    async with OutboxHarness(tmp_path, mail_options(controller, security="starttls")) as outbox:
+        parked = await outbox.run()
         assert parked.state is DeliveryState.PARKED
         assert "WORKFLOWS__EMAIL__SECURITY" in (parked.last_error or "")
     assert box.messages == []
@@ -289,8 +289,8 @@ async def test_a_wrong_mail_password_is_reported_and_not_shown(tmp_path: Path) -
             folder = tmp_path / password
             folder.mkdir()
             options = mail_options(controller, username="notes", password=password)
-            async with OutboxHarness(folder, options) as after:
-                delivery = await after.run()
+            async with OutboxHarness(folder, options) as outbox:
+                delivery = await outbox.run()
                 assert delivery.state is state
                 assert "wr0ng" not in (delivery.last_error or "")
     finally:
@@ -315,8 +315,8 @@ async def test_mail_over_tls_is_sent_only_to_servers_with_a_trusted_certificate(
     controller = Controller(box, hostname="127.0.0.1", port=free_port(), **how)
     controller.start()
     try:
-        async with OutboxHarness(tmp_path, mail_options(controller, security=security)) as after:
-            delivery = await after.run()
+        async with OutboxHarness(tmp_path, mail_options(controller, security=security)) as outbox:
+            delivery = await outbox.run()
     finally:
         controller.stop()
     if is_vouched_for:

@@ -1,4 +1,4 @@
-"""What the outbox promises when minutes change, people change their minds and processes die."""
+"""The outbox when minutes change, decisions change and processes die."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from meeting_assistant.testing.doubles.targets import GitHub, TargetServer, slac
 from meeting_assistant.testing.harness.outbox import MINUTES, OutboxHarness, github_options, slack_options
 
 
-async def write_again(after: OutboxHarness, meeting_id: str, minutes: Minutes) -> list[Delivery]:
-    await after.store.add_minutes_version(meeting_id, minutes=minutes, coverage=Coverage())
-    return await after.workflows.run_again(meeting_id)
+async def write_again(outbox: OutboxHarness, meeting_id: str, minutes: Minutes) -> list[Delivery]:
+    await outbox.store.add_minutes_version(meeting_id, minutes=minutes, coverage=Coverage())
+    return await outbox.workflows.run_again(meeting_id)
 
 
 def states(deliveries: list[Delivery]) -> list[tuple[str, DeliveryState]]:
@@ -48,18 +48,18 @@ async def test_a_reworded_item_is_proposed_and_not_delivered_again(
 ) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository) as server:
-        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
-            meeting_id = await after.meeting()
-            await after.deliver_all()
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as outbox:
+            meeting_id = await outbox.meeting()
+            await outbox.deliver_all()
             assert len(repository.issues) == 2
             in_german = MINUTES.action_items[0].model_copy(
                 update={"id": "a3", "text": "Verschickt die Hinweise zur Version."}
             )
             added = await write_again(
-                after, meeting_id, MINUTES.model_copy(update={"action_items": [in_german]})
+                outbox, meeting_id, MINUTES.model_copy(update={"action_items": [in_german]})
             )
             assert states(added) == [("github", DeliveryState.PROPOSED)]
-            await after.later()
+            await outbox.later()
             assert len(repository.issues) == 2
 
 
@@ -74,68 +74,68 @@ async def test_after_a_redaction_nothing_is_delivered_again_without_approval(
             **github_options(server, assignees=None),
             "markdown": {"folder": str(vault)},
         }
-        async with OutboxHarness(tmp_path, options) as after:
-            meeting_id = await after.meeting()
-            await after.deliver_all()
-            await after.store.redact(meeting_id, [], [], [3])
+        async with OutboxHarness(tmp_path, options) as outbox:
+            meeting_id = await outbox.meeting()
+            await outbox.deliver_all()
+            await outbox.store.redact(meeting_id, [], [], [3])
             left = MINUTES.model_copy(update={"decisions": MINUTES.decisions[:1]})
-            added = await write_again(after, meeting_id, left)
+            added = await write_again(outbox, meeting_id, left)
             assert states(added) == [
                 ("slack", DeliveryState.PROPOSED),
                 ("github", DeliveryState.PROPOSED),
                 ("github", DeliveryState.PROPOSED),
                 ("markdown", DeliveryState.PENDING),
             ]
-            await after.later()
+            await outbox.later()
             assert (len(channel.requests), len(repository.issues)) == (1, 2)
             (note,) = vault.iterdir()
             assert "<script>" not in note.read_text(), "what is here is written anew, in its place"
-            assert await write_again(after, meeting_id, left) == []
+            assert await write_again(outbox, meeting_id, left) == []
 
 
 async def test_a_delivery_in_progress_during_a_redaction_is_not_repeated_without_approval(
     tmp_path: Path,
 ) -> None:
     with TargetServer(slack) as server:
-        async with OutboxHarness(tmp_path, slack_options(server)) as after:
-            meeting_id = await after.meeting()
-            taken = await after.deliveries.take_due(after.now_ms, 60_000)
+        async with OutboxHarness(tmp_path, slack_options(server)) as outbox:
+            meeting_id = await outbox.meeting()
+            taken = await outbox.deliveries.take_due(outbox.now_ms, 60_000)
             assert taken is not None
-            await after.store.redact(meeting_id, [], [], [3])
-            assert not await after.deliveries.update(taken), "its words do not come back"
-            added = await write_again(after, meeting_id, MINUTES)
+            await outbox.store.redact(meeting_id, [], [], [3])
+            assert not await outbox.deliveries.update(taken), "its words do not come back"
+            added = await write_again(outbox, meeting_id, MINUTES)
             assert states(added) == [("slack", DeliveryState.PROPOSED)]
-            gone, _ = await after.of(meeting_id)
+            gone, _ = await outbox.of(meeting_id)
             assert (gone.state, gone.is_uncertain) == (DeliveryState.DISMISSED, True)
             assert "release notes" not in gone.model_dump_json()
             with pytest.raises(ConflictError):
-                await after.workflows.retry(gone.id)
+                await outbox.workflows.retry(gone.id)
 
 
 async def test_a_retry_sends_the_present_minutes_or_nothing(tmp_path: Path) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository) as server:
-        async with OutboxHarness(tmp_path, github_options(server, assignees=None), approved=[]) as after:
-            meeting_id = await after.meeting()
-            first, second = await after.of(meeting_id)
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None), approved=[]) as outbox:
+            meeting_id = await outbox.meeting()
+            first, second = await outbox.of(meeting_id)
             for one in (first, second):
-                await after.workflows.dismiss(meeting_id, one.id)
+                await outbox.workflows.dismiss(meeting_id, one.id)
             reworded = MINUTES.action_items[0].model_copy(update={"text": "Send the notes to all."})
-            await after.store.add_minutes_version(
+            await outbox.store.add_minutes_version(
                 meeting_id,
                 minutes=MINUTES.model_copy(update={"action_items": [reworded]}),
                 coverage=Coverage(),
             )
             with pytest.raises(ConflictError, match="do not hold this any more"):
-                await after.workflows.retry(second.id)
-            await after.workflows.retry(first.id)
-            await after.later()
+                await outbox.workflows.retry(second.id)
+            await outbox.workflows.retry(first.id)
+            await outbox.later()
             assert [issue["title"] for issue in repository.issues] == ["Send the notes to all."]
 
 
 async def test_a_crash_after_a_rewrite_loses_no_planning(tmp_path: Path) -> None:
-    async with OutboxHarness(tmp_path, {}) as after:
-        meeting_id = await after.meeting()
+    async with OutboxHarness(tmp_path, {}) as outbox:
+        meeting_id = await outbox.meeting()
 
         class Killed(BaseException):
             """Nothing after it runs."""
@@ -144,16 +144,16 @@ async def test_a_crash_after_a_rewrite_loses_no_planning(tmp_path: Path) -> None
             raise Killed
 
         editor = MinutesEditor(
-            after.store,
-            Channels(after.store),
+            outbox.store,
+            Channels(outbox.store),
             MinutesService(EmbeddedWriter()),
             Orchestrator(1),
             on_rewritten=plan,
         )
-        await after.store.begin_step(meeting_id, REWRITE)
+        await outbox.store.begin_step(meeting_id, REWRITE)
         with pytest.raises(Killed):
             await editor.handle(InferenceJob(kind=JobKind.WRITE_MINUTES, meeting_id=meeting_id))
-        assert await after.store.incomplete_steps(REWRITE) == [meeting_id], "the next start does it again"
+        assert await outbox.store.incomplete_steps(REWRITE) == [meeting_id], "the next start does it again"
 
 
 # --- people who change their minds ------------------------------------------------------------------------
@@ -161,43 +161,43 @@ async def test_a_crash_after_a_rewrite_loses_no_planning(tmp_path: Path) -> None
 
 async def test_a_waiting_delivery_follows_a_later_choice_of_targets(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(503) as server:
-        async with OutboxHarness(tmp_path, slack_options(server)) as after:
-            waiting = await after.run()
+        async with OutboxHarness(tmp_path, slack_options(server)) as outbox:
+            waiting = await outbox.run()
             assert waiting.state is DeliveryState.PENDING
-            await after.workflows.choose(waiting.meeting_id, [])
-            await after.later()
-            (held,) = await after.of(waiting.meeting_id)
-            assert (held.state, len(server.requests)) == (DeliveryState.PROPOSED, 1)
+            await outbox.workflows.choose(waiting.meeting_id, [])
+            await outbox.later()
+            (proposed,) = await outbox.of(waiting.meeting_id)
+            assert (proposed.state, len(server.requests)) == (DeliveryState.PROPOSED, 1)
             with pytest.raises(ConflictError):
-                await after.workflows.approve(held.meeting_id, held.id)
-            await after.workflows.choose(held.meeting_id, None)
-            await after.workflows.approve(held.meeting_id, held.id)
-            await after.later()
-            assert (await after.deliveries.get(held.id)).state is DeliveryState.DONE
+                await outbox.workflows.approve(proposed.meeting_id, proposed.id)
+            await outbox.workflows.choose(proposed.meeting_id, None)
+            await outbox.workflows.approve(proposed.meeting_id, proposed.id)
+            await outbox.later()
+            assert (await outbox.deliveries.get(proposed.id)).state is DeliveryState.DONE
 
 
 async def test_a_choice_made_during_a_failing_attempt_applies_to_the_next_one(tmp_path: Path) -> None:
     with TargetServer(slack).fail_with(503) as server:
-        async with OutboxHarness(tmp_path, slack_options(server)) as after:
-            meeting_id = await after.meeting()
-            taken = await after.deliveries.take_due(after.now_ms, 60_000)
+        async with OutboxHarness(tmp_path, slack_options(server)) as outbox:
+            meeting_id = await outbox.meeting()
+            taken = await outbox.deliveries.take_due(outbox.now_ms, 60_000)
             assert taken is not None
-            await after.workflows.choose(meeting_id, [])
-            await after.deliveries.update(taken.model_copy(update={"state": DeliveryState.PENDING}))
-            await after.later()
-            (held,) = await after.of(meeting_id)
-            assert (held.state, server.requests) == (DeliveryState.PROPOSED, [])
+            await outbox.workflows.choose(meeting_id, [])
+            await outbox.deliveries.update(taken.model_copy(update={"state": DeliveryState.PENDING}))
+            await outbox.later()
+            (proposed,) = await outbox.of(meeting_id)
+            assert (proposed.state, server.requests) == (DeliveryState.PROPOSED, [])
 
 
 async def test_making_a_meeting_local_only_holds_back_waiting_deliveries(tmp_path: Path) -> None:
     log = tmp_path / "missing" / "audit.jsonl"
     with TargetServer(slack).fail_with(503) as server:
-        async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as after:
-            waiting = await after.run()
-            await after.workflows.keep_local(waiting.meeting_id)
+        async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as outbox:
+            waiting = await outbox.run()
+            await outbox.workflows.keep_local(waiting.meeting_id)
             log.parent.mkdir()
-            await after.later()
-            assert states(await after.of(waiting.meeting_id)) == [
+            await outbox.later()
+            assert states(await outbox.of(waiting.meeting_id)) == [
                 ("slack", DeliveryState.PROPOSED),
                 ("log", DeliveryState.DONE),
             ]
@@ -208,7 +208,7 @@ async def test_making_a_meeting_local_only_holds_back_waiting_deliveries(tmp_pat
 
 
 class Broken:
-    """An integration of somebody else, with a mistake in everything."""
+    """A third-party integration that always fails."""
 
     name = "broken"
 
@@ -234,19 +234,19 @@ async def test_viewing_deliveries_writes_nothing_even_with_a_broken_integration(
             "broken": Broken(),
             **OutboxHarness(tmp_path, github_options(server, assignees=None)).integrations,
         }
-        async with OutboxHarness(tmp_path, options, approved=[]) as after:
-            meeting_id = await after.meeting()
+        async with OutboxHarness(tmp_path, options, approved=[]) as outbox:
+            meeting_id = await outbox.meeting()
             for _ in range(3):
-                assert len(await after.of(meeting_id)) == 2
-                await after.workflows.preview(meeting_id)
-                await after.workflows.run_again(meeting_id)
-            (error,) = (await after.store.get(meeting_id)).errors
+                assert len(await outbox.of(meeting_id)) == 2
+                await outbox.workflows.preview(meeting_id)
+                await outbox.workflows.run_again(meeting_id)
+            (error,) = (await outbox.store.get(meeting_id)).errors
             assert error.message.startswith("broken could not plan")
-            assert [one.name for one in after.workflows.configured()] == ["broken", "github"]
+            assert [one.name for one in outbox.workflows.configured()] == ["broken", "github"]
 
 
 class Undescribed(Broken):
-    """It plans, and fails in all else."""
+    """An integration that can plan and nothing else."""
 
     def plan(self, outcome: MeetingOutcome) -> list[Action]:
         return [Action(key="one", title="One", payload={})]
@@ -255,10 +255,10 @@ class Undescribed(Broken):
 async def test_an_integration_without_a_description_affects_no_other(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
         options = {"broken": Undescribed(), **OutboxHarness(tmp_path, slack_options(server)).integrations}
-        async with OutboxHarness(tmp_path, options) as after:
-            meeting_id = await after.meeting()
-            await after.deliver_all()
-            assert states(await after.of(meeting_id)) == [
+        async with OutboxHarness(tmp_path, options) as outbox:
+            meeting_id = await outbox.meeting()
+            await outbox.deliver_all()
+            assert states(await outbox.of(meeting_id)) == [
                 ("broken", DeliveryState.PENDING),
                 ("slack", DeliveryState.DONE),
             ]
@@ -269,22 +269,22 @@ async def test_an_integration_without_a_description_affects_no_other(tmp_path: P
 
 async def test_an_unavailable_database_at_start_does_not_stop_the_outbox(tmp_path: Path) -> None:
     with TargetServer(slack) as server:
-        async with OutboxHarness(tmp_path, slack_options(server)) as after:
-            meeting_id = await after.meeting()
-            await after.deliveries.take_due(after.now_ms, 60_000)  # by a process that is dead now
-            end_leases, tries = after.deliveries.end_leases, 0
+        async with OutboxHarness(tmp_path, slack_options(server)) as outbox:
+            meeting_id = await outbox.meeting()
+            await outbox.deliveries.take_due(outbox.now_ms, 60_000)  # by a process that is dead now
+            end_leases, tries = outbox.deliveries.end_leases, 0
 
             async def away_once(now_ms: int, dedup_delays_ms: Any) -> int:
                 nonlocal tries
                 tries += 1
                 if tries == 1:
-                    after.dispatcher.wake()
+                    outbox.dispatcher.wake()
                     raise StorageError("The database is away.", "It comes back.")
                 return await end_leases(now_ms, dedup_delays_ms)
 
-            after.deliveries.end_leases = away_once  # type: ignore[method-assign]
-            running = asyncio.create_task(after.dispatcher.run(is_single_process=True))
-            while (await after.of(meeting_id))[0].state is not DeliveryState.DONE:
+            outbox.deliveries.end_leases = away_once  # type: ignore[method-assign]
+            running = asyncio.create_task(outbox.dispatcher.run(is_single_process=True))
+            while (await outbox.of(meeting_id))[0].state is not DeliveryState.DONE:
                 await asyncio.sleep(0.01)
                 assert not running.done()
             running.cancel()
@@ -294,11 +294,11 @@ async def test_an_unavailable_database_at_start_does_not_stop_the_outbox(tmp_pat
 
 async def test_a_repeated_message_says_that_it_may_be_a_duplicate(tmp_path: Path) -> None:
     with TargetServer(slack).lose_the_answer() as server:
-        async with OutboxHarness(tmp_path, slack_options(server)) as after:
-            first = await after.run()
+        async with OutboxHarness(tmp_path, slack_options(server)) as outbox:
+            first = await outbox.run()
             assert (first.state, first.is_uncertain) == (DeliveryState.PENDING, True)
-            await after.later()
-            done = await after.deliveries.get(first.id)
+            await outbox.later()
+            done = await outbox.deliveries.get(first.id)
             assert (done.state, done.is_uncertain) == (DeliveryState.DONE, True)
 
 
@@ -313,22 +313,22 @@ def lines_of(log: Path, kind: str = "delivery") -> list[dict[str, Any]]:
 async def test_a_crash_before_a_delivery_is_logged_loses_no_line(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with TargetServer(slack) as server:
-        async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as after:
-            note, integration = after.dispatcher._on_terminal, after.integrations["log"]
+        async with OutboxHarness(tmp_path, {**slack_options(server), "log": {"path": str(log)}}) as outbox:
+            note, integration = outbox.dispatcher._on_terminal, outbox.integrations["log"]
 
             async def die(delivery: Delivery) -> None:
                 raise DeliveryError("The disk is full.", "", retryable=True)
 
-            after.dispatcher._on_terminal = die
-            done = await after.run()
+            outbox.dispatcher._on_terminal = die
+            done = await outbox.run()
             assert done.state is DeliveryState.DONE, "it was delivered, whatever the log says"
             assert lines_of(log) == []
-            after.dispatcher._on_terminal = note
-            await after.dispatcher._notify_terminal()
+            outbox.dispatcher._on_terminal = note
+            await outbox.dispatcher._notify_terminal()
             (line,) = lines_of(log)
             assert (line["id"], line["state"]) == (done.id, "done")
             await integration.note(done)  # type: ignore[attr-defined]
-            await after.dispatcher._notify_terminal()
+            await outbox.dispatcher._notify_terminal()
             assert len(lines_of(log)) == 1
 
 
@@ -336,8 +336,8 @@ async def test_the_file_name_of_a_note_is_not_in_the_audit_log(tmp_path: Path) -
     log, vault = tmp_path / "audit.jsonl", tmp_path / "vault"
     vault.mkdir()
     options = {"markdown": {"folder": str(vault)}, "log": {"path": str(log)}}
-    async with OutboxHarness(tmp_path, options) as after:
-        await after.run()
+    async with OutboxHarness(tmp_path, options) as outbox:
+        await outbox.run()
     assert lines_of(log)[0]["reference"] is None
     assert "Weekly" not in log.read_text()
 
@@ -358,7 +358,7 @@ async def test_a_line_appended_during_rotation_is_in_one_of_the_files(
         return file
 
     monkeypatch.setattr("meeting_assistant.integrations.targets.audit_log.os.open", open_and_rotate)
-    async with OutboxHarness(tmp_path, {"log": {"path": str(log)}}) as after:
-        assert (await after.run()).state is DeliveryState.DONE
+    async with OutboxHarness(tmp_path, {"log": {"path": str(log)}}) as outbox:
+        assert (await outbox.run()).state is DeliveryState.DONE
     rotated = log.with_suffix(".1").read_text().splitlines()
     assert [json.loads(line).get("type") for line in rotated] == [None, "meeting"]

@@ -1,4 +1,4 @@
-"""Integrations under what real targets do: limits, other people's edits, long words, pages to sign in on."""
+"""Integrations under the behaviour of real targets: rate limits, edits by others, long text, sign-in pages."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ async def test_a_403_of_github_with_a_rate_limit_is_retried(
 ) -> None:
     named = {name: str(int(time.time()) + 600) if value == "@" else value for name, value in headers.items()}
     with TargetServer(GitHub(people=frozenset())).fail_with(403, {"message": "slow down"}, **named) as server:
-        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
-            meeting_id = await after.meeting(ONE_ITEM)
-            await after.deliver_all()
-            (waiting,) = await after.of(meeting_id)
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as outbox:
+            meeting_id = await outbox.meeting(ONE_ITEM)
+            await outbox.deliver_all()
+            (waiting,) = await outbox.of(meeting_id)
             assert waiting.state is DeliveryState.PENDING
-            assert after.now_ms + (wait_s - 30) * 1000 <= waiting.next_at_ms
-            await after.later()
-            assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
+            assert outbox.now_ms + (wait_s - 30) * 1000 <= waiting.next_at_ms
+            await outbox.later()
+            assert (await outbox.of(meeting_id))[0].state is DeliveryState.DONE
 
 
 async def test_a_403_without_a_rate_limit_is_a_refusal(tmp_path: Path) -> None:
     with TargetServer(GitHub()).fail_with(403, {}, X_RateLimit_Remaining="4999") as server:
-        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
-            assert (await after.run()).state is DeliveryState.PARKED
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as outbox:
+            assert (await outbox.run()).state is DeliveryState.PARKED
 
 
 TRACKERS: dict[str, tuple[Callable[[], GitHub | Jira | Linear], dict[str, str], str]] = {
@@ -89,13 +89,13 @@ async def test_a_date_in_retry_after_is_respected(tmp_path: Path, name: str) -> 
     at = datetime.now(tz=UTC) + timedelta(hours=3)
     with TargetServer(TRACKERS[name][0]()) as server:
         server.fail_with(429, Retry_After=format_datetime(at.replace(microsecond=0), usegmt=True))
-        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
-            meeting_id = await after.meeting(ONE_ITEM)
-            await after.deliver_all()
-            (waiting,) = await after.of(meeting_id)
-            assert after.now_ms + 10_000_000 <= waiting.next_at_ms <= after.now_ms + 10_801_000
-            await after.later()
-            assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
+        async with OutboxHarness(tmp_path, options_for(name, server)) as outbox:
+            meeting_id = await outbox.meeting(ONE_ITEM)
+            await outbox.deliver_all()
+            (waiting,) = await outbox.of(meeting_id)
+            assert outbox.now_ms + 10_000_000 <= waiting.next_at_ms <= outbox.now_ms + 10_801_000
+            await outbox.later()
+            assert (await outbox.of(meeting_id))[0].state is DeliveryState.DONE
 
 
 FAULTS: dict[str, tuple[DeliveryState, bool]] = {
@@ -128,31 +128,31 @@ async def test_exactly_one_ticket_is_created_whatever_happens_to_the_request(
         if name == "linear":
             server.do_as_asked()  # which team it is comes first
         faults.get(fault, lambda: server.fail_with(int(fault)))()
-        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
-            meeting_id = await after.meeting(ONE_ITEM)
-            await after.deliver_all()
+        async with OutboxHarness(tmp_path, options_for(name, server)) as outbox:
+            meeting_id = await outbox.meeting(ONE_ITEM)
+            await outbox.deliver_all()
             creating = server.requests[1 if name == "linear" else 0]
             assert creates in f"{creating.path} {creating.content.decode()}"
-            (first,) = await after.of(meeting_id)
+            (first,) = await outbox.of(meeting_id)
             assert (first.state, first.is_uncertain) == FAULTS[fault]
             if first.state is DeliveryState.PARKED:
-                await after.workflows.retry(first.id)
-            await after.later()
-            (done,) = await after.of(meeting_id)
+                await outbox.workflows.retry(first.id)
+            await outbox.later()
+            (done,) = await outbox.of(meeting_id)
             assert (done.state, done.is_uncertain, len(tracker.issues)) == (DeliveryState.DONE, False, 1)
 
 
 async def test_an_issue_is_found_again_in_a_busy_repository_and_without_its_label(tmp_path: Path) -> None:
     repository = GitHub(people=frozenset())
     with TargetServer(repository).lose_the_answer() as server:
-        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as after:
-            meeting_id = await after.meeting(ONE_ITEM)
-            await after.deliver_all()
+        async with OutboxHarness(tmp_path, github_options(server, assignees=None)) as outbox:
+            meeting_id = await outbox.meeting(ONE_ITEM)
+            await outbox.deliver_all()
             repository.issues[0]["labels"] = []  # GitHub drops them when the token may not set any
             for number in range(2, 253):
                 repository.issues.append({"number": number, "html_url": "", "body": "Of others"})
-            await after.later()
-            (done,) = await after.of(meeting_id)
+            await outbox.later()
+            (done,) = await outbox.of(meeting_id)
             assert done.receipt is not None
             assert done.receipt.reference == "acme/plans#1"
             assert len(repository.issues) == 252
@@ -173,12 +173,12 @@ async def test_an_issue_is_found_again_in_a_busy_repository_and_without_its_labe
 async def test_edits_of_a_note_are_kept(tmp_path: Path, what: str, instead: str) -> None:
     vault = tmp_path / "vault"
     vault.mkdir()
-    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
-        done = await after.run()
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as outbox:
+        done = await outbox.run()
         (note,) = vault.iterdir()
         edited = note.read_bytes().decode().replace(what, instead).encode()
         note.write_bytes(edited)
-        again = await after.integrations["markdown"].deliver(done)
+        again = await outbox.integrations["markdown"].deliver(done)
         assert note.read_bytes() == edited
         assert again.reference != note.name
 
@@ -196,8 +196,8 @@ async def test_a_note_created_at_the_same_moment_is_not_overwritten(
         link(path, target)
 
     monkeypatch.setattr(Path, "hardlink_to", make_one_first)
-    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
-        await after.run()
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as outbox:
+        await outbox.run()
     assert (vault / "2026-11-24 Weekly & search.md").read_text() == "Somebody was faster."
     assert "Send the release notes" in (vault / "2026-11-24 Weekly & search (2).md").read_text()
 
@@ -211,10 +211,10 @@ async def test_notes_are_written_on_file_systems_without_hard_links(
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     vault = tmp_path / "vault"
     vault.mkdir()
-    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
-        done = await after.run()
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as outbox:
+        done = await outbox.run()
         assert done.state is DeliveryState.DONE
-        await after.integrations["markdown"].deliver(done)
+        await outbox.integrations["markdown"].deliver(done)
     (note,) = vault.iterdir()
     assert "Send the release notes" in note.read_text()
 
@@ -222,10 +222,10 @@ async def test_notes_are_written_on_file_systems_without_hard_links(
 async def test_a_title_of_multibyte_characters_gives_a_short_enough_file_name(tmp_path: Path) -> None:
     vault = tmp_path / "vault"
     vault.mkdir()
-    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as after:
-        meeting_id = await after.meeting(MeetingFixture(LINES, title="🎉" * 80, minutes=MINUTES))
-        await after.deliver_all()
-        assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
+    async with OutboxHarness(tmp_path, {"markdown": {"folder": str(vault)}}) as outbox:
+        meeting_id = await outbox.meeting(MeetingFixture(LINES, title="🎉" * 80, minutes=MINUTES))
+        await outbox.deliver_all()
+        assert (await outbox.of(meeting_id))[0].state is DeliveryState.DONE
     (note,) = vault.iterdir()
     assert re.fullmatch(r"2026-11-24 🎉{50}\.md", note.name)
 
@@ -261,11 +261,11 @@ async def test_an_item_that_is_too_long_is_split_and_not_truncated(
     tmp_path: Path, name: str, wire: Wire
 ) -> None:
     with TargetServer(wire) as server:
-        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
+        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as outbox:
             title = " ".join(f"title{number}" for number in range(24))
-            meeting_id = await after.meeting(MeetingFixture(LINES, title=title, minutes=LONG_MINUTES))
-            await after.deliver_all()
-            assert {one.state for one in await after.of(meeting_id)} == {DeliveryState.DONE}
+            meeting_id = await outbox.meeting(MeetingFixture(LINES, title=title, minutes=LONG_MINUTES))
+            await outbox.deliver_all()
+            assert {one.state for one in await outbox.of(meeting_id)} == {DeliveryState.DONE}
     sent = json.dumps([request.body for request in server.requests]).replace("\\n", " ")
     for word, count, times in (("word", 240, 2), ("when", 30, 1), ("title", 24, 1)):
         for number in range(count):
@@ -276,10 +276,10 @@ async def test_an_item_that_is_too_long_is_split_and_not_truncated(
 async def test_a_ticket_with_a_shortened_title_has_the_full_text(tmp_path: Path, name: str) -> None:
     tracker = TRACKERS[name][0]()
     with TargetServer(tracker) as server:
-        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
-            meeting_id = await after.meeting(MeetingFixture(LINES, minutes=LONG_MINUTES))
-            await after.deliver_all()
-            assert (await after.of(meeting_id))[0].state is DeliveryState.DONE
+        async with OutboxHarness(tmp_path, options_for(name, server)) as outbox:
+            meeting_id = await outbox.meeting(MeetingFixture(LINES, minutes=LONG_MINUTES))
+            await outbox.deliver_all()
+            assert (await outbox.of(meeting_id))[0].state is DeliveryState.DONE
     made = tracker.issues
     assert LONG in json.dumps(list(made.values()) if isinstance(made, dict) else made)
 
@@ -290,8 +290,8 @@ async def test_a_ticket_with_a_shortened_title_has_the_full_text(tmp_path: Path,
 @pytest.mark.parametrize("name", ["slack", "teams", "mattermost"])
 async def test_a_sign_in_page_is_not_taken_for_success(tmp_path: Path, name: str) -> None:
     with TargetServer(lambda request: Reply(200, "<html>Sign in</html>")) as server:
-        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as after:
-            waiting = await after.run()
+        async with OutboxHarness(tmp_path, {name: {"webhook_url": server.url}}) as outbox:
+            waiting = await outbox.run()
             assert (waiting.state, waiting.is_uncertain) == (DeliveryState.PENDING, True)
             assert "something unexpected" in (waiting.last_error or "")
 
@@ -304,9 +304,9 @@ async def test_a_delivery_to_a_removed_webhook_is_not_marked_done(tmp_path: Path
 
         async with OutboxHarness(tmp_path, to("old")) as before:
             meeting_id = await before.meeting()
-        async with OutboxHarness(tmp_path, to("new")) as after:
-            await after.later()
-            (parked,) = await after.deliveries.of_meeting(meeting_id)
+        async with OutboxHarness(tmp_path, to("new")) as outbox:
+            await outbox.later()
+            (parked,) = await outbox.deliveries.of_meeting(meeting_id)
             assert parked.state is DeliveryState.PARKED
             assert "WORKFLOWS__WEBHOOK__URLS" in (parked.last_error or "")
             assert server.requests == []
@@ -316,10 +316,10 @@ async def test_a_delivery_to_a_removed_webhook_is_not_marked_done(tmp_path: Path
 async def test_the_dry_run_of_a_ticket_shows_its_identifying_mark(tmp_path: Path, name: str) -> None:
     tracker = TRACKERS[name][0]()
     with TargetServer(tracker) as server:
-        async with OutboxHarness(tmp_path, options_for(name, server)) as after:
-            meeting_id = await after.meeting(ONE_ITEM)
-            ((planned, _),) = await after.workflows.preview(meeting_id)
-            await after.deliver_all()
+        async with OutboxHarness(tmp_path, options_for(name, server)) as outbox:
+            meeting_id = await outbox.meeting(ONE_ITEM)
+            ((planned, _),) = await outbox.workflows.preview(meeting_id)
+            await outbox.deliver_all()
     payload, (made, *_) = planned.action.payload, server.requests[-1:]
     if name == "linear":
         sent = made.body["variables"]["input"]

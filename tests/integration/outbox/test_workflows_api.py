@@ -1,4 +1,4 @@
-"""What follows from meetings over HTTP and on the command line, each owner for themselves."""
+"""Deliveries over HTTP and on the command line, separately for each owner."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class TwoOwners:
 
 @pytest.fixture
 def owners(tmp_path: Path) -> Iterator[TwoOwners]:
-    held = [
+    fixtures = [
         MeetingFixture(
             LINES, title=f"Of {name}", minutes=MINUTES, more={"owner": name, "created_at_ms": BEGAN_MS}
         )
         for name in ("ana", "ben")
     ]
-    of_ana, of_ben = seed(tmp_path / "data", *held)
+    of_ana, of_ben = seed(tmp_path / "data", *fixtures)
     repository = GitHub(people=frozenset())
     with TargetServer(repository) as tracker, TargetServer(slack) as channel:
-        for _ in held:
+        for _ in fixtures:
             channel.fail_with(404, "no_service")
         env = {
             "API_TOKENS": f"ana:{ANA},ben:{BEN},eve:read:{EVE},ops:admin:{OPS}",
@@ -69,7 +69,7 @@ def owners(tmp_path: Path) -> Iterator[TwoOwners]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it holds; the test's own timeout ends it."""
+    """Wait until the condition holds; the timeout of the test is the limit."""
     while not condition():
         time.sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""Meetings that were stopped and are about to be finished; packages of diarizers that do what a test tells them."""
+"""Meetings that were stopped and are about to be finished; fake packages of diarizers."""
 
 from __future__ import annotations
 

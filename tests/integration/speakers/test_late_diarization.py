@@ -42,7 +42,7 @@ async def test_minutes_do_not_wait_for_labels_that_come_late(
 
 
 async def next_speaker_change(watcher: Watcher) -> SpeakersChanged:
-    """The next relabelling; nobody is told of a step that is over."""
+    """Return the next relabelling; a step that is over is not announced."""
     async for event in watcher:
         assert not isinstance(event.body, StatusChanged) or event.body.status == "Done"
         if isinstance(event.body, SpeakersChanged):

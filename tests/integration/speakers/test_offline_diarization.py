@@ -124,7 +124,7 @@ async def test_a_diarizer_for_four_speakers_leaves_the_labels_of_five(
 
 
 class LateWorker:
-    """On another machine, which nobody knew when the recording was offered."""
+    """A diarizer on a worker that joined after the recording was offered."""
 
     name = "far"
     max_speakers: int | None = None

@@ -1,6 +1,6 @@
-"""How often the wrong person is said to speak, on meetings that are made here: a guard against getting worse.
+"""Speaker errors on synthetic meetings must not get worse.
 
-Real voice activity and real voices; what is said does not matter, so an engine that says always the same stands in for
+Voice activity and voices are real; the words do not matter, so an engine that always returns the same text replaces
 the recogniser. `benchmarks/speakers.py` measures the same and more, on more meetings.
 """
 
@@ -44,7 +44,7 @@ NOBODY = -1
 
 
 class SameWords:
-    """Hears the same whatever is said."""
+    """An engine that always returns the same text."""
 
     info = EngineInfo("same", "same", ("en",), max_window_s=30)
 
@@ -62,7 +62,7 @@ class SameWords:
 
 
 class Record:
-    """A sink that remembers what stands at the end."""
+    """A sink that keeps the final transcript."""
 
     has_viewers = False
 
@@ -108,7 +108,7 @@ def speak(espeak: str, text: str, who: int) -> Samples:
 
 
 def meeting(espeak: str, speakers: int, seed: int) -> tuple[Samples, np.ndarray]:
-    """Sound, and who speaks in each 10 ms of it. Some turns follow one another without a pause."""
+    """Return audio, and the speakers of each 10 ms. Some turns follow one another without a pause."""
     draw = np.random.default_rng(seed)
     sound: list[Samples] = [np.zeros(8000, np.int16)]
     who: list[int] = [NOBODY] * (8000 // FRAME)
@@ -150,7 +150,7 @@ async def transcribe(sound: Samples, engine: AsrEngine | None = None) -> Record:
 
 
 def wrong_share(record: Record, who: np.ndarray) -> float:
-    """Of the spoken time, where nobody or somebody else is said to speak, with the labels that fit best."""
+    """Return the share of the spoken time with no or a wrong label, under the best mapping of labels."""
     labels = sorted({u.speaker for u in record.utterances.values() if u.speaker is not None})
     heard = np.full(len(who), NOBODY)
     for utterance in record.utterances.values():
@@ -178,7 +178,7 @@ async def test_speaker_errors_on_synthetic_meetings_stay_low(espeak: str, speake
 
 
 async def test_the_echo_of_two_voices_within_your_speech_is_removed() -> None:
-    """The sample meeting without its pauses, so that what you say and what you hear is one stretch of sound."""
+    """The sample meeting without its pauses, so that your speech and the echo are contiguous."""
     talk = pcm_to_samples(read_pcm(demo_audio_path()))
     pause, delay = 4000, 1600
     pieces: list[Samples] = [np.zeros((8000, 2), np.int16)]

@@ -1,4 +1,4 @@
-"""Who said it, from sound to what people correct: voices, two channels, names, voices that are known again."""
+"""Speakers from audio to corrections: voices, two channels, names, enrolment."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def sample() -> Samples:
     return pcm_to_samples(read_pcm(demo_audio_path()))[: SECONDS * 16_000]
 
 
-async def hold(
+async def record_meeting(
     server: ServerProcess, sound: Samples, **start: object
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A live meeting; its `final` and everything that was told before."""
-    await room_on(server)
+    """Record a live meeting; return its `final` and all messages before it."""
+    await wait_for_capacity(server)
     seen: list[dict[str, Any]] = []
     client = LiveClient(server.ws_url, on_message=lambda message: seen.append(dict(message)), start=start)
     return dict(await client.stream(paced(sound.tobytes(), is_fast=True))), seen
 
 
-async def room_on(server: ServerProcess) -> None:
-    """Sound that came as fast as possible makes a machine busy; it says when it is not any more."""
+async def wait_for_capacity(server: ServerProcess) -> None:
+    """Wait until the server can take another meeting: audio sent at full speed makes it busy."""
     async with asyncio.timeout(60):
         while (await asyncio.to_thread(server.get, "/api/capacity"))["more"] == 0:  # noqa: ASYNC110 - asked over HTTP
             await asyncio.sleep(0.2)
 
 
 def reference_speaker(start_ms: int, end_ms: int) -> str:
-    """Who speaks most of that time, by the script."""
+    """Return the main speaker of that time by the script."""
     shared: Counter[str] = Counter()
     for line in load_demo().utterances:
         shared[line.speaker] += max(0, min(end_ms, line.end_ms) - max(start_ms, line.start_ms))
@@ -63,7 +63,7 @@ def reference_speaker(start_ms: int, end_ms: int) -> str:
 async def test_three_voices_get_three_labels_and_corrections_apply_everywhere(
     server: ServerProcess, http: httpx.AsyncClient, sample: Samples
 ) -> None:
-    final, seen = await hold(server, sample, title="Speakers", attendees=["Maya", "Tom", "Lena"])
+    final, seen = await record_meeting(server, sample, title="Speakers", attendees=["Maya", "Tom", "Lena"])
     meeting = f"/api/meetings/{final['meeting']['id']}"
     utterances = final["transcript"]["utterances"]
     pairs = {(u["speaker"], reference_speaker(u["start_ms"], u["end_ms"])) for u in utterances}
@@ -125,7 +125,7 @@ async def test_impossible_corrections_are_refused_with_a_message(
     status: int,
     words: str,
 ) -> None:
-    final, _ = await hold(server, pcm_to_samples(hello))
+    final, _ = await record_meeting(server, pcm_to_samples(hello))
     answer = await http.post(f"/api/meetings/{final['meeting']['id']}{path}", json=body)
     assert answer.status_code == status, answer.text
     assert words in answer.text
@@ -135,7 +135,7 @@ async def test_without_a_voice_engine_nothing_claims_that_the_speech_was_too_sho
     tmp_path: Path, sample: Samples
 ) -> None:
     with ServerProcess(tmp_path / "data", {"DIARIZATION_ENGINE": "off"}) as server:
-        final, _ = await hold(server, sample[: 20 * 16_000])
+        final, _ = await record_meeting(server, sample[: 20 * 16_000])
         meeting = f"/api/meetings/{final['meeting']['id']}"
         ids = [u["utterance"] for u in final["transcript"]["utterances"]]
         async with httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as http:
@@ -150,7 +150,7 @@ async def test_without_a_voice_engine_nothing_claims_that_the_speech_was_too_sho
 # --- two channels
 
 
-def apart(sample: Samples) -> Samples:
+def on_two_channels(sample: Samples) -> Samples:
     """The first speaker of the script on channel 0, the others on channel 1; shape `(n, 2)`."""
     sound = np.zeros((len(sample), 2), np.int16)
     for line in load_demo().utterances:
@@ -162,7 +162,7 @@ def apart(sample: Samples) -> Samples:
 async def test_the_first_of_two_live_channels_is_you(
     server: ServerProcess, http: httpx.AsyncClient, sample: Samples
 ) -> None:
-    final, _ = await hold(server, apart(sample), channels=2)
+    final, _ = await record_meeting(server, on_two_channels(sample), channels=2)
     utterances = final["transcript"]["utterances"]
     names = {s["label"]: s["name"] for s in final["transcript"]["speakers"]}
     assert names == {"S1": "You", "S2": None, "S3": None}
@@ -173,17 +173,17 @@ async def test_the_first_of_two_live_channels_is_you(
     assert final["coverage"]["transcribed_s"] == final["coverage"]["captured_s"] == SECONDS
     sound = await http.get(f"/api/meetings/{final['meeting']['id']}/audio.wav")
     assert int.from_bytes(sound.content[22:24], "little") == 2, "both channels can be heard again"
-    assert sound.content[44:] == apart(sample).tobytes()
+    assert sound.content[44:] == on_two_channels(sample).tobytes()
 
 
 async def test_the_echo_of_a_loudspeaker_is_removed_once_and_recorded(
     server: ServerProcess, sample: Samples
 ) -> None:
-    clean = apart(sample)
+    clean = on_two_channels(sample)
     delay = 1600
-    heard = clean.copy()
-    heard[delay:, 0] += (clean[:-delay, 1] * 0.3).astype(np.int16)
-    final, _ = await hold(server, heard, channels=2)
+    with_echo = clean.copy()
+    with_echo[delay:, 0] += (clean[:-delay, 1] * 0.3).astype(np.int16)
+    final, _ = await record_meeting(server, with_echo, channels=2)
     for utterance in final["transcript"]["utterances"]:
         if utterance["speaker"] == "S1":
             assert reference_speaker(utterance["start_ms"], utterance["end_ms"]) == "S1", utterance["text"]
@@ -195,7 +195,7 @@ async def test_the_echo_of_a_loudspeaker_is_removed_once_and_recorded(
 async def test_a_resumed_meeting_keeps_its_number_of_channels(
     server: ServerProcess, http: httpx.AsyncClient
 ) -> None:
-    await room_on(server)
+    await wait_for_capacity(server)
     start = '{"type": "start", "sample_rate": 16000, "channels": %d%s}'
     async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
         await socket.send(start % (2, ""))
@@ -214,7 +214,7 @@ async def test_a_resumed_meeting_keeps_its_number_of_channels(
 async def test_a_voice_is_identified_only_after_enrolment_and_can_be_forgotten(
     server: ServerProcess, http: httpx.AsyncClient, sample: Samples
 ) -> None:
-    first, _ = await hold(server, sample, title="One")
+    first, _ = await record_meeting(server, sample, title="One")
     assert all(speaker["name"] is None for speaker in first["transcript"]["speakers"]), "nobody asked yet"
     label = first["transcript"]["utterances"][0]["speaker"]
     kept = await http.post(
@@ -227,12 +227,12 @@ async def test_a_voice_is_identified_only_after_enrolment_and_can_be_forgotten(
         (stored,) = database.execute("SELECT vector FROM voice_profiles").fetchone()
     assert b"gAAAA" in stored, "a Fernet token"
 
-    second, _ = await hold(server, sample, title="Two")
+    second, _ = await record_meeting(server, sample, title="Two")
     names = {speaker["label"]: speaker["name"] for speaker in second["transcript"]["speakers"]}
     assert names == {"S1": "Maya", "S2": None, "S3": None}
 
     assert (await http.delete(f"/api/voices/{kept.json()['id']}")).status_code == 204
     assert (await http.delete(f"/api/voices/{kept.json()['id']}")).status_code == 404
     assert (await http.get("/api/voices")).json()["voices"] == []
-    third, _ = await hold(server, sample[: 30 * 16_000], title="Three")
+    third, _ = await record_meeting(server, sample[: 30 * 16_000], title="Three")
     assert all(speaker["name"] is None for speaker in third["transcript"]["speakers"])

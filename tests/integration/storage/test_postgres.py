@@ -34,8 +34,8 @@ async def test_a_meeting_in_postgresql_can_be_searched_after_a_restart(
     with ServerProcess(tmp_path / "data", env) as server:
         final = await LiveClient(server.ws_url).stream(paced(hello, is_fast=True))
         async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
-            asked = await http.post("/api/ask", json={"question": "When is the next meeting?"})
-        assert "Monday" in asked.text
+            answer = await http.post("/api/ask", json={"question": "When is the next meeting?"})
+        assert "Monday" in answer.text
     with ServerProcess(tmp_path / "data", env) as server:
         document = server.get(f"/api/meetings/{final['meeting']['id']}")
     assert document["transcript"] == final["transcript"]

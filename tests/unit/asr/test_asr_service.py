@@ -84,10 +84,10 @@ async def test_one_bad_window_does_not_fail_its_neighbours(
     engine.released.clear()
     blocker = asyncio.create_task(ask(service, "first"))
     await asyncio.sleep(0)
-    asked = [asyncio.create_task(ask(service, name)) for name in ("a", "bad", "b")]
+    requests = [asyncio.create_task(ask(service, name)) for name in ("a", "bad", "b")]
     await asyncio.sleep(0)
     engine.released.set()
-    answers = await asyncio.gather(*asked, return_exceptions=True)
+    answers = await asyncio.gather(*requests, return_exceptions=True)
     assert await blocker == "first"
     assert (answers[0], answers[2]) == ("a", "b")
     assert isinstance(answers[1], EngineError)
@@ -153,11 +153,11 @@ async def test_each_step_of_the_degradation_ladder_is_reported(engine: ScriptedE
     service.on_level(listen)
     await service.start()
     engine.released.clear()
-    asked = [asyncio.create_task(ask(service, f"room {n}", TicketKind.PARTIAL)) for n in range(20)]
+    requests = [asyncio.create_task(ask(service, f"room {n}", TicketKind.PARTIAL)) for n in range(20)]
     async with asyncio.timeout(10):
         await stepped.wait()
     engine.released.set()
-    await asyncio.gather(*asked)
+    await asyncio.gather(*requests)
     async with asyncio.timeout(10):
         await relieved.wait()
     assert levels[0] == 1

@@ -168,11 +168,11 @@ def test_cancelling_a_session_drops_its_partials_but_not_its_finals() -> None:
     st.integers(1, 8),
 )
 def test_every_ticket_is_served_once_unless_a_newer_one_replaced_it(
-    asked: list[tuple[str, TicketKind, float]], most: int
+    requests: list[tuple[str, TicketKind, float]], most: int
 ) -> None:
     queue = TicketQueue()
     expected: set[Ticket] = set()
-    for session, kind, due_at in asked:
+    for session, kind, due_at in requests:
         new = ticket(session, kind, due_at)
         replaced = queue.put(new)
         expected.add(new)

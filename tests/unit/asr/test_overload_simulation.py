@@ -48,7 +48,7 @@ class ManyMeetings:
     levels: set[int] = field(default_factory=set)
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _order: itertools.count[int] = field(default_factory=itertools.count)
-    _asked: dict[Ticket, tuple[TicketKind, float]] = field(default_factory=dict)
+    _requested: dict[Ticket, tuple[TicketKind, float]] = field(default_factory=dict)
     _open: dict[int, int] = field(default_factory=dict)
     _busy: bool = False
     _costs: CostModel = field(default_factory=CostModel)
@@ -86,7 +86,7 @@ class ManyMeetings:
         queued_as = kind if self.is_by_kind else TicketKind.FINAL
         ticket = Ticket(str(session), queued_as, self.now + TARGET_S[kind], lambda: NOTHING)
         self.queue.put(ticket)
-        self._asked[ticket] = (kind, self.now)
+        self._requested[ticket] = (kind, self.now)
         self.longest_queue = max(self.longest_queue, len(self.queue))
         self._serve()
 
@@ -107,46 +107,48 @@ class ManyMeetings:
             self._ladder.observe(self.now, self._costs.predict("all", BATCH) * len(self.queue) / BATCH)
             self.levels.add(int(self._ladder.level))
         for ticket in tickets:
-            kind, asked = self._asked.pop(ticket)
-            (self.finals if kind is TicketKind.FINAL else self.captions).append((asked, self.now))
+            kind, requested_at = self._requested.pop(ticket)
+            (self.finals if kind is TicketKind.FINAL else self.captions).append((requested_at, self.now))
             session = int(ticket.session)
             if kind is TicketKind.PARTIAL and session in self._open:
                 utterance = self._open[session]
                 pace = PARTIAL_POLICIES[self._ladder.level]
-                due = max(self.now, asked + INTERVAL_S * pace.interval_factor)
+                due = max(self.now, requested_at + INTERVAL_S * pace.interval_factor)
                 self._at(due, lambda session=session, utterance=utterance: self._caption(session, utterance))  # type: ignore[misc]
         self._serve()
 
 
 def late(answers: list[tuple[float, float]], target_s: float) -> float:
     """Return the share of late tickets among those requested after the load was complete."""
-    agreed = [done - asked for asked, done in answers if asked > 2 * PERIOD_S]
+    agreed = [done - requested_at for requested_at, done in answers if requested_at > 2 * PERIOD_S]
     return sum(seconds > target_s for seconds in agreed) / len(agreed)
 
 
 def test_ordering_by_deadline_alone_delays_finals_under_overload() -> None:
-    crowd = ManyMeetings(is_by_kind=False).run(40.0)
-    assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) > 0.5
+    simulation = ManyMeetings(is_by_kind=False).run(40.0)
+    assert late(simulation.finals, TARGET_S[TicketKind.FINAL]) > 0.5
 
 
 def test_ordering_by_kind_first_delays_no_final() -> None:
-    crowd = ManyMeetings().run(40.0)
-    assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) == 0.0
-    assert late(crowd.captions, TARGET_S[TicketKind.PARTIAL]) > 0.5, "captions are what gives way"
+    simulation = ManyMeetings().run(40.0)
+    assert late(simulation.finals, TARGET_S[TicketKind.FINAL]) == 0.0
+    assert late(simulation.captions, TARGET_S[TicketKind.PARTIAL]) > 0.5, "captions are what gives way"
 
 
 def test_the_queue_holds_at_most_one_caption_per_meeting() -> None:
-    crowd = ManyMeetings().run(40.0)
-    assert crowd.longest_queue <= SESSIONS + BATCH
+    simulation = ManyMeetings().run(40.0)
+    assert simulation.longest_queue <= SESSIONS + BATCH
 
 
 def test_the_degradation_ladder_keeps_captions_in_time_and_steps_back_after_the_load() -> None:
-    crowd = ManyMeetings(has_ladder=True).run(90.0, lambda now: SESSIONS if now < 45 else SESSIONS // 4)
-    under_load = [(asked, done) for asked, done in crowd.captions if 25 < asked < 45]
+    simulation = ManyMeetings(has_ladder=True).run(90.0, lambda now: SESSIONS if now < 45 else SESSIONS // 4)
+    under_load = [
+        (requested_at, done) for requested_at, done in simulation.captions if 25 < requested_at < 45
+    ]
     assert late(under_load, 2 * TARGET_S[TicketKind.PARTIAL]) < 0.05
-    assert late(crowd.finals, TARGET_S[TicketKind.FINAL]) == 0.0
-    assert max(crowd.levels) in (Level.SLOWER_PARTIALS, Level.CHEAPER_PARTIALS)
-    assert crowd._ladder.level is Level.NORMAL
+    assert late(simulation.finals, TARGET_S[TicketKind.FINAL]) == 0.0
+    assert max(simulation.levels) in (Level.SLOWER_PARTIALS, Level.CHEAPER_PARTIALS)
+    assert simulation._ladder.level is Level.NORMAL
 
 
 def test_the_simulation_is_deterministic() -> None:

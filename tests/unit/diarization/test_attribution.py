@@ -39,5 +39,5 @@ def test_words_outside_all_turns_keep_the_speaker_of_their_neighbours() -> None:
     line = timed_utterance(1, "one two three four five six seven eight", 0, "S1")
     found = attribute([line], [SpeakerTurn(1200, 1700, 4)], next_utterance=2, may_split=True)
     assert (found.splits, found.speakers) == ({}, {})
-    nobody = attribute([line], [SpeakerTurn(60_000, 61_000, 0)], next_utterance=2, may_split=True)
-    assert (nobody.splits, nobody.speakers) == ({}, {})
+    without_turns = attribute([line], [SpeakerTurn(60_000, 61_000, 0)], next_utterance=2, may_split=True)
+    assert (without_turns.splits, without_turns.speakers) == ({}, {})

@@ -5,11 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meeting_assistant.domain.errors import OverloadedError, StorageError
-from meeting_assistant.services.meetings.upload_budget import (
-    MAX_UPLOADS_OF_OWNER,
-    STEP_BYTES,
-    UploadBudget,
-)
+from meeting_assistant.services.meetings.upload_budget import MAX_UPLOADS_OF_OWNER, STEP_BYTES, UploadBudget
 
 MB = 1024**2
 

@@ -159,9 +159,9 @@ def test_a_proposal_that_is_agreed_to_and_concluded_is_a_decision() -> None:
 
 
 def test_a_listener_who_says_yes_has_not_accepted_an_open_request() -> None:
-    asked = "S1 Could you post some other essentials of what people want?"
-    assert minutes_of(asked, "S2 Yeah.").action_items == []
-    assert len(minutes_of(asked, "S2 Yes, I will.").action_items) == 1
+    open_request = "S1 Could you post some other essentials of what people want?"
+    assert minutes_of(open_request, "S2 Yeah.").action_items == []
+    assert len(minutes_of(open_request, "S2 Yes, I will.").action_items) == 1
 
 
 def test_the_speaker_who_commits_is_quoted_first() -> None:

@@ -232,7 +232,7 @@ def test_a_topic_must_occur_in_the_transcript(topic: str, is_carried: bool) -> N
 
 
 @pytest.mark.parametrize("nobody", ["We", "Everyone", "I", "Somebody", "The team", "Good", "Yes"])
-def test_a_pronoun_is_not_an_owner(nobody: str) -> None:
+def test_a_pronoun_is_not_an_owner(pronoun: str) -> None:
     transcript = Transcript(
         utterances=[
             Utterance(
@@ -241,7 +241,7 @@ def test_a_pronoun_is_not_an_owner(nobody: str) -> None:
             Utterance(utterance=2, start_ms=10, end_ms=19, text="Yes. The team can. Somebody has to."),
         ]
     )
-    assert owner_of(nobody, transcript, []) is None
+    assert owner_of(pronoun, transcript, []) is None
 
 
 @pytest.mark.parametrize("name", ["Ben", "ana maria", "Nordwind"])

@@ -1,4 +1,4 @@
-"""A language model's server that says what a test tells it to, over real HTTP in the real wire format.
+"""A server of a language model with scripted answers, over real HTTP in the real wire format.
 
 It refuses what the real services refuse (see `llm_wire.py`), so a client that writes a body wrongly fails here too.
 """

@@ -128,9 +128,9 @@ class MemoryWorkerLink:
         while True:
             changed = self._broker.changed
             for entry in self._available(kinds):
-                held = self._claim(entry)
-                if held is not None:
-                    return held
+                leased = self._claim(entry)
+                if leased is not None:
+                    return leased
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return None

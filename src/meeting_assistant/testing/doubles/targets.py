@@ -1,4 +1,4 @@
-"""Places that hear of meetings, over real HTTP: each refuses what the real one refuses.
+"""Delivery targets over real HTTP: each refuses what the real one refuses.
 
 What they check is what the vendors publish: Slack's Block Kit limits, Teams' 28 KB and Adaptive Cards, Mattermost's
 16383 characters, GitHub's and Jira's required fields and headers, Linear's UUIDs of version 4.
@@ -51,7 +51,7 @@ Wire = Callable[[Request], Reply]
 
 class _QuietServer(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that was killed is nothing to tell about."""
+        """Ignore errors of clients that were killed."""
 
 
 class TargetServer:
@@ -78,7 +78,7 @@ class TargetServer:
         return self
 
     def do_as_asked(self) -> Self:
-        """No fault at this place."""
+        """Add a request without a fault."""
         self._faults.append(self._wire)
         return self
 

@@ -221,14 +221,16 @@ class Fleet:
             assert time.monotonic() < deadline, self.left()
             time.sleep(0.1)
 
-    def hold(self, gateway: int, numbers: list[int], *, is_fast: bool = False) -> RunningMeeting:
+    def start_meeting(self, gateway: int, numbers: list[int], *, is_fast: bool = False) -> RunningMeeting:
         """Begin a meeting over a gateway."""
         return RunningMeeting(self.gateways[gateway], numbers, is_fast=is_fast)
 
     def hold_many(self, count: int, items: int) -> list[RunningMeeting]:
         """Begin many meetings at once, over all gateways; each has numbers of its own."""
         return [
-            self.hold(meeting % len(self.gateways), [meeting * items % 400 + item for item in range(items)])
+            self.start_meeting(
+                meeting % len(self.gateways), [meeting * items % 400 + item for item in range(items)]
+            )
             for meeting in range(count)
         ]
 

@@ -1,4 +1,4 @@
-"""Meetings that were held: for tests of what happens to them afterwards, without an hour of sound."""
+"""Finished meetings for tests, without audio."""
 
 from __future__ import annotations
 
@@ -44,28 +44,32 @@ async def _seed(data_dir: Path, meetings: Sequence[MeetingFixture]) -> list[str]
     store = SqlMeetingStore(Database(sqlite_url(data_dir)))
     await store.open()
     try:
-        return [await put(store, held) for held in meetings]
+        return [await put(store, fixture) for fixture in meetings]
     finally:
         await store.close()
 
 
-async def put(store: MeetingStore, held: MeetingFixture) -> str:
+async def put(store: MeetingStore, fixture: MeetingFixture) -> str:
     """Store one. Returns its id."""
     meeting = Meeting(
         id=str(uuid_utils.uuid7()),
-        title=held.title,
+        title=fixture.title,
         state=MeetingState.PROCESSING,
         source="upload",
-        **{"created_at_ms": 1_795_000_000_000, **held.more},
+        **{"created_at_ms": 1_795_000_000_000, **fixture.more},
     )
     await store.create(meeting)
-    for number, (speaker, text) in enumerate(held.lines, start=1):
+    for number, (speaker, text) in enumerate(fixture.lines, start=1):
         start = number * 5000
         utterance = Utterance(
             utterance=number, start_ms=start, end_ms=start + 4000, speaker=speaker, text=text
         )
         await store.commit_utterances(meeting.id, [utterance], start * 16)
     await store.finish(
-        meeting.id, minutes=held.minutes, coverage=Coverage(), duration_ms=len(held.lines) * 5000, engines={}
+        meeting.id,
+        minutes=fixture.minutes,
+        coverage=Coverage(),
+        duration_ms=len(fixture.lines) * 5000,
+        engines={},
     )
     return meeting.id

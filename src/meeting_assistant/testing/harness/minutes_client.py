@@ -1,4 +1,4 @@
-"""A person who works on the minutes of one meeting, over HTTP, and the answers of a model about it."""
+"""A client that edits the minutes of one meeting over HTTP, and a model's answers about it."""
 
 from __future__ import annotations
 

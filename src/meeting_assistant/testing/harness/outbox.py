@@ -119,11 +119,11 @@ class OutboxHarness:
         await self.workflows.close()
         await self._storage.close(5)
 
-    async def meeting(self, held: MeetingFixture | None = None, **more: Any) -> str:
+    async def meeting(self, fixture: MeetingFixture | None = None, **more: Any) -> str:
         """Store one that is over, and plan what follows from it. Returns its id."""
-        held = held or MeetingFixture(LINES, title="Weekly & <search>", minutes=MINUTES)
+        fixture = fixture or MeetingFixture(LINES, title="Weekly & <search>", minutes=MINUTES)
         meeting_id = await put(
-            self.store, replace(held, more={"created_at_ms": BEGAN_MS, **held.more, **more})
+            self.store, replace(fixture, more={"created_at_ms": BEGAN_MS, **fixture.more, **more})
         )
         await self.store.rename_speaker(meeting_id, "S2", "Ben")
         await self.workflows.handle(InferenceJob(kind=JobKind.WORKFLOWS, meeting_id=meeting_id))
