@@ -231,7 +231,7 @@ def test_a_topic_must_occur_in_the_transcript(topic: str, is_carried: bool) -> N
     assert grounding.carries_topic(topic, [1, 2]) is is_carried
 
 
-@pytest.mark.parametrize("nobody", ["We", "Everyone", "I", "Somebody", "The team", "Good", "Yes"])
+@pytest.mark.parametrize("pronoun", ["We", "Everyone", "I", "Somebody", "The team", "Good", "Yes"])
 def test_a_pronoun_is_not_an_owner(pronoun: str) -> None:
     transcript = Transcript(
         utterances=[
