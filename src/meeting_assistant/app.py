@@ -18,6 +18,7 @@ from starlette.responses import Response
 from meeting_assistant import __version__
 from meeting_assistant.bootstrap import Services, build
 from meeting_assistant.bootstrap.fleet import build_fleet_entrance
+from meeting_assistant.bootstrap.storage import StorageParts
 from meeting_assistant.bootstrap.token_reload import reload_on_hangup
 from meeting_assistant.config import Settings
 from meeting_assistant.domain.errors import MeetingAssistantError, StorageError
@@ -44,6 +45,8 @@ from meeting_assistant.web.sockets import fleet, live
 
 logger = logging.getLogger(__name__)
 
+CHECKED_AT_ONCE_BYTES = 128 << 20
+"""Size of a database whose check takes a fraction of a second."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ROUTES = (
     health,
@@ -120,7 +123,9 @@ def new_context(services: Services) -> WebContext:
         limits=Limits(max_live_speed=limits.live_speed, idle_s=limits.idle_seconds),
         fleet_entrance=build_fleet_entrance(services.settings, remote),
         workers=None if remote is None else lambda: remote.workers,
-        readiness=Readiness(loading={"engines"}),
+        readiness=Readiness(
+            loading={"engines"}, checks={"database": lambda: services.storage.database.damage}
+        ),
     )
 
 
@@ -135,7 +140,9 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
         context.readiness.fail("database", error)
         logger.error("Failed to open the database.", extra=log_fields(code=error.code))  # noqa: TRY400
         return []
+    checking = await _check_integrity(services.storage)
     await services.meetings.uploads.remove_orphans()
+    services.info.problems.extend(await services.storage.orphan_problems())
     try:
         problem = await recordings.problem()
     except MeetingAssistantError as error:  # STRICT_KEYS
@@ -147,6 +154,7 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
     archiver = recordings.moves
     is_single_process = services.orchestrator.is_single_process
     return [
+        *checking,
         *([asyncio.create_task(archiver.run(), name="recording-moves")] if archiver is not None else []),
         asyncio.create_task(watch_event_loop(), name="loop-watch"),
         asyncio.create_task(services.access.registry.run(), name="access"),
@@ -155,6 +163,15 @@ async def start(services: Services, context: WebContext) -> list[asyncio.Task[No
             services.outbox.dispatcher.run(is_single_process=is_single_process), name="outbox"
         ),
     ]
+
+
+async def _check_integrity(storage: StorageParts) -> list[asyncio.Task[None]]:
+    """Look for damage before the first client is let in, or beside them if that would take long."""
+    database = storage.database
+    if database.size_bytes > CHECKED_AT_ONCE_BYTES:
+        return [asyncio.create_task(database.check_integrity(), name="integrity-check")]
+    await database.check_integrity()
+    return []
 
 
 async def _load(services: Services, context: WebContext) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meeting_assistant.bootstrap.fleet import machine_name
 from meeting_assistant.bootstrap.recordings import Recordings, build_recordings
 from meeting_assistant.config import Settings
-from meeting_assistant.domain.errors import StorageError
 from meeting_assistant.domain.ports import MeetingStore
+from meeting_assistant.observability import log_fields
 from meeting_assistant.services.events.attempts import Attempts
 from meeting_assistant.services.events.meeting_channel import Channels
 from meeting_assistant.services.events.meeting_io import MeetingIo
 
 if TYPE_CHECKING:
     from meeting_assistant.adapters.storage.sql.database import Database
+
+logger = logging.getLogger(__name__)
 
 DISK_THREADS = 8
 """Group commits of many meetings are in flight at once; each waits for the disk, not for the processor."""
@@ -45,6 +49,25 @@ class StorageParts:
         """The event channels of meetings that are in use."""
         return self.writing.channels
 
+    async def orphan_problems(self) -> list[str]:
+        """Return a sentence when there are recordings or files in the data directory that no meeting knows."""
+        from meeting_assistant.adapters.storage.data_directory import recordings_in, uploads_in
+
+        data_dir = self.recordings.settings.data_dir
+        here = {
+            *await asyncio.to_thread(recordings_in, data_dir),
+            *await asyncio.to_thread(uploads_in, data_dir),
+        }
+        orphans = here - await self.store.known(here)
+        if not orphans:
+            return []
+        logger.error("Recordings belong to no meeting.", extra=log_fields(recordings=len(orphans)))
+        sentence = (
+            f"{len(orphans)} recordings in DATA_DIR belong to no meeting: the database may be an older or a new one. "
+            "Stop the server, then restore a newer backup, or run `meeting-assistant recover`."
+        )
+        return [sentence]
+
     async def close(self, timeout_s: float) -> None:
         """Wait for what is being written; wait at most `timeout_s` for an object store that does not answer."""
         # Threads that use the database do so on this event loop: they end before the database is closed.
@@ -55,31 +78,21 @@ class StorageParts:
 
 def build_storage(settings: Settings) -> StorageParts:
     """Build the storage; nothing is opened yet. Raises ConfigurationError, StorageError."""
+    from meeting_assistant.adapters.storage.data_directory import check_database, prepare, wide_mode
     from meeting_assistant.adapters.storage.sql.database import Database
     from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 
-    prepare_data_dir(settings.data_dir)
-    database = Database(database_url(settings))
+    prepare(settings.data_dir)
+    check = partial(check_database, settings.data_dir) if settings.database_url is None else lambda: None
+    database = Database(database_url(settings), check_before=check)
     gateway = machine_name(settings) if settings.orchestrator_backend == "redis" else ""
     store = SqlMeetingStore(database, gateway=gateway)
     recordings = build_recordings(settings, database, store)
+    if (wide := wide_mode(settings.data_dir)) is not None:
+        recordings.notes.append(wide)
     disk_threads = ThreadPoolExecutor(max_workers=DISK_THREADS, thread_name_prefix="disk")
     writing = MeetingIo(store, recordings.audio, Channels(store), disk_threads, Attempts(store))
     return StorageParts(database, recordings, writing, replace(writing, disk_threads=recordings.threads))
-
-
-def prepare_data_dir(path: Path) -> None:
-    """Create the data directory, readable by its owner only. Raises StorageError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe = path / ".write-test"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise StorageError(
-            f"DATA_DIR {path} cannot be written: {error.strerror or type(error).__name__}.",
-            "Set DATA_DIR to a directory that this user may write to.",
-        ) from error
 
 
 def database_path(data_dir: Path) -> Path:

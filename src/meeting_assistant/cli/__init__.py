@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line. An expected error prints one sentence without a traceback, and exits with 1."""
+    # Nothing that this program makes is for other users: databases, recordings, backups, exports, temporary files.
+    os.umask(0o077)
     try:
         app()
     except MeetingAssistantError as error:
@@ -227,6 +230,22 @@ def restore(
     from meeting_assistant.cli.backup import run_restore
 
     run_restore(source, is_verify=is_verify)
+
+
+@app.command()
+def recover(
+    owner: Annotated[
+        str | None, typer.Option(help="Whose meetings they become: a name in API_TOKENS.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, max=2, help="Of all recordings; by default each is looked at.")
+    ] = None,
+    is_dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be done.")] = False,
+) -> None:
+    """Make meetings of recordings in DATA_DIR whose database is gone; the server transcribes them again."""
+    from meeting_assistant.cli.recover import run_recover
+
+    sys.exit(run_recover(owner=owner, channels=channels, is_dry_run=is_dry_run))
 
 
 @app.command()

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from meeting_assistant.adapters.storage.archive.object_store import ObjectStore
 from meeting_assistant.adapters.storage.backup import Report, make_backup, restore, verify
+from meeting_assistant.adapters.storage.data_directory import held
 from meeting_assistant.adapters.storage.journal.keys import load_keyring
 from meeting_assistant.bootstrap.recordings import store_address
 from meeting_assistant.config import Settings, load_settings
@@ -48,7 +49,8 @@ def run_restore(source: Path, *, is_verify: bool) -> None:
     _print_report(report, settings, console)
     _raise_problems(report)
     if not is_verify:
-        restore(source, settings.data_dir)
+        with held(settings.data_dir):
+            restore(source, settings.data_dir)
         console.print(f"Restored into {settings.data_dir}.", markup=False)
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from meeting_assistant.adapters.storage.data_directory import wide_mode
 from meeting_assistant.bootstrap import Services, build
 from meeting_assistant.cli.python_version import Version, holes_of
 from meeting_assistant.config import load_settings, unknown_variables
@@ -49,6 +50,7 @@ async def _check_all(services: Services) -> list[CheckResult]:
         await _timed("Web app", lambda: _web_app()),
         await _timed("Speech recognition", lambda: _speech(services)),
         await _timed("Voice activity", lambda: _voice_activity(services)),
+        _data_directory(services),
         await _timed("Database", lambda: _database(services)),
         await _timed("Audio journal", lambda: _journal(services)),
         *await _object_store(services),
@@ -135,8 +137,21 @@ async def _voice_activity(services: Services) -> str:
     return f"{services.speech.local.vad.name} tells speech from silence"
 
 
+def _data_directory(services: Services) -> CheckResult:
+    wide = wide_mode(services.settings.data_dir)
+    if wide is None:
+        return CheckResult("Data directory", True, "private")
+    detail, _, remedy = wide.partition(": ")
+    return CheckResult("Data directory", False, detail, remedy, optional=True)
+
+
 async def _database(services: Services) -> str:
     await services.storage.store.open()
+    await services.storage.database.check_integrity()
+    if services.storage.database.damage is not None:
+        raise services.storage.database.damage
+    for problem in await services.storage.orphan_problems():
+        raise StorageError(problem, "Nothing was touched.")
     return await services.storage.store.check()
 
 

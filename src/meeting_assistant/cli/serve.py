@@ -14,6 +14,7 @@ import uvicorn
 from rich.console import Console
 
 from meeting_assistant import __version__
+from meeting_assistant.adapters.storage.data_directory import held
 from meeting_assistant.app import LOOPBACK, create_app
 from meeting_assistant.bootstrap.traces import traced
 from meeting_assistant.cli.http_protocol import MAX_HEAD_BYTES, BoundedHttp
@@ -33,7 +34,7 @@ def run_server() -> int:
     check_access(settings)
     _leave_no_core_dump()
     configure_logging(settings.log_level, settings.log_format)
-    with _bound(settings) as listener, traced(settings, "server"):
+    with _bound(settings) as listener, held(settings.data_dir), traced(settings, "server"):
         app = create_app(settings)
         server = uvicorn.Server(server_config(app, settings))
         # uvicorn raises the signal once more after its clean stop; its own handler then has nothing left to do,

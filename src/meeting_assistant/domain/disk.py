@@ -1,12 +1,32 @@
-"""Errors of the disk in words that help. Pure."""
+"""The disk: private directories, names of files, and errors in words that help."""
 
 from __future__ import annotations
 
 import errno
+import re
+from pathlib import Path
 
 from meeting_assistant.domain.errors import StorageError
 
+_MEETING_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FULL_ERRORS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def is_meeting_id(name: str) -> bool:
+    """Return whether this is the name of a meeting's file: its id, a UUID in lower case."""
+    return _MEETING_ID.fullmatch(name) is not None
+
+
+def make_private_directory(path: Path) -> bool:
+    """Make a directory, and those above it that are missing, for their owner only. Returns False if it exists.
+
+    `Path.mkdir` gives the mode to the last one only. Raises OSError.
+    """
+    if path.is_dir():
+        return False
+    make_private_directory(path.parent)
+    path.mkdir(exist_ok=True, mode=0o700)
+    return True
 
 
 def storage_error(error: OSError) -> StorageError:

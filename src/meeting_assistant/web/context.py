@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
@@ -44,6 +44,8 @@ class Readiness:
     loading: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     """What went wrong, by part."""
+    checks: Mapping[str, Callable[[], Exception | None]] = field(default_factory=dict)
+    """Return what is wrong now with a part that works as far as it can, by part."""
 
     @property
     def is_ready(self) -> bool:
@@ -61,8 +63,9 @@ class Readiness:
 
     @property
     def problems(self) -> list[str]:
-        """A line for each part that failed."""
-        return sorted(f"{part}: {failure}" for part, failure in self.failures.items())
+        """A line for each part that failed, or that something is wrong with."""
+        found = {part: str(error) for part, check in self.checks.items() if (error := check()) is not None}
+        return sorted(f"{part}: {failure}" for part, failure in {**found, **self.failures}.items())
 
     @property
     def waiting_for(self) -> list[str]:

@@ -29,6 +29,10 @@ class MeetingRecords(Protocol):
         """Return meetings of one owner or of all, newest first; `before` is the last id of the previous page."""
         ...
 
+    async def known(self, meeting_ids: Collection[str]) -> set[str]:
+        """Return those of the ids that a meeting has, whichever machine recorded it."""
+        ...
+
     async def unfinished(self) -> list[Meeting]:
         """Return meetings that are recording or processing, oldest first."""
         ...

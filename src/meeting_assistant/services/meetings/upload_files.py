@@ -6,14 +6,11 @@ They are stored as they were sent, unencrypted, and therefore removed as soon as
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from meeting_assistant.domain.disk import storage_error
-
-_MEETING_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+from meeting_assistant.domain.disk import is_meeting_id, make_private_directory, storage_error
 
 
 class UploadFiles:
@@ -26,7 +23,7 @@ class UploadFiles:
     def incoming(self) -> Path:
         """Folder for files that are still arriving, on the same disk as their final place."""
         path = self._directory / "incoming"
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_directory(path)
         return path
 
     def path(self, meeting_id: str) -> Path:
@@ -36,7 +33,8 @@ class UploadFiles:
     def keep(self, file: Path, meeting_id: str) -> None:
         """Move a complete file to its place; it is durable when this returns."""
         try:
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_directory(self._directory)
+            file.chmod(0o600)
             with file.open("rb") as content:
                 os.fsync(content.fileno())
             file.replace(self.path(meeting_id))
@@ -54,7 +52,7 @@ class UploadFiles:
     def meeting_ids(self) -> list[str]:
         """Return the ids of the meetings that have a file."""
         try:
-            return [path.name for path in self._directory.glob("*") if _MEETING_ID.fullmatch(path.name)]
+            return [path.name for path in self._directory.glob("*") if is_meeting_id(path.name)]
         except OSError as error:
             raise storage_error(error) from error
 

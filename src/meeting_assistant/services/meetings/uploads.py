@@ -77,7 +77,10 @@ class Uploads:
         return self._files.incoming
 
     async def remove_orphans(self) -> None:
-        """Remove files that an earlier run left behind; call it before any upload arrives. Never raises."""
+        """Remove files that an earlier run left behind; call it before any upload arrives. Never raises.
+
+        A file that no meeting knows stays: its record may be in a database that is gone.
+        """
         try:
             kept = await asyncio.to_thread(self._files.meeting_ids)
             incomplete = await self._store.incomplete_steps(READ_FILE)
@@ -94,7 +97,7 @@ class Uploads:
         try:
             state = (await self._store.get(meeting_id)).state
         except NotFoundError:
-            return False
+            return True
         return state is not MeetingState.DONE or meeting_id in incomplete
 
     def check_space(self) -> None:

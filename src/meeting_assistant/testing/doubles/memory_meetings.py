@@ -113,6 +113,10 @@ class MemoryRecords(MemoryTables):
         ]
         return found[:limit]
 
+    async def known(self, meeting_ids: Collection[str]) -> set[str]:
+        """Return those of the ids that a meeting has."""
+        return set(meeting_ids) & set(self._meetings)
+
     async def unfinished(self) -> list[Meeting]:
         """Return meetings that are recording or processing, oldest first."""
         return [

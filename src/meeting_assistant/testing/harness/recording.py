@@ -155,6 +155,7 @@ class RecordingHarness:
         self._death = contextlib.ExitStack()
         meetings = self._parts.meetings
         self.store = self._parts.storage.store
+        self.orphan_problems = self._parts.storage.orphan_problems
         self.audio = self._parts.storage.writing.audio
         self.orchestrator = self._parts.orchestrator
         self.live, self.uploads, self.meetings = meetings.live, meetings.uploads, meetings.service

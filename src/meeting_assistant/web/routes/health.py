@@ -105,9 +105,8 @@ async def ready(request: Request) -> JSONResponse:
     """Readiness: 200 when the engines are loaded and meetings can begin, else 503."""
     context = context_of(request)
     readiness = context.readiness
-    state = ReadyState(
-        ready=readiness.is_ready and not context.is_closing, waiting_for=list(readiness.waiting_for)
-    )
+    waiting_for = readiness.waiting_for
+    state = ReadyState(ready=not waiting_for and not context.is_closing, waiting_for=waiting_for)
     return JSONResponse(state.model_dump(), 200 if state.ready else 503)
 
 

@@ -9,6 +9,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from meeting_assistant.domain import disk
 from meeting_assistant.domain.disk import storage_error as storage_error
 from meeting_assistant.domain.errors import ConflictError
 
@@ -55,8 +56,7 @@ def sync_directory(path: Path) -> None:
 
 def make_private_directory(path: Path) -> None:
     """Make a directory that only its owner can read, durably."""
-    if not path.is_dir():
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if disk.make_private_directory(path):
         sync_directory(path.parent)
 
 

@@ -10,16 +10,16 @@ import concurrent.futures
 import contextlib
 import functools
 import logging
-import sqlite3
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, event, make_url, text
 from sqlalchemy.engine.interfaces import IsolationLevel
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from meeting_assistant.adapters.storage.sql.driver_errors import DAMAGED, storage_error, translate_errors
 from meeting_assistant.adapters.storage.sql.search_schema import FORGET_DELETED
 from meeting_assistant.domain.errors import StorageError
 
@@ -68,8 +68,9 @@ class Database:
     """An engine for writing and one for reading. SQLite has a single writer; in PostgreSQL writers lock the row of the
     meeting that they write about, whichever machine they are on."""
 
-    def __init__(self, url: str) -> None:
-        """`sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`"""
+    def __init__(self, url: str, *, check_before: Callable[[], None] = lambda: None) -> None:
+        """`sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`. `check_before` is called before anything is opened, and
+        raises StorageError when it must not be."""
         self._url = make_url(url)
         self.is_shared = self._url.get_backend_name() != "sqlite"
         """True when other machines may use it too."""
@@ -82,14 +83,17 @@ class Database:
         self._writing: contextlib.AbstractAsyncContextManager[object] = (
             asyncio.Semaphore(_WRITERS) if self.is_shared else asyncio.Lock()
         )
+        self._check_before = check_before
         self._refusal: StorageError | None = None
+        self.damage: StorageError | None = None
+        """What is damaged, as far as it was met; it stays until the next start."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
         """Create or migrate the schema. Raises StorageError; a file that is no database is not opened at all."""
         self._loop = asyncio.get_running_loop()
-        self._refuse_damaged()
-        with _translate_errors():
+        self._check_file()
+        with self._errors():
             async with self._writer.begin() as connection:
                 await connection.run_sync(_migrate)
 
@@ -114,6 +118,19 @@ class Database:
                 raise StorageError("The server is shutting down.", "Start it again.")
         return answer.result()
 
+    def _check_file(self) -> None:
+        """Refuse before anything is touched; otherwise make the file, which its write-ahead log takes its mode from."""
+        try:
+            self._check_before()
+            self._refuse_damaged()
+        except StorageError as error:
+            self._refusal = error
+            raise
+        if self.is_shared or not self._url.database or self._url.database == ":memory:":
+            return
+        with contextlib.suppress(OSError):  # one that exists stays; opening it says what else is wrong
+            os.close(os.open(self._url.database, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
     def _refuse_damaged(self) -> None:
         """Raise before SQLite opens a damaged file: opening it deletes the log, which may hold what is missing."""
         if self.is_shared or not self._url.database:
@@ -128,8 +145,7 @@ class Database:
             return  # not readable: opening it will say so
         # Beside a database that is empty or gone SQLite takes a log for a left-over and removes it.
         if (start and start != _MAGIC) or (not start and _size(path.with_name(f"{path.name}-wal"))):
-            self._refusal = _translate("malformed")
-            raise self._refusal
+            raise storage_error(DAMAGED)
 
     def _check(self) -> None:
         if self._refusal is not None:
@@ -139,7 +155,7 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """Open a transaction that is durable when the block ends; SQLite has one at a time."""
         self._check()
-        with _translate_errors():
+        with self._errors():
             async with (
                 self._writing,
                 AsyncSession(self._writer, expire_on_commit=False, info={"is_writing": True}) as session,
@@ -151,9 +167,35 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """Open a session that reads from a snapshot."""
         self._check()
-        with _translate_errors():
+        with self._errors():
             async with AsyncSession(self._readers) as session:
                 yield session
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Translate errors of the driver, and remember damage: a server that met it is not healthy any more."""
+        try:
+            with translate_errors():
+                yield
+        except StorageError as error:
+            if error.code == "damaged" and self.damage is None:
+                self.damage = error
+                logger.error("The database is damaged.")  # noqa: TRY400
+            raise
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file; 0 for a database on a server."""
+        return 0 if self.is_shared or not self._url.database else _size(Path(self._url.database))
+
+    async def check_integrity(self) -> None:
+        """Read the whole structure of the file, which takes about a second for each gigabyte; see `damage`."""
+        if self.is_shared:
+            return  # a server of databases checks its own pages
+        with contextlib.suppress(StorageError), self._errors():
+            async with self.reading() as session:
+                if (await session.scalar(text("PRAGMA quick_check(1)"))) != "ok":
+                    raise storage_error(DAMAGED)
 
     async def purge_deleted(self) -> None:
         """Remove deleted contents from the write-ahead log, too.
@@ -163,7 +205,7 @@ class Database:
         """
         if self.is_shared:
             return  # what is deleted there is overwritten by its own VACUUM
-        with _translate_errors():
+        with self._errors():
             async with self._writing, self._writer.connect() as connection:
                 async with connection.begin():
                     await connection.execute(text(FORGET_DELETED))
@@ -178,7 +220,7 @@ class Database:
 
     async def probe(self) -> None:
         """Write and read in a transaction that is rolled back. Raises StorageError."""
-        with _translate_errors():
+        with self._errors():
             async with self._writing, self._writer.connect() as connection, connection.begin() as transaction:
                 await connection.execute(text("CREATE TABLE doctor_probe (value INTEGER)"))
                 await connection.execute(text("INSERT INTO doctor_probe VALUES (42)"))
@@ -247,72 +289,3 @@ def _migrate(connection: Connection) -> None:
             code="database_newer",
         )
     command.upgrade(config, "head")
-
-
-@contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Translate errors of the driver into StorageError. Nothing is deleted or repaired."""
-    try:
-        yield
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise _unreachable() from error
-        raise _translate(str(error.orig)) from error
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        raise _translate(str(error)) from error
-    except (OSError, TimeoutError) as error:
-        raise _unreachable() from error
-
-
-def _unreachable() -> StorageError:
-    return StorageError(
-        "The database server cannot be reached.",
-        "Start it, or check DATABASE_URL and the network; what is said is kept meanwhile.",
-        code="unreachable",
-    )
-
-
-_FULL = ("disk_full", "The disk of the database is full.", "Free some space; nothing stored is lost.")
-_DRIVER_ERRORS = {
-    "full": _FULL,
-    "readonly": (
-        "read_only",
-        "The database cannot be written.",
-        "Make DATA_DIR and its files writable.",
-    ),
-    "unable to open": (
-        "cannot_open",
-        "The database cannot be opened.",
-        "Check DATA_DIR and its permissions.",
-    ),
-    "locked": ("locked", "Another program holds the database.", "Stop the other copy of the server."),
-    "malformed": (
-        "damaged",
-        "The database is damaged.",
-        "Stop the server, keep all files, restore a backup.",
-    ),
-    "No space left": _FULL,
-    "password authentication failed": (
-        "cannot_open",
-        "The database server does not take this user or password.",
-        "Check DATABASE_URL.",
-    ),
-    "does not exist": (
-        "cannot_open",
-        "There is no such database or table.",
-        "Create it: `createdb NAME`.",
-    ),
-    "not a database": (
-        "damaged",
-        "The database is not one.",
-        "Stop the server, keep the file, restore a backup.",
-    ),
-}
-"""Code, message and remedy by a part of what SQLite or PostgreSQL says; the first one that occurs counts."""
-
-
-def _translate(driver_message: str) -> StorageError:
-    for part, (code, message, remedy) in _DRIVER_ERRORS.items():
-        if part in driver_message:
-            return StorageError(message, remedy, code=code)
-    return StorageError("The database refused.", "See the server's log.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import delete, select
 
@@ -22,6 +22,15 @@ from meeting_assistant.adapters.storage.sql.transactions import (
 )
 from meeting_assistant.domain.meeting import YOU, Bookmark, Meeting, MeetingState, StageError
 from meeting_assistant.domain.meeting_start import MeetingStart
+
+_IDS_AT_ONCE = 500
+"""SQLite takes 32 766 parameters, and older ones 999."""
+
+
+def _batched(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield the ids in parts of at most `size`."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
 
 
 class SqlMeetingRecords(SqlTables):
@@ -58,6 +67,14 @@ class SqlMeetingRecords(SqlTables):
             query = query.where(MeetingRow.id < before)
         async with self._database.reading() as session:
             return await read_meetings(session, (await session.scalars(query)).all())
+
+    async def known(self, meeting_ids: Collection[str]) -> set[str]:
+        """Return those of the ids that a meeting has."""
+        found: set[str] = set()
+        async with self._database.reading() as session:
+            for some in _batched(sorted(meeting_ids), _IDS_AT_ONCE):
+                found |= set(await session.scalars(select(MeetingRow.id).where(MeetingRow.id.in_(some))))
+        return found
 
     async def unfinished(self) -> list[Meeting]:
         """Return meetings of this machine that are recording or processing, oldest first."""
