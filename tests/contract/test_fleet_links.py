@@ -93,7 +93,7 @@ async def test_a_job_is_offered_once_and_taken_once(links: Links) -> None:
     assert await gateway.is_offered(job())
 
 
-async def test_a_new_offer_of_a_job_takes_the_place_of_the_one_before(links: Links) -> None:
+async def test_a_new_offer_of_a_job_replaces_the_previous_one(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     first, second = (job().model_copy(update={"offer": offer}) for offer in ("first", "second"))
     await gateway.submit(first)
@@ -105,7 +105,7 @@ async def test_a_new_offer_of_a_job_takes_the_place_of_the_one_before(links: Lin
     assert (await take_next(worker)).job.offer == "second"
 
 
-async def test_a_gateway_knows_the_lease_of_the_worker_that_holds_its_job_from_every_other(
+async def test_a_gateway_recognises_the_lease_of_the_worker_that_has_its_job(
     links: Links,
 ) -> None:
     gateway = links.gateway()
@@ -125,7 +125,7 @@ async def test_a_gateway_knows_the_lease_of_the_worker_that_holds_its_job_from_e
     assert not await gateway.is_held(job(), second.lease)
 
 
-async def test_a_worker_that_takes_a_job_again_holds_it_by_another_lease(links: Links) -> None:
+async def test_a_worker_that_takes_a_job_again_has_a_new_lease(links: Links) -> None:
     gateway, worker = links.gateway(), links.worker()
     await gateway.submit(job())
     first, again = await take_next(worker), await take_next(worker)

@@ -57,7 +57,7 @@ async def test_a_step_is_opened_without_an_attempt(store: MeetingStore, meeting_
     assert await store.attempts(meeting_id, STEP) == 1
 
 
-async def test_a_step_that_is_done_has_no_attempts_and_opens_only_if_it_can_repeat(
+async def test_a_completed_step_has_no_attempts_and_restarts_only_if_it_can_repeat(
     store: MeetingStore, meeting_id: str
 ) -> None:
     await store.begin_step(meeting_id, STEP)

@@ -109,7 +109,7 @@ REFUSED: list[tuple[Callable[[], dict[str, str]], bytes, int]] = [
 
 
 @pytest.mark.parametrize(("sign", "content", "status"), REFUSED)
-def test_a_message_that_no_machine_of_the_fleet_signed_and_sealed_for_this_gateway_is_refused(
+def test_a_message_that_is_not_signed_and_sealed_for_this_gateway_is_refused(
     fleet: Fleet, sign: Callable[[], dict[str, str]], content: bytes, status: int
 ) -> None:
     headers = sign()
@@ -120,7 +120,7 @@ def test_a_message_that_no_machine_of_the_fleet_signed_and_sealed_for_this_gatew
         assert http.post("/api/fleet/events", content=MESSAGE, headers=signed(MESSAGE)).status_code == 204
 
 
-def test_a_message_that_was_recorded_is_not_taken_a_second_time(fleet: Fleet) -> None:
+def test_a_replayed_message_is_refused(fleet: Fleet) -> None:
     headers = signed(MESSAGE)
     with httpx.Client(base_url=fleet.gateways[POST].url, trust_env=False) as http:
         answers = [http.post("/api/fleet/events", content=MESSAGE, headers=headers) for _ in range(3)]
@@ -136,7 +136,7 @@ async def test_a_socket_without_a_message_is_closed(fleet: Fleet) -> None:
         assert closed.value.rcvd.code == 1008
 
 
-async def test_a_socket_takes_a_message_once(fleet: Fleet) -> None:
+async def test_a_socket_accepts_each_message_once(fleet: Fleet) -> None:
     content = sealed(SOCKET)
     frame = json.dumps({**signed(content), "message": content.decode()})
     async with connect(f"{fleet.gateways[SOCKET].ws_url}/ws/fleet", proxy=None) as socket:

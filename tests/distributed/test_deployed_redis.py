@@ -98,7 +98,7 @@ async def test_a_gateway_and_a_worker_reach_it_by_the_address_of_the_compose_fil
     ],
     ids=["no password", "another password", "an authority that is not known", "no TLS"],
 )
-async def test_nobody_gets_in_otherwise(address: str, folder: Path, url: str) -> None:
+async def test_other_connections_are_refused(address: str, folder: Path, url: str) -> None:
     link = RedisGatewayLink(url.format(address=address, folder=folder), "gateway", KEYS)
     with pytest.raises(BrokerError):
         await link.is_offered(JOB)
@@ -123,7 +123,7 @@ def test_a_certificate_is_made_once_and_its_key_is_private(folder: Path) -> None
     assert sorted(path.name for path in (folder / "ca").iterdir()) == ["ca.crt"]
 
 
-def test_the_health_check_asks_with_the_password(address: str, folder: Path) -> None:
+def test_the_health_check_uses_the_password(address: str, folder: Path) -> None:
     service: Any = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["redis"]
     check = service["healthcheck"]["test"][1].replace("$$", "$").replace("/redis-ca/", f"{folder}/ca/")
     port = address.split(":")[1].split("/")[0]

@@ -169,7 +169,7 @@ class Search:
         self._fleet = fleet
         self.meeting_id = ""
 
-    async def hold(self) -> None:
+    async def start_meeting(self) -> None:
         """Speak numbers, one of them off the record; look meanwhile."""
         async with connect(
             f"{self._fleet.gateways[0].ws_url}/ws/meetings", proxy=None, max_size=None
@@ -221,7 +221,7 @@ async def test_nothing_of_a_meeting_is_in_any_byte_of_redis_at_any_time(fleet: F
     assert {place for place, _ in fleet.broker.places_of([sound])} == {"memory", "value", "file"}
     client.delete("known")
 
-    await search.hold()
+    await search.start_meeting()
     async with httpx.AsyncClient(base_url=fleet.gateways[0].url, trust_env=False) as http:
         meeting = f"/api/meetings/{search.meeting_id}"
         forgotten = await http.post(f"{meeting}/forget", json={"start_ms": 0, "end_ms": 1500})

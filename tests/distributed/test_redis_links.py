@@ -123,9 +123,7 @@ async def received(worker: RedisWorkerLink, attempt: str, count: int) -> list[Au
     return frames
 
 
-async def test_audio_that_a_stranger_adds_copies_or_moves_reaches_no_worker(
-    broker: RedisProcess, links: Links
-) -> None:
+async def test_forged_copied_or_moved_audio_reaches_no_worker(broker: RedisProcess, links: Links) -> None:
     gateway, worker = links
     before, client = refused("audio"), strangers(broker)
     frames = [AudioFrame(f"{number}", bytes([number]) * 8) for number in range(3)]
@@ -143,9 +141,7 @@ async def test_audio_that_a_stranger_adds_copies_or_moves_reaches_no_worker(
     assert refused("audio") == before + 3
 
 
-async def test_results_that_a_stranger_writes_or_moves_reach_no_gateway(
-    broker: RedisProcess, links: Links
-) -> None:
+async def test_forged_or_moved_results_reach_no_gateway(broker: RedisProcess, links: Links) -> None:
     gateway, worker = links
     before, client = refused("result"), strangers(broker)
     inbox, messages = "meeting-assistant:inbox:gateway", gateway.messages()
@@ -173,9 +169,7 @@ async def test_results_that_a_stranger_writes_or_moves_reach_no_gateway(
     assert refused("result") == before + len(forged)
 
 
-async def test_a_job_that_a_stranger_writes_is_left_and_becomes_a_dead_letter(
-    broker: RedisProcess, links: Links
-) -> None:
+async def test_a_forged_job_is_refused_and_becomes_a_dead_letter(broker: RedisProcess, links: Links) -> None:
     """It may be one of a machine with another secret: it is delivered some times before."""
     gateway, worker = links
     before, client, live = refused("job"), strangers(broker), "meeting-assistant:jobs.live"
@@ -210,7 +204,7 @@ async def test_a_job_that_a_stranger_writes_is_left_and_becomes_a_dead_letter(
         ("", False),
     ],
 )
-async def test_a_worker_sends_results_to_no_host_that_its_settings_do_not_name_whatever_a_job_says(
+async def test_a_worker_sends_results_only_to_hosts_named_in_its_settings(
     broker: RedisProcess,
     links: Links,
     monkeypatch: pytest.MonkeyPatch,
@@ -234,7 +228,7 @@ async def test_a_worker_sends_results_to_no_host_that_its_settings_do_not_name_w
     assert caplog.text.count("FLEET__CALLBACK_HOSTS does not name") == bool(address and not is_allowed)
 
 
-async def test_a_worker_that_a_stranger_invents_or_that_has_another_secret_counts_as_none(
+async def test_forged_worker_states_and_those_with_another_secret_do_not_count(
     broker: RedisProcess, links: Links
 ) -> None:
     gateway, worker = links
@@ -254,7 +248,7 @@ async def test_a_worker_that_a_stranger_invents_or_that_has_another_secret_count
     await stranger.close()
 
 
-async def test_events_between_servers_are_sealed_and_a_stranger_adds_none(broker: RedisProcess) -> None:
+async def test_events_between_servers_are_sealed_and_cannot_be_forged(broker: RedisProcess) -> None:
     north, south = (RedisRelayLink(broker.url, KEYS) for _ in range(2))
     before, client = refused("event"), strangers(broker)
     await south.watch(["meeting", "another"])

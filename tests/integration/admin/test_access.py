@@ -92,7 +92,7 @@ def test_the_scopes_of_a_token_are_enforced(protected: ServerProcess) -> None:
         assert "meeting_assistant_live_sessions" in ops.get("/metrics").text
 
 
-async def test_who_may_not_upload_is_told_before_a_byte_of_the_file_is_taken(
+async def test_an_upload_without_the_right_is_refused_before_its_body_is_read(
     protected: ServerProcess,
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(protected.url.rsplit(":", 1)[1]))

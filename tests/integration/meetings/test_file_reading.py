@@ -25,7 +25,7 @@ Usage = namedtuple("Usage", "total used free")
 @pytest.mark.parametrize(
     "fault", [AudioFormatError("Damaged.", code="too_damaged"), TooLargeError("Too long.")]
 )
-async def test_a_fault_late_in_a_file_undoes_nothing_and_keeps_the_file(
+async def test_a_fault_late_in_a_file_keeps_the_transcript_and_the_file(
     tmp_path: Path, fault: Exception
 ) -> None:
     async with RecordingHarness(tmp_path, KEY) as harness:
@@ -63,7 +63,7 @@ async def test_damaged_stretches_are_marked_once_and_the_minutes_do_not_delete_t
         assert (await harness.store.get(meeting.id)).sound_deleted_at_ms is None
 
 
-async def test_a_pause_in_the_file_is_marked_and_is_no_fault(tmp_path: Path) -> None:
+async def test_a_pause_in_a_file_is_a_gap_and_not_a_fault(tmp_path: Path) -> None:
     pause = Gap(start_ms=500, end_ms=2500, reason="missing_audio")
     async with RecordingHarness(tmp_path, KEY, retention="delete-after-minutes") as harness:
         harness.decoder.gaps = [pause]
@@ -76,7 +76,7 @@ async def test_a_pause_in_the_file_is_marked_and_is_no_fault(tmp_path: Path) -> 
         assert (await harness.store.get(meeting.id)).sound_deleted_at_ms is not None
 
 
-async def test_what_is_taken_off_the_record_is_not_kept_in_the_file_that_was_sent(tmp_path: Path) -> None:
+async def test_redacted_audio_is_not_kept_in_the_uploaded_file(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, KEY) as harness:
         harness.decoder.gaps = [DAMAGED]
         meeting = await harness.upload(SECOND * 3)
@@ -86,7 +86,7 @@ async def test_what_is_taken_off_the_record_is_not_kept_in_the_file_that_was_sen
 
 
 @pytest.mark.parametrize(("seconds", "codes"), [(9, []), (11, ["no_speech"])])
-async def test_a_long_recording_in_which_nobody_was_heard_says_so(
+async def test_a_long_recording_without_recognised_speech_is_reported(
     tmp_path: Path, seconds: int, codes: list[str]
 ) -> None:
     async with RecordingHarness(tmp_path, KEY) as harness:
@@ -126,7 +126,7 @@ async def test_decoding_waits_for_space_that_live_meetings_need(
 
 
 @pytest.mark.usefixtures("waits_without_pause")
-async def test_a_file_for_which_no_space_comes_leaves_nothing_half_written_and_can_be_retried(
+async def test_a_file_without_space_leaves_nothing_half_written_and_can_be_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with RecordingHarness(tmp_path, KEY) as harness:

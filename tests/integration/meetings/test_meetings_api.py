@@ -142,7 +142,7 @@ async def test_the_recording_can_be_played_from_any_position(
     assert (await http.get(path, headers={"Range": "bytes=99999999-"})).status_code == 416
 
 
-async def test_a_deleted_meeting_is_gone_for_good(
+async def test_a_deleted_meeting_is_removed_completely(
     http: httpx.AsyncClient, server: ServerProcess, spoken: dict[str, Any]
 ) -> None:
     meeting_id = spoken["meeting"]["id"]

@@ -63,7 +63,7 @@ async def test_files_that_only_waited_are_not_failed_by_deaths_of_the_server(tmp
             assert (await harness.reaches(other, DONE, FAILED)).state is DONE
 
 
-async def test_clean_stops_count_for_nobody(tmp_path: Path) -> None:
+async def test_clean_stops_do_not_count_as_attempts(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path, OLD) as harness:
         harness.engine.may_listen.clear()
         ids = [(await harness.upload(SECOND * 3)).id, (await harness.start()).meeting_id]
@@ -124,7 +124,7 @@ async def test_the_end_of_a_meeting_is_counted_while_it_is_written_and_not_when_
 
 
 @pytest.mark.parametrize("keys", [(OLD,), ()], ids=["journal", "memory"])
-async def test_a_client_that_comes_back_continues_its_failed_meeting(
+async def test_a_reconnecting_client_continues_its_failed_meeting(
     tmp_path: Path, keys: tuple[str, ...]
 ) -> None:
     meeting_id = await interrupted(tmp_path, *keys)
@@ -152,7 +152,7 @@ async def test_a_meeting_that_failed_while_its_client_was_connected_is_continued
         assert (done.state, done.committed_sample) == (DONE, client.received_bytes // 2)
 
 
-async def test_a_client_whose_recording_no_key_opens_is_told_so_and_may_come_back(tmp_path: Path) -> None:
+async def test_a_client_without_the_key_of_its_recording_is_refused_and_can_return(tmp_path: Path) -> None:
     meeting_id = await interrupted(tmp_path, OLD)
     async with RecordingHarness(tmp_path, NEW) as harness:
         await harness.recovery.resume_unfinished()

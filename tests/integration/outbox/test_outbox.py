@@ -143,7 +143,7 @@ async def test_an_action_whose_item_was_removed_cannot_be_approved(tmp_path: Pat
                 await outbox.workflows.approve(meeting_id, "nothing")
 
 
-async def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(tmp_path: Path) -> None:
+async def test_a_dry_run_shows_the_planned_requests_and_sends_nothing(tmp_path: Path) -> None:
     repository = GitHub()
     with TargetServer(repository) as server:
         async with OutboxHarness(tmp_path, github_options(server)) as outbox:

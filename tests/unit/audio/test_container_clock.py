@@ -41,12 +41,12 @@ def test_jitter_moves_nothing() -> None:
 
 @pytest.mark.parametrize("wrong", [-3600.0, -2.0, 5.0, 3600.0, 1e9])
 @pytest.mark.parametrize("frames", [1, 30])
-def test_a_jump_that_is_taken_back_was_a_damaged_time_stamp(wrong: float, frames: int) -> None:
+def test_a_jump_that_is_reversed_is_a_damaged_time_stamp(wrong: float, frames: int) -> None:
     times = steady(50) + steady(frames, 5.0 + wrong) + steady(50, 5.0 + frames * FRAME)
     assert starts(ContainerClock(), times) == pytest.approx(steady(100 + frames), abs=0.01)
 
 
-def test_a_clock_that_begins_anew_goes_on_where_it_was() -> None:
+def test_a_restarted_container_clock_continues_where_it_was() -> None:
     assert starts(ContainerClock(), steady(50) + steady(150)) == pytest.approx(steady(200))
 
 
@@ -56,7 +56,7 @@ def test_times_after_the_end_of_the_container_are_wrong() -> None:
     )
 
 
-def test_what_was_lost_and_has_no_time_stamp_moves_the_rest() -> None:
+def test_lost_audio_without_a_time_stamp_shifts_the_rest() -> None:
     clock: ContainerClock[int] = ContainerClock()
     clock.place(None, 1.0, 0)
     [placed] = clock.place(None, 1.0, 1, is_damaged=True, lost_s=2.5)
@@ -64,7 +64,7 @@ def test_what_was_lost_and_has_no_time_stamp_moves_the_rest() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=60))
-def test_no_time_stamps_lose_sound_or_turn_time_back(times: list[float]) -> None:
+def test_no_time_stamps_lose_audio_or_move_time_backwards(times: list[float]) -> None:
     clock: ContainerClock[int] = ContainerClock(latest_s=1e5)
     found = starts(clock, [*times])
     for before, after in itertools.pairwise(found):

@@ -26,7 +26,7 @@ def stereo(sound: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_whole_file_is_heard_from_end_to_end(suffix: str) -> None:
+def test_an_intact_file_is_decoded_from_end_to_end(suffix: str) -> None:
     decoded = read_media(encode(suffix, MediaTrack(tones(SIX))))
     assert decoded.seconds == [*SIX]
     assert decoded.gaps == []
@@ -34,7 +34,7 @@ def test_a_whole_file_is_heard_from_end_to_end(suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_files_that_were_joined_are_heard_to_the_end_whatever_their_formats(suffix: str) -> None:
+def test_concatenated_files_of_any_formats_are_decoded_to_the_end(suffix: str) -> None:
     """Mono, then stereo at another rate: chained Ogg, `cat a.mp4 b.mp4`, a telephone call that changed its codec."""
     second = tones([3, 4, 5], 48_000)
     joined = encode(suffix, MediaTrack(tones([0, 1, 2]))) + encode(
@@ -61,7 +61,7 @@ def test_a_damaged_stretch_moves_nothing_that_follows_and_is_marked(suffix: str)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "aac", "mkv", "webm", "ogg", "opus", "flac"])
-def test_what_a_cut_file_still_has_is_heard_and_what_it_lacks_is_marked(suffix: str) -> None:
+def test_a_truncated_file_is_decoded_and_its_missing_part_is_a_gap(suffix: str) -> None:
     raw = encode(suffix, MediaTrack(tones(SIX)))
     decoded = read_media(raw[: int(len(raw) * 0.6)])
     assert decoded.seconds[:3] == [0, 1, 2]
@@ -73,7 +73,7 @@ def test_what_a_cut_file_still_has_is_heard_and_what_it_lacks_is_marked(suffix: 
 
 
 @pytest.mark.parametrize("suffix", WITH_CLOCK)
-def test_sound_that_begins_late_or_jumps_keeps_the_times_of_the_container(suffix: str) -> None:
+def test_audio_that_starts_late_or_jumps_has_the_times_of_the_container(suffix: str) -> None:
     track = MediaTrack(tones(SIX), start_s=4.0, jumps=[(3.0, 12.0)])
     decoded = read_media(encode(suffix, track))
     assert decoded.seconds[:22] == [*[None] * 4, 0, 1, 2, *[None] * 12, 3, 4, 5]
@@ -82,13 +82,13 @@ def test_sound_that_begins_late_or_jumps_keeps_the_times_of_the_container(suffix
     assert (start, end) == pytest.approx((7.0, 19.0), abs=0.1)
 
 
-def test_sound_that_begins_after_the_picture_is_late() -> None:
+def test_audio_that_starts_after_the_video_is_late() -> None:
     raw = encode("mp4", MediaTrack(tones([0, 1]), start_s=3.0), picture_s=5.0)
     assert read_media(raw).seconds[:5] == [None, None, None, 0, 1]
 
 
 @pytest.mark.parametrize("suffix", WITH_TRACKS)
-def test_every_track_is_heard(suffix: str) -> None:
+def test_every_track_is_decoded(suffix: str) -> None:
     first = np.concatenate([tones([0]), silence(1), tones([2]), silence(3)], axis=1)
     second = np.concatenate([silence(1), tones([1]), silence(1), tones([3, 4, 5])], axis=1)
     empty = MediaTrack(silence(6))
@@ -98,7 +98,7 @@ def test_every_track_is_heard(suffix: str) -> None:
     assert np.abs(decoded.pcm[8000:-8000]).max() > 9000  # as loud as alone
 
 
-def test_a_track_that_pauses_leaves_no_gap_while_another_is_heard() -> None:
+def test_a_pause_of_one_track_is_no_gap_while_another_has_audio() -> None:
     paused = MediaTrack(tones([0, 5]), jumps=[(1.0, 4.0)])
     decoded = read_media(encode("mkv", MediaTrack(tones(SIX)), paused))
     assert decoded.seconds == [*SIX]

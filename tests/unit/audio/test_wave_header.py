@@ -38,27 +38,27 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("raw", TRAPS.values(), ids=TRAPS.keys())
-def test_the_sound_is_read_to_the_end_of_the_file(raw: bytes) -> None:
+def test_audio_is_read_to_the_end_of_the_file(raw: bytes) -> None:
     decoded = read_media(raw)
     assert decoded.seconds == [0, 1, 2, 3]
     assert len(decoded.pcm) / RATE == pytest.approx(4.0, abs=0.01)
     assert decoded.gaps == []
 
 
-def test_chunks_after_the_sound_are_not_heard() -> None:
+def test_chunks_after_the_audio_data_are_ignored() -> None:
     after = chunk("LIST", b"INFO" + bytes(40_000)) + chunk("id3 ", bytes(40_001))
     decoded = read_media(wave(FOUR, after=after))
     assert len(decoded.pcm) == 4 * RATE
 
 
-def test_a_file_that_lost_its_end_says_how_much_is_missing() -> None:
+def test_a_truncated_file_reports_how_much_is_missing() -> None:
     decoded = read_media(wave(FOUR)[: 44 + 3 * SECOND_BYTES])
     assert decoded.seconds == [0, 1, 2]
     assert decoded.gaps == [(3.0, 4.0, "file_ends_early")]
 
 
 @pytest.mark.parametrize("stated", [None, 0, 0xFFFFFFFF])
-def test_joined_recordings_are_heard_each_in_its_own_format(stated: int | None) -> None:
+def test_concatenated_recordings_are_decoded_each_in_its_format(stated: int | None) -> None:
     telephone = tones([2, 3], 8000)
     joined = wave(tones([0, 1]), stated=stated) + wave(
         np.concatenate([telephone, telephone]), rate_hz=8000, stated=stated
@@ -78,6 +78,6 @@ def test_aiff_is_read_to_the_end_too() -> None:
     assert decoded.seconds == [0, 1, 2, 3]
 
 
-def test_a_header_without_sound_has_none() -> None:
+def test_a_header_without_audio_gives_no_audio() -> None:
     with pytest.raises(Exception, match="no_sound"):
         read_media(wave(silence(0)))

@@ -84,7 +84,7 @@ async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_meetings_that_kill_the_process_are_parked_and_no_others(data: st.DataObject) -> None:
+def test_only_meetings_that_kill_the_process_fail(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 8), label="meetings")
     bad = data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=2), label="poisonous")
     random = data.draw(st.randoms(use_true_random=False))
@@ -112,7 +112,7 @@ async def begun(ledger: MemoryMeetingStore, deaths: int) -> tuple[Attempts, str]
 
 
 @pytest.mark.parametrize("deaths", [0, 1, MAX_ATTEMPTS - 1])
-async def test_work_that_ends_or_is_stopped_leaves_no_attempt(deaths: int) -> None:
+async def test_ended_or_stopped_work_leaves_no_attempt(deaths: int) -> None:
     ledger = MemoryMeetingStore()
     attempts, meeting_id = await begun(ledger, deaths)
     attempt = attempts.at(meeting_id, TRANSCRIBE)
@@ -147,7 +147,7 @@ async def test_some_minutes_of_life_are_enough_and_so_is_having_nothing_left_to_
     assert await ledger.attempts(meeting_id, TRANSCRIBE) == 0
 
 
-async def test_work_without_progress_stays_counted_however_long_it_takes_but_lets_others_begin(
+async def test_work_without_progress_stays_counted_and_does_not_block_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "HARMLESS_AFTER_S", 0.0)
@@ -170,7 +170,7 @@ async def test_a_failure_that_is_not_a_death_can_be_counted_too() -> None:
     assert await ledger.attempts(meeting_id, TRANSCRIBE) == 1
 
 
-async def test_a_full_database_keeps_nothing_from_working_and_a_deleted_meeting_does(
+async def test_a_full_database_does_not_prevent_work_but_a_deleted_meeting_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ledger = MemoryMeetingStore()

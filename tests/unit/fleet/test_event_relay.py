@@ -66,7 +66,7 @@ def message(text: str, *, sender: str = "other", after_us: int = 0) -> RelayMess
     return RelayMessage(sender=sender, sent_us=NOW_US + after_us, event=caption(text))
 
 
-async def test_captions_that_were_recorded_are_not_shown_again() -> None:
+async def test_replayed_captions_are_not_shown() -> None:
     before = REGISTRY.get_sample_value("meeting_assistant_fleet_refused_total", {"kind": "event"}) or 0
     link, shown = Link(), Shown()
     relay = EventRelay(link, cast(Channels, shown), clock_us=lambda: NOW_US)
@@ -91,7 +91,7 @@ async def test_captions_that_were_recorded_are_not_shown_again() -> None:
     assert after == before + 3
 
 
-async def test_every_message_is_sent_later_than_the_one_before_whatever_the_clock_says() -> None:
+async def test_messages_have_increasing_times_whatever_the_clock_says() -> None:
     times = iter([NOW_US, NOW_US, NOW_US - 5, NOW_US + 9])
     link, channels = Link(), SimpleNamespace(all=list, on_event=None)
     relay = EventRelay(link, cast(Channels, channels), clock_us=lambda: next(times))

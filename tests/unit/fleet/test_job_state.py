@@ -62,7 +62,7 @@ def test_a_later_hello_takes_over_and_restarts_the_numbering() -> None:
 
 
 @pytest.mark.parametrize("attempt", ["first", "second"])
-def test_a_hello_that_was_recorded_and_is_sent_again_starts_nothing(attempt: str) -> None:
+def test_a_replayed_hello_starts_no_attempt(attempt: str) -> None:
     state, action = decide(AT_WORK, hello(attempt))
     assert state == AT_WORK
     assert action == (job_state.Ignore() if attempt == "second" else job_state.Fence())
@@ -72,7 +72,7 @@ def test_a_hello_about_an_earlier_offer_is_fenced() -> None:
     assert decide(AT_WORK, hello("third", offer="before")) == (AT_WORK, job_state.Fence())
 
 
-def test_after_a_new_offer_whoever_took_the_one_before_is_fenced() -> None:
+def test_after_a_new_offer_holders_of_the_previous_one_are_fenced() -> None:
     offered = AT_WORK.with_offer("next")
     for late in (hello("second"), hello("third"), message(RESULT, 4), dead()):
         assert decide(offered, late) == (offered, job_state.Fence())
@@ -80,7 +80,7 @@ def test_after_a_new_offer_whoever_took_the_one_before_is_fenced() -> None:
 
 
 @pytest.mark.parametrize("sequence", [1, 8])
-def test_a_message_that_was_recorded_and_is_sent_again_is_dropped(sequence: int) -> None:
+def test_a_replayed_message_is_dropped(sequence: int) -> None:
     caption = message(Progress(share=0.5), sequence=sequence)
     assert decide(AT_WORK, caption) == (AT_WORK, job_state.Ignore())
 

@@ -78,7 +78,7 @@ async def test_a_stale_attempt_is_fenced_while_the_gateway_waits() -> None:
     assert job.applied == []
 
 
-async def test_a_hello_without_a_lease_that_exists_takes_no_meeting_away_from_its_worker() -> None:
+async def test_a_hello_without_a_valid_lease_takes_over_no_meeting() -> None:
     before = metric("fleet_refused_total", kind="hello")
     link = ScriptedLink(
         hello("first"),
@@ -104,7 +104,7 @@ async def test_messages_that_are_sent_again_start_nothing_and_store_nothing_twic
     assert len(job.started) <= 2
 
 
-async def test_an_attempt_whose_lease_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_attempt_with_an_expired_lease_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meeting_assistant.services.fleet.remote_sessions.CHECK_SECONDS", 0.01)
     link = ScriptedLink(hello("first"))
     job = RecordedJob(link)
@@ -138,7 +138,7 @@ async def test_a_hello_waits_for_a_broker_that_does_not_answer() -> None:
     assert link.asked == 2
 
 
-async def test_a_result_that_makes_no_sense_costs_the_attempt_and_not_the_meeting(
+async def test_an_invalid_result_costs_the_attempt_and_not_the_meeting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("meeting_assistant.services.fleet.remote_sessions.CHECK_SECONDS", 0.01)
@@ -165,7 +165,7 @@ async def test_a_result_that_makes_no_sense_costs_the_attempt_and_not_the_meetin
     assert "sell the house" not in caplog.text
 
 
-async def test_results_that_never_make_sense_end_the_job_with_a_remedy(
+async def test_repeated_invalid_results_fail_the_job_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("meeting_assistant.services.fleet.remote_sessions.CHECK_SECONDS", 0.01)

@@ -39,7 +39,7 @@ def utterances(*, number: int = 1, start_ms: int = 0, end_ms: int = 900, word_ms
         Done(),
     ],
 )
-def test_what_lies_within_the_recording_passes(body: NumberedBody) -> None:
+def test_times_within_the_recording_are_accepted(body: NumberedBody) -> None:
     check_times(body, RECEIVED)
 
 
@@ -59,6 +59,6 @@ def test_what_lies_within_the_recording_passes(body: NumberedBody) -> None:
         Silence(commit_point=CommitPoint(0, ResumePoint(resume_sample=-1))),
     ],
 )
-def test_what_cannot_be_in_the_recording_is_refused(body: NumberedBody) -> None:
+def test_times_outside_the_recording_are_refused(body: NumberedBody) -> None:
     with pytest.raises(ValueError, match="outside of the recording"):
         check_times(body, RECEIVED)

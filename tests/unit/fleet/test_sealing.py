@@ -29,7 +29,7 @@ def refused(keys: FleetKeys, sealed: bytes, *context: str) -> bool:
 
 
 @given(st.binary(max_size=200), st.lists(st.text(max_size=5), max_size=3))
-def test_what_one_machine_seals_another_opens(content: bytes, context: list[str]) -> None:
+def test_another_machine_opens_a_sealed_message(content: bytes, context: list[str]) -> None:
     sealed = FleetKeys([OLD]).seal(content, *context)
     assert FleetKeys([OLD]).open(sealed, *context) == content
     assert len(sealed) == len(content) + OVERHEAD_BYTES
@@ -68,7 +68,7 @@ def test_while_a_secret_is_changed_machines_with_either_order_understand_each_ot
         assert writer.name("meeting") in reader.names("meeting")
 
 
-def test_no_two_messages_are_sealed_alike_and_keys_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_message_is_sealed_differently_and_keys_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "_MESSAGES_PER_SALT", 3)
     keys = FleetKeys([OLD])
     sealed = [keys.seal(b"content") for _ in range(9)]
@@ -77,7 +77,7 @@ def test_no_two_messages_are_sealed_alike_and_keys_are_renewed(monkeypatch: pyte
     assert {FleetKeys([OLD]).open(one) for one in sealed} == {b"content"}
 
 
-def test_keys_of_many_processes_are_kept_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_cached_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "_MAX_CIPHERS", 4)
     reader = FleetKeys([OLD])
     for _ in range(10):
@@ -86,7 +86,7 @@ def test_keys_of_many_processes_are_kept_in_bounds(monkeypatch: pytest.MonkeyPat
     assert len(reader._ciphers) <= 4
 
 
-def test_names_in_redis_tell_no_meeting() -> None:
+def test_names_in_redis_reveal_no_meeting() -> None:
     name = FleetKeys([OLD]).name("live_session:meeting")
     assert "meeting" not in name
     assert name != FleetKeys([NEW]).name("live_session:meeting")
@@ -106,7 +106,7 @@ def test_a_job_opens_in_its_stream_only_and_shows_its_version_to_everybody() -> 
 @pytest.mark.parametrize(
     "wire", [b"no job", "text", None, 3, [], {}, {"kind": "live_session", "meeting_id": "m"}]
 )
-def test_what_is_no_envelope_is_no_job(wire: object) -> None:
+def test_a_malformed_envelope_is_refused(wire: object) -> None:
     with pytest.raises(ValueError, match="not an envelope"):
         sealed_entries.open_job(FleetKeys([OLD]), "jobs.live", wire)
 
@@ -162,7 +162,7 @@ def test_a_result_opens_at_its_gateway_only_in_redis_or_posted() -> None:
         sealed_entries.open_posted_result(keys, "south", posted)
 
 
-def test_the_state_of_a_worker_cannot_stand_for_another_one() -> None:
+def test_the_state_of_a_worker_cannot_be_copied_to_another_one() -> None:
     keys = FleetKeys([OLD])
     published = sealed_entries.seal_state(keys, "first", "state")
     assert sealed_entries.open_state(keys, "first", published) == "state"

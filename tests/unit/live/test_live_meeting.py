@@ -206,7 +206,7 @@ async def test_the_number_of_bookmarks_is_bounded(
         await connection.bookmark("three")
 
 
-async def test_what_would_be_off_the_record_once_too_often_is_not_recorded_at_all(
+async def test_beyond_the_limit_of_spans_off_the_record_nothing_is_recorded(
     record: NewFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(off_the_record, "MAX_SPANS", 1)

@@ -94,7 +94,7 @@ async def streamed(choice: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("case", named(CASES["answer"]))
-async def test_an_answer_is_taken_wherever_it_stands_and_refused_only_for_known_reasons(
+async def test_an_answer_is_accepted_in_any_form_and_refused_only_for_known_reasons(
     case: dict[str, Any], is_streamed: bool
 ) -> None:
     choice = choice_of(case)
@@ -111,7 +111,7 @@ async def test_an_answer_is_taken_wherever_it_stands_and_refused_only_for_known_
 @pytest.mark.parametrize(
     "case", named([case for case in CASES["answer"] if "text" in case and "fails" not in case])
 )
-def test_no_thought_is_shown_while_an_answer_is_written(case: dict[str, Any]) -> None:
+def test_reasoning_is_not_shown_while_an_answer_streams(case: dict[str, Any]) -> None:
     """Whatever has arrived so far; drafts without any tag before the answer cannot be told from it."""
     text = choice_of(case)["message"]["content"]
     drafted_after = text.find(ANSWER)
@@ -133,7 +133,7 @@ def test_a_refusal_is_understood(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", named(CASES["transcription"]))
-def test_a_transcription_is_read_and_what_is_unusable_beside_it_left_out(case: dict[str, Any]) -> None:
+def test_the_text_of_a_transcription_is_read_and_unusable_details_are_omitted(case: dict[str, Any]) -> None:
     document = HttpResponse(200, {}, case["body"]).json()
     if "text" not in case:
         with pytest.raises((ValueError, TypeError)):

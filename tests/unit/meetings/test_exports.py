@@ -89,7 +89,7 @@ def test_srt_numbers_its_cues_and_names_the_speakers() -> None:
     assert text.count("-->") == 2, "an arrow that was said is not a time"
 
 
-def test_no_name_and_no_words_are_formats_in_srt() -> None:
+def test_names_and_text_contain_no_formatting_in_srt() -> None:
     transcript = TRANSCRIPT.model_copy(
         update={"speakers": [Speaker(label="S1", name="<img src=x> {\\an8}<font color=red>Ana")]}
     )

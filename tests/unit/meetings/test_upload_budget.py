@@ -21,7 +21,7 @@ class Disk:
             raise StorageError("The disk is full.", "Free some space.", code="disk_full")
 
 
-def test_files_that_arrive_together_do_not_promise_each_other_the_same_room() -> None:
+def test_files_that_arrive_together_do_not_share_one_reservation_of_space() -> None:
     disk = Disk(100 * MB)
     budget = UploadBudget(disk.check)
     with budget.admit("ana", 60 * MB) as slot:
@@ -35,7 +35,7 @@ def test_files_that_arrive_together_do_not_promise_each_other_the_same_room() ->
         pass
 
 
-def test_a_file_of_unknown_length_asks_for_room_as_it_comes() -> None:
+def test_a_file_of_unknown_length_reserves_space_as_it_arrives() -> None:
     disk = Disk(STEP_BYTES + 1)
     with UploadBudget(disk.check).admit("ana", None) as slot:
         slot.receive(STEP_BYTES)

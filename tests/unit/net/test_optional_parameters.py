@@ -57,7 +57,7 @@ def test_a_parameter_that_is_named_is_left_out_and_remembered() -> None:
     assert server.requests == [frozenset(), {"temperature"}, {"temperature"}]
 
 
-def test_a_weaker_form_comes_before_none() -> None:
+def test_a_weaker_form_is_tried_before_none() -> None:
     server = Server({"schema"})
     assert server.ask()
     assert server.requests[-1] == {"schema"}
@@ -86,7 +86,7 @@ def test_each_model_of_a_server_is_remembered_by_itself() -> None:
     assert server.requests[2] == frozenset()
 
 
-def test_what_is_not_named_is_found_by_trying() -> None:
+def test_an_unnamed_refused_parameter_is_found_by_trying() -> None:
     server = Server({"schema"}, names=False)
     assert server.ask()
     assert server.requests[-1] == {"effort", "temperature", "schema"}
@@ -106,7 +106,7 @@ def test_a_second_refusal_that_names_nothing_is_remembered() -> None:
     assert [len(left_out) for left_out in server.requests] == [0, 1, 0, 1, 1]
 
 
-def test_what_was_accepted_is_not_suspected() -> None:
+def test_accepted_parameters_are_not_blamed_for_a_later_failure() -> None:
     server = Server(set(), names=False)
     server.ask()
     server.refuses = {"effort"}
@@ -115,7 +115,7 @@ def test_what_was_accepted_is_not_suspected() -> None:
 
 
 @pytest.mark.parametrize("names", [True, False])
-def test_when_nothing_helps_nothing_is_remembered_and_little_is_asked(names: bool) -> None:
+def test_if_omitting_parameters_does_not_help_nothing_is_remembered(names: bool) -> None:
     server = Server(STEPS, names=names)
     assert not server.ask()
     first = len(server.requests)

@@ -36,7 +36,7 @@ def test_this_machine_and_private_networks_are_reached_directly(url: str) -> Non
 
 
 @pytest.mark.parametrize("url", ["http://api.example", "https://8.8.8.8", "https://localhost.example.com"])
-def test_everything_else_goes_by_the_proxy_of_its_scheme(url: str) -> None:
+def test_other_addresses_use_the_proxy_of_their_scheme(url: str) -> None:
     assert route_to(url, PROXIES).proxy == PROXIES[url.partition(":")[0]]
     assert route_to(url, {"all": "socks5h://proxy:1080"}).proxy == "socks5h://proxy:1080"
     assert route_to(url, {}).proxy is None
@@ -61,7 +61,7 @@ def test_everything_else_goes_by_the_proxy_of_its_scheme(url: str) -> None:
         ("", False),
     ],
 )
-def test_no_proxy_names_what_is_reached_directly(no_proxy: str, is_excepted: bool) -> None:
+def test_hosts_in_no_proxy_are_reached_directly(no_proxy: str, is_excepted: bool) -> None:
     route = route_to("https://api.example.com:8443/v1", {**PROXIES, "no": no_proxy})
     assert (route.proxy is None) is is_excepted
 
@@ -70,7 +70,7 @@ def test_no_proxy_names_what_is_reached_directly(no_proxy: str, is_excepted: boo
     ("no_proxy", "is_excepted"),
     [("100.64.0.0/10", True), ("100.100.1.2", True), ("100.100.1.2:80", True), ("100.1.0.0/16", False)],
 )
-def test_no_proxy_takes_addresses_and_networks(no_proxy: str, is_excepted: bool) -> None:
+def test_no_proxy_accepts_addresses_and_networks(no_proxy: str, is_excepted: bool) -> None:
     route = route_to("http://100.100.1.2", {**PROXIES, "no": no_proxy})
     assert (route.proxy is None) is is_excepted
 
@@ -81,11 +81,11 @@ def test_a_route_is_shown_without_its_password() -> None:
 
 
 @pytest.mark.parametrize("proxy", ["socks4://proxy:1080", "socks://proxy:1080", "http://[proxy", "http://"])
-def test_a_proxy_that_cannot_be_used_is_known_as_such(proxy: str) -> None:
+def test_an_unusable_proxy_is_recognised(proxy: str) -> None:
     route = route_to("https://api.example", {"https": proxy})
     assert not route.is_usable
     assert "secret" not in str(route)
 
 
-def test_a_proxy_may_be_written_without_its_protocol() -> None:
+def test_a_proxy_can_be_configured_without_its_protocol() -> None:
     assert route_to("https://api.example", {"https": "proxy:3128"}).proxy == "http://proxy:3128"

@@ -56,14 +56,14 @@ def test_a_client_that_pings_is_never_delayed_and_a_flood_of_pings_is() -> None:
     assert round(waits[-1]) == 1
 
 
-def test_what_is_stored_costs_more_than_what_is_only_answered() -> None:
+def test_stored_messages_cost_more_than_answered_ones() -> None:
     limiter = MessageLimiter(None, now=0)
     waits = [limiter.wait_s(STORED_COST, 0) for _ in range(100)]
     assert waits[int(MESSAGES_AT_ONCE / STORED_COST) - 1] == 0
     assert waits[-1] > 9
 
 
-def test_many_connections_of_one_owner_share_its_budget_and_nobody_else_waits() -> None:
+def test_connections_of_one_owner_share_its_budget_and_delay_no_one_else() -> None:
     budgets = OwnerBudgets()
     waits = [
         MessageLimiter(budgets.of("ana", 0), 0).wait_s(MESSAGES_AT_ONCE, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meeting_assistant.web.recent_ids import RecentIds
 
 
-def test_an_id_is_taken_once_for_as_long_as_it_is_kept() -> None:
+def test_an_id_is_accepted_once_while_it_is_remembered() -> None:
     now_s = 0.0
     recent = RecentIds(10, lambda: now_s)
     assert recent.add("a")
