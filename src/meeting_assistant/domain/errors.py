@@ -221,8 +221,12 @@ class LlmError(MeetingAssistantError):
         context_limit: int | None = None,
         causes: Sequence[str] = (),
         was_sent: bool = True,
+        is_silent_cut: bool = False,
     ) -> None:
         super().__init__(message, remedy, code=code)
+        self.is_silent_cut = is_silent_cut
+        """The server read a part and did not say so. `context_limit` is the length of that part; its context window may
+        be larger."""
         self.was_sent = was_sent
         """False when certainly nothing of the question reached the server."""
         self.retryable = self.code in {"llm_unavailable", "llm_timeout", "llm_rate_limited"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -17,7 +17,7 @@ from meeting_assistant.observability import log_fields
 from meeting_assistant.services.llm.call_records import AttemptObserver, CallRecords, KeepsLocal
 from meeting_assistant.services.llm.circuit_breaker import FAILURES_BEFORE_OPEN, CircuitBreaker
 from meeting_assistant.services.llm.json_answers import UnusableAnswerError, extract_json
-from meeting_assistant.services.llm.token_estimate import tokens_in
+from meeting_assistant.services.llm.silent_cuts import SilentCuts
 
 T = TypeVar("T")
 
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_CONTEXT = 8192
 """Tokens, for a server that does not say: those of the smallest models in use."""
-_READS_LITTLE = 0.5
-"""A server that counted a smaller share of a long prompt has silently read only a part of it."""
 MAX_WAIT_S = 20.0
 """A server that asks for a longer pause is left for the next one."""
 
@@ -93,6 +91,7 @@ class LLMService:
         self._options = options or LlmOptions()
         self._records = CallRecords(calls, keeps_local, self._options.optional, on_attempt)
         self._providers = list(providers)
+        self._silent_cuts = SilentCuts()
         self._sleep = sleep
         # All attempts of one question are made before its server is left alone.
         enough = max(FAILURES_BEFORE_OPEN, self._options.max_retries + 1)
@@ -153,6 +152,7 @@ class LLMService:
                             has_begun = True
                             if isinstance(piece, LlmReply):
                                 replies.append(piece)
+                                await self._check_that_all_was_read(provider, piece, request)
                             yield piece
                 except LlmError as error:
                     pause_s = self._pause_s(provider, error, attempt)
@@ -274,10 +274,25 @@ class LLMService:
         async with self._attempt(provider, request) as replies:
             reply = await provider.complete(request)
             replies.append(reply)
-            _check_that_all_was_read(reply, request)
+            await self._check_that_all_was_read(provider, reply, request)
             return reply
 
-    @asynccontextmanager
+    async def _check_that_all_was_read(
+        self, provider: LlmProvider, reply: LlmReply, request: LlmRequest
+    ) -> None:
+        """Raise LlmError for a server that cut the prompt and did not say so."""
+
+        async def measure(short: LlmRequest) -> LlmReply | None:
+            with contextlib.suppress(LlmError):
+                if await provider.context_tokens() is not None:
+                    return None  # a server that says how much it reads also refuses what is longer
+            async with self._attempt(provider, short) as replies:
+                replies.append(await provider.complete(short))
+            return replies[-1]
+
+        await self._silent_cuts.check(reply, request, _PROBE, measure)
+
+    @contextlib.asynccontextmanager
     async def _attempt(self, provider: LlmProvider, request: LlmRequest) -> AsyncIterator[list[LlmReply]]:
         """Record and count one question; whatever goes wrong becomes an LlmError."""
         breaker = self._breakers[provider.name]
@@ -346,20 +361,8 @@ def _all_failed(failures: Sequence[LlmError]) -> LlmError:
         code="llm_all_failed",
         causes=[error.code for error in failures],
         context_limit=next((error.context_limit for error in failures if error.context_limit), None),
+        is_silent_cut=any(error.is_silent_cut for error in failures),
     )
-
-
-def _check_that_all_was_read(reply: LlmReply, request: LlmRequest) -> None:
-    """Raise LlmError for a server that cut the prompt and did not say so, as Ollama does; its own count shows it."""
-    expected = tokens_in(request.system) + tokens_in(request.user)
-    counted = reply.prompt_tokens
-    if counted is not None and 1000 <= counted < _READS_LITTLE * expected:
-        raise LlmError(
-            f"{reply.provider} read only a part of the text.",
-            "Raise the context length of that server (for Ollama: OLLAMA_CONTEXT_LENGTH).",
-            code="llm_context_overflow",
-            context_limit=counted,
-        )
 
 
 def _no_json(name: str, seconds: float) -> CheckResult:

@@ -28,6 +28,7 @@ from meeting_assistant.services.minutes.draft import (
     follow,
 )
 from meeting_assistant.services.minutes.evidence.checker import DueResolver, EvidenceChecker
+from meeting_assistant.services.minutes.part_size import ANSWER_TOKENS, PartSize
 from meeting_assistant.services.minutes.prompts import (
     Condensed,
     answer_model,
@@ -42,15 +43,9 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 logger = logging.getLogger(__name__)
 
-ANSWER_TOKENS = 2000
-MARGIN = 0.95
-"""Of what an estimate says fits."""
-PART_TOKENS = 12_000
-"""More at once would fit many models, and they would overlook more."""
 LINES_BEFORE = 4
 MOST_NOTED = 40
 """Items that are told again with each part: the newest."""
-MAX_HALVINGS = 6
 POINTS_AT_ONCE = 60
 """For a summary: about 3000 tokens."""
 Progress = Callable[[float], None]
@@ -104,25 +99,21 @@ class LlmMinutes:
         await asyncio.to_thread(follow, draft, transcript)
         context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
         total = Change()
-        most = len(transcript.utterances)
-        halvings = 0
+        size = PartSize(context, max(1, len(transcript.utterances)))
         checker: EvidenceChecker | None = None
         while unread := [u for u in transcript.utterances if u.utterance not in draft.read]:
-            request, part = self._next_part(task, transcript, draft, unread[:most], context, purpose)
+            request, part = self._next_part(task, transcript, draft, unread, size, purpose)
             try:
                 completion = await self._ask(request, task, answer_model(draft.template))
             except LlmError as error:
-                too_much = {error.code, *error.causes} & {"llm_context_overflow", "llm_truncated"}
-                halvings += 1
-                if not too_much or len(part) == 1 or halvings > MAX_HALVINGS:
+                if not {error.code, *error.causes} & {"llm_context_overflow", "llm_truncated"}:
                     raise
+                tokens = sum(_cost(utterance, transcript) for utterance in part)
+                size.shrink(error, utterances=len(part), tokens=tokens, unread=len(unread))
                 logger.info(
                     "A part of a meeting was too long; it is halved.",
                     extra=log_fields(meeting=task.meeting.id),
                 )
-                most = len(part) // 2
-                if error.context_limit is not None:
-                    context = min(context, error.context_limit)
                 continue
             checker = checker or await self._checker(task, transcript, draft)
             # Holding items against a long transcript takes seconds: not on the event loop.
@@ -141,7 +132,7 @@ class LlmMinutes:
         transcript: Transcript,
         draft: Draft,
         unread: Sequence[Utterance],
-        context: int,
+        size: PartSize,
         purpose: Purpose,
     ) -> tuple[LlmRequest, list[Utterance]]:
         """Return a request for as many whole utterances as fit, at least one, and these utterances."""
@@ -163,10 +154,10 @@ class LlmMinutes:
             )
 
         taken = tokens_in(system) + tokens_in(str(schema)) + tokens_in(user([]))
-        room = min(PART_TOKENS, int((context - ANSWER_TOKENS) * MARGIN) - taken)
+        room = size.room(taken)
         part: list[Utterance] = []
-        for utterance in unread:
-            room -= tokens_in(utterance.text) + tokens_in(transcript.speaker_name(utterance.speaker)) + 6
+        for utterance in unread[: size.most_utterances]:
+            room -= _cost(utterance, transcript)
             if part and room < 0:
                 break
             part.append(utterance)
@@ -175,7 +166,7 @@ class LlmMinutes:
             user=user(part),
             schema=schema,
             schema_name="minutes",
-            max_output_tokens=ANSWER_TOKENS,
+            max_output_tokens=size.answer_tokens,
             purpose=purpose,
             meeting_ids=(meeting.id,),
         )
@@ -231,7 +222,7 @@ class LlmMinutes:
         """Return the points in groups that fit into one question each."""
         context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
         taken = tokens_in(condense_prompt(draft.language)) + tokens_in(str(wire_schema(Condensed)))
-        room = min(PART_TOKENS, int((context - ANSWER_TOKENS) * MARGIN) - taken)
+        room = PartSize(context, len(points)).room(taken)
         groups: list[list[Item]] = [[]]
         left = room
         for point in points:
@@ -271,6 +262,11 @@ class LlmMinutes:
         return await self._llm.complete(
             request, parser_of(answer), prefer=task.provider, is_local_only=task.is_local_only
         )
+
+
+def _cost(utterance: Utterance, transcript: Transcript) -> int:
+    """Return how many tokens a line takes."""
+    return tokens_in(utterance.text) + tokens_in(transcript.speaker_name(utterance.speaker)) + 6
 
 
 def _spread(items: Sequence[Item], most: int) -> list[Item]:
