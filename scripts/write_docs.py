@@ -19,6 +19,7 @@ from scripts.command_line_page import command_line_markdown
 from scripts.fleet_page import fleet_markdown
 from scripts.integrations_page import integrations_markdown
 from scripts.metrics_page import metrics_markdown
+from scripts.model_servers_page import model_servers_markdown
 from scripts.rest_page import rest_markdown
 from scripts.schema_tables import fields_table, part_name, parts_section, prose, ref_key
 
@@ -61,6 +62,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/integrations.md": integrations_markdown,
     "docs/reference/live-protocol.md": protocol_markdown,
     "docs/reference/metrics.md": metrics_markdown,
+    "docs/reference/model-servers.md": model_servers_markdown,
     "docs/reference/rest.md": rest_markdown,
     "docs/reference/settings.md": config.markdown,
 }

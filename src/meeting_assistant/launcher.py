@@ -11,8 +11,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+
+from meeting_assistant.net.routes import route_to
 
 START_SECONDS = 60.0
 """How long a server may take to become ready."""
@@ -156,7 +159,7 @@ class ServerProcess:
 
     def get_text(self, path: str) -> str:
         """Return the text at a path."""
-        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+        with open_url(self.url + path, timeout_s=30) as answer:
             return str(answer.read().decode())
 
 
@@ -169,10 +172,19 @@ def inherited_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in _INHERITED}
 
 
+def open_url(request: str | urllib.request.Request, *, timeout_s: float) -> HTTPResponse:
+    """Send a request to a server of ours, by the same route as everything else. Raises OSError."""
+    address = request if isinstance(request, str) else request.full_url
+    is_direct = route_to(address).proxy is None
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_direct else []))
+    answer: HTTPResponse = opener.open(request, timeout=timeout_s)
+    return answer
+
+
 def is_ready(url: str) -> bool:
     """Return True when the server at `url` accepts meetings."""
     try:
-        with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
+        with open_url(f"{url}/ready", timeout_s=5) as answer:
             return bool(json.load(answer)["ready"])
     except (OSError, ValueError, KeyError):
         return False

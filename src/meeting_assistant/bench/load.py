@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from meeting_assistant.bench.timeline import Clip, Timeline
 from meeting_assistant.client import LiveClient, Message, paced
+from meeting_assistant.launcher import open_url
 
 STAGGER_S = 0.37
 """Meetings do not begin at the same moment."""
@@ -30,7 +30,7 @@ class Snapshot:
     @classmethod
     def take(cls, url: str) -> Snapshot:
         """Read the counters from `/metrics`."""
-        with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
+        with open_url(f"{url}/metrics", timeout_s=30) as answer:
             text = answer.read().decode()
         cpu: float | None = None
         stalls: dict[float, float] = {}

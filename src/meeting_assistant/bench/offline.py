@@ -11,6 +11,7 @@ from typing import Any
 
 from meeting_assistant.bench.timeline import Clip
 from meeting_assistant.bench.words import normalise
+from meeting_assistant.launcher import open_url
 from meeting_assistant.web.audio_range import wav_header
 
 POLL_S = 0.2
@@ -30,7 +31,7 @@ async def transcribe_as_file(url: str, clip: Clip) -> tuple[list[str], float]:
 
 
 def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with open_url(url, timeout_s=60) as answer:
         return json.load(answer)
 
 
@@ -46,5 +47,5 @@ def _post(url: str, clip: Clip) -> Any:
         data=body,
         headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with open_url(request, timeout_s=60) as answer:
         return json.load(answer)

@@ -103,6 +103,25 @@ def choose_llm(name: str, settings: Settings) -> LlmProvider | None:
     return _cloud_chat(name, http, join_url(base, "/chat/completions"), model, own)
 
 
+def addresses_of_models(settings: Settings) -> dict[str, str]:
+    """Return where each provider that is configured is reached, in the order in which they are asked."""
+    from meeting_assistant.adapters.llm.openai_chat import join_url
+
+    bases = {
+        "vllm": join_url(settings.vllm_base_url, settings.vllm_completions_endpoint),
+        "xai": settings.xai_base_url,
+        "openai": settings.openai_base_url,
+        "azure": settings.azure_openai_endpoint,
+        "anthropic": settings.anthropic_base_url,
+        "gemini": settings.google_gemini_base_url,
+    }
+    return {
+        name: url
+        for name in settings.llm_provider_order
+        if (url := bases.get(name)) is not None and choose_llm(name, settings) is not None
+    }
+
+
 def _cloud_chat(name: str, http: JsonHttp, url: str, model: str, own: ProviderOptions) -> LlmProvider:
     from meeting_assistant.adapters.llm.openai_chat import CLOUD, ModelChoice, OpenAiChat
 

@@ -32,7 +32,7 @@ def build_integrations(settings: Settings) -> dict[str, Integration]:
             f"WORKFLOW_AUTO_APPROVE names {', '.join(unknown)}, which is not an integration.",
             f"Available: {', '.join(known)}.",
         )
-    return registry.build(_configured(settings))
+    return registry.build(configured_integrations(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,8 @@ def page_address(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
 
 
-def _configured(settings: Settings) -> dict[str, Mapping[str, str]]:
+def configured_integrations(settings: Settings) -> dict[str, Mapping[str, str]]:
+    """Return the options of each integration that is configured, as they were given."""
     configured: dict[str, Mapping[str, str]] = {
         name: {option: value.get_secret_value() for option, value in options.items()}
         for name, options in settings.workflows.items()

@@ -1,4 +1,4 @@
-"""The command `doctor`: tries every part, and says how to fix what fails."""
+"""The command `doctor`: tries every part, lists what leaves the machine, and says how to fix what fails."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from meeting_assistant.adapters.storage.data_directory import wide_mode
 from meeting_assistant.bootstrap import Services, build
+from meeting_assistant.bootstrap.outgoing import outgoing
 from meeting_assistant.cli.python_version import Version, holes_of
 from meeting_assistant.config import load_settings, unknown_variables
 from meeting_assistant.demo import hello_clip
@@ -57,6 +58,7 @@ async def _check_all(services: Services) -> list[CheckResult]:
         *await check_redis(services),
         await _timed("Minutes (embedded)", lambda: _minutes(services)),
         *await services.minutes.llm.check(),
+        *(item.as_check() for item in outgoing(services.settings)),
     ]
     await services.speech.local.asr.close()
     await services.minutes.close()

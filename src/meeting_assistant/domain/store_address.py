@@ -24,6 +24,11 @@ class StoreAddress:
     """Of an S3-compatible server; None for Amazon's."""
     region: str | None = None
 
+    @property
+    def url(self) -> str:
+        """Where an S3 store is reached."""
+        return self.endpoint or f"https://s3.{self.region or 'us-east-1'}.amazonaws.com"
+
     def __str__(self) -> str:
         """Return the address without secrets."""
         return f"{self.kind}://{self.root}"

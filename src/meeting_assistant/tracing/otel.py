@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from hashlib import blake2b
 from uuid import UUID
 
+import requests
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 
 from meeting_assistant import __version__
+from meeting_assistant.net.routes import route_to
 from meeting_assistant.tracing import Span, Value
 
 SCOPE = "meeting_assistant"
@@ -34,7 +36,9 @@ class OtelTracer:
         # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES of the operator win.
         resource = Resource.create(ours.merge(OTELResourceDetector().detect()).attributes)
         self._provider = TracerProvider(resource=resource, id_generator=_Ids(), shutdown_on_exit=False)
-        self._exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces")
+        session = requests.Session()
+        session.trust_env = route_to(endpoint).proxy is not None
+        self._exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", session=session)
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer(SCOPE, __version__)
 

@@ -19,6 +19,7 @@ import fsspec  # type: ignore[import-untyped]
 from meeting_assistant.adapters.storage.journal import durable_files
 from meeting_assistant.domain.errors import ConfigurationError, MeetingAssistantError, StorageError
 from meeting_assistant.domain.store_address import StoreAddress
+from meeting_assistant.net.routes import route_to
 
 PIECE_BYTES = 1 << 20
 _PART_BYTES = 8 << 20
@@ -177,6 +178,12 @@ class ObjectStore:
 def _file_system(address: StoreAddress) -> Any:
     if address.kind == "file":
         return fsspec.filesystem("file", auto_mkdir=False, skip_instance_cache=True)
+    route = route_to(address.url)
+    if route.proxy is not None and not route.proxy.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"The object store {address} cannot be reached by the proxy {route.shown_proxy}.",
+            "Use a proxy with http:// or https:// for it, or name its host in NO_PROXY.",
+        )
     files = fsspec.filesystem(
         "s3",
         key=address.access_key,
@@ -187,6 +194,8 @@ def _file_system(address: StoreAddress) -> Any:
             "connect_timeout": _CONNECT_S,
             "read_timeout": _ANSWER_S,
             "retries": {"max_attempts": 0},  # s3fs has attempts of its own
+            # An empty choice keeps the library from reading the environment by rules of its own.
+            "proxies": {} if route.proxy is None else {"http": route.proxy, "https": route.proxy},
         },
         default_cache_type="readahead",
         use_listings_cache=False,
