@@ -221,10 +221,9 @@ class LlmError(MeetingAssistantError):
         context_limit: int | None = None,
         causes: Sequence[str] = (),
         was_sent: bool = True,
-        is_silent_cut: bool = False,
     ) -> None:
         super().__init__(message, remedy, code=code)
-        self.is_silent_cut = is_silent_cut
+        self.is_silent_cut = False
         """The server read a part and did not say so. `context_limit` is the length of that part; its context window may
         be larger."""
         self.was_sent = was_sent

@@ -355,14 +355,15 @@ def _sum(one: int | None, other: int | None) -> int | None:
 
 
 def _all_failed(failures: Sequence[LlmError]) -> LlmError:
-    return LlmError(
+    error = LlmError(
         "Failed to get LLM response. " + " ".join(error.message for error in failures),
         failures[0].remedy,
         code="llm_all_failed",
         causes=[error.code for error in failures],
         context_limit=next((error.context_limit for error in failures if error.context_limit), None),
-        is_silent_cut=any(error.is_silent_cut for error in failures),
     )
+    error.is_silent_cut = any(failure.is_silent_cut for failure in failures)
+    return error
 
 
 def _no_json(name: str, seconds: float) -> CheckResult:

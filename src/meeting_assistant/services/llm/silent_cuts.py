@@ -85,10 +85,11 @@ def _estimate(request: LlmRequest, reply: LlmReply) -> int:
 
 
 def _cut(provider: str, counted: int) -> LlmError:
-    return LlmError(
+    error = LlmError(
         f"{provider} read only a part of the text, {counted} tokens of it.",
         "Raise the context length of that server (for Ollama: OLLAMA_CONTEXT_LENGTH).",
         code="llm_context_overflow",
         context_limit=counted,
-        is_silent_cut=True,
     )
+    error.is_silent_cut = True
+    return error
