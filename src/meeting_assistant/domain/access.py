@@ -119,7 +119,9 @@ class BrowserSession:
     """What a browser is signed in with. Its cookie holds a random secret and never a token."""
 
     id: str
-    """UUIDv7; it stays when the secret is changed, so that open sockets stay, too."""
+    """UUIDv7."""
+    family: str
+    """Id of the first one of the sessions that followed each other in one browser: signing out ends all of them."""
     digest: str
     """SHA-256 of the secret, hex."""
     credentials: tuple[Credential, ...]

@@ -14,7 +14,7 @@ from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.adapters.storage.sql.shares import SqlShareStore
 from meeting_assistant.bootstrap.token_reload import reload_tokens
 from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
-from meeting_assistant.domain.errors import UnauthenticatedError
+from meeting_assistant.domain.errors import ConflictError, UnauthenticatedError
 from meeting_assistant.domain.meeting import Meeting, MeetingState
 from meeting_assistant.services.admin import access_service
 from meeting_assistant.services.admin.access_service import SESSION_MS, AccessService
@@ -100,6 +100,21 @@ async def test_tokens_can_be_changed_but_not_removed_while_a_server_runs(server:
         server.access.replace_grants([])
 
 
+async def test_sockets_and_tickets_of_a_replaced_session_stay_and_gain_nothing(server: Server) -> None:
+    """Otherwise whoever plants the cookie of a session of theirs would get what its next user may do."""
+    _, link = await server.access.share(MEETING.id, hours=1)
+    _, planted = await server.access.sign_in(link)
+    before = await server.access.identify([planted])
+    ticket = server.access.tickets.issue(before)
+    _, own = await server.access.sign_in(ANA, planted)
+    assert await server.owner_of(planted) is None
+    assert await server.access.refresh(before) == before
+    assert (await server.access.tickets.redeem(ticket)).owner == ""
+    await server.access.sign_out(own)
+    with pytest.raises(UnauthenticatedError):
+        await server.access.refresh(before)
+
+
 async def test_tokens_are_reloaded_from_the_settings(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -120,6 +135,15 @@ async def test_browser_sessions_of_a_token_are_bounded(
     secrets = [(await server.access.sign_in(ANA))[1] for _ in range(3)]
     _, of_ben = await server.access.sign_in(BEN)
     assert [await server.owner_of(secret) for secret in (*secrets, of_ben)] == [None, "ana", "ana", "ben"]
+
+
+async def test_the_number_of_share_links_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_service, "MAX_SHARES", 1)
+    share, _ = await server.access.share(MEETING.id, hours=1)
+    with pytest.raises(ConflictError):
+        await server.access.share(MEETING.id, hours=1)
+    server.now_ms = share.expires_at_ms
+    await server.access.share(MEETING.id, hours=1)
 
 
 async def test_other_servers_notice_every_right_that_ends(server: Server, database_url: str) -> None:

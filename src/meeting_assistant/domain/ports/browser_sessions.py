@@ -10,8 +10,11 @@ from meeting_assistant.domain.access import BrowserSession
 class BrowserSessionStore(Protocol):
     """Browser sessions; what returns is durable."""
 
-    async def put(self, session: BrowserSession, *, keep: int) -> None:
-        """Store a session, or replace the one with its id. Of all with the same newest credential `keep` stay."""
+    async def add(self, session: BrowserSession, *, keep: int, replaces: str | None = None) -> None:
+        """Store a session. Of all with the same newest credential `keep` stay.
+
+        The secret of the session that it `replaces` is worth nothing from then on; connections that it opened stay.
+        """
         ...
 
     async def get(self, session_id: str) -> BrowserSession | None:
@@ -22,8 +25,8 @@ class BrowserSessionStore(Protocol):
         """Return the session whose secret has this SHA-256, expired or not; None when there is none."""
         ...
 
-    async def remove(self, session_id: str) -> None:
-        """End a session; does nothing when there is none."""
+    async def remove_family(self, family: str) -> list[str]:
+        """End all sessions of one browser, and return their ids."""
         ...
 
     async def remove_expired(self, now_ms: int) -> None:

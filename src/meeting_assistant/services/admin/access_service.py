@@ -20,7 +20,7 @@ from meeting_assistant.domain.access import (
     Share,
     TokenGrant,
 )
-from meeting_assistant.domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from meeting_assistant.domain.errors import ConflictError, ForbiddenError, NotFoundError, UnauthenticatedError
 from meeting_assistant.domain.ports import BrowserSessionStore, MeetingRecords, ShareStore
 from meeting_assistant.services.admin.held_access import AccessRegistry
 from meeting_assistant.services.admin.tickets import Tickets
@@ -35,6 +35,8 @@ MAX_SESSIONS = 100
 """Browsers that are signed in with one token or link; one more signs the oldest out."""
 MAX_SESSION_CREDENTIALS = 50
 """Links that one browser session keeps; the oldest are forgotten."""
+MAX_SHARES = 200
+"""Valid links to one meeting."""
 
 
 class AccessService:
@@ -155,31 +157,29 @@ class AccessService:
             raise _unauthenticated()
         principal = await self._resolve([shown])
         now = self._now_ms()
-        session_id, others = str(uuid_utils.uuid7()), []
-        if secret is not None and (old := await self._sessions.by_digest(_digest(secret))) is not None:
-            others = [
-                one
-                for one in old.credentials
-                if one != shown and CredentialKind.SHARE in (one.kind, shown.kind)
-            ]
-            is_over = old.expires_at_ms <= now
-            session_id, others = (session_id, []) if is_over else (old.id, others)
-        secret = SESSION_PREFIX + secrets.token_urlsafe(24)
+        old = await self._sessions.by_digest(_digest(secret)) if secret is not None else None
+        if old is not None and old.expires_at_ms <= now:
+            old = None
+        # A session of its own: tickets and sockets of the old one, whoever has them, keep what they had, no more.
+        session_id, secret = str(uuid_utils.uuid7()), SESSION_PREFIX + secrets.token_urlsafe(24)
+        credentials = (*_kept(old, shown), shown)[-MAX_SESSION_CREDENTIALS:]
+        session = BrowserSession(
+            id=session_id,
+            family=old.family if old else session_id,
+            digest=_digest(secret),
+            credentials=credentials,
+            created_at_ms=now,
+            expires_at_ms=now + SESSION_MS,
+        )
         await self._sessions.remove_expired(now)
-        credentials = (*others, shown)[-MAX_SESSION_CREDENTIALS:]
-        session = BrowserSession(session_id, _digest(secret), credentials, now, now + SESSION_MS)
-        await self._sessions.put(session, keep=MAX_SESSIONS)
-        self.registry.recheck(credential=Credential(CredentialKind.BROWSER_SESSION, session_id))
-        if others:
-            principal = await self._resolve(credentials)
-        return principal, secret
+        await self._sessions.add(session, keep=MAX_SESSIONS, replaces=old.id if old else None)
+        return (principal if len(credentials) == 1 else await self._resolve(credentials)), secret
 
     async def sign_out(self, secret: str) -> None:
-        """End a browser session and the connections that rest on it; does nothing for an unknown one."""
+        """End the sessions of a browser and the connections that rest on them; does nothing for an unknown one."""
         session = await self._sessions.by_digest(_digest(secret))
-        if session is not None:
-            await self._sessions.remove(session.id)
-            self.registry.recheck(credential=Credential(CredentialKind.BROWSER_SESSION, session.id))
+        for session_id in await self._sessions.remove_family(session.family) if session else ():
+            self.registry.recheck(credential=Credential(CredentialKind.BROWSER_SESSION, session_id))
 
     # --- permission
 
@@ -209,7 +209,11 @@ class AccessService:
     # --- share links
 
     async def share(self, meeting_id: str, hours: float) -> tuple[Share, str]:
-        """Return a new link and its token, which is not stored and cannot be shown again."""
+        """Return a new link and its token, which is not stored and cannot be shown again. Raises ConflictError."""
+        if len(await self.shares(meeting_id)) >= MAX_SHARES:
+            raise ConflictError(
+                f"This meeting has {MAX_SHARES} links, which is the limit.", "Withdraw some of them."
+            )
         token = SHARE_PREFIX + secrets.token_urlsafe(24)
         now = self._now_ms()
         share = Share(
@@ -235,6 +239,15 @@ class AccessService:
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _kept(old: BrowserSession | None, shown: Credential) -> list[Credential]:
+    """Return what a browser has shown before and keeps: its links, and its token unless it shows another one."""
+    return [
+        one
+        for one in (old.credentials if old else ())
+        if one != shown and CredentialKind.SHARE in (one.kind, shown.kind)
+    ]
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

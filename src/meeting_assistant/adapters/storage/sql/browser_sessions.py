@@ -9,6 +9,9 @@ from meeting_assistant.adapters.storage.sql.database import Database, uncancella
 from meeting_assistant.adapters.storage.sql.models import BrowserSessionRow
 from meeting_assistant.domain.access import BrowserSession, Credential, CredentialKind
 
+_REPLACED = "replaced:"
+"""In the place of a digest: no secret has this one."""
+
 
 class SqlBrowserSessions:
     """Implements `BrowserSessionStore`."""
@@ -17,13 +20,17 @@ class SqlBrowserSessions:
         self._database = database
 
     @uncancellable
-    async def put(self, session: BrowserSession, *, keep: int) -> None:
+    async def add(self, session: BrowserSession, *, keep: int, replaces: str | None = None) -> None:
         """Store a session, and remove the oldest ones of the same newest credential beyond `keep`."""
         newest = session.credentials[-1].key
         async with self._database.writing() as transaction:
-            await transaction.merge(
+            old = await transaction.get(BrowserSessionRow, replaces) if replaces else None
+            if old is not None:
+                old.digest = f"{_REPLACED}{old.id}"
+            transaction.add(
                 BrowserSessionRow(
                     id=session.id,
+                    family=session.family,
                     digest=session.digest,
                     credentials=[[one.kind.value, one.key] for one in session.credentials],
                     newest_credential=newest,
@@ -50,11 +57,14 @@ class SqlBrowserSessions:
         return None if row is None else _session(row)
 
     @uncancellable
-    async def remove(self, session_id: str) -> None:
-        """End a session."""
+    async def remove_family(self, family: str) -> list[str]:
+        """End all sessions of one browser."""
+        of_it = BrowserSessionRow.family == family
         async with self._database.writing() as transaction:
-            await transaction.execute(delete(BrowserSessionRow).where(BrowserSessionRow.id == session_id))
+            ids = list(await transaction.scalars(select(BrowserSessionRow.id).where(of_it)))
+            await transaction.execute(delete(BrowserSessionRow).where(of_it))
             await note_access_change(transaction)
+        return ids
 
     @uncancellable
     async def remove_expired(self, now_ms: int) -> None:
@@ -66,4 +76,4 @@ class SqlBrowserSessions:
 
 def _session(row: BrowserSessionRow) -> BrowserSession:
     credentials = tuple(Credential(CredentialKind(kind), key) for kind, key in row.credentials)
-    return BrowserSession(row.id, row.digest, credentials, row.created_at_ms, row.expires_at_ms)
+    return BrowserSession(row.id, row.family, row.digest, credentials, row.created_at_ms, row.expires_at_ms)

@@ -215,10 +215,13 @@ class BrowserSessionRow(Base):
     __tablename__ = "browser_sessions"
     __table_args__ = (
         Index("ix_browser_sessions_digest", "digest", unique=True),
+        Index("ix_browser_sessions_family", "family"),
         Index("ix_browser_sessions_newest_credential", "newest_credential"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    family: Mapped[str] = mapped_column(String(36))
+    """Id of the first session of the same browser."""
     digest: Mapped[str] = mapped_column(String(64))
     credentials: Mapped[list[Any]]
     """Pairs of kind and key, the newest one last."""
