@@ -5,7 +5,8 @@ from __future__ import annotations
 from prometheus_client.metrics import MetricWrapperBase
 
 from meeting_assistant import observability
-from meeting_assistant.services.admin.metrics_catalogue import CATALOGUE, Definition
+from meeting_assistant.services.admin.metric_definitions import Definition
+from meeting_assistant.services.admin.metrics_catalogue import CATALOGUE
 
 _HEAD = """# Metrics
 

@@ -7,6 +7,7 @@ A deterministic engine decides which words belong to which audio, so that every 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import signal
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from meeting_assistant.domain.errors import MeetingRefusedError
+from meeting_assistant.domain.jobs import JobKind
+from meeting_assistant.services.fleet.messages import Hello, WorkerMessage, encode
 from meeting_assistant.testing.doubles.fake_speech import DigitEngine, height, spoken, words_of
 from meeting_assistant.testing.harness.fleet import Fleet, RunningMeeting, check, under_way, until
 from meeting_assistant.web.audio_range import wav_header
@@ -110,14 +113,24 @@ async def test_meetings_of_a_worker_cut_off_from_redis_go_to_others(fleet: Fleet
         await check_all(meetings)
 
 
-async def test_duplicate_and_unreadable_jobs_are_handled(fleet: Fleet) -> None:
-    client = fleet.broker.client()
+async def test_duplicate_jobs_and_messages_without_the_secret_disturb_no_meeting(fleet: Fleet) -> None:
+    client, refused = fleet.broker.client(), fleet.metric("fleet_refused_total")
     client.xadd(JOBS, {"__data__": b"no job"})
     meetings = fleet.hold_many(4, ITEMS)
     await until(lambda: client.xlen(JOBS) >= len(meetings))
     for _, fields in client.xrange(JOBS) or ():
         client.xadd(JOBS, fields)  # type: ignore[arg-type]
+    await under_way(meetings)
+    ids = [
+        one["id"] for gateway in fleet.gateways for one in gateway.get("/api/meetings?limit=2")["meetings"]
+    ]
+    for gateway, meeting_id in itertools.product(range(len(fleet.gateways)), ids):
+        body = Hello(worker="evil", job=JobKind.LIVE_SESSION, offer="", lease="", engines={})
+        hello = encode(WorkerMessage(meeting_id=meeting_id, attempt="evil", body=body))
+        for name, message in [("message", hello), ("sealed", hello), ("sealed", "")]:
+            client.xadd(f"meeting-assistant:inbox:gateway{gateway}", {name: message})
     await check_all(meetings)
+    assert fleet.metric("fleet_refused_total") >= refused + 3 * len(fleet.gateways) * len(ids)
     assert client.xlen(f"{JOBS}.dead") >= 1
     client.delete(JOBS, f"{JOBS}.dead")
 

@@ -22,7 +22,8 @@ from meeting_assistant.adapters.storage.journal.keys import new_key
 from meeting_assistant.cli import app
 from meeting_assistant.config import Settings
 from meeting_assistant.config.loading import load_settings
-from meeting_assistant.services.admin.metrics_catalogue import CATALOGUE, Definition
+from meeting_assistant.services.admin.metric_definitions import Definition
+from meeting_assistant.services.admin.metrics_catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

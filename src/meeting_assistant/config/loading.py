@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
-from meeting_assistant.config.reference import allowed_words, is_secret, without_password
+from meeting_assistant.config.reference import allowed_words, may_be_secret, without_password
 from meeting_assistant.config.settings import Settings
 from meeting_assistant.domain.errors import ConfigurationError
 
@@ -68,6 +70,11 @@ def load_settings(env_file: str | Path | None = ".env") -> Settings:
             " ".join(problems),
             "Correct or remove it in the environment or in .env; `docs/reference/settings.md` describes every setting.",
         ) from None
+    except SettingsError as error:
+        raise ConfigurationError(
+            _group_problem(str(error)),
+            "Correct or remove it in the environment or in .env; `docs/reference/settings.md` describes every setting.",
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{env_file} cannot be read: {type(error).__name__}.", "Make it a readable UTF-8 text file."
@@ -104,18 +111,27 @@ def _suspicion(name: str, known: list[str]) -> str | None:
     return "" if is_ours else None
 
 
+def _group_problem(message: str) -> str:
+    """Return what is wrong with a group of settings that was given as one text, which pydantic-settings names only in
+    its message."""
+    found = re.search(r'field "(\w+)"', message)
+    name = found[1] if found else ""
+    if name not in Settings.model_fields:
+        return "The settings cannot be read."
+    return f"{name.upper()} cannot be used: its parts are set one by one. Allowed: {allowed_words(name)}."
+
+
 def _problem(details: Any) -> str:
     name = str(details["loc"][0])
     variable = _NESTED.join(str(part) for part in details["loc"] if part != "[key]").upper()
     reason = str(details["ctx"]["error"]) if details["type"] == "value_error" else ""
     because = f": {reason}" if reason else ""
-    return (
-        f"{variable}{_shown(name, details['input'])} cannot be used{because}. Allowed: {allowed_words(name)}."
-    )
+    parts = [str(part) for part in details["loc"][1:]]
+    return f"{variable}{_shown(name, parts, details['input'])} cannot be used{because}. Allowed: {allowed_words(name)}."
 
 
-def _shown(name: str, value: object) -> str:
-    if is_secret(name):
+def _shown(name: str, parts: list[str], value: object) -> str:
+    if may_be_secret(name, parts):
         return " (value not shown)"
     text = without_password(",".join(value) if isinstance(value, tuple) else str(value))
     return f"={text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + '…'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
@@ -104,6 +105,19 @@ def is_secret(name: str) -> bool:
     """True when the value, or a part of it, must never be shown."""
     annotation = _unwrapped(Settings.model_fields[name])[0]
     return annotation is SecretStr or "SecretStr" in str(annotation)
+
+
+def may_be_secret(name: str, parts: Sequence[str]) -> bool:
+    """True when a value must not be shown that was given for a setting or for this part of it.
+
+    In a group that has secrets, a part that is no setting may be a secret that was mistyped.
+    """
+    annotation = _unwrapped(Settings.model_fields[name])[0]
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return is_secret(name)
+    fields = annotation.model_fields
+    given = [fields[parts[0]]] if parts and parts[0] in fields else list(fields.values())
+    return any("SecretStr" in str(field.annotation) for field in given)
 
 
 def _unwrapped(field: FieldInfo) -> tuple[Any, list[Any]]:

@@ -301,6 +301,30 @@ def test_a_password_in_an_invalid_address_is_not_echoed(monkeypatch: pytest.Monk
     assert "hunter2" not in refusal(monkeypatch, "VLLM_BASE_URL", "ftp://me:hunter2@gpu.example")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "is_shown"),
+    [
+        ("FLEET__SECRET", "hunter2", False),
+        ("FLEET__SECERT", "hunter2", False),
+        ("FLEET__CALLBACK_SECRET", "hunter2", False),
+        ("FLEET", "hunter2", False),
+        ("ASR_SERVER__APIKEY", "hunter2", False),
+        ("FLEET__SLOTS", "many", True),
+        ("FLEET__CALLBACK_URL", "gopher://here", True),
+    ],
+)
+def test_a_secret_part_of_a_group_is_not_echoed_however_its_name_is_written(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, is_shown: bool
+) -> None:
+    assert (value in refusal(monkeypatch, variable, value)) == is_shown
+
+
+def test_the_former_name_of_the_secret_of_a_fleet_leads_to_the_present_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "CALLBACK_SECRET is SECRET now" in refusal(monkeypatch, "FLEET__CALLBACK_SECRET", "whsec_abc")
+
+
 # --- variables that are no settings -----------------------------------------------------------------------
 
 

@@ -11,14 +11,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.core import Metric
 
-from meeting_assistant.services.admin.metrics_catalogue import (
-    CATALOGUE,
-    Alert,
-    Definition,
-    GroupKey,
-    Kind,
-    Unit,
-)
+from meeting_assistant.services.admin.metric_definitions import Alert, Definition, GroupKey, Kind, Unit
+from meeting_assistant.services.admin.metrics_catalogue import CATALOGUE
 
 MAX_PARTS = 12
 """The most values of one label that are shown; `/metrics` has all of them."""

@@ -5,87 +5,10 @@ The thresholds are those of deploy/prometheus/alerts.yml; a test holds the two t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Sequence
 
-Kind = Literal["gauge", "counter", "histogram", "rate"]
-"""`rate`: a counter shown as its increase per second."""
-Unit = Literal["", "s", "bytes", "cores", "windows"]
-Measure = Literal["value", "increase", "p95", "p99"]
-GroupKey = Literal[
-    "meetings", "captions", "recognition", "work", "deliveries", "recordings", "fleet", "process"
-]
-
-MINUTE = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Act when `measure` over the last `window_s` is above `above`."""
-
-    name: str
-    """Name of the alerting rule, without the prefix `MeetingAssistant`."""
-    measure: Measure
-    above: float
-    window_s: int
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """Definition of one entry of the dashboard."""
-
-    key: str
-    label: str
-    metric: str
-    kind: Kind
-    unit: Unit = ""
-    hint: str = ""
-    only: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Label values that a series must have to be counted."""
-    without: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Label values that exclude a series."""
-    parts_by: str | None = None
-    """The label that the value is broken down by."""
-    split_by: str | None = None
-    """The label whose every value gets an entry of its own."""
-    alert: Alert | None = None
-
-    def takes(self, labels: Mapping[str, str]) -> bool:
-        """Return True when a series with these labels is counted."""
-        return all(labels.get(name) in values for name, values in self.only.items()) and all(
-            labels.get(name) not in values for name, values in self.without.items()
-        )
-
-    def of(self, value: str) -> Definition:
-        """Return the definition for one value of the label that it is split by."""
-        assert self.split_by is not None
-        return replace(
-            self,
-            key=f"{self.key}_{value}",
-            label=self.label.format(value),
-            only={**self.only, self.split_by: frozenset({value})},
-        )
-
-    def words(self) -> dict[str, Any]:
-        """Return the fields that the definition passes on to its summary."""
-        return {
-            name: getattr(self, name) for name in ("key", "label", "hint", "metric", "kind", "unit", "alert")
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class GroupDefinition:
-    """Definitions that are shown under one heading."""
-
-    key: GroupKey
-    title: str
-    definitions: Sequence[Definition]
-    only_where: Literal["fleet", "one machine"] | None = None
-
-
-P = "meeting_assistant_"
+from meeting_assistant.services.admin.fleet_catalogue import FLEET
+from meeting_assistant.services.admin.metric_definitions import MINUTE, Alert, Definition, GroupDefinition, P
 
 CATALOGUE: Sequence[GroupDefinition] = (
     GroupDefinition(
@@ -291,85 +214,7 @@ CATALOGUE: Sequence[GroupDefinition] = (
             ),
         ),
     ),
-    GroupDefinition(
-        "fleet",
-        "Fleet",
-        (
-            Definition(
-                "waiting",
-                "Longest wait for a worker",
-                f"{P}fleet_waiting_oldest_seconds",
-                "gauge",
-                "s",
-                "Age of the oldest live meeting without a worker. Its audio is stored.",
-                only={"stream": frozenset({"live"})},
-                alert=Alert(
-                    "LiveMeetingsWait",
-                    "value",
-                    10,
-                    MINUTE,
-                    "Add workers, or find out why the running ones accept no jobs.",
-                ),
-            ),
-            Definition(
-                "pending",
-                "Oldest lease without renewal, {}",
-                f"{P}fleet_pending_oldest_seconds",
-                "gauge",
-                "s",
-                "Above FLEET__LEASE_SECONDS the worker counts as lost, and another takes the job over.",
-                split_by="stream",
-                alert=Alert(
-                    "LeasesAreNotRenewed",
-                    "value",
-                    30,
-                    MINUTE,
-                    "Check that a worker is running, has a free slot (FLEET__SLOTS) and has the same version.",
-                ),
-            ),
-            Definition(
-                "takeovers",
-                "Worker takeovers",
-                f"{P}fleet_takeovers_total",
-                "counter",
-                "",
-                "Meetings that another worker continued.",
-                alert=Alert(
-                    "WorkersChange",
-                    "increase",
-                    5,
-                    15 * MINUTE,
-                    "Workers crash, or are too slow for FLEET__LEASE_SECONDS.",
-                ),
-            ),
-            Definition(
-                "reoffered",
-                "Jobs offered again",
-                f"{P}fleet_reoffered_total",
-                "counter",
-                "",
-                "Jobs that Redis had lost.",
-            ),
-            Definition(
-                "fenced",
-                "Stale results dropped",
-                f"{P}fleet_fenced_total",
-                "counter",
-                "",
-                "Results of workers that no longer held the meeting.",
-            ),
-            Definition(
-                "given_up",
-                "Dead letters",
-                f"{P}fleet_given_up_total",
-                "counter",
-                "",
-                "Meetings of this gateway that every worker crashed on. Their pages offer a retry.",
-                alert=Alert("GivenUp", "increase", 0, 15 * MINUTE, "See the logs of the workers."),
-            ),
-        ),
-        only_where="fleet",
-    ),
+    FLEET,
     GroupDefinition(
         "process",
         "Process",
