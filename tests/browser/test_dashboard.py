@@ -60,7 +60,7 @@ def test_the_dashboard_shows_a_meeting_to_an_operator(
     talking.goto(page_server.url)
     talking.get_by_test_id("try-sample").click()
     expect(talking.get_by_test_id("utterance").first).to_be_visible(timeout=30_000)
-    # Nobody asks while nobody looks; who comes back is told at once, and then every few seconds.
+    # A hidden page requests nothing; a page that becomes visible updates at once, and then every few seconds.
     page.bring_to_front()
     expect(tile(page, "live").locator(".value")).to_have_text("1", timeout=15_000)
     expect(tile(page, "caption_lag")).to_contain_text("95 % within", timeout=15_000)

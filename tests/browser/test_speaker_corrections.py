@@ -116,7 +116,7 @@ def test_changes_after_the_end_appear_without_a_reload(seeded: tuple[ServerProce
     expect(page.get_by_test_id("utterance")).to_have_count(5)
     httpx.post(f"{address}/minutes", json={"template": "standup"}).raise_for_status()
     expect(page.get_by_test_id("rewrite")).to_be_enabled(timeout=20_000)
-    # Written anew from what was really said, not as they were seeded.
+    # Written from the transcript, not as they were seeded.
     expect(page.get_by_test_id("summary-item").first).to_be_visible(timeout=20_000)
 
 

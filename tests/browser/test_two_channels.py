@@ -130,7 +130,7 @@ def test_after_a_reload_a_call_continues_without_loss_or_swapped_channels(
         expect(page.get_by_test_id("utterance").first).to_be_visible(timeout=60_000)
         server.kill()
         expect(page.get_by_test_id("status")).to_contain_text("Connection lost", timeout=30_000)
-        kept = page.evaluate(SIX_KEPT)  # three seconds that nobody else has
+        kept = page.evaluate(SIX_KEPT)  # three seconds without other speech
         assert all(at % 4 == 0 and length % 4 == 0 for at, length in kept), "whole samples of both channels"
         end = max(at + length for at, length in kept)
         server.start()

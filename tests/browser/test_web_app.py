@@ -160,7 +160,7 @@ def test_a_reload_while_the_server_is_down_loses_no_audio(
         expect(page.get_by_test_id("status")).to_contain_text("Connection lost", timeout=30_000)
         page.wait_for_function(
             f"() => {KEPT}.then((all) => all.length >= 6)"
-        )  # three seconds that nobody else has
+        )  # three seconds without other speech
         kept = page.evaluate(KEPT_BYTES)
         server.start()
         page.reload()

@@ -44,7 +44,9 @@ async def test_segments_of_an_utterance_are_committed_together(store: MeetingSto
 
 async def test_relabelling_is_one_event_and_raises_revisions(store: MeetingStore, meeting: Meeting) -> None:
     await commit_sentences(store, meeting, "S1", PROVISIONAL, "S2")
-    assert [s.label for s in (await store.transcript(meeting.id)).speakers] == ["S1", "S2"], "`S?` is nobody"
+    assert [s.label for s in (await store.transcript(meeting.id)).speakers] == ["S1", "S2"], (
+        "`S?` is not a speaker"
+    )
     [event] = await store.relabel(meeting.id, {2: "S1", 3: "S1"})
     assert await labels_of(store, meeting) == ["S1", "S1", "S1"]
     notified = await store.events_after(meeting.id, event.seq - 1)
@@ -54,7 +56,7 @@ async def test_relabelling_is_one_event_and_raises_revisions(store: MeetingStore
         (2, 2, "S1"),
         (3, 2, "S1"),
     ]
-    assert await store.relabel(meeting.id, {2: "S1"}) == [], "nothing changed, nothing is told"
+    assert await store.relabel(meeting.id, {2: "S1"}) == [], "without a change there is no event"
 
 
 async def test_an_engine_does_not_change_labels_assigned_by_a_person(

@@ -105,7 +105,7 @@ async def test_a_task_cancelled_during_a_command_stops(links: Links, what: str) 
         assert task.cancelled(), f"it went on after cancellation {number}"
 
 
-# --- whoever reaches Redis ---------------------------------------------------------------------------------
+# --- attackers with access to Redis ------------------------------------------------------------------------
 
 
 def strangers(broker: RedisProcess) -> Any:

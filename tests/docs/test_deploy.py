@@ -185,7 +185,7 @@ def test_every_container_is_pinned_limited_monitored_and_confined(name: str) -> 
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
     for port in service.get("ports", []):
-        assert port.startswith("127.0.0.1:"), "a proxy that ends TLS stands before it"
+        assert port.startswith("127.0.0.1:"), "a proxy in front of it ends TLS"
 
 
 def test_only_workers_share_a_volume() -> None:

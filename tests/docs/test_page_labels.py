@@ -13,12 +13,12 @@ PAGES = sorted([*(ROOT / "docs/tutorial").glob("*.md"), *(ROOT / "docs/how-to").
 
 
 def labels() -> list[tuple[str, str]]:
-    """Return pages and their bold phrases; a sentence in bold is a heading of its paragraph."""
+    """Return pages and their bold phrases; a phrase with a full stop or a colon is a heading of its paragraph."""
     return [
         (page.stem, phrase)
         for page in PAGES
         for phrase in re.findall(r"\*\*([^*\n]+)\*\*", page.read_text(encoding="utf-8"))
-        if not phrase.endswith(".")
+        if not phrase.endswith((".", ":"))
     ]
 
 

@@ -267,7 +267,7 @@ def test_a_full_disk_stops_acknowledgements_but_not_captions_until_there_is_spac
 def fill(ballast: Path, left: int) -> None:
     """Take all of the disk but so many bytes."""
     room = os.statvfs(ballast.parent)
-    # The server writes meanwhile: where it was faster, the disk is full all the same.
+    # The server writes at the same time: even if it was faster, the disk is full.
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         file.write(bytes(max(0, room.f_bavail * room.f_frsize - left)))
 

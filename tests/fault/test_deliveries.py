@@ -176,12 +176,12 @@ async def test_a_delivery_interrupted_by_a_kill_arrives_once_or_is_reported_as_u
         for target in servers.values():
             target.__exit__()
 
-    # These know what they have; a webhook's receiver is told by its id.
+    # These targets can look up what they have; the receiver of a webhook recognises the id.
     assert (len(jira.issues), len(github.issues), len(calendar.entries)) == (1, 1, 1)
     assert [done[name].receipt.reference for name in ("jira", "github")] == ["OPS-1", "acme/plans#1"]  # type: ignore[union-attr]
     assert len({request.headers["webhook-id"] for request in servers["webhook"].requests}) == 1
     assert len(set(mailbox.ids)) == 1
-    # Of these nobody can know: they are asked twice, and that is said.
+    # These targets cannot look it up: the message is sent twice, and says so.
     cannot_tell = {"slack", "teams", "mattermost", "email"}
     assert {name for name, one in done.items() if one.is_uncertain} == cannot_tell
     assert all(len(servers[name].requests) == 2 for name in cannot_tell - {"email"})

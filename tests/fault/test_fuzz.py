@@ -110,7 +110,7 @@ def test_malformed_frames_affect_no_other_connection(
     port = int(target.url.rsplit(":", 1)[1])
 
     async def ask_all_the_time() -> None:
-        """How long the server takes to answer somebody else meanwhile: a figure of the report, not a test."""
+        """Measure how long the server takes to answer another client: a figure of the report, not a test."""
         loop = asyncio.get_running_loop()
         slowest = 0.0
         async with connect(f"{target.ws_url}/ws/meetings", proxy=None) as socket:

@@ -98,7 +98,7 @@ def test_acknowledged_audio_survives_a_power_cut(
         folder = tmp_path / str(seed)
         store, path = FileAudioStore(folder, KeyRing([KEY])), folder / f"{MEETING}.maj"
         acknowledged = 0
-        for _ in range(dice.randint(1, 4)):  # the power comes back, and goes again
+        for _ in range(dice.randint(1, 4)):  # the power returns, and fails again
             with monkeypatch.context() as patch:
                 journal = (
                     store.open(MEETING, durable_bytes=acknowledged)

@@ -230,7 +230,7 @@ async def test_meetings_of_other_owners_cannot_be_watched_or_taken_over(
     headers = {"Authorization": f"Bearer {BEN}"}
     watching = f"{protected.ws_url}/ws/meetings/{meeting_of_ana}/events"
     with pytest.raises(InvalidStatus):
-        await connect(watching, proxy=None)  # nobody at all
+        await connect(watching, proxy=None)  # without a token
     async with connect(watching, proxy=None, additional_headers=headers) as socket:
         assert (await first_message(socket))["code"] == "not_found"
     async with connect(f"{protected.ws_url}/ws/meetings", proxy=None, additional_headers=headers) as socket:

@@ -51,7 +51,7 @@ def test_doctor_checks_every_component_and_passes(tmp_path: Path) -> None:
         "Minutes (embedded)",
     ):
         assert checks[name]["ok"], checks[name]
-    # vLLM is the default that nobody asked for: that it is not there is a note, not a failure.
+    # vLLM is a default that was not configured: its absence is a note, not a failure.
     assert checks["Language model (vllm)"]["optional"]
 
 

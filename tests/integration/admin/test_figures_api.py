@@ -31,7 +31,7 @@ def test_a_meeting_changes_the_metrics_and_is_not_named_in_them(server: ServerPr
     assert after["memory"]["value"] > 10_000_000
     assert final["meeting"]["id"] not in text
     assert "anary" not in text
-    assert len(text) < 30_000, "there is an end to what is told"
+    assert len(text) < 30_000, "the report is bounded"
 
 
 def test_the_dashboard_agrees_with_the_metrics(server: ServerProcess) -> None:

@@ -33,7 +33,7 @@ HANDSHAKE = (
 
 
 def answers(server: ServerProcess, request: bytes) -> bytes:
-    """Send bytes, and return all that comes back until the server closes the connection."""
+    """Send bytes, and return the whole answer until the server closes the connection."""
 
     async def ask() -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]))

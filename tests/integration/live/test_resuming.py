@@ -121,7 +121,7 @@ async def test_a_session_resumed_after_any_commit_has_the_same_transcript(
         resumed = await run(tools, spec, audio, Record(utterances=list(before)))
         if keeps_audio:
             assert resumed.lines() == undisturbed.lines(), f"resumed at {commit_point}"
-        else:  # without the audio, voices are numbered anew
+        else:  # without the audio, speakers are numbered again
             assert [line[:2] + line[3:] for line in resumed.lines()] == [
                 line[:2] + line[3:] for line in undisturbed.lines()
             ], f"resumed at {commit_point}"

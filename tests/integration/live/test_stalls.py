@@ -1,4 +1,4 @@
-"""A live session with the embedded engine whose audio, or whose machine, stands still again and again."""
+"""A live session with the embedded engine whose audio or machine stalls repeatedly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 9
 
 
 def transcribe(audio: bytes, *, stall_s: float, seed: int, is_live: bool) -> TranscriptSink:
-    """Run a session in virtual time; the audio stands still for `stall_s` between pieces of any length."""
+    """Run a session in virtual time; the audio stalls for `stall_s` between pieces of any length."""
     draw = np.random.default_rng(seed)
     loop = VirtualTimeLoop()
 
@@ -62,4 +62,4 @@ def test_stalls_in_the_middle_of_words_change_neither_words_nor_times_nor_speake
     assert len(undisturbed.utterances) >= 2
     stalled = transcribe(audio, stall_s=9, seed=2, is_live=True)
     assert stalled.transcript() == undisturbed.transcript()
-    assert stalled.partials, "what was heard before a stall is shown meanwhile"
+    assert stalled.partials, "speech before a stall is shown during it"

@@ -288,7 +288,7 @@ async def test_a_chosen_model_at_the_default_address_is_used(
     llm.forget().serving("other").answer_with({"n": 1})
     with pytest.raises(LlmError, match="does not serve the model mine; it serves other"):
         await ask_after_probing(llm)
-    assert llm.requests == [], "it may be somebody else's server"
+    assert llm.requests == [], "it may be the server of another program"
 
 
 async def ask_after_probing(llm: LlmServer) -> None:

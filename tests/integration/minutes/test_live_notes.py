@@ -170,7 +170,7 @@ async def test_a_revoked_decision_is_withdrawn_by_its_id(new_meeting: MakeTalk) 
         change = await next_notes(watcher)
         minutes = await talk.finish()
         assert "d1: We decided to ship on Monday." in user_text(model.requests[1]), (
-            "it was told what is noted"
+            "the prompt contains the present notes"
         )
     assert change.withdrawn == ["d1"]
     assert minutes.decisions == []

@@ -92,7 +92,7 @@ async def test_a_long_meeting_is_read_in_parts_that_cover_every_utterance() -> N
     read = [number for text in prompts for number in cited_lines(text)]
     assert read == list(range(1, 1501)), "each once, in order; lines before are not among them"
     before = prompts[1][prompts[1].index("Said before") : prompts[1].rindex("<<<")]
-    assert before.count("<<<") == 1, "what was said before stands between marks too"
+    assert before.count("<<<") == 1, "earlier lines are delimited too"
     assert before.count(">>>") == 1
 
 

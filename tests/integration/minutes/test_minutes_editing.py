@@ -103,7 +103,7 @@ async def test_a_template_adds_its_sections_and_a_language(client: MinutesClient
         "Next": [],
         "In the way": ["The test machine is broken."],
     }
-    assert minutes["provenance"]["dropped_items"] == 1, "what nobody said is in no section either"
+    assert minutes["provenance"]["dropped_items"] == 1, "an item without evidence is in no section either"
     exported = client.http.get(f"{client.path}/export?format=md").text
     assert "## In the way" in exported
 

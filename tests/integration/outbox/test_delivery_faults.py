@@ -24,7 +24,7 @@ from meeting_assistant.testing.harness.meetings import MeetingFixture
 from meeting_assistant.testing.harness.outbox import LINES, MINUTES, OutboxHarness
 
 ADDRESS = "@"
-"""Stands for the server's address."""
+"""Replaced by the address of the server."""
 SECRET = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
 JIRA = {"url": ADDRESS, "project": "OPS", "token": "jira-token"}
 TARGETS: dict[str, tuple[Callable[[], Wire], dict[str, str]]] = {

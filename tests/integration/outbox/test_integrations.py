@@ -256,7 +256,7 @@ async def test_github_gets_issues_that_name_unknown_assignees(tmp_path: Path) ->
             assert parked.state is DeliveryState.PARKED
             assert "assignees" in (parked.last_error or "")
             assert await outbox.workflows.test("github") == "Issues can be made in acme/plans."
-        (issue,) = github.issues  # of the item that is nobody's
+        (issue,) = github.issues  # of the item without an owner
         assert issue["labels"] == ["meeting"]
 
 

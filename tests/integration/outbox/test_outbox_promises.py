@@ -89,7 +89,7 @@ async def test_after_a_redaction_nothing_is_delivered_again_without_approval(
             await outbox.later()
             assert (len(channel.requests), len(repository.issues)) == (1, 2)
             (note,) = vault.iterdir()
-            assert "<script>" not in note.read_text(), "what is here is written anew, in its place"
+            assert "<script>" not in note.read_text(), "the local note is rewritten in place"
             assert await write_again(outbox, meeting_id, left) == []
 
 
@@ -102,7 +102,7 @@ async def test_a_delivery_in_progress_during_a_redaction_is_not_repeated_without
             taken = await outbox.deliveries.take_due(outbox.now_ms, 60_000)
             assert taken is not None
             await outbox.store.redact(meeting_id, [], [], [3])
-            assert not await outbox.deliveries.update(taken), "its words do not come back"
+            assert not await outbox.deliveries.update(taken), "its words do not reappear"
             added = await write_again(outbox, meeting_id, MINUTES)
             assert states(added) == [("slack", DeliveryState.PROPOSED)]
             gone, _ = await outbox.of(meeting_id)

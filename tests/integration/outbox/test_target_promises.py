@@ -284,7 +284,7 @@ async def test_a_ticket_with_a_shortened_title_has_the_full_text(tmp_path: Path,
     assert LONG in json.dumps(list(made.values()) if isinstance(made, dict) else made)
 
 
-# --- addresses that belong to somebody else ---------------------------------------------------------------
+# --- addresses that belong to other services --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["slack", "teams", "mattermost"])

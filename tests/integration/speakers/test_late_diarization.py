@@ -33,7 +33,7 @@ async def test_minutes_do_not_wait_for_labels_that_come_late(
     watcher = await meeting.begin(*TRANSCRIPT)
     await meeting.finish()
     await events_until_finished(watcher)
-    assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S1", None], "as heard live"
+    assert [speaker for _, speaker in await meeting.labels()] == ["S1", "S1", None], "the live labels"
     diarizer.may_finish.set()
     later = await anext(watcher)
     while not isinstance(later.body, SpeakersChanged):

@@ -73,7 +73,7 @@ class Record:
         return 0
 
     def send_partial(self, partial: PartialTranscript) -> None:
-        """Nobody looks."""
+        """Do nothing: there are no viewers."""
 
     async def commit_utterances(
         self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
@@ -85,7 +85,7 @@ class Record:
             self.utterances[number] = self.utterances[number].model_copy(update={"speaker": speaker})
 
     async def name_speaker(self, label: str, name: str) -> None:
-        """Nobody is known again here."""
+        """Do nothing: no speaker is enrolled here."""
 
     async def commit_silence(self, commit_point: CommitPoint) -> None:
         """Nothing to remember."""
@@ -174,7 +174,7 @@ async def test_speaker_errors_on_synthetic_meetings_stay_low(espeak: str, speake
     assert wrong_share(record, who) <= 0.02
 
 
-# --- a loudspeaker that the microphone hears
+# --- a loudspeaker that the microphone records
 
 
 async def test_the_echo_of_two_voices_within_your_speech_is_removed() -> None:
@@ -199,7 +199,7 @@ async def test_the_echo_of_two_voices_within_your_speech_is_removed() -> None:
         said_by_you = min(turns, key=lambda turn: max(turn[0] - middle, middle - turn[1]))[2]
         assert (utterance.speaker == "S1") == said_by_you, utterance.text
         assert bool(utterance.echo) != said_by_you, "what was removed can be looked up"
-        assert not utterance.overlap, "nobody interrupted anybody"
+        assert not utterance.overlap, "there was no overlap"
     words = " ".join(u.text for u in record.utterances.values()).casefold()
     for word in ("planning", "lovely", "garden", "shop", "customers", "solutions"):
         assert words.count(word) == 1, f"{word} is there, and once"

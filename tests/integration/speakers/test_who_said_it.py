@@ -172,7 +172,7 @@ async def test_the_first_of_two_live_channels_is_you(
     assert final["meeting"]["duration_ms"] == SECONDS * 1000
     assert final["coverage"]["transcribed_s"] == final["coverage"]["captured_s"] == SECONDS
     sound = await http.get(f"/api/meetings/{final['meeting']['id']}/audio.wav")
-    assert int.from_bytes(sound.content[22:24], "little") == 2, "both channels can be heard again"
+    assert int.from_bytes(sound.content[22:24], "little") == 2, "both channels can be played"
     assert sound.content[44:] == on_two_channels(sample).tobytes()
 
 
@@ -188,7 +188,7 @@ async def test_the_echo_of_a_loudspeaker_is_removed_once_and_recorded(
         if utterance["speaker"] == "S1":
             assert reference_speaker(utterance["start_ms"], utterance["end_ms"]) == "S1", utterance["text"]
     echoes = [u for u in final["transcript"]["utterances"] if u["echo"]]
-    assert echoes, "what was removed stands with what it is the echo of"
+    assert echoes, "the removed utterance names its original"
     assert all(u["speaker"] != "S1" for u in echoes)
 
 
@@ -215,7 +215,9 @@ async def test_a_voice_is_identified_only_after_enrolment_and_can_be_forgotten(
     server: ServerProcess, http: httpx.AsyncClient, sample: Samples
 ) -> None:
     first, _ = await record_meeting(server, sample, title="One")
-    assert all(speaker["name"] is None for speaker in first["transcript"]["speakers"]), "nobody asked yet"
+    assert all(speaker["name"] is None for speaker in first["transcript"]["speakers"]), (
+        "nothing is enrolled yet"
+    )
     label = first["transcript"]["utterances"][0]["speaker"]
     kept = await http.post(
         f"/api/meetings/{first['meeting']['id']}/voices", json={"speaker": label, "name": "Maya"}

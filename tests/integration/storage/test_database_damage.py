@@ -65,7 +65,7 @@ async def test_damage_that_a_query_meets_makes_the_server_degraded(tmp_path: Pat
     with pytest.raises(StorageError) as refused:
         await store.recent()
     assert refused.value.code == "damaged"
-    assert readiness.is_ready, "what still works goes on: sockets of meetings that record may come back"
+    assert readiness.is_ready, "intact functions continue: clients of running meetings can reconnect"
     assert readiness.waiting_for == readiness.problems
     assert "damaged" in readiness.problems[0]
     await store.close()

@@ -38,7 +38,7 @@ class Callers:
 
 
 async def allow(principal: Principal) -> None:
-    """Refuse nobody."""
+    """Accept every caller."""
 
 
 @pytest.fixture

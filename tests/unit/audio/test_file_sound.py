@@ -1,4 +1,4 @@
-"""Files as they are in the world: every second that can be read is heard at its time, and the rest is told."""
+"""Media files with faults: every readable second is decoded at its time, and the rest is reported."""
 
 from __future__ import annotations
 

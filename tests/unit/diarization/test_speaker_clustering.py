@@ -75,7 +75,7 @@ def test_reclustering_merges_two_labels_of_one_voice() -> None:
     between = voice(1) + voice(2)
     between = between / np.float32(np.linalg.norm(between))
     clustering = SpeakerClustering()
-    # Heard in a row these are two; what comes later lies between them and shows that they are one.
+    # The first two embeddings look like two speakers; later ones lie between them and show that they are one.
     assert assign_all(clustering, [(voice(1), 2000), (voice(2), 2000)]) == [0, 1]
     for number in range(3, 13):
         clustering.assign(number, between, 5000)

@@ -1,4 +1,4 @@
-"""Events of meetings between servers: each is shown once, and nothing that somebody recorded and sends again."""
+"""Events of meetings between servers: each is shown once, and replays are not shown."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Link:
 
 
 class Shown:
-    """Stands for the channels of one meeting that is watched here."""
+    """The channels of one meeting that is watched here."""
 
     def __init__(self) -> None:
         self.texts: asyncio.Queue[str] = asyncio.Queue()

@@ -53,7 +53,7 @@ def choice_of(case: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class OneChoice:
-    """Stands for the connection to a server that gives one choice, whole or in pieces."""
+    """The connection to a server that gives one choice, whole or in pieces."""
 
     address = "http://server"
 

@@ -40,7 +40,7 @@ def minutes_of(*lines: str, language: str = "en") -> Minutes:
     )
 
 
-# --- action items: only where somebody literally committed, was assigned, or said yes
+# --- action items: only with a literal commitment, an assignment, or a consent
 
 
 @pytest.mark.parametrize(

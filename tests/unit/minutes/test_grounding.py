@@ -96,7 +96,7 @@ def test_an_owner_is_present_or_mentioned(line: str, owner: str | None) -> None:
     assert owner_of(line, TRANSCRIPT, ["Ben Kim"]) == owner
 
 
-# --- what sounds alike and is not the same ----------------------------------------------------------------
+# --- similar statements with another meaning --------------------------------------------------------------
 
 
 def heard(*lines: str, spoken: str = "en", written: str | None = None) -> Grounding:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unit
 MEETING = "01890a5d-ac96-774b-bcce-b302099a8057"
 KEY = Fernet.generate_key().decode()
 SECOND = bytes(range(256)) * 125
-"""32 000 bytes that are not all alike."""
+"""32 000 bytes of varying samples."""
 
 
 @pytest.fixture

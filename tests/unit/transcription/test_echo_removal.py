@@ -82,7 +82,7 @@ def test_an_echo_within_your_utterance_is_removed(has_times: bool) -> None:
     assert summary(kept) == [(0, mine, None), (0, more, None), (1, PLAN, PLAN)]
     first, second = kept[0].span, kept[1].span
     assert (first.start_sample, second.end_sample) == (yours.span.start_sample, yours.span.end_sample)
-    margin = 2000 if has_times else 8000  # what was not told by the engine is estimated
+    margin = 2000 if has_times else 8000  # times that the engine does not give are estimated
     assert first.end_sample == pytest.approx(4 / 3 * 16_000, abs=margin)
     assert second.start_sample == pytest.approx(11 / 3 * 16_000, abs=margin)
     if has_times:

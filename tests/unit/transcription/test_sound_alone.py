@@ -110,7 +110,7 @@ def transcribe(
     is_live: bool = True,
     has_viewers: bool = True,
 ) -> TranscriptSink:
-    """Run a session in virtual time; a seed stands for one pace of arrival and one speed of the machine."""
+    """Run a session in virtual time; a seed determines the pace of arrival and the speed of the machine."""
     draw = None if seed is None else np.random.default_rng(seed)
     slowest_s = 0.0 if draw is None else float(draw.choice([0.0, 0.05, 0.5, 2.0]))
     loop = VirtualTimeLoop(lambda: 0.0 if draw is None else float(draw.uniform(0, slowest_s)))

@@ -1,6 +1,6 @@
-"""A worker whose engine is deterministic, so that what is heard can be checked to the word.
+"""A worker whose engine is deterministic, so that its text can be checked to the word.
 
-Every utterance of the tests' sound is a square wave whose height says its number; the engine reads it from there.
+Every utterance of the test audio is a square wave whose height encodes its number, which the engine reads.
 
 python -m meeting_assistant.testing.doubles.fake_speech DECODE_SECONDS [HEARING_OUT_SECONDS]
 
@@ -46,7 +46,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def height(number: int) -> int:
-    """Return the height of the wave that stands for this number."""
+    """Return the height of the wave that encodes this number."""
     return FLOOR + STEP * number
 
 
@@ -139,7 +139,7 @@ class NoVoices:
 
 
 class ParityDiarizer:
-    """Hears recordings out: even numbers are said by one person and odd ones by another, whatever was heard live."""
+    """Implements `Diarizer`: one speaker says the even numbers and another the odd ones, unlike the live labels."""
 
     name = "odd-and-even"
     max_speakers = None

@@ -32,7 +32,7 @@ PROVIDER_SETTINGS: dict[str, dict[str, str]] = {
     "anthropic": {"anthropic_base_url": "{url}", "anthropic_api_key": "k"},
     "gemini": {"google_gemini_base_url": "{url}/v1beta", "google_gemini_api_key": "k"},
 }
-"""For each provider the settings that lead it to a server of the tests; `{url}` stands for its address."""
+"""For each provider the settings of a server of the tests; `{url}` is replaced by its address."""
 
 Finish = Literal["complete", "length", "refusal", "filtered"]
 """`refusal` by the model, `filtered` by the service."""

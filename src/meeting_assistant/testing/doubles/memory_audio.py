@@ -1,4 +1,4 @@
-"""Stored sound for tests: `AudioStore` and `AudioJournal` in memory, with a disk that can be told to refuse."""
+"""Recordings in memory for tests: `AudioStore` and `AudioJournal`, with a disk that can be made to fail."""
 
 from __future__ import annotations
 

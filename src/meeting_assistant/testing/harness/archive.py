@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # the server takes a second to import, and processes that are
 R = TypeVar("R")
 
 SOUND = bytes(range(256)) * 125
-"""One second that is not all alike."""
+"""One second of varying samples."""
 KEY = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 """Of the machines of a `SharedArchive`."""
 

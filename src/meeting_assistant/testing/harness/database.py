@@ -1,4 +1,4 @@
-"""Databases of tests, copied from one that was migrated once: migrating each anew would take most of a test's time."""
+"""Databases of tests, copied from one that was migrated once: migrating each would take most of a test's time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A meeting that was stopped and is about to be finished, and an engine that diarizes what it is told to."""
+"""A meeting that was stopped and is about to be finished, and a diarizer with given turns."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class ForkClient:
     """A connection to the fork server. Safe to use from several threads."""
 
     shared: ClassVar[ForkClient | None] = None
-    """The one that `start_process` uses; None starts each process anew."""
+    """The client that `start_process` uses; None starts each process without the fork server."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -58,7 +58,7 @@ class Decoded:
 
     @property
     def seconds(self) -> list[int | None]:
-        """For each second, which second of the signal is heard in its middle; None for silence."""
+        """For each second, which second of the signal is in its middle; None for silence."""
         return [_heard(self.pcm[at + 4000 : at + 12_000]) for at in range(0, len(self.pcm) - 12_000, RATE)]
 
     @property

@@ -1,4 +1,4 @@
-"""Meetings that record, uploads and recovery without a server or an engine; a store that can be told to refuse."""
+"""Meetings that record, uploads and recovery without a server or an engine; a store that can be made to fail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FULL = StorageError("The disk of the database is full.", "Free some space.", cod
 
 
 class SilentEngine:
-    """Implements `SessionRunner`: listens to all of it and hears nobody."""
+    """Implements `SessionRunner`: reads all audio and recognises nothing."""
 
     def __init__(self) -> None:
         self.level = Level.NORMAL
@@ -175,7 +175,7 @@ class RecordingHarness:
         await self.orchestrator.drain(0)
 
     async def continue_meeting(self, meeting_id: str) -> LiveConnection:
-        """Connect a client that comes back to its meeting."""
+        """Connect a client that returns to its meeting."""
         connection = await self.live.resume_meeting(meeting_id, sample_rate=16_000, channels=1)
         assert isinstance(connection, LiveConnection)
         return connection

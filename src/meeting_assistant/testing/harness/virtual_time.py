@@ -1,4 +1,4 @@
-"""An event loop whose clock stands still while code runs, and jumps to the next timer when nothing is left to do.
+"""An event loop whose clock stops while code runs, and jumps to the next timer when nothing is left to do.
 
 Tests of deadlines, stalls and slow engines take no time with it and always end in the same way.
 """

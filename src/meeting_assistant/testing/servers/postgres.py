@@ -62,7 +62,7 @@ class PostgresServer:
         subprocess.run(command, user=self._user, check=False, capture_output=True)
 
     def create(self, database: str, *, template: str = "template1") -> str:
-        """Create a database, a copy of another one that nobody is connected to. Returns its URL."""
+        """Create a database, a copy of another one without connections. Returns its URL."""
         place = ("-h", "127.0.0.1", "-p", str(self._port), "-U", USER)
         self._run("createdb", *place, "--template", template, "--strategy=file_copy", database)
         return self.url(database)

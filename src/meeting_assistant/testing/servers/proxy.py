@@ -76,6 +76,6 @@ class CuttingProxy:
             for task in pumps:
                 task.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            # Torn, not closed: neither side is told.
+            # Torn, not closed: neither side is notified.
             writer.transport.abort()
             back.transport.abort()
