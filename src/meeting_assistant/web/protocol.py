@@ -42,7 +42,7 @@ class Start(ClientMessage, MeetingOptions):
     channels: int = Field(ge=1, le=2)
     """1, or 2 interleaved; with 2, channel 0 is "You"."""
     meeting_id: str | None = Field(default=None, max_length=36)
-    """Of the meeting to go on with; null opens a new one."""
+    """Of the meeting to go on with, also of one that failed while it recorded; null opens a new one."""
     token: SecretStr | None = Field(default=None, max_length=512)
     """Where the server asks for one and the handshake brought none (no header, no cookie, no ticket)."""
     last_seq: int = Field(default=0, ge=0)

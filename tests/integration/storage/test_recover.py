@@ -29,6 +29,7 @@ def test_a_server_whose_database_vanished_says_so_and_makes_no_new_one(tmp_path:
     with ServerProcess(data) as server:
         asyncio.run(LiveClient(server.ws_url).stream(paced(hello, is_fast=True)))
         _assert_private(data)
+        assert "may enter DATA_DIR (mode 0755)" in server.log_path.read_text()
         second = run_cli("serve", cwd=tmp_path, HTTP_PORT=str(free_port()))
         assert second.returncode == 1
         assert "Another copy of Meeting Assistant uses DATA_DIR" in second.stderr

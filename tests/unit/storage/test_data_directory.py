@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from meeting_assistant import cli
 from meeting_assistant.adapters.storage import data_directory
 from meeting_assistant.adapters.storage.data_directory import check_database, held, prepare, wide_mode
 from meeting_assistant.adapters.storage.journal.durable_files import make_private_directory
@@ -28,6 +29,19 @@ def careless_umask() -> object:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+@needs_modes
+@pytest.mark.usefixtures("careless_umask")
+def test_no_command_makes_files_for_other_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export() -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder/minutes.md").touch()
+
+    monkeypatch.setattr(cli, "app", export)
+    cli.main()
+    assert mode_of(tmp_path / "folder") == 0o700
+    assert mode_of(tmp_path / "folder/minutes.md") == 0o600
 
 
 @needs_modes
