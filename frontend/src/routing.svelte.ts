@@ -3,6 +3,7 @@
 
 export type Route =
   | { page: "home" }
+  | { page: "unknown" }
   | { page: "live" }
   | { page: "dashboard" }
   | { page: "meeting"; id: string; utterance?: number }
@@ -16,10 +17,12 @@ export function parseRoute(hash: string): Route {
     return { page: "meeting", id: decodeURIComponent(id), ...utterance };
   }
   if (page === "shared" && id && last) return { page: "shared", id: decodeURIComponent(id), token: last };
-  return { page: "home" };
+  return page === undefined || page === "" ? { page: "home" } : { page: "unknown" };
 }
 
-export const meetingHash = (id: string): string => `#/meetings/${encodeURIComponent(id)}`;
+/** Return the address of a meeting, or of a moment in it. */
+export const meetingHash = (id: string, utterance?: number): string =>
+  `#/meetings/${encodeURIComponent(id)}${utterance === undefined ? "" : `/${utterance}`}`;
 
 class Router {
   route = $state.raw<Route>(parseRoute(location.hash));

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
 from meeting_assistant import __version__
@@ -26,9 +25,11 @@ from meeting_assistant.observability import log_fields, watch_event_loop
 from meeting_assistant.web import errors
 from meeting_assistant.web.context import Limits, Readiness, WebContext
 from meeting_assistant.web.middleware.auth import AccessGate
+from meeting_assistant.web.middleware.compression import Compression
 from meeting_assistant.web.middleware.headers import HeaderLimits
 from meeting_assistant.web.middleware.limits import BodyLimit
 from meeting_assistant.web.middleware.security import BrowserGuard
+from meeting_assistant.web.page import Page
 from meeting_assistant.web.routes import (
     ask,
     dashboard,
@@ -94,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     app.state.services = services
+    app.add_middleware(Compression)
     app.add_middleware(AccessGate, access=services.access, budgets=context.owner_budgets)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(
@@ -223,20 +225,9 @@ async def stop(services: Services, context: WebContext, running: list[asyncio.Ta
     logger.info("Stopped.")
 
 
-class _Page(StaticFiles):
-    """The built web app. Hashed files may be cached for ever; the page itself is revalidated at each visit."""
-
-    def file_response(self, *args: object, **kwargs: object) -> Response:
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
-        path = str(args[0])
-        is_hashed = "/assets/" in path
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_hashed else "no-cache"
-        return response
-
-
 def _mount_page(app: FastAPI, directory: Path) -> None:
     if (directory / "index.html").exists():
-        app.mount("/", _Page(directory=directory, html=True), name="page")
+        app.mount("/", Page(directory=directory, html=True), name="page")
         return
 
     @app.get("/", include_in_schema=False)

@@ -41,19 +41,29 @@ class Access {
     return this.has("read");
   }
 
+  /** Ids of meetings that links have opened for this user. */
+  get shared(): readonly string[] {
+    return this.session?.shared ?? [];
+  }
+
   /** The user may see the server's metrics. */
   get canAdminister(): boolean {
     return this.has("admin");
   }
 
+  /** Called when somebody else signs in: nothing of the former user may be left. */
+  onUserChange: () => void = () => undefined;
+
   async signIn(token: string): Promise<void> {
     const session = await signIn(token);
     this.latest += 1;
     this.session = session;
+    this.onUserChange();
   }
 
   async signOut(): Promise<void> {
     await signOut();
+    this.onUserChange();
     await this.refresh();
   }
 

@@ -74,6 +74,13 @@ export async function revokeShare(id: string, share: string): Promise<void> {
 export const redactRange = (id: string, start_ms: number, end_ms: number): Promise<MeetingDocument> =>
   json(`${meetingPath(id)}/forget`, jsonBody("POST", { start_ms, end_ms }));
 
+/** Correct when a meeting began; `beganAt` is ISO 8601 with an offset. */
+export const correctStart = (id: string, beganAt: string): Promise<Meeting> =>
+  json(meetingPath(id), jsonBody("PATCH", { began_at: beganAt }));
+
+/** End a meeting that records, whoever records it. */
+export const endMeeting = (id: string): Promise<Meeting> => json(`${meetingPath(id)}/end`, { method: "POST" });
+
 export const retryMeeting = (id: string): Promise<Meeting> => json(`${meetingPath(id)}/retry`, { method: "POST" });
 
 export const getInfo = (): Promise<ServerInfo> => json("/api/info");
@@ -216,6 +223,10 @@ export function uploadRecording(
   if (options.local_only) form.set("local_only", "true");
   if (options.workflows !== undefined) form.set("workflows", options.workflows.join(","));
   if (options.attendees.length > 0) form.set("attendees", options.attendees.join(", "));
+  if (options.vocabulary.length > 0) form.set("vocabulary", options.vocabulary.join(", "));
+  // When and where it was recorded, if the file itself does not say it.
+  form.set("file_modified_at_ms", String(file.lastModified));
+  form.set("time_zone", Intl.DateTimeFormat().resolvedOptions().timeZone);
   form.set("utc_offset_minutes", String(utcOffsetMinutes()));
   return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest();

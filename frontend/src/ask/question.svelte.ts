@@ -7,6 +7,8 @@ export class Question {
   /** How the answer ended; null before its end. */
   end = $state.raw<AnswerEnd | null>(null);
   problem = $state.raw<Problem | null>(null);
+  /** What was asked last. */
+  text = "";
   private request = $state.raw<AbortController | null>(null);
 
   constructor(private readonly meetingId: string | null) {}
@@ -18,6 +20,7 @@ export class Question {
   /** Ask; a question that is still being answered is cancelled. */
   async ask(question: string): Promise<void> {
     this.cancel();
+    this.text = question;
     const request = new AbortController();
     this.request = request;
     this.sentences = [];

@@ -3,7 +3,7 @@ import { getMetrics } from "../api/rest";
 import type { Metric, MetricsReport } from "../api/types";
 import { append, isAlerting, type History } from "./history";
 
-const POLL_INTERVAL_MS = 5000;
+const POLL_INTERVAL_MS = 12_000;
 
 /** The server's metrics, polled while the page is visible. */
 export class MetricsFeed extends RequestState {

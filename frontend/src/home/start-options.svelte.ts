@@ -29,6 +29,12 @@ export class StartOptions {
     this.excluded = isIncluded ? others : [...others, integration];
   }
 
+  /** The options for one of several files, which have titles of their own. */
+  toFileOptions(fileCount: number): MeetingOptions {
+    const options = this.toMeetingOptions();
+    return fileCount === 1 ? options : { ...options, title: "" };
+  }
+
   toMeetingOptions(): MeetingOptions {
     const included = this.integrations.map(({ name }) => name).filter((name) => this.isIncluded(name));
     return {
@@ -41,3 +47,6 @@ export class StartOptions {
     };
   }
 }
+
+/** One for the page: files may be dropped anywhere. */
+export const startOptions = new StartOptions();

@@ -1,34 +1,72 @@
 import { problemOf, uploadRecording } from "../api/rest";
-import type { MeetingOptions, Problem } from "../api/types";
-import { goTo, meetingHash } from "../routing.svelte";
+import type { Meeting, MeetingOptions, Problem } from "../api/types";
 
-/** The upload of one recording at a time. */
-export class Upload {
+interface Waiting {
+  file: File;
+  options: MeetingOptions;
+  /** Its meeting is opened when it is there. */
+  isOpened: boolean;
+}
+
+/** Uploads of recordings, one after another. */
+export class Uploads {
   /** The file being sent; null between uploads. */
   file = $state.raw<File | null>(null);
-  /** Share sent, 0..1. */
+  /** Files that wait for their turn. */
+  waiting = $state.raw<readonly Waiting[]>([]);
+  /** Share of the present file sent, 0..1. */
   progress = $state(0);
-  problem = $state.raw<Problem | null>(null);
+  /** What became of files that could not be uploaded; each message names its file. */
+  problems = $state.raw<readonly Problem[]>([]);
   private request: AbortController | null = null;
 
-  /** Send a file and open its meeting. Does nothing while another file is being sent. */
-  async send(file: File, options: MeetingOptions): Promise<void> {
+  /** `onUploaded` is called with each meeting, and whether its sender waits for it. */
+  constructor(private readonly onUploaded: (meeting: Meeting, isOpened: boolean) => void) {}
+
+  /** Queue files, which are sent in their order. With `isOpened`, the sender waits for a single one. Resolves when no file
+   * is left. */
+  async send(
+    files: readonly File[],
+    optionsOf: (fileCount: number) => MeetingOptions,
+    isOpened = false,
+  ): Promise<void> {
+    if (files.length === 0) return;
+    const options = optionsOf(files.length);
+    this.waiting = [...this.waiting, ...files.map((file) => ({ file, options, isOpened: isOpened && files.length === 1 }))];
     if (this.file !== null) return;
+    this.problems = [];
+    for (let next = this.take(); next !== undefined; next = this.take()) await this.sendOne(next);
+  }
+
+  /** Stop sending the present file; the next one follows. */
+  cancel(): void {
+    this.request?.abort();
+  }
+
+  dismiss(problem: Problem): void {
+    this.problems = this.problems.filter((one) => one !== problem);
+  }
+
+  private take(): Waiting | undefined {
+    const [next, ...others] = this.waiting;
+    this.waiting = others;
+    return next;
+  }
+
+  private async sendOne({ file, options, isOpened }: Waiting): Promise<void> {
     const request = new AbortController();
     this.request = request;
     this.file = file;
     this.progress = 0;
-    this.problem = null;
     try {
       const meeting = await uploadRecording(file, options, (share) => (this.progress = share), request.signal);
-      goTo(meetingHash(meeting.id));
+      this.file = null;
+      this.onUploaded(meeting, isOpened);
     } catch (error) {
-      if (!request.signal.aborted) this.problem = problemOf(error);
+      this.file = null;
+      if (request.signal.aborted) return;
+      const problem = problemOf(error);
+      this.problems = [...this.problems, { ...problem, message: `“${file.name}” was not uploaded. ${problem.message}` }];
     }
-    this.file = null;
-  }
-
-  cancel(): void {
-    this.request?.abort();
   }
 }

@@ -1,15 +1,16 @@
 // One recording in this page: an audio source, the uplink to the server, and the state that the page shows.
 // It outlives the component that shows it, so that opening another meeting does not end this one.
 
-import { utcOffsetMinutes } from "../api/rest";
+import { readMeeting, utcOffsetMinutes } from "../api/rest";
 import type { Bookmark, ClientMessage, MeetingOptions, Problem, ServerMessage, StartMessage } from "../api/types";
 import { defaultNames, emptyMeeting, reduce } from "../meeting/meeting-view";
 import { SourceError, type AudioSource, type Channels } from "./audio-source";
 import type { Connection } from "./live-socket";
 import { Microphone } from "./microphone";
+import { Liveness } from "./liveness";
 import { frameBytes, wavFile } from "./pcm";
 import { SampleClip } from "./sample-clip";
-import { clearTabSession, saveTabSession, type TabSession } from "./tab-session";
+import { clearRecording, type StoredRecording } from "./stored-recording";
 import { Uplink } from "./uplink";
 import { acquireWakeLock } from "./wake-lock";
 
@@ -43,6 +44,7 @@ export class LiveSession {
   readonly channels: Channels;
   private readonly source: AudioSource;
   private readonly uplink: Uplink;
+  private readonly liveness: Liveness;
   private releaseWakeLock: (() => void) | undefined;
   private isSourceOpen = false;
   /** The source stays closed: the meeting ends with what was stored. */
@@ -51,13 +53,14 @@ export class LiveSession {
   constructor(
     kind: AudioSource["kind"],
     readonly options: MeetingOptions,
-    private readonly interrupted: TabSession | null = null,
+    private readonly interrupted: StoredRecording | null = null,
     channels: Channels = 1,
   ) {
     this.kind = kind;
     this.channels = interrupted?.channels ?? channels;
     this.view = { ...emptyMeeting, names: defaultNames(this.channels) };
     this.title = interrupted?.title ?? options.title;
+    this.liveness = new Liveness();
     this.source = kind === "sample" ? new SampleClip() : new Microphone(this.channels, interrupted !== null);
     if (this.source instanceof SampleClip) this.source.onPlayable = (isPlayable) => (this.isPlayable = isPlayable);
     this.uplink = new Uplink({
@@ -90,6 +93,7 @@ export class LiveSession {
       await this.source.close();
       return;
     }
+    if (this.interrupted !== null) void this.loadBookmarks(this.interrupted.meetingId);
     this.isSourceOpen = true;
     this.releaseWakeLock = acquireWakeLock();
     // A clip has to know where to continue. A microphone starts at once, so that nothing said before the connection
@@ -111,6 +115,7 @@ export class LiveSession {
     if (this.phase !== "recording") return;
     this.phase = "paused";
     await this.source.pause();
+    this.liveness.rest();
     this.send({ type: "pause" });
     this.updateLengths();
   }
@@ -177,13 +182,13 @@ export class LiveSession {
   private async abandon(): Promise<void> {
     this.phase = "done";
     this.uplink.close();
-    clearTabSession();
+    this.forget();
     await this.closeSource();
   }
 
   private get sampleRate(): number {
     const stored = this.isEndingInterrupted ? this.interrupted?.sampleRate : undefined;
-    return stored ?? this.source.sampleRate;
+    return stored || this.source.sampleRate;
   }
 
   /** Restore the audio that only the page before the reload held. */
@@ -194,11 +199,23 @@ export class LiveSession {
     this.updateLengths();
   }
 
+  private async loadBookmarks(meetingId: string): Promise<void> {
+    // Without an answer, the count begins anew; the meeting has all of them.
+    const known = await readMeeting(meetingId).catch(() => null);
+    if (known !== null) this.bookmarks = [...known.meeting.bookmarks, ...this.bookmarks];
+  }
+
   private startSource(seconds: number): void {
     this.phase = "recording";
+    // A clip goes on where it was; a microphone has missed what was said meanwhile.
+    if (this.interrupted !== null && this.kind === "microphone") {
+      this.send({ type: "interrupted", lasted_ms: this.interrupted.lastAudioAt === null ? null : Date.now() - this.interrupted.lastAudioAt });
+    }
     this.source.start(
       {
         onAudio: (bytes) => {
+          const missing = this.liveness.audio();
+          if (missing !== null) this.send({ type: "interrupted", lasted_ms: missing });
           this.uplink.sendAudio(bytes);
           this.updateLengths();
         },
@@ -239,7 +256,7 @@ export class LiveSession {
     if (message.type === "ack") this.updateLengths();
     if (message.type === "final") {
       this.phase = "done";
-      clearTabSession();
+      this.forget();
       void this.closeSource();
     }
   }
@@ -248,7 +265,7 @@ export class LiveSession {
     if (this.phase !== "stopping" && this.phase !== "paused") this.problem = null;
     if (meetingId !== null) {
       const { kind, title, sampleRate, channels } = this;
-      saveTabSession({ meetingId, kind, title, sampleRate, channels });
+      this.liveness.begin({ meetingId, kind, title, sampleRate, channels });
       if (kind === "microphone") void this.uplink.persist(meetingId);
     }
     if (this.phase === "opening") this.startSource(receivedBytes / CANONICAL_BYTES_PER_S);
@@ -258,8 +275,14 @@ export class LiveSession {
   private async fail(problem: Problem): Promise<void> {
     this.problem = problem;
     this.phase = "failed";
-    if (this.view.meetingId !== null || this.interrupted !== null) clearTabSession();
+    this.forget();
     await this.closeSource();
+  }
+
+  /** Nothing is left to resume: the meeting is over, or recorded elsewhere. */
+  private forget(): void {
+    this.liveness.end();
+    clearRecording(this.view.meetingId ?? this.interrupted?.meetingId ?? null);
   }
 
   private async closeSource(): Promise<void> {

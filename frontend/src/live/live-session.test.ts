@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { ServerMessage } from "../api/types";
+import { stubServer } from "../testing";
 import { SourceError, type AudioSourceEvents } from "./audio-source";
 import { LiveSession } from "./live-session.svelte";
 import type { UplinkOptions } from "./uplink";
@@ -9,6 +10,7 @@ const parts = vi.hoisted(() => ({
   uplink: null as unknown as UplinkOptions,
   source: null as unknown as AudioSourceEvents,
   sent: [] as string[],
+  messages: [] as { type: string; lasted_ms?: number | null }[],
   restored: [] as unknown[],
   refusal: null as Error | null,
   isClosed: false,
@@ -23,7 +25,7 @@ vi.mock("./uplink", () => ({
     }
     open = (): unknown => parts.sent.push("open");
     close = (): unknown => parts.sent.push("close");
-    send = (message: { type: string }): unknown => parts.sent.push(message.type);
+    send = (message: { type: string }): unknown => (parts.messages.push(message), parts.sent.push(message.type));
     sendAudio = (bytes: Uint8Array): unknown => (this.recordedBytes += bytes.length);
     restore = async (...given: unknown[]): Promise<unknown> => parts.restored.push(given);
     persist = async (id: string): Promise<unknown> => parts.sent.push(`persist ${id}`);
@@ -48,7 +50,7 @@ vi.mock("./microphone", () => ({
 vi.mock("./wake-lock", () => ({ acquireWakeLock: () => () => undefined }));
 
 const OPTIONS = { title: "Weekly", attendees: [], vocabulary: [], local_only: false };
-const INTERRUPTED = { meetingId: "m", kind: "microphone", title: "Weekly", sampleRate: 48_000, channels: 1 } as const;
+const INTERRUPTED = { meetingId: "m", kind: "microphone", title: "Weekly", sampleRate: 48_000, channels: 1, lastAudioAt: null, aliveAt: 0 } as const;
 const envelope = { seq: 0, meeting_id: "m" };
 const started = {
   ...envelope,
@@ -63,16 +65,23 @@ const started = {
 
 beforeEach(() => {
   const storage = new Map<string, string>();
-  vi.stubGlobal("sessionStorage", {
+  vi.stubGlobal("localStorage", {
     getItem: (key: string) => storage.get(key) ?? null,
     setItem: (key: string, value: string) => storage.set(key, value),
     removeItem: (key: string) => storage.delete(key),
   });
-  Object.assign(parts, { sent: [], restored: [], refusal: null, isClosed: false });
+  vi.stubGlobal("addEventListener", () => undefined);
+  vi.stubGlobal("removeEventListener", () => undefined);
+  stubServer({ "GET /api/meetings/m": { meeting: { bookmarks: [{ at_ms: 1, note: "" }] } } });
+  vi.useFakeTimers({ toFake: ["Date", "setInterval", "clearInterval"] });
+  Object.assign(parts, { messages: [], sent: [], restored: [], refusal: null, isClosed: false });
 });
-afterEach(() => void vi.unstubAllGlobals());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
 
-const stored = (): unknown => JSON.parse(sessionStorage.getItem("meeting-assistant.recording") ?? "null");
+const stored = (): unknown => JSON.parse(localStorage.getItem("meeting-assistant.recording") ?? "null");
 
 async function record(): Promise<LiveSession> {
   const session = new LiveSession("microphone", OPTIONS);
@@ -144,4 +153,35 @@ it("does not join stored audio of another sample rate to that of a resumed meeti
   await session.begin();
   expect(parts.restored).toEqual([["m", false]]);
   expect(session.phase).toBe("recording");
+});
+
+it("marks how long nothing was recorded before a meeting was resumed, and knows its bookmarks", async () => {
+  const session = new LiveSession("microphone", OPTIONS, { ...INTERRUPTED, lastAudioAt: Date.now() - 90_000 });
+  await session.begin();
+  expect(parts.messages).toContainEqual({ type: "interrupted", lasted_ms: 90_000 });
+  await vi.waitFor(() => expect(session.bookmarks).toHaveLength(1));
+  session.bookmark("");
+  expect(session.bookmarks).toHaveLength(2);
+});
+
+it("leaves it to the server to say how long another device has not recorded", async () => {
+  await new LiveSession("microphone", OPTIONS, INTERRUPTED).begin();
+  expect(parts.messages).toContainEqual({ type: "interrupted", lasted_ms: null });
+});
+
+it("marks the time in which the computer slept, and no pause that was asked for", async () => {
+  const session = await record();
+  const chunk = (): void => parts.source.onAudio(new Uint8Array(3_200));
+  chunk();
+  vi.setSystemTime(Date.now() + 100);
+  chunk();
+  expect(parts.messages).toEqual([]);
+  vi.setSystemTime(Date.now() + 60_000);
+  chunk();
+  expect(parts.messages).toEqual([{ type: "interrupted", lasted_ms: 60_000 }]);
+  await session.pause();
+  vi.setSystemTime(Date.now() + 60_000);
+  await session.resume();
+  chunk();
+  expect(parts.messages.filter((message) => message.type === "interrupted")).toHaveLength(1);
 });

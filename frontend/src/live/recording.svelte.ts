@@ -1,10 +1,10 @@
 // The one recording that this page may hold.
 
-import type { MeetingOptions } from "../api/types";
+import type { Meeting, MeetingOptions } from "../api/types";
 import { goTo } from "../routing.svelte";
 import type { Channels } from "./audio-source";
 import { LiveSession } from "./live-session.svelte";
-import { loadTabSession, type TabSession } from "./tab-session";
+import { isAlive, loadRecording, type StoredRecording } from "./stored-recording";
 
 const NO_OPTIONS: MeetingOptions = { title: "", attendees: [], vocabulary: [], local_only: false };
 /** No integration receives the sample meeting. */
@@ -18,9 +18,10 @@ class Recording {
     return this.session !== null && ["recording", "paused", "stopping"].includes(this.session.phase);
   }
 
-  /** The meeting that this tab recorded before it was reloaded; null while one is recorded. */
-  get interrupted(): TabSession | null {
-    return this.isRunning ? null : loadTabSession();
+  /** The meeting that this browser recorded before its tab was reloaded or closed; null while one is recorded. */
+  get interrupted(): StoredRecording | null {
+    const stored = this.isRunning ? null : loadRecording();
+    return stored === null || isAlive(stored) ? null : stored;
   }
 
   startMicrophone(options: MeetingOptions, channels: Channels): void {
@@ -41,6 +42,18 @@ class Recording {
   /** Continue the interrupted meeting. */
   resumeInterrupted(): void {
     void this.openInterrupted()?.begin();
+  }
+
+  /** Go on with a meeting that another window or device recorded. */
+  resumeHere({ id, title, channels }: Pick<Meeting, "id" | "title" | "channels">): void {
+    if (this.isRunning) return;
+    const stored = loadRecording();
+    const known: StoredRecording =
+      stored?.meetingId === id
+        ? stored
+        : { meetingId: id, kind: "microphone", title, sampleRate: 0, channels: channels === 2 ? 2 : 1, lastAudioAt: null, aliveAt: 0 };
+    void this.open(new LiveSession(known.kind, NO_OPTIONS, known)).begin();
+    goTo("#/live");
   }
 
   /** End the interrupted meeting. */

@@ -4,12 +4,15 @@ import type { Delivery, Integration, Problem } from "../api/types";
 
 export type Decision = "approve" | "dismiss" | "retry";
 
-const POLL_INTERVAL_MS = 1500;
+/** Polling slows down: what waits for another system may wait for hours. */
+const FIRST_POLL_MS = 1500;
+const LAST_POLL_MS = 20_000;
 
 /** The deliveries of one meeting to integrations; polled while some are on their way. */
 export class Deliveries extends RequestState {
   integrations = $state.raw<readonly Integration[]>([]);
   deliveries = $state.raw<readonly Delivery[]>([]);
+  private pollMs = FIRST_POLL_MS;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private isClosed = false;
 
@@ -36,11 +39,14 @@ export class Deliveries extends RequestState {
     clearTimeout(this.timer);
     await this.attempt(this.read());
     const isMoving = this.deliveries.some((one) => one.state === "pending" || one.state === "sending");
-    if (isMoving && !this.isClosed) this.timer = setTimeout(() => void this.load(), POLL_INTERVAL_MS);
+    if (!isMoving || this.isClosed) return;
+    this.timer = setTimeout(() => void this.load(), this.pollMs);
+    this.pollMs = Math.min(LAST_POLL_MS, this.pollMs * 1.5);
   }
 
   /** Decide each delivery, whatever becomes of the others, and show the last refusal. */
   async decide(deliveries: readonly Delivery[], decision: Decision): Promise<void> {
+    this.pollMs = FIRST_POLL_MS;
     let refusal: Problem | null = null;
     for (const { id } of deliveries) {
       await decideDelivery(this.meetingId, id, decision).catch((error: unknown) => (refusal = problemOf(error)));

@@ -208,8 +208,8 @@ describe("the state of the server", () => {
   });
 
   it("lists audio that was not transcribed", () => {
-    const gap: ServerMessage = { type: "gap", seq: 1, meeting_id: ID, start_ms: 0, end_ms: 900, reason: "engine" };
-    expect(play(gap, gap).gaps).toEqual([{ start_ms: 0, end_ms: 900, reason: "engine" }]);
+    const gap: ServerMessage = { type: "gap", seq: 1, meeting_id: ID, start_ms: 0, end_ms: 900, reason: "engine", unrecorded_ms: null };
+    expect(play(gap, gap).gaps).toEqual([{ start_ms: 0, end_ms: 900, reason: "engine", unrecorded_ms: null }]);
   });
 
   it("ends with the final transcript", () => {

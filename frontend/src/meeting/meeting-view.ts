@@ -80,8 +80,8 @@ export function reduce(state: MeetingView, message: ServerMessage): MeetingView 
     case "notes":
       return { ...next, notes: withNotes(state.notes, message) };
     case "gap": {
-      const { start_ms, end_ms, reason } = message;
-      return { ...next, gaps: [...next.gaps, { start_ms, end_ms, reason }] };
+      const { start_ms, end_ms, reason, unrecorded_ms } = message;
+      return { ...next, gaps: [...next.gaps, { start_ms, end_ms, reason, unrecorded_ms }] };
     }
     case "degraded":
       return { ...next, degraded: message.level > 0 ? message : null };

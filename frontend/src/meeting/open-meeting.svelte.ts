@@ -3,7 +3,9 @@
 import { RequestState } from "../api/request-state.svelte";
 import {
   changeItem,
+  correctStart,
   deleteMeeting,
+  endMeeting,
   readMeeting,
   redactRange,
   removeItem,
@@ -25,6 +27,8 @@ export class OpenMeeting extends RequestState {
   meeting = $state.raw<Meeting | null>(null);
   minutes = $state.raw<Minutes | null>(null);
   view = $state.raw(emptyMeeting);
+  /** A page or a program records the meeting. */
+  hasClient = $state(false);
   /** The minutes are being rewritten. */
   isRewriting = $state(false);
   private stopWatching: (() => void) | null = null;
@@ -79,6 +83,13 @@ export class OpenMeeting extends RequestState {
 
   rename = (title: string): Promise<boolean> =>
     this.attempt(renameMeeting(this.id, title), (renamed) => (this.meeting = renamed));
+
+  /** Correct when the meeting began; the due dates of the minutes follow. */
+  correctStart = (beganAt: string): Promise<boolean> =>
+    this.attempt(correctStart(this.id, beganAt), () => this.refresh());
+
+  /** End the meeting, whoever records it; events announce what follows. */
+  end = (): Promise<boolean> => this.attempt(endMeeting(this.id), () => this.refresh());
 
   renameSpeaker = (label: string, name: string): Promise<boolean> =>
     this.attempt(renameSpeaker(this.id, label, name), (changed) => this.applyTranscript(changed));
@@ -161,6 +172,7 @@ export class OpenMeeting extends RequestState {
   private applyDocument(document: MeetingDocument): void {
     this.meeting = document.meeting;
     this.minutes = document.minutes;
+    this.hasClient = document.has_client;
     const names = { ...defaultNames(document.meeting.channels), ...this.view.names };
     const present = { ...this.view, meetingId: document.meeting.id, lastSeq: document.last_seq, names };
     this.view = { ...withTranscript(present, document.transcript), ...(this.isOver ? { partial: null } : {}) };

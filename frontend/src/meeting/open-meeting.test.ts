@@ -137,7 +137,7 @@ describe("changes", () => {
   it("count audio without a transcript, apart from what is off the record", async () => {
     const coverage = { captured_s: 100, transcribed_s: 60 };
     const { open } = await openMeeting({ [READ]: document(1, { coverage }) });
-    open.view = { ...open.view, gaps: [{ start_ms: 0, end_ms: 30_000, reason: "off_the_record" }] };
+    open.view = { ...open.view, gaps: [{ start_ms: 0, end_ms: 30_000, reason: "off_the_record", unrecorded_ms: null }] };
     expect(open.untranscribedS).toBe(10);
   });
 });

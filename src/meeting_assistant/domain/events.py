@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from meeting_assistant.domain.audio import samples_to_ms
 from meeting_assistant.domain.meeting import Coverage, Meeting, OffRecord, StageError
 from meeting_assistant.domain.minutes import ActionItem, Item, Minutes, named
-from meeting_assistant.domain.transcript import Timing, Transcript, Word
+from meeting_assistant.domain.transcript import OFF_THE_RECORD, Timing, Transcript, Word
 
 StatusText = Literal[
     "Listening", "Queued", "Processing audio", "Identifying speakers", "Writing minutes", "Done"
@@ -114,12 +114,15 @@ class NotesChanged(EventBody):
 
 
 class GapFound(EventBody):
-    """Audio that is not in the transcript, with the reason. Durable."""
+    """Audio that is not in the transcript, or time that is not in the recording, with the reason. Durable."""
 
     type: Literal["gap"] = "gap"
     start_ms: int
     end_ms: int
+    """As `start_ms` where the recording itself has a gap: `paused`, `interrupted`."""
     reason: str
+    unrecorded_ms: int | None = None
+    """How long nothing was recorded there; null where all was, or where nobody knows."""
 
 
 class Degraded(EventBody):
@@ -174,5 +177,5 @@ def off_record_gap(span: OffRecord) -> GapFound:
     """Return the gap that stands in a transcript for a span that is off the record."""
     end_sample = span.start_sample if span.end_sample is None else span.end_sample
     return GapFound(
-        start_ms=samples_to_ms(span.start_sample), end_ms=samples_to_ms(end_sample), reason="off_the_record"
+        start_ms=samples_to_ms(span.start_sample), end_ms=samples_to_ms(end_sample), reason=OFF_THE_RECORD
     )

@@ -67,20 +67,25 @@ class Speaker(_Record):
     """The name that a person gave; null until then."""
 
 
-NOTHING_LOST = frozenset({"off_the_record", "missing_audio"})
+OFF_THE_RECORD, PAUSED, INTERRUPTED = "off_the_record", "paused", "interrupted"
+NOTHING_LOST = frozenset({OFF_THE_RECORD, PAUSED, INTERRUPTED, "missing_audio"})
 """Reasons of gaps in which nothing is that a transcript could still hold."""
 
 
 class Gap(_Record):
-    """A stretch of audio that is not in the transcript, with the reason.
+    """Audio that is not in the transcript, or time that is not in the recording, with the reason.
 
-    Reasons: `off_the_record`; of an uploaded file `damaged_audio` (it could not be decoded), `missing_audio` (the file
-    has no sound there), `file_ends_early` (before its own duration); else the code of the error.
+    Reasons: `off_the_record`; without a length, because nothing was recorded there, `paused` and `interrupted` (the
+    client was closed, reloaded or asleep); of an uploaded file `damaged_audio` (it could not be decoded),
+    `missing_audio` (the file has no sound there), `file_ends_early` (before its own duration); else the code of the
+    error.
     """
 
     start_ms: int
     end_ms: int
     reason: str
+    unrecorded_ms: int | None = None
+    """How long nothing was recorded there: a pause, a page that was reloaded. Null where all was, or nobody knows."""
 
 
 class Transcript(_Record):

@@ -67,6 +67,14 @@ class Resume(ClientMessage):
     type: Literal["resume"]
 
 
+class Interrupted(ClientMessage):
+    """Nothing was recorded just before this moment: the client was reloaded, slept, or another one goes on here."""
+
+    type: Literal["interrupted"]
+    lasted_ms: int | None = Field(default=None, ge=0, le=48 * 3_600_000)
+    """Null: the client does not know, and the server counts from the last audio."""
+
+
 class Bookmark(ClientMessage):
     """Mark this moment; a meeting has at most 1000 bookmarks."""
 
@@ -95,7 +103,7 @@ class Ping(ClientMessage):
 
 
 AnyClientMessage = Annotated[
-    Start | Pause | Resume | Bookmark | RenameSpeaker | Stop | Ping, Field(discriminator="type")
+    Start | Pause | Resume | Interrupted | Bookmark | RenameSpeaker | Stop | Ping, Field(discriminator="type")
 ]
 client_message: TypeAdapter[AnyClientMessage] = TypeAdapter(AnyClientMessage)
 
@@ -169,7 +177,7 @@ class Notes(ServerMessage, events.NotesChanged):
 
 
 class Gap(ServerMessage, events.GapFound):
-    """Sound that is not transcribed, queued for repair."""
+    """Sound that is not transcribed, or time that is not recorded."""
 
 
 class DegradedLevel(ServerMessage, events.Degraded):

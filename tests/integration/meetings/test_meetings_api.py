@@ -163,6 +163,29 @@ async def test_unknown_ids_of_meetings_are_not_found(http: httpx.AsyncClient, ba
     assert answer.json()["error"]["code"] in ("not_found", "http_404")
 
 
+async def test_a_recording_whose_client_is_gone_is_ended_from_anywhere(
+    http: httpx.AsyncClient, server: ServerProcess, hello: bytes
+) -> None:
+    async with connect(f"{server.ws_url}/ws/meetings", proxy=None) as socket:
+        await socket.send('{"type":"start","sample_rate":16000,"channels":1}')
+        meeting_id = json.loads(await socket.recv())["meeting_id"]
+        path = f"/api/meetings/{meeting_id}"
+        assert (await http.get(path)).json()["has_client"]
+        await socket.send(hello[:32_000])
+        await socket.send('{"type":"interrupted","lasted_ms":90000}')
+        while json.loads(await socket.recv())["type"] != "gap":
+            pass
+    assert (await http.post(f"{path}/end")).status_code == 202
+    final, _ = await wait_until_done(server, meeting_id)
+    assert final["coverage"]["captured_s"] == 1.0
+    assert final["transcript"]["gaps"] == [
+        {"start_ms": 1000, "end_ms": 1000, "reason": "interrupted", "unrecorded_ms": 90_000}
+    ]
+    assert (await http.get(f"{path}/export?format=md")).text.count("interrupted at 00:01 for 01:30") == 1
+    assert (await http.post(f"{path}/end")).status_code == 409
+    assert not (await http.get(path)).json()["has_client"]
+
+
 # --- uploads ----------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from meeting_assistant.domain.errors import ConflictError, InputError, StorageEr
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingState, OffRecord
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.live import live_meeting
+from meeting_assistant.services.live.interruptions import Interruptions
 from meeting_assistant.services.live.live_connection import LiveConnection
 from meeting_assistant.services.live.live_meeting import LiveMeeting
 from meeting_assistant.services.live.session_plan import LiveOptions
@@ -124,6 +125,41 @@ async def test_audio_is_counted_in_canonical_bytes_and_half_a_sample_is_kept(rec
     assert connection.accept_audio(b"abc") == 2
     assert connection.accept_audio(b"d") == 2
     assert await fixture.buffer.read(0, 10) == b"abcd"
+
+
+async def gaps_of(fixture: Fixture) -> list[tuple[int, str, bool]]:
+    """Return moment, reason and whether the length is known of each gap."""
+    found = (await fixture.records.transcript(MEETING)).gaps
+    return [(gap.start_ms, gap.reason, gap.unrecorded_ms is not None) for gap in found]
+
+
+async def test_times_in_which_nothing_was_recorded_are_marked_once(
+    record: NewFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixture = await record()
+    clock = iter([10.0, 70.0, 70.5, 70.9, 200.0, 200.0])
+    monkeypatch.setattr(fixture.live, "_interruptions", Interruptions(lambda: next(clock)))
+    first = fixture.connect()
+    first.accept_audio(bytes(32_000))
+    await first.interrupted(5_000)
+    again = await fixture.reconnect()
+    await again.interrupted(5_000)  # sent again, because the connection was lost
+    await again.pause(forget=False)
+    await again.pause(forget=False)
+    await again.resume()
+    assert await gaps_of(fixture) == [(1_000, "interrupted", True)], "a pause of half a second is none"
+    await again.pause(forget=False)
+    await again.resume()
+    assert await gaps_of(fixture) == [(1_000, "interrupted", True), (1_000, "paused", True)]
+
+
+async def test_a_meeting_that_was_ended_elsewhere_takes_no_more_audio(record: NewFixture) -> None:
+    fixture = await record()
+    connection = fixture.connect()
+    await fixture.live.stop()
+    with pytest.raises(ConflictError, match="ended elsewhere") as caught:
+        connection.accept_audio(bytes(3_200))
+    assert caught.value.code == "meeting_over"
 
 
 async def test_only_the_newest_client_may_record(record: NewFixture) -> None:

@@ -188,8 +188,8 @@ class AccessService:
         """Raise ForbiddenError when the caller lacks this scope."""
         if not principal.may(scope):
             raise ForbiddenError(
-                f"This token does not allow that; it needs the scope `{scope}`.",
-                "Use another token, or add the scope to it in API_TOKENS.",
+                f"You may not do that here; it needs the scope `{scope}`.",
+                "Sign in with a token that has it, or ask whoever runs this server (API_TOKENS).",
             )
 
     async def require_read(self, principal: Principal, meeting_id: str) -> None:
@@ -257,7 +257,7 @@ def _earlier(one: int | None, other: int | None) -> int | None:
 def _unauthenticated() -> UnauthenticatedError:
     return UnauthenticatedError(
         "This server asks for a token.",
-        "Send `Authorization: Bearer …`, or sign in on the page; the operator has tokens in API_TOKENS.",
+        "Sign in, or send `Authorization: Bearer …`. Whoever runs this server has tokens for it.",
     )
 
 

@@ -67,6 +67,11 @@ class LiveConnection:
         self._check_current()
         await self._live.resume()
 
+    async def interrupted(self, lasted_ms: int | None) -> None:
+        """Mark that nothing was recorded before the newest moment; None: since the last audio."""
+        self._check_current()
+        await self._live.interrupted(lasted_ms)
+
     async def bookmark(self, note: str) -> None:
         """Mark the newest moment."""
         self._check_current()
@@ -115,6 +120,10 @@ class StoppedConnection:
         raise self._over()
 
     async def resume(self) -> None:
+        """Raise ConflictError."""
+        raise self._over()
+
+    async def interrupted(self, lasted_ms: int | None) -> None:
         """Raise ConflictError."""
         raise self._over()
 

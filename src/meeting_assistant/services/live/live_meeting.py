@@ -17,10 +17,11 @@ from meeting_assistant.domain.errors import (
     NotFoundError,
     StorageError,
 )
-from meeting_assistant.domain.events import StatusChanged, off_record_gap
+from meeting_assistant.domain.events import GapFound, StatusChanged, off_record_gap
 from meeting_assistant.domain.meeting import Bookmark, Meeting, MeetingState
 from meeting_assistant.domain.ports import MeetingStore
 from meeting_assistant.services.events.meeting_channel import MeetingChannel
+from meeting_assistant.services.live.interruptions import Interruptions
 from meeting_assistant.services.live.session_plan import LiveOptions
 from meeting_assistant.services.live.store_sink import FIRST_PAUSE_S, LONGEST_PAUSE_S, RETRY
 from meeting_assistant.services.recording.audio_buffer import SecureAudioBuffer
@@ -86,6 +87,7 @@ class LiveMeeting:
         self._is_recording = True
         self._is_suspended = False
         self._is_paused = False
+        self._interruptions = Interruptions()
         self._resampler: Resampler | None = None
         self._taken_over: asyncio.Event | None = None
         """Of the client that is connected; None while there is none."""
@@ -145,12 +147,17 @@ class LiveMeeting:
 
         Raises ConflictError, InputError, StorageError; then nothing of it was recorded.
         """
+        if not self._is_recording:
+            raise ConflictError(
+                "This meeting has been ended elsewhere.", "Open it to read it.", code="meeting_over"
+            )
         if self._is_paused or self._resampler is None:
             raise ConflictError(
                 "Audio came while the meeting is paused; it was not recorded.", "Send `resume` first."
             )
         canonical = self._resampler.feed(pcm)
         self._append(canonical)
+        self._interruptions.audio()
         return len(canonical)
 
     def _append(self, canonical: bytes) -> None:
@@ -183,11 +190,21 @@ class LiveMeeting:
             await self.go_off_record()
         else:
             self._is_paused = True
+            self._interruptions.pause()
 
     async def resume(self) -> None:
-        """Accept audio again, on the record."""
+        """Accept audio again, on the record, and publish the pause."""
         self._is_paused = False
         await self.go_on_record()
+        await self._publish(self._interruptions.resume(self._received_samples()))
+
+    async def interrupted(self, lasted_ms: int | None) -> None:
+        """Publish that nothing was recorded before this moment; None: since the last audio."""
+        await self._publish(self._interruptions.interrupted(self._received_samples(), lasted_ms))
+
+    async def _publish(self, gap: GapFound | None) -> None:
+        if gap is not None:
+            await self.channel.publish(partial(self._store.append_event, self.id, gap))
 
     async def go_off_record(self) -> None:
         """Replace what comes from here on by silence; durable when it returns."""
@@ -213,7 +230,7 @@ class LiveMeeting:
         span = self._off_record.end(here)
         if span is None:
             return
-        await self.channel.publish(partial(self._store.append_event, self.id, off_record_gap(span)))
+        await self._publish(off_record_gap(span))
 
     def _received_samples(self) -> int:
         return self.buffer.received_bytes // self.frame_bytes

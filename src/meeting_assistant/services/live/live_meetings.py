@@ -81,6 +81,21 @@ class LiveMeetings:
         """True while audio may come in."""
         return meeting_id in self._live
 
+    def has_client(self, meeting_id: str) -> bool:
+        """True while a client records this meeting here."""
+        live = self._live.get(meeting_id)
+        return live is not None and live.has_client
+
+    async def end(self, meeting_id: str) -> None:
+        """End a meeting that records, whoever records it; its client receives what follows, up to `final`.
+
+        Raises ConflictError when it does not record here, StorageError when its audio is not safe.
+        """
+        live = self._live.get(meeting_id)
+        if live is None:
+            raise ConflictError("This meeting is not recording.", "Read its state.")
+        await live.stop()
+
     def is_busy_with(self, meeting_id: str) -> bool:
         """True from before the meeting is stored until all its words are, and its finishing is queued."""
         return meeting_id in self._opening or meeting_id in self._sessions or meeting_id in self._live

@@ -14,7 +14,7 @@ from meeting_assistant.domain.errors import InputError
 from meeting_assistant.domain.meeting import Meeting
 from meeting_assistant.domain.minutes import ActionItem, Item, Minutes
 from meeting_assistant.domain.text import escape_markdown, without_controls
-from meeting_assistant.domain.transcript import Transcript, Utterance
+from meeting_assistant.domain.transcript import INTERRUPTED, PAUSED, Gap, Transcript, Utterance
 from meeting_assistant.services.meetings.subtitles import Cue, cues_of
 
 ExportFormat = Literal["md", "json", "srt", "vtt", "txt"]
@@ -92,11 +92,16 @@ def _markdown(meeting: Meeting, transcript: Transcript, minutes: Minutes | None)
         speaker = escape_markdown(transcript.speaker_name(utterance.speaker))
         lines += [f"**{speaker}** `{clock(utterance.start_ms)}` {escape_markdown(utterance.text)}", ""]
     for gap in transcript.gaps:
-        lines += [
-            f"_{clock(gap.start_ms)} to {clock(gap.end_ms)} {_GAPS.get(gap.reason, _UNTRANSCRIBED)}._",
-            "",
-        ]
+        lines += [f"_{_gap_text(gap)}_", ""]
     return "\n".join(lines)
+
+
+def _gap_text(gap: Gap) -> str:
+    start = clock(gap.start_ms)
+    if gap.reason in (PAUSED, INTERRUPTED):
+        kind = "The recording was paused" if gap.reason == PAUSED else "Recording was interrupted"
+        return f"{kind} at {start}{'' if gap.unrecorded_ms is None else f' for {clock(gap.unrecorded_ms)}'}."
+    return f"{start} to {clock(gap.end_ms)} {_GAPS.get(gap.reason, _UNTRANSCRIBED)}."
 
 
 def _markdown_minutes(minutes: Minutes, transcript: Transcript) -> list[str]:

@@ -32,6 +32,8 @@ class MeetingDocument(BaseModel):
     minutes: Minutes | None
     last_seq: int
     """Number of the newest event that is in it: a client that watches from here on misses nothing."""
+    has_client: bool
+    """True while a client records it. A meeting that records without one ends by itself in a while."""
 
 
 class MeetingService:
@@ -58,6 +60,7 @@ class MeetingService:
             transcript=await self.store.transcript(meeting_id),
             minutes=await self.store.minutes(meeting_id),
             last_seq=last_seq,
+            has_client=self._live.has_client(meeting_id),
         )
 
     async def rename(self, meeting_id: str, title: str) -> Meeting:
@@ -84,6 +87,12 @@ class MeetingService:
         await self.store.delete(meeting_id)
         self.channels.unpin(meeting_id)
         logger.info("Meeting deleted.", extra=obs.log_fields(meeting=meeting_id))
+
+    async def end(self, meeting_id: str) -> Meeting:
+        """End a meeting that records, such as one whose client is gone. Raises NotFoundError, ConflictError."""
+        await self.store.get(meeting_id)
+        await self._live.end(meeting_id)
+        return await self.store.get(meeting_id)
 
     async def retry(self, meeting_id: str) -> Meeting:
         """Resume a meeting that failed. Raises NotFoundError; ConflictError when it has not failed."""

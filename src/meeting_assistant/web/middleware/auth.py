@@ -174,7 +174,7 @@ Admin = Annotated[Principal, Depends(_admin)]
 def _meeting_id(meeting_id: Annotated[str, PathParam(description="UUID of the meeting")]) -> str:
     """Return the id; anything that is not one is answered like an unknown id."""
     if not re.fullmatch(MEETING_ID, meeting_id):
-        raise NotFoundError("There is no such meeting.", "See /api/meetings for the list.")
+        raise NotFoundError("There is no such meeting.", "It may have been deleted.")
     return meeting_id
 
 

@@ -102,6 +102,12 @@ async def delete_sound(context: Context, meeting_id: OwnMeeting) -> None:
     await context.meetings.retention.delete_audio(meeting_id)
 
 
+@router.post("/{meeting_id}/end", status_code=202)
+async def end_meeting(context: Context, meeting_id: OwnMeeting) -> Meeting:
+    """End a meeting that records, from any device; also one whose client is gone."""
+    return await context.meetings.service.end(meeting_id)
+
+
 @router.post("/{meeting_id}/retry", status_code=202)
 async def retry(context: Context, meeting_id: OwnMeeting) -> Meeting:
     """Retry the failed steps of a meeting."""

@@ -22,7 +22,14 @@ from meeting_assistant.web.sockets.sending import CLIENT_GONE, close_socket, ref
 _FATAL = frozenset({"taken_over", "storage_behind", "idle"})
 """Codes of errors after which the connection is of no use: the client comes back and is told where to go on."""
 
-_STORED = (protocol.Pause, protocol.Resume, protocol.Bookmark, protocol.RenameSpeaker, protocol.Stop)
+_STORED = (
+    protocol.Pause,
+    protocol.Resume,
+    protocol.Interrupted,
+    protocol.Bookmark,
+    protocol.RenameSpeaker,
+    protocol.Stop,
+)
 """Messages after which something is written."""
 
 
@@ -110,7 +117,8 @@ class RecordingSocket:
                 elif text is not None:
                     await self._handle(await self._parse(text))
             except MeetingAssistantError as error:
-                is_fatal = error.code in _FATAL
+                is_ended_elsewhere = error.code == "meeting_over" and not self._is_stopped
+                is_fatal = error.code in _FATAL or is_ended_elsewhere
                 await self._report(error, is_fatal=is_fatal)
                 if is_fatal:
                     await close_socket(self._socket, errors.close_code_of(error), error.code)
@@ -161,6 +169,8 @@ class RecordingSocket:
                 await self._connection.pause(forget=message.forget)
             case protocol.Resume():
                 await self._connection.resume()
+            case protocol.Interrupted():
+                await self._connection.interrupted(message.lasted_ms)
             case protocol.Bookmark():
                 await self._connection.bookmark(message.note)
             case protocol.RenameSpeaker():

@@ -55,6 +55,8 @@ class Citation(BaseModel):
     """The source of a sentence of an answer."""
 
     meeting_id: str
+    heading: str
+    """Title and day of its meeting."""
     utterance: int
     start_ms: int
     speaker: str
@@ -354,6 +356,7 @@ def _cost(passage: Passage) -> int:
 def _citation(passage: Passage) -> Citation:
     return Citation(
         meeting_id=passage.meeting_id,
+        heading=passage.heading,
         utterance=passage.utterance.utterance,
         start_ms=passage.utterance.start_ms,
         speaker=passage.speaker,
