@@ -14,6 +14,7 @@ from meeting_assistant.testing.harness.media import (
     read_media,
     silence,
     tones,
+    wave,
 )
 
 SIX = range(6)
@@ -60,6 +61,18 @@ def test_a_damaged_stretch_moves_nothing_that_follows_and_is_marked(suffix: str)
         assert heard == second or is_marked or suffix == "wav"
 
 
+def test_the_page_of_ogg_after_a_lost_one_keeps_its_time() -> None:
+    """FFmpeg counts it on from the page before, until its end."""
+    raw = bytearray(encode("opus", MediaTrack(tones(SIX))))
+    pages = [at for at in range(len(raw)) if raw.startswith(b"OggS", at)]
+    raw[pages[4] + 100] ^= 1
+    decoded = read_media(bytes(raw))
+    [(start, end, reason)] = decoded.gaps
+    assert reason == "damaged_audio"
+    assert end - start == pytest.approx(1.0, abs=0.05)
+    assert decoded.seconds == [second if not start <= second + 0.5 < end else None for second in SIX]
+
+
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "aac", "mkv", "webm", "ogg", "opus", "flac"])
 def test_a_truncated_file_is_decoded_and_its_missing_part_is_a_gap(suffix: str) -> None:
     raw = encode(suffix, MediaTrack(tones(SIX)))
@@ -103,6 +116,14 @@ def test_a_pause_of_one_track_is_no_gap_while_another_has_audio() -> None:
     decoded = read_media(encode("mkv", MediaTrack(tones(SIX)), paused))
     assert decoded.seconds == [*SIX]
     assert decoded.gaps == []
+
+
+@pytest.mark.parametrize("count", [6, 8, 16])
+def test_a_voice_in_one_of_many_channels_is_heard(count: int) -> None:
+    channels = np.concatenate([silence(6)] * (count - 1) + [tones(SIX)])
+    decoded = read_media(wave(channels))
+    assert decoded.seconds == [*SIX]
+    assert np.abs(decoded.pcm[8000:-8000]).max() > 11_000
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mkv"])

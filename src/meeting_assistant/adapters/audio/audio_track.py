@@ -13,6 +13,7 @@ from av.stream import Discard
 from meeting_assistant.adapters.audio import raw_frames
 from meeting_assistant.adapters.audio.container_clock import ContainerClock, Placed
 from meeting_assistant.adapters.audio.file_parts import PartFile
+from meeting_assistant.adapters.audio.ogg_pages import with_times_of_pages
 from meeting_assistant.adapters.audio.to_mono import SAMPLE_RATE_HZ, MonoResampler, Pcm
 
 CONTAINERS = (
@@ -63,6 +64,13 @@ def open_container(file: PartFile) -> Any:
     return av.open(file, mode="r", options=OPTIONS, metadata_errors="ignore")
 
 
+def decodable_tracks(container: Any) -> list[int]:
+    """Return which of the audio tracks have a decoder."""
+    return [
+        number for number, stream in enumerate(container.streams.audio) if stream.codec_context is not None
+    ]
+
+
 class AudioTrack:
     """Reads one track of a part, from its beginning to its end, once."""
 
@@ -72,7 +80,7 @@ class AudioTrack:
         self._container = open_container(file)
         self._stream = self._container.streams.audio[index]
         self._stream.thread_type = "NONE"
-        self._watches_all = index == 0 and self._stream.duration is None
+        self._watches_all = index == decodable_tracks(self._container)[0] and self._stream.duration is None
         if not self._watches_all:
             for other in self._container.streams:
                 if other is not self._stream:
@@ -144,7 +152,8 @@ class AudioTrack:
             yield from self._raw_pieces()
             return
         is_damaged, lost_s = self._container.format.name in CONTINUOUS, 0.0
-        for packet in self._packets():
+        packets = self._packets()
+        for packet in with_times_of_pages(packets) if self._container.format.name == "ogg" else packets:
             frames = [] if packet is None else self._decode(packet)
             if packet is None or frames is None or packet.is_corrupt:
                 is_damaged = True
@@ -170,8 +179,9 @@ class AudioTrack:
                         faults = 0
                         yield packet
                     if packet.pts is not None:
-                        end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                        self._last_packet_s = max(self._last_packet_s, float(end) - self._origin)
+                        end = float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._origin
+                        if self.stated_end is None or end <= self.stated_end:
+                            self._last_packet_s = max(self._last_packet_s, end)
             except av.FFmpegError:
                 faults += 1
                 self.faults += 1

@@ -16,8 +16,8 @@ TOLERANCE_S = 0.2
 """Time stamps that differ less than this from the end of the sound so far are jitter."""
 EXACT_TOLERANCE_S = 0.01
 """The same after a loss that is known."""
-HOLD_FROM_S = 1.0
-"""Jumps from here on are believed only when the sound after them goes on."""
+BACK_FROM_S = 1.0
+"""A clock that goes back so far begins anew."""
 HOLD_S = 10.0
 """How much sound after a jump confirms it."""
 _REMEMBERED_SHIFTS = 8
@@ -93,7 +93,7 @@ class ContainerClock(Generic[T]):
         lead = at - end
         if abs(lead) > tolerance and not is_certain:
             lead = self._corrected(lead)
-        if lead >= HOLD_FROM_S and not is_certain:
+        if lead > TOLERANCE_S and not is_certain:
             self._pending = _Pending(at, at + duration, is_damaged, [(sound, duration)])
             return []
         start = end + lead if lead > tolerance else end
@@ -106,7 +106,7 @@ class ContainerClock(Generic[T]):
             if abs(lead - self._shift + old) <= TOLERANCE_S:  # the clock is back from a jump
                 self._set_shift(old)
                 return 0.0
-        if lead < -HOLD_FROM_S or self.end <= self._latest < self.end + lead:
+        if lead < -BACK_FROM_S or self.end <= self._latest < self.end + lead:
             self._set_shift(self._shift - lead)
             return 0.0
         return lead

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
-from meeting_assistant.adapters.audio.audio_track import AudioTrack, Hole, open_container
+from meeting_assistant.adapters.audio.audio_track import AudioTrack, Hole, decodable_tracks, open_container
 from meeting_assistant.adapters.audio.date_tags import date_tags
 from meeting_assistant.adapters.audio.downmix import Downmix
 from meeting_assistant.adapters.audio.file_parts import Part, PartFile, split_file
@@ -55,7 +55,10 @@ class FileSound:
         with open_container(PartFile(self._source, self._parts[0])) as container:
             if not container.streams.audio:
                 raise NotSoundError("no_audio_stream")
-            stream = container.streams.audio[0]
+            tracks = decodable_tracks(container)
+            if not tracks:
+                raise NotSoundError("not_audio")
+            stream = container.streams.audio[tracks[0]]
             duration = None
             if stream.duration and stream.time_base:
                 duration = float(stream.duration * stream.time_base)
@@ -121,8 +124,8 @@ class FileSound:
         tracks: list[AudioTrack] = []
         try:
             with open_container(PartFile(self._source, part)) as container:
-                count = len(container.streams.audio)
-            for index in range(count):
+                indices = decodable_tracks(container)
+            for index in indices:
                 file = PartFile(self._source, part)
                 tracks.append(AudioTrack(file, index, is_first_part=is_first, latest_s=latest))
         except (av.FFmpegError, ValueError):

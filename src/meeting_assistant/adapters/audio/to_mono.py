@@ -14,6 +14,9 @@ SAMPLE_RATE_HZ = 16_000
 BLOCK_SAMPLES = SAMPLE_RATE_HZ // 2
 """How much sound is mixed at once."""
 
+_LOUDEST = 8.0
+"""Float samples may have any value, and infinite ones."""
+
 Pcm = NDArray[np.int16]
 """Mono at 16 kHz, shape `(n,)`."""
 
@@ -24,8 +27,9 @@ class MonoResampler:
     def __init__(self, frame: Any) -> None:
         self._key = _format_of(frame)
         self._channels = frame.layout.nb_channels
+        # Interleaved: PyAV 18 reads beyond the planes of a frame with more than seven.
         self._to_16k = av.AudioResampler(
-            format="s16" if self._channels == 1 else "fltp", layout=frame.layout, rate=SAMPLE_RATE_HZ
+            format="s16" if self._channels == 1 else "flt", layout=frame.layout, rate=SAMPLE_RATE_HZ
         )
         self._downmix = Downmix(self._channels) if self._channels > 1 else None
         self._waiting: list[NDArray[Any]] = []
@@ -61,7 +65,8 @@ class MonoResampler:
         if self._downmix is None:
             pcm: Pcm = sound[0]
             return pcm
-        return to_pcm(self._downmix.feed(np.nan_to_num(sound, posinf=1.0, neginf=-1.0)))
+        channels = sound.reshape(-1, self._channels).T
+        return to_pcm(self._downmix.feed(np.clip(np.nan_to_num(channels), -_LOUDEST, _LOUDEST)))
 
 
 def to_pcm(sound: NDArray[np.float32]) -> Pcm:
