@@ -102,3 +102,45 @@ def test_an_unreachable_server_is_named(engine: OpenAiTranscriptions, server: Tr
     server.close()
     with pytest.raises(EngineError, match="did not answer"):
         engine.transcribe([WINDOW])
+
+
+def test_one_refusal_that_names_nothing_is_asked_again_and_changes_nothing_for_good(
+    server: TranscriptionServer, engine: OpenAiTranscriptions
+) -> None:
+    server.refuses = {"timestamp_granularities[]"}
+    assert engine.transcribe([WINDOW])[0].text == "The budget is approved."
+    server.refuses = set()
+    assert engine.transcribe([WINDOW])[0].words is not None
+
+
+def test_what_is_refused_is_tried_again_after_an_hour(server: TranscriptionServer) -> None:
+    now = 0.0
+    engine = OpenAiTranscriptions(server.url, "whisper-1", now=lambda: now)
+    server.refuses = {"verbose_json"}
+    for _ in range(3):
+        engine.transcribe([WINDOW])
+    assert server.seen[-1]["response_format"] == b"json"
+    server.refuses, now = set(), 3601.0
+    assert engine.transcribe([WINDOW])[0].words is not None
+    engine.close()
+
+
+@pytest.mark.parametrize("field", ["temperature", "prompt", "language"])
+def test_a_server_that_does_not_know_a_field_is_asked_without_it(
+    server: TranscriptionServer, engine: OpenAiTranscriptions, field: str
+) -> None:
+    server.refuses = {field}
+    server.problem = f"Unknown parameter: {field}"
+    assert engine.transcribe([WINDOW])[0].words is not None
+    engine.transcribe([WINDOW])
+    assert [field in fields for fields in server.seen] == [True, False, False]
+
+
+def test_when_leaving_out_does_not_help_the_refusal_is_an_error(
+    server: TranscriptionServer, engine: OpenAiTranscriptions
+) -> None:
+    server.status = 400
+    with pytest.raises(EngineError, match="answered 400"):
+        engine.transcribe([WINDOW])
+    server.status = 200
+    assert engine.transcribe([WINDOW])[0].words is not None, "nothing was learned from it"

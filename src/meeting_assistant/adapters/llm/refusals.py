@@ -48,7 +48,7 @@ _LIMITS = tuple(
         rf"max_(?:seq|context|position|input)\w*[^\d]{{0,12}}{_NUMBER}",
         rf'"n_ctx"\s*:\s*{_NUMBER}',
         rf"with {_NUMBER} maximum context length",
-        rf"tokens > {_NUMBER} maximum",
+        rf"\d (?:tokens )?> {_NUMBER}",
         rf"tokens allowed \({_NUMBER}\)",
         rf"exceeds? (?:the )?(?:context )?limit[^\d]{{0,20}}\d+ \+ \d+ > {_NUMBER}",
         rf"must (?:be|have) (?:<=|<|less than|at most) {_NUMBER}",
@@ -103,6 +103,7 @@ _TOO_MUCH_ASKED = re.compile(
     r"max_(?:completion_)?tokens\W[^\n]{0,60}(?:too large|less than|at most|<=)[^\n]{0,80}completion tokens"
 )
 """The answer may not be so long; that says nothing about the question."""
+_QUESTION = re.compile(r"prompt|input", re.IGNORECASE)
 _VAGUE = re.compile(
     r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|invalid|extra|additional) ?_?"
     r"(?:request |keyword )?(?:parameters?|arguments?|fields?|inputs?|keys?|property|properties|value)"
@@ -121,7 +122,8 @@ def read_refusal(status: int, text: str) -> RefusalReport:
     if status not in {400, 422, 500, 501}:
         return RefusalReport(Refusal.OTHER)
     named = tuple(name for name, words in PARAMETERS.items() if words.search(text))
-    if named:
+    is_about_sum = named == ("max_tokens",) and _QUESTION.search(text) and _LONG.search(text)
+    if named and not is_about_sum:
         return RefusalReport(Refusal.PARAMETER, named)
     if _LONG.search(text):
         return RefusalReport(Refusal.TOO_LONG, context_tokens=_limit_in(text))

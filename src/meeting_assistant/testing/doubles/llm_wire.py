@@ -77,7 +77,7 @@ def problems_of(path: str, headers: Mapping[str, str], body: Mapping[str, Any]) 
 def _problems_of_chat(body: Mapping[str, Any]) -> list[str]:
     problems = _wrong_fields(body, _CHAT, {"model", "messages"})
     roles = [message.get("role") for message in body.get("messages", [])]
-    if roles != ["system", "user"]:
+    if roles not in (["system", "user"], ["user"]):
         problems.append(f"messages: {roles}")
     if "max_tokens" in body and "max_completion_tokens" in body:
         problems.append("max_tokens and max_completion_tokens exclude each other")

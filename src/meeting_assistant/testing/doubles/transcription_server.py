@@ -40,6 +40,8 @@ class TranscriptionServer:
         self.status = 200
         self.refuses: set[str] = set()
         """Names of form fields, or values of `response_format`, that it does not know."""
+        self.problem = "no"
+        """Text of a refusal."""
         self.seen: list[dict[str, bytes]] = []
         self.headers: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer(
@@ -59,9 +61,9 @@ class TranscriptionServer:
         self.seen.append(fields)
         self.headers.append(headers)
         if {*fields, fields.get("response_format", b"").decode()} & self.refuses:
-            return 400, json.dumps({"error": {"message": "no"}})
+            return 400, json.dumps({"error": {"message": self.problem}})
         if self.status != 200:
-            return self.status, json.dumps({"error": {"message": "no"}})
+            return self.status, json.dumps({"error": {"message": self.problem}})
         answer = self.answer(fields) if callable(self.answer) else self.answer
         return 200, answer if isinstance(answer, str) else json.dumps(answer)
 
