@@ -321,6 +321,7 @@ async def test_a_redis_that_writes_to_its_disk_or_does_not_say_so_is_named(
         ("rediss://:secret@redis.example:6379/0", 0),
         ("redis://:secret@redis.example:6379/0", 1),
         ("rediss://redis.example:6379/0", 1),
+        ("rediss://redis.example:6379/0?password=secret", 0),
         ("redis://redis:6379/0", 2),
     ],
 )

@@ -55,6 +55,11 @@ def fleet_keys(settings: Settings) -> FleetKeys:
             "ORCHESTRATOR_BACKEND=redis needs FLEET__SECRET: without it, whoever reaches Redis could listen.",
             "Make one with `meeting-assistant keygen`, and set the same on all machines of the fleet.",
         )
+    if set(secrets_of_fleet) & {key_of(key) for key in settings.audio_encryption_keys()}:
+        raise ConfigurationError(
+            "FLEET__SECRET is also a key in AUDIO_ENCRYPTION_KEY: every worker could open the recordings.",
+            "Make another one with `meeting-assistant keygen`, and set it as FLEET__SECRET on all machines.",
+        )
     return FleetKeys(secrets_of_fleet)
 
 

@@ -51,7 +51,7 @@ def worker(
         typer.Option(min=1, max=65535, help="Serve Prometheus figures at HTTP_HOST and this port."),
     ] = None,
 ) -> None:
-    """Recognise speech for the servers of a fleet (ORCHESTRATOR_BACKEND=redis, REDIS_URL), until SIGTERM."""
+    """Recognise speech for a fleet, until SIGTERM (ORCHESTRATOR_BACKEND=redis, REDIS_URL, FLEET__SECRET)."""
     from meeting_assistant.cli.serve import run_fleet_worker
 
     sys.exit(run_fleet_worker(metrics_port=metrics_port))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from meeting_assistant.adapters.storage.journal.keys import new_key
 from meeting_assistant.bootstrap.fleet import build_fleet_diarizer, build_remote_sessions, build_worker
 from meeting_assistant.bootstrap.speakers import build_diarization
 from meeting_assistant.config import load_settings
@@ -156,6 +157,7 @@ async def test_in_a_fleet_only_workers_load_the_diarizer(
 ) -> None:
     monkeypatch.setenv("DIARIZATION_ENGINE", "nemo")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.setenv("FLEET__SECRET", new_key())
     settings = load_settings()
     info = EngineInfo("x", "x", ("en",), max_window_s=30)
     far = build_fleet_diarizer(settings, build_remote_sessions(settings, info))

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from meeting_assistant.adapters.jobs import sealed_entries, sealing
 from meeting_assistant.adapters.jobs.sealing import OVERHEAD_BYTES, FleetKeys
-from meeting_assistant.domain.errors import JobError
+from meeting_assistant.adapters.storage.journal.keys import new_key
+from meeting_assistant.bootstrap.fleet import fleet_keys
+from meeting_assistant.config import load_settings
+from meeting_assistant.domain.errors import ConfigurationError, JobError
 from meeting_assistant.domain.jobs import FLEET_PROTOCOL_VERSION, InferenceJob, JobKind
 from meeting_assistant.domain.ports import AudioFrame
 
@@ -173,3 +176,16 @@ def test_the_state_of_a_worker_cannot_be_copied_to_another_one() -> None:
     ]:
         read = json.loads(sealed_entries.open_state(keys, worker, other))
         assert read == {"protocol": version, "name": worker, "sealed": ""}
+
+
+def test_the_key_of_recordings_is_not_shared_with_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    recordings, fleet = new_key(), new_key()
+    monkeypatch.setenv("AUDIO_ENCRYPTION_KEY", f"{new_key()},{recordings}")
+    monkeypatch.setenv("FLEET__SECRET", f"{fleet},{recordings}")
+    with pytest.raises(
+        ConfigurationError, match="FLEET__SECRET is also a key in AUDIO_ENCRYPTION_KEY"
+    ) as refused:
+        fleet_keys(load_settings(None))
+    assert recordings not in str(vars(refused.value))
+    monkeypatch.setenv("FLEET__SECRET", fleet)
+    assert len(fleet_keys(load_settings(None)).signing_keys) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -27,7 +27,7 @@ def address_warnings(url: str) -> list[str]:
         found.append(
             "REDIS_URL reaches another machine without TLS: its password can be read on the way. Use rediss://."
         )
-    if not parts.password:
+    if not parts.password and "password" not in parse_qs(parts.query):
         found.append(
             "REDIS_URL has no password: whoever reaches Redis can stop the fleet. Set `requirepass` in Redis."
         )

@@ -102,7 +102,7 @@ class RemoteSessions:
         if not self._workers:
             return (
                 "No worker is there: meetings that run are recorded, and new ones are refused. Start one with "
-                "`meeting-assistant worker`, with the same REDIS_URL."
+                "`meeting-assistant worker`, with the same REDIS_URL and FLEET__SECRET."
             )
         return None
 
