@@ -50,7 +50,9 @@ class UploadRoute(APIRoute):
             incoming = meetings.uploads.incoming / secrets.token_hex(16)
             with meetings.upload_budget.admit(caller.owner, announced) as slot:
                 try:
-                    form = await _receive(request, _Form(incoming, context.info.max_upload_bytes), slot)
+                    form = await receive_form(
+                        request, ArrivingForm(incoming, context.info.max_upload_bytes), slot
+                    )
                     return await handle(_FormRequest(request, form))
                 finally:
                     await asyncio.to_thread(incoming.unlink, missing_ok=True)
@@ -73,7 +75,11 @@ class _FormRequest(Request):
         return self._received
 
 
-async def _receive(request: Request, form: _Form, slot: UploadSlot) -> FormData:
+async def receive_form(request: Request, form: ArrivingForm, slot: UploadSlot) -> FormData:
+    """Read a form into `form`; another kind of body is an empty one.
+
+    Raises InputError, TooLargeError, StorageError; HTTPException when the client goes away.
+    """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or b"boundary" not in options:
         return FormData()
@@ -97,7 +103,7 @@ async def _receive(request: Request, form: _Form, slot: UploadSlot) -> FormData:
         form.close_unfinished()
 
 
-class _Form:
+class ArrivingForm:
     """What the parser has found so far."""
 
     def __init__(self, path: Path, max_file_bytes: int) -> None:
