@@ -11,6 +11,9 @@ from meeting_assistant.domain.ports import EngineInfo
 BUSY_RETRY_S = 30
 """When to try again on a full server: meetings last long, but overload passes."""
 
+MAX_WAITING = 2
+"""Meetings of one owner that may wait for their clients however full the machine is."""
+
 
 def check_format(sample_rate: int, channels: int) -> None:
     """Raise AudioFormatError for a sample rate or a number of channels that is not supported."""
@@ -52,5 +55,19 @@ def check_room(owners: Sequence[str], *, owner: str, has_room: bool, max_of_owne
         raise OverloadedError(
             f"{own} of your meetings are recording, which is the limit.",
             "Stop one of them, or raise CLIENT_LIMITS__SESSIONS_PER_OWNER.",
+            retry_after_s=BUSY_RETRY_S,
+        )
+
+
+def check_waiting(waiting: int, *, more: int) -> None:
+    """Raise OverloadedError when too many of an owner's meetings wait for clients that went away.
+
+    Two always may. Beyond that they may not outnumber the places that are left (`more`): who opens meetings and drops
+    them cannot take more than half of the machine from everybody else.
+    """
+    if waiting >= MAX_WAITING and waiting >= more:
+        raise OverloadedError(
+            f"{waiting} of your meetings wait for their clients, and {more} places are left.",
+            "Go on with one of them, or stop it.",
             retry_after_s=BUSY_RETRY_S,
         )

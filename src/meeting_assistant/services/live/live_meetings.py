@@ -31,7 +31,7 @@ from meeting_assistant.services.events.meeting_channel import MeetingChannel
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.events.stage_errors import mark_failed, stage_error
 from meeting_assistant.services.jobs.orchestrator import Orchestrator
-from meeting_assistant.services.live.admission import check_format, check_language, check_room
+from meeting_assistant.services.live.admission import check_format, check_language, check_room, check_waiting
 from meeting_assistant.services.live.live_connection import LiveConnection, StoppedConnection
 from meeting_assistant.services.live.live_meeting import LiveMeeting, Resampler
 from meeting_assistant.services.live.live_transcription import LiveTranscription
@@ -155,12 +155,16 @@ class LiveMeetings:
         check_language(options.language, self._runner.info)
         self._options.check_options(options)
         self._options.check_space(0)
+        more = self.capacity().more
         check_room(
             [live.owner for live in self._live.values()],
             owner=owner,
-            has_room=self.capacity().more != 0,
+            has_room=more != 0,
             max_of_owner=self._options.max_sessions_per_owner,
         )
+        if owner:  # without tokens everybody is the same owner
+            own = [live for live in self._live.values() if live.owner == owner]
+            check_waiting(sum(not live.has_client for live in own), more=more)
 
     async def resume_meeting(
         self, meeting_id: str, *, sample_rate: int, channels: int
