@@ -143,3 +143,13 @@ def test_the_text_of_a_transcription_is_read_and_unusable_details_are_omitted(ca
     words = None if result.words is None else [[w.text, w.start_ms, w.end_ms] for w in result.words]
     assert (result.text, words) == (case["text"], case.get("words"))
     assert result.mean_logprob is None
+
+
+def test_one_item_or_one_field_too_many_spoils_no_answer() -> None:
+    """The schema forbids both; not every server holds a model to it."""
+    sentence = {"lines": list(range(1, 12)), "text": "On Friday.", "confidence": 0.9}
+    answer = parse(json.dumps({"is_found": True, "sentences": [sentence] * 14, "note": ""}))
+    assert len(answer.sentences) == 14
+    schema = wire_schema(ModelAnswer)
+    assert schema["properties"]["sentences"]["maxItems"] == 12
+    assert schema["additionalProperties"] is False

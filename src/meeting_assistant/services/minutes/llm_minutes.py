@@ -28,7 +28,7 @@ from meeting_assistant.services.minutes.draft import (
     follow,
 )
 from meeting_assistant.services.minutes.evidence.checker import DueResolver, EvidenceChecker
-from meeting_assistant.services.minutes.part_size import ANSWER_TOKENS, PartSize
+from meeting_assistant.services.minutes.part_size import PartSize
 from meeting_assistant.services.minutes.prompts import (
     Condensed,
     answer_model,
@@ -97,9 +97,8 @@ class LlmMinutes:
         What was read before follows the transcript, whose speakers may have changed meanwhile.
         """
         await asyncio.to_thread(follow, draft, transcript)
-        context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
         total = Change()
-        size = PartSize(context, max(1, len(transcript.utterances)))
+        size = await self._part_size(task, len(transcript.utterances))
         checker: EvidenceChecker | None = None
         while unread := [u for u in transcript.utterances if u.utterance not in draft.read]:
             request, part = self._next_part(task, transcript, draft, unread, size, purpose)
@@ -172,6 +171,10 @@ class LlmMinutes:
         )
         return request, part
 
+    async def _part_size(self, task: MinutesTask, most: int) -> PartSize:
+        context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
+        return PartSize(context, max(1, most))
+
     async def _checker(self, task: MinutesTask, transcript: Transcript, draft: Draft) -> EvidenceChecker:
         """Return a checker, once for many answers: it reads the whole transcript, which takes a second for hours."""
         return await asyncio.to_thread(
@@ -220,9 +223,9 @@ class LlmMinutes:
         self, task: MinutesTask, transcript: Transcript, draft: Draft, points: Sequence[Item]
     ) -> list[list[Item]]:
         """Return the points in groups that fit into one question each."""
-        context = await self._llm.context_tokens(prefer=task.provider, is_local_only=task.is_local_only)
+        size = await self._part_size(task, len(points))
         taken = tokens_in(condense_prompt(draft.language)) + tokens_in(str(wire_schema(Condensed)))
-        room = PartSize(context, len(points)).room(taken)
+        room = size.room(taken)
         groups: list[list[Item]] = [[]]
         left = room
         for point in points:
@@ -242,12 +245,13 @@ class LlmMinutes:
         checker: EvidenceChecker,
         purpose: Purpose,
     ) -> list[Item]:
+        size = await self._part_size(task, len(given))
         request = LlmRequest(
             system=condense_prompt(draft.language),
             user=points_prompt(given, transcript),
             schema=wire_schema(Condensed),
             schema_name="summary",
-            max_output_tokens=ANSWER_TOKENS,
+            max_output_tokens=size.answer_tokens,
             purpose=purpose,
             meeting_ids=(task.meeting.id,),
         )

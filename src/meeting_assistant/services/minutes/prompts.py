@@ -31,8 +31,12 @@ def at_most(items: int, *, description: str | None = None) -> Any:
     return Field(description=description, json_schema_extra={"maxItems": items})
 
 
+STRICT_SCHEMA = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": False})
+"""The schema forbids what it does not name; a model that adds a field all the same has given its answer."""
+
+
 class _ExtractModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(**STRICT_SCHEMA, use_attribute_docstrings=True)
 
 
 class Point(_ExtractModel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from meeting_assistant.domain.transcript import Utterance
-from meeting_assistant.services.minutes.prompts import RULES, at_most, clean, fenced
+from meeting_assistant.services.minutes.prompts import RULES, STRICT_SCHEMA, at_most, clean, fenced
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Passage:
 class ModelSentence(BaseModel):
     """A sentence of the answer."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = STRICT_SCHEMA
     lines: list[int] = at_most(8)
     text: str
 
@@ -33,7 +33,7 @@ class ModelSentence(BaseModel):
 class ModelAnswer(BaseModel):
     """What the lines say about the question."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = STRICT_SCHEMA
     is_found: bool
     sentences: list[ModelSentence] = at_most(12)
 
