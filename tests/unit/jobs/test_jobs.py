@@ -7,7 +7,13 @@ import json
 import pytest
 
 from meeting_assistant.domain.errors import JobError
-from meeting_assistant.domain.jobs import AudioReference, InferenceJob, JobKind, read_envelope
+from meeting_assistant.domain.jobs import (
+    FLEET_PROTOCOL_VERSION,
+    AudioReference,
+    InferenceJob,
+    JobKind,
+    read_envelope,
+)
 
 JOB = InferenceJob(
     kind=JobKind.TRANSCRIBE_FILE,
@@ -20,12 +26,13 @@ JOB = InferenceJob(
 
 def test_the_json_of_a_job_holds_everything_a_worker_needs() -> None:
     assert json.loads(JOB.offered_at(1_000).model_dump_json()) == {
-        "schema_version": 2,
+        "schema_version": 3,
         "kind": "transcribe_file",
         "meeting_id": "m",
         "payload": {},
         "gateway": "north",
         "reply": "",
+        "offer": "",
         "sound": {"encoding": "s16le", "rate_hz": 16000, "channels": 2},
         "deadline_ms": 3_601_000,
         "traceparent": "00-01932d3c7a107cc39d5e5c3f0e8a1b2c-00f067aa0ba902b7-01",
@@ -44,7 +51,11 @@ def test_anything_that_is_not_a_job_is_refused(wire: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"schema_version": 3, "kind": "a kind that is not known here"}, {"sound": {"rate_hz": 8000}}]
+    "changed",
+    [
+        {"schema_version": FLEET_PROTOCOL_VERSION + 1, "kind": "a kind that is not known here"},
+        {"sound": {"rate_hz": 8000}},
+    ],
 )
 def test_a_job_of_another_version_is_left_to_other_workers(changed: dict[str, object]) -> None:
     with pytest.raises(JobError) as refused:
