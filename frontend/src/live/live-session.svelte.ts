@@ -15,6 +15,9 @@ import { Uplink } from "./uplink";
 import { acquireWakeLock } from "./wake-lock";
 
 /** `failed`: the source or the server refused; `problem` says why. */
+/** Longer than the pause that ends an utterance (`ENDPOINTING__SILENCE_MS`). */
+const PAUSE_SILENCE_S = 0.7;
+
 export type Phase = "opening" | "recording" | "paused" | "stopping" | "done" | "failed";
 
 /** Bytes per second of the audio that the server counts: 16 kHz s16le, per channel. */
@@ -116,6 +119,8 @@ export class LiveSession {
     this.phase = "paused";
     await this.source.pause();
     this.liveness.rest();
+    // An utterance ends by silence and not by the clock: the last one before a pause is finished now.
+    if (this.kind === "microphone") this.uplink.sendAudio(this.silence(PAUSE_SILENCE_S));
     this.send({ type: "pause" });
     this.updateLengths();
   }
@@ -203,6 +208,11 @@ export class LiveSession {
     // Without an answer, the count begins anew; the meeting has all of them.
     const known = await readMeeting(meetingId).catch(() => null);
     if (known !== null) this.bookmarks = [...known.meeting.bookmarks, ...this.bookmarks];
+  }
+
+  private silence(seconds: number): Uint8Array<ArrayBuffer> {
+    const samples = Math.round(seconds * this.source.sampleRate);
+    return new Uint8Array(samples * this.channels * 2);
   }
 
   private startSource(seconds: number): void {

@@ -26,7 +26,10 @@ vi.mock("./uplink", () => ({
     open = (): unknown => parts.sent.push("open");
     close = (): unknown => parts.sent.push("close");
     send = (message: { type: string }): unknown => (parts.messages.push(message), parts.sent.push(message.type));
-    sendAudio = (bytes: Uint8Array): unknown => (this.recordedBytes += bytes.length);
+    sendAudio = (bytes: Uint8Array): void => {
+      this.recordedBytes += bytes.length;
+      parts.sent.push(`audio ${bytes.length}`);
+    };
     restore = async (...given: unknown[]): Promise<unknown> => parts.restored.push(given);
     persist = async (id: string): Promise<unknown> => parts.sent.push(`persist ${id}`);
     unackedAudio = (): [] => [];
@@ -123,6 +126,12 @@ it("pauses when the microphone is lost, and resumes with it", async () => {
   await session.resume();
   expect([session.phase, session.problem]).toEqual(["recording", null]);
   expect(parts.sent.at(-1)).toBe("resume");
+});
+
+it("ends the last utterance before a pause with silence", async () => {
+  const session = await record();
+  await session.pause();
+  expect(parts.sent.slice(-2)).toEqual(["audio 22400", "pause"]);
 });
 
 it("keeps what the server refused to take, to be saved", async () => {

@@ -17,6 +17,7 @@ const partial = (seq: number, utterance: number, stable: string, unstable = ""):
   stable,
   unstable,
   lag_ms: 400,
+  withdrawn: null,
 });
 
 const finished = (seq: number, utterance: number, text: string, rest: Partial<UtteranceMessage> = {}): UtteranceMessage => ({

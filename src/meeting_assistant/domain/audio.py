@@ -21,6 +21,9 @@ BYTES_PER_SAMPLE = 2
 BYTES_PER_SECOND = SAMPLE_RATE_HZ * BYTES_PER_SAMPLE
 MIN_INPUT_RATE_HZ = 8_000
 MAX_INPUT_RATE_HZ = 48_000
+MIN_MIXED_SHARE = 8.0
+"""A mean with less than one part in so many of the energy of a channel has lost its speech; beside silence it has a
+fourth."""
 
 
 def samples_to_ms(samples: int) -> int:
@@ -45,5 +48,11 @@ def to_waveform(samples: Samples) -> Waveform:
 
 
 def to_mono(sound: Waveform) -> Waveform:
-    """Return the mean of all channels, shape `(n,)`."""
-    return sound if sound.ndim == 1 else sound.mean(axis=1, dtype=np.float32)
+    """Return the mean of all channels, shape `(n,)`; the loudest one where they cancel each other."""
+    if sound.ndim == 1:
+        return sound
+    mean = sound.mean(axis=1, dtype=np.float32)
+    energy = np.square(sound).sum(axis=0)
+    loudest = int(energy.argmax())
+    is_cancelled = float(np.square(mean).sum()) * MIN_MIXED_SHARE < float(energy[loudest])
+    return sound[:, loudest] if is_cancelled else mean

@@ -53,6 +53,10 @@ class PartialTranscript(EventBody):
     """The rest, which may still change."""
     lag_ms: int
     """Audio received minus audio that this text covers."""
+    withdrawn: str | None = None
+    """Why the words that were shown of this utterance are not in the transcript: `echo`, `no_words` (the recogniser
+    found none in the whole utterance), or the filter that rejected its text or sound, such as `too_quiet` or
+    `repetition`. The text is then empty. Null while the utterance goes on."""
 
 
 class UtteranceFinished(EventBody):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meeting_assistant.adapters.asr.moonshine_decoder import DecodedToken, MoonshineDecoder
+from meeting_assistant.adapters.asr.moonshine_decoder import DecodedToken, MoonshineDecoder, max_tokens
 from meeting_assistant.domain.audio import SAMPLE_RATE_HZ
 from meeting_assistant.domain.errors import EngineError, EngineNotInstalledError
 from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo
@@ -81,7 +81,10 @@ class MoonshineEngine:
             prefix = _tokens_of(request.prefix, self._newest.get(request.session, ()), decoder)
             tokens = self._newest[request.session] = decoder.decode(request.samples, prefix)
         return AsrResult(
-            text=decoder.text(tokens), word_probabilities=decoder.word_probabilities(tokens), language="en"
+            text=decoder.text(tokens),
+            word_probabilities=decoder.word_probabilities(tokens),
+            language="en",
+            is_truncated=len(tokens) >= max_tokens(request.samples),
         )
 
 

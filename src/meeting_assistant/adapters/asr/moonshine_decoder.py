@@ -71,8 +71,7 @@ class MoonshineDecoder:
         # One value per sample: the graph reduces it itself.
         mask = np.ones(sound.shape, np.int64)
         encoded: Array = self._encoder.run(None, {"input_values": sound, "attention_mask": mask})[0]
-        most = int(len(window) / SAMPLE_RATE_HZ * TOKENS_PER_SECOND) + 1
-        return self._generate(encoded, mask, list(prefix), most)
+        return self._generate(encoded, mask, list(prefix), max_tokens(window))
 
     def text(self, tokens: Sequence[DecodedToken]) -> str:
         """Return the text of the tokens."""
@@ -115,6 +114,11 @@ class MoonshineDecoder:
                 if step == 0 or ".decoder." in name:
                     past[name.replace("present", "past_key_values")] = value
         return tokens
+
+
+def max_tokens(window: Waveform) -> int:
+    """Return how many tokens the text of a window has at most."""
+    return int(len(window) / SAMPLE_RATE_HZ * TOKENS_PER_SECOND) + 1
 
 
 def read_pieces(raw: bytes) -> list[bytes]:

@@ -145,18 +145,19 @@ class WhisperEngine:
         ]
         seconds = max(len(request.samples) for request in requests) / SAMPLE_RATE_HZ
         temperature, is_final = requests[0].temperature, requests[0].kind == "final"
+        max_length = min(448, len(prompts[0]) + int(seconds * TOKENS_PER_SECOND) + 8)
         outputs = whisper.generate(
             encoded,
             prompts,
             beam_size=BEAM if is_final and not temperature else 1,
-            max_length=min(448, len(prompts[0]) + int(seconds * TOKENS_PER_SECOND) + 8),
+            max_length=max_length,
             sampling_temperature=temperature or 1.0,
             sampling_topk=0 if temperature else 1,
             return_scores=True,
             return_no_speech_prob=True,
         )
         results = [
-            self._result(output, language, probability)
+            self._result(output, language, probability, max_tokens=max_length - len(prompts[0]))
             for output, (language, probability) in zip(outputs, languages, strict=True)
         ]
         if not is_final:
@@ -166,7 +167,7 @@ class WhisperEngine:
             results, [_text_tokens(output, self._tokenizer("en")) for output in outputs], encoded, requests
         )
 
-    def _result(self, output: Any, language: str, probability: float | None) -> AsrResult:
+    def _result(self, output: Any, language: str, probability: float | None, *, max_tokens: int) -> AsrResult:
         tokenizer = self._tokenizer(language)
         tokens = output.sequences_ids[0]
         # The score is a mean over the tokens without the end of text, which Whisper's limits include.
@@ -177,6 +178,7 @@ class WhisperEngine:
             language_probability=probability,
             mean_logprob=float(mean),
             no_speech_probability=float(output.no_speech_prob),
+            is_truncated=len(tokens) >= max_tokens,
         )
 
     def _languages_of(self, requests: Sequence[AsrRequest], encoded: Any) -> list[tuple[str, float | None]]:

@@ -73,6 +73,8 @@ class AsrResult:
     mean_logprob: float | None = None
     """Mean log probability of a token; None when the engine does not tell."""
     no_speech_probability: float | None = None
+    is_truncated: bool | None = None
+    """True when the decoder reached its limit before the end of the text; None when the engine does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

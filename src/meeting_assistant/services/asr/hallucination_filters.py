@@ -1,13 +1,15 @@
 """Filters against text that the recogniser makes up. Pure.
 
 `reject_audio` and `reject_text` look at an utterance and return the reason to suppress it, if there is one;
-`passes_quality_checks` decides whether an utterance is decoded again at a higher temperature.
+`passes_quality_checks` decides whether an utterance is decoded again at a higher temperature; `without_end_loop`
+removes what a decoder repeats at the end of an otherwise good text, as it does when speech is cut inside a word.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from meeting_assistant.domain.audio import Samples
@@ -29,6 +31,8 @@ MIN_COMPRESSED = 120
 """Bytes; the compression of shorter text says nothing."""
 LOOP_LENGTH = 4
 """A phrase repeated this often in a row is a decoder loop."""
+MAX_LOOP_WORDS = 12
+"""Longest phrase of a loop at the end of a text."""
 
 # Output of the embedded model for silence and hum, as measured.
 _FILLERS_OF_SILENCE = {"you", "mm", "mmm", "hmm", "uh", "oh", "the"}
@@ -66,9 +70,56 @@ def passes_quality_checks(result: AsrResult) -> bool:
     if _is_silence(result):
         return True
     text = result.text
-    if _has_loop([word_key(word) for word in split_words(text)]) or _compression(text) > MAX_COMPRESSION:
+    words = [word_key(word) for word in split_words(text)]
+    if _has_loop(words) or _looped_words(words, result.is_truncated) or _compression(text) > MAX_COMPRESSION:
         return False
     return result.mean_logprob is None or result.mean_logprob >= MIN_MEAN_LOGPROB
+
+
+def without_end_loop(result: AsrResult) -> AsrResult:
+    """Return the result with one occurrence of a phrase that the decoder repeats up to the end.
+
+    A person says a word three times and stops; a decoder goes on until its limit. Where the engine does not tell that
+    it reached its limit, only more repetitions than people make are a loop. A text that is nothing but a loop stays as
+    it is: `reject_text` rejects it.
+    """
+    texts = [word.text for word in result.words] if result.words is not None else split_words(result.text)
+    keys = [word_key(text) for text in texts]
+    looped = 0 if _has_loop(keys) else _looped_words(keys, result.is_truncated)
+    if not looped:
+        return result
+    text = result.text.rstrip()
+    for word in reversed(texts[-looped:]):
+        text = text.removesuffix(word.strip()).rstrip()
+    sure = result.word_probabilities
+    count = len(split_words(text))
+    return replace(
+        result,
+        text=text,
+        words=result.words[:-looped] if result.words is not None else None,
+        word_probabilities=sure[:count] if sure is not None else None,
+    )
+
+
+def _looped_words(words: Sequence[str], is_truncated: bool | None) -> int:
+    """Return how many words at the end repeat a phrase before them."""
+    if is_truncated is False:
+        return 0
+    most = 0
+    for size in range(1, min(MAX_LOOP_WORDS, len(words) // 2) + 1):
+        repeated = 0
+        while repeated + size < len(words) and words[-1 - repeated] == words[-1 - repeated - size]:
+            repeated += 1
+        if repeated >= _least_looped(size, is_truncated=bool(is_truncated)):
+            most = max(most, repeated)
+    return most
+
+
+def _least_looped(size: int, *, is_truncated: bool) -> int:
+    """Return from how many repeated words on a phrase of that many words is a loop."""
+    if is_truncated:
+        return 2 * size if size <= 2 else size
+    return 5 if size == 1 else 3 * size
 
 
 def _is_silence(result: AsrResult) -> bool:

@@ -1,4 +1,4 @@
-"""Voice activity detection for audio with one or two channels: there is speech when a channel has speech."""
+"""Voice activity detection for audio with one or two channels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ class MultichannelVad:
         self._streams = [vad.open(state[at * size : (at + 1) * size]) for at in range(channels)]
 
     def feed(self, samples: Samples) -> NDArray[np.float32]:
-        """Return the speech probability of each completed frame, shape `(frames,)`. Blocks.
+        """Return the speech probabilities of each completed frame, shape `(frames, channels)`. Blocks.
 
         `samples`, shape `(n,)` for one channel, else `(n, channels)`.
         """
         if len(self._streams) == 1:
-            return self._streams[0].feed(samples)
-        each = [stream.feed(samples[:, at]) for at, stream in enumerate(self._streams)]
-        return np.asarray(np.max(np.stack(each), axis=0), np.float32)
+            return self._streams[0].feed(samples)[:, None]
+        return np.stack([stream.feed(samples[:, at]) for at, stream in enumerate(self._streams)], axis=1)
 
     def state(self) -> bytes:
         """Return the state after the last whole frame."""

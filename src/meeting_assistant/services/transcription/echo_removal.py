@@ -1,8 +1,9 @@
-"""Removal of the echo of one channel in the other: the same words within a second. Pure.
+"""Removal of the echo of one channel in the other by its words. Pure.
 
-A microphone picks up the loudspeaker. The words that it repeats are found one by one, wherever in an utterance they are
-and however many voices said them, and are removed from the channel in which they are quieter. The segment that keeps
-the words also keeps the text of their echo.
+What the sound shows to be an echo (`echo_detection`) is not here any more. What remains is echo under noise, or under
+the voice of a person. Words that both channels have within a second are found one by one, wherever in an utterance they
+are and however many voices said them, and are removed from the channel in which they are quieter. The segment that
+keeps the words also keeps the text of their echo.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES
 from meeting_assistant.services.asr.stabiliser import split_words
 from meeting_assistant.services.asr.word_timing import estimate_word_times
 from meeting_assistant.services.transcription.echo_alignment import (
+    ECHO_WITHIN_SAMPLES,
     MIN_ECHO_LETTERS,
     EchoWord,
     Match,
@@ -90,9 +92,32 @@ def without_echo(segments: Sequence[SpeakerSegment], loudness: Loudness) -> list
     cleaned: list[SpeakerSegment] = []
     for number, segment in enumerate(segments):
         echoed = sorted(repeated[number], key=lambda word: word.start_sample)
-        text = " ".join(word.text for word in echoed) or segment.echo
-        cleaned += _cut_around(replace(segment, echo=text), words[number], removed[number])
+        text = " ".join([*([segment.echo] if segment.echo else []), *(word.text for word in echoed)])
+        cleaned += _cut_around(replace(segment, echo=text or None), words[number], removed[number])
     return cleaned
+
+
+def with_echoes(segments: Sequence[SpeakerSegment], echoes: Sequence[SpeakerSegment]) -> list[SpeakerSegment]:
+    """Give each segment the words of its echo.
+
+    Of `echoes`, which are echoes throughout, those are the words nearest to it in time.
+    """
+    texts: dict[int, list[str]] = defaultdict(list)
+    for number, echo in enumerate(sorted(echoes, key=lambda segment: segment.span.start_sample)):
+        others = [at for at, segment in enumerate(segments) if segment.channel != echo.channel]
+        for word in _words_of(number, echo) if others else ():
+            middle = (word.start_sample + word.end_sample) // 2
+            distance, nearest = min((_distance(segments[at], middle), at) for at in others)
+            if distance <= ECHO_WITHIN_SAMPLES:
+                texts[nearest].append(word.text)
+    return [
+        replace(segment, echo=" ".join(texts[at])) if at in texts else segment
+        for at, segment in enumerate(segments)
+    ]
+
+
+def _distance(segment: SpeakerSegment, sample: int) -> int:
+    return max(segment.span.start_sample - sample, sample - segment.span.end_sample, 0)
 
 
 def _nearest(word: EchoWord, others: Sequence[EchoWord]) -> EchoWord:

@@ -12,6 +12,7 @@ from meeting_assistant.domain.audio import SAMPLE_RATE_HZ, Samples
 from meeting_assistant.domain.meeting import ResumePoint
 from meeting_assistant.domain.ports import VAD_FRAME_SAMPLES
 from meeting_assistant.net.blocking import run_blocking
+from meeting_assistant.services.asr.channel_speech import RecentProbabilities
 from meeting_assistant.services.asr.endpointing import (
     Endpointer,
     EndpointEvent,
@@ -21,6 +22,7 @@ from meeting_assistant.services.asr.endpointing import (
 from meeting_assistant.services.asr.hallucination_filters import reject_audio
 from meeting_assistant.services.asr.multichannel_vad import MultichannelVad
 from meeting_assistant.services.recording.rolling_audio import RollingAudio
+from meeting_assistant.services.transcription.echo_detection import CONTEXT_SAMPLES
 from meeting_assistant.services.transcription.ordered_commit import NoWords, OrderedCommit, Silence
 from meeting_assistant.services.transcription.partials import OpenUtterance, PartialCaptions
 from meeting_assistant.services.transcription.session_types import (
@@ -28,6 +30,7 @@ from meeting_assistant.services.transcription.session_types import (
     SessionSink,
     SessionSpec,
     SpeechServices,
+    UtteranceSound,
 )
 
 SILENCE_STEP_SAMPLES = 5 * SAMPLE_RATE_HZ
@@ -58,14 +61,14 @@ class SpeechIntake:
         # Frames lie on the grid of the session that was interrupted.
         self._warm_up_frames = (begin.resume_sample - begin.start_sample) // VAD_FRAME_SAMPLES
         """Frames that only restore the state of the detector."""
-        self._endpointer = Endpointer(
-            spec.endpointing,
-            start_sample=begin.start_sample + self._warm_up_frames * VAD_FRAME_SAMPLES,
-            floor=begin.resume_sample,
-        )
+        first_frame = begin.start_sample + self._warm_up_frames * VAD_FRAME_SAMPLES
+        self._endpointer = Endpointer(spec.endpointing, start_sample=first_frame, floor=begin.resume_sample)
+        self._probabilities = RecentProbabilities(first_frame, spec.channels)
+        self._context_samples = CONTEXT_SAMPLES if spec.channels > 1 else 0
+        """Audio before an utterance that its decode reads."""
         self._resume_sample = begin.resume_sample
         self._vad_states = deque([(begin.start_sample, self._vad.state())])
-        """States of the detector by sample, from the newest one that is not after `_resume_sample` on."""
+        """States of the detector by sample, from the newest one on that is early enough to resume with."""
         self._open: OpenUtterance | None = None
         self._reported_sample = spec.committed_sample
         """End of the last utterance or silence that was handed on."""
@@ -76,10 +79,14 @@ class SpeechIntake:
         probabilities = await run_blocking(self._services.vad_threads, self._vad.feed, samples)
         warm_up = min(self._warm_up_frames, len(probabilities))
         self._warm_up_frames -= warm_up
-        await self._handle(self._endpointer.push(probabilities[warm_up:].tolist()))
+        self._probabilities.append(probabilities[warm_up:])
+        # There is speech when a channel has speech.
+        await self._handle(self._endpointer.push(probabilities[warm_up:].max(axis=1).tolist()))
         if self._warm_up_frames == 0:
             self._vad_states.append((self._endpointer.position, self._vad.state()))
-        self._audio.evict_before(self._endpointer.decided_until - VAD_FRAME_SAMPLES)
+        needed = self._endpointer.decided_until - VAD_FRAME_SAMPLES
+        self._audio.evict_before(needed - self._context_samples)
+        self._probabilities.evict_before(needed)
         if self._open is not None and self._spec.is_live:
             self._captions.renew(self._endpointer.voiced_ms)
         await self.report_silence()
@@ -129,17 +136,22 @@ class SpeechIntake:
     async def _end_utterance(self, utterance: OpenUtterance, ended: SpeechEnded) -> None:
         self._captions.close()
         self._reported_sample = ended.end_sample
-        sound = self._audio.read(ended.start_sample, ended.end_sample)
+        sound = UtteranceSound(
+            self._audio.read(ended.start_sample, ended.end_sample),
+            self._audio.read(ended.start_sample - self._context_samples, ended.start_sample),
+            self._probabilities.read(ended.start_sample, ended.end_sample),
+        )
         commit_point = self._commit_point(ended.end_sample)
-        reason = reject_audio(sound)
+        reason = reject_audio(sound.samples)
         if reason is None:
             await self._commits.put(self._commits.start_decode(commit_point, utterance, ended, sound))
         else:
             obs.suppressed_hypotheses_total.labels(reason).inc()
-            await self._commits.put(NoWords(commit_point, utterance))
+            await self._commits.put(NoWords(commit_point, utterance, reason))
 
     def _commit_point(self, committed_sample: int) -> CommitPoint:
-        while len(self._vad_states) > 1 and self._vad_states[1][0] <= self._resume_sample:
+        latest = self._resume_sample - self._context_samples
+        while len(self._vad_states) > 1 and self._vad_states[1][0] <= latest:
             self._vad_states.popleft()
         start, state = self._vad_states[0]
         resume = ResumePoint(

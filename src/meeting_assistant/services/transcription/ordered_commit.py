@@ -11,14 +11,14 @@ import numpy as np
 
 from meeting_assistant import observability as obs
 from meeting_assistant import tracing
-from meeting_assistant.domain.audio import Samples, samples_to_ms
+from meeting_assistant.domain.audio import samples_to_ms
 from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.meeting import YOU
 from meeting_assistant.domain.ports import AsrRequest, AsrResult
 from meeting_assistant.domain.transcript import Gap, Utterance, Word
 from meeting_assistant.services.asr.batching import TicketKind
 from meeting_assistant.services.asr.endpointing import SpeechEnded
-from meeting_assistant.services.asr.hallucination_filters import reject_text
+from meeting_assistant.services.asr.hallucination_filters import RejectReason, reject_text
 from meeting_assistant.services.asr.language_detection import LanguageDetection
 from meeting_assistant.services.asr.stabiliser import split_words
 from meeting_assistant.services.asr.word_timing import estimate_word_times
@@ -30,6 +30,7 @@ from meeting_assistant.services.transcription.session_types import (
     SessionSpec,
     SpeakerSegment,
     SpeechServices,
+    UtteranceSound,
 )
 from meeting_assistant.services.transcription.utterance_decoding import UtteranceDecoder
 
@@ -53,6 +54,7 @@ class NoWords:
 
     commit_point: CommitPoint
     utterance: OpenUtterance
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,8 @@ class Decoding:
     commit_point: CommitPoint
     utterance: OpenUtterance
     ended: SpeechEnded
-    sound: Samples
-    """Of `ended`; shape `(n,)` or `(n, channels)`."""
+    sound: UtteranceSound
+    """Of `ended`."""
     decode: asyncio.Task[list[SpeakerSegment]]
 
 
@@ -99,8 +101,7 @@ class OrderedCommit:
         self._decoder = UtteranceDecoder(
             asr=services.asr,
             embeddings=services.diarization.live if spec.has_speakers else None,
-            vad=services.vad,
-            vad_threads=services.vad_threads,
+            threads=services.vad_threads,
             kind=TicketKind.FINAL if spec.is_live else TicketKind.FILE,
             endpointing=spec.endpointing,
         )
@@ -114,9 +115,9 @@ class OrderedCommit:
         return self._next_number - 1
 
     def start_decode(
-        self, commit_point: CommitPoint, utterance: OpenUtterance, ended: SpeechEnded, sound: Samples
+        self, commit_point: CommitPoint, utterance: OpenUtterance, ended: SpeechEnded, sound: UtteranceSound
     ) -> Decoding:
-        """Decode a finished utterance in a task. `sound`, shape `(n,)` or `(n, channels)`, is that of `ended`."""
+        """Decode a finished utterance in a task. `sound` is that of `ended`."""
         # Without the language of the meeting: how many of the utterances before are committed depends on the load.
         decode = asyncio.create_task(self._decode(utterance.id, ended, sound, self._request))
         self._decodes.add(decode)
@@ -137,8 +138,8 @@ class OrderedCommit:
             match pending:
                 case Silence(commit_point):
                     await self._sink.commit_silence(self._resumable(commit_point))
-                case NoWords(commit_point, utterance):
-                    await self._commit_no_words(utterance, commit_point)
+                case NoWords(commit_point, utterance, reason):
+                    await self._commit_no_words(utterance, commit_point, reason)
                 case Decoding(commit_point, utterance, ended):
                     try:
                         segments = await self._in_language_of_meeting(pending)
@@ -168,7 +169,7 @@ class OrderedCommit:
         return await self._decode(decoding.utterance.id, decoding.ended, decoding.sound, request)
 
     async def _decode(
-        self, number: int, ended: SpeechEnded, sound: Samples, request: AsrRequest
+        self, number: int, ended: SpeechEnded, sound: UtteranceSound, request: AsrRequest
     ) -> list[SpeakerSegment]:
         seconds = samples_to_ms(ended.end_sample - ended.start_sample) / 1000
         with tracing.span(
@@ -186,33 +187,43 @@ class OrderedCommit:
         self, utterance: OpenUtterance, commit_point: CommitPoint, segments: Sequence[SpeakerSegment]
     ) -> None:
         finished: list[Utterance] = []
+        reason = "no_words" if segments else "echo"
         for segment in segments:
-            number = self.next_number() if finished else utterance.id
-            final = self._utterance(number, segment)
-            if final is not None:
-                finished.append(final)
+            rejected = self._reject(segment)
+            if rejected is not None:
+                reason = rejected
+            elif segment.result.text.strip():
+                number = self.next_number() if finished else utterance.id
+                finished.append(self._utterance(number, segment))
         if not finished:
-            await self._commit_no_words(utterance, commit_point)
+            await self._commit_no_words(utterance, commit_point, reason)
             return
         text = " ".join(final.text for final in finished)
         takes_back = not utterance.stabiliser.is_kept_by(split_words(text))
         await self._sink.commit_utterances(finished, self._resumable(commit_point), takes_back=takes_back)
         await self._correct_labels()
 
-    async def _commit_no_words(self, utterance: OpenUtterance, commit_point: CommitPoint) -> None:
-        self._captions.withdraw(utterance, commit_point.committed_sample)
+    async def _commit_no_words(
+        self, utterance: OpenUtterance, commit_point: CommitPoint, reason: str
+    ) -> None:
+        self._captions.withdraw(utterance, commit_point.committed_sample, reason)
         await self._sink.commit_silence(self._resumable(commit_point))
 
-    def _utterance(self, number: int, segment: SpeakerSegment) -> Utterance | None:
-        """Return the utterance to commit; None when it has no words or a hallucination filter rejects them."""
+    def _reject(self, segment: SpeakerSegment) -> RejectReason | None:
+        """Return why the text of a segment must not be committed."""
         span, result = segment.span, segment.result
-        start_ms, end_ms = samples_to_ms(span.start_sample), samples_to_ms(span.end_sample)
-        text = result.text.strip()
-        reason = reject_text(text, voiced_ms=span.voiced_ms, duration_ms=end_ms - start_ms, result=result)
+        duration_ms = samples_to_ms(span.end_sample) - samples_to_ms(span.start_sample)
+        reason = reject_text(
+            result.text.strip(), voiced_ms=span.voiced_ms, duration_ms=duration_ms, result=result
+        )
         if reason is not None:
             obs.suppressed_hypotheses_total.labels(reason).inc()
-        if reason is not None or not text:
-            return None
+        return reason
+
+    def _utterance(self, number: int, segment: SpeakerSegment) -> Utterance:
+        """Return the utterance to commit."""
+        span, result = segment.span, segment.result
+        start_ms, end_ms = samples_to_ms(span.start_sample), samples_to_ms(span.end_sample)
         self._language.observe(result.language, result.language_probability, (end_ms - start_ms) / 1000)
         label = YOU if segment.channel == 0 else None
         if label is None:
@@ -224,7 +235,7 @@ class OrderedCommit:
             speaker=label,
             overlap=segment.overlap,
             echo=segment.echo,
-            text=text,
+            text=result.text.strip(),
             words=_words(result, span, start_ms, end_ms),
             timing="estimated" if result.words is None else "engine",
         )

@@ -15,7 +15,7 @@ from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.ports import AsrRequest, AsrResult
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.batching import TicketKind
-from meeting_assistant.services.asr.hallucination_filters import reject_text
+from meeting_assistant.services.asr.hallucination_filters import reject_text, without_end_loop
 from meeting_assistant.services.asr.language_detection import LanguageDetection
 from meeting_assistant.services.asr.stabiliser import Stabiliser, split_words
 from meeting_assistant.services.diarization.live_labels import LiveLabels
@@ -147,10 +147,10 @@ class PartialCaptions:
         kind = TicketKind.COMMIT if undecoded_s > COMMIT_SHARE * policy.window_s else TicketKind.PARTIAL
         self._decoding = asyncio.create_task(self._decode(utterance, kind))
 
-    def withdraw(self, utterance: OpenUtterance, end_sample: int) -> None:
-        """Remove the partial of an utterance without words from the screen, by an empty one."""
+    def withdraw(self, utterance: OpenUtterance, end_sample: int, reason: str) -> None:
+        """Remove the partial of an utterance without words from the screen, by an empty one that says why."""
         if utterance.is_shown:
-            self._send(utterance, end_sample, (), ())
+            self._send(utterance, end_sample, (), (), withdrawn=reason)
 
     async def _decode(self, utterance: OpenUtterance, kind: TicketKind) -> None:
         window: _Window | None = None
@@ -205,8 +205,9 @@ class PartialCaptions:
         if reason is not None:
             obs.suppressed_hypotheses_total.labels(reason).inc()
             return
+        result = without_end_loop(result)
         text_now = utterance.stabiliser.update(
-            split_words(text),
+            split_words(result.text),
             is_cut=window.start > utterance.start_sample,
             probabilities=result.word_probabilities,
         )
@@ -214,7 +215,13 @@ class PartialCaptions:
         self._send(utterance, window.end, text_now.stable, text_now.unstable)
 
     def _send(
-        self, utterance: OpenUtterance, end_sample: int, stable: tuple[str, ...], unstable: tuple[str, ...]
+        self,
+        utterance: OpenUtterance,
+        end_sample: int,
+        stable: tuple[str, ...],
+        unstable: tuple[str, ...],
+        *,
+        withdrawn: str | None = None,
     ) -> None:
         utterance.is_shown = utterance.is_shown or bool(stable or unstable)
         self._sink.send_partial(
@@ -226,5 +233,6 @@ class PartialCaptions:
                 stable=" ".join(stable),
                 unstable=" ".join(unstable),
                 lag_ms=samples_to_ms(max(0, self._sink.received_sample() - end_sample)),
+                withdrawn=withdrawn,
             )
         )

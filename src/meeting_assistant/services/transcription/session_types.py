@@ -10,11 +10,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from meeting_assistant.domain.audio import Samples
 from meeting_assistant.domain.events import PartialTranscript
 from meeting_assistant.domain.meeting import ResumePoint
 from meeting_assistant.domain.ports import AsrResult, Vad, VoiceVector
 from meeting_assistant.domain.transcript import Gap, Utterance
 from meeting_assistant.services.asr.asr_service import AsrService
+from meeting_assistant.services.asr.channel_speech import Probabilities
 from meeting_assistant.services.asr.endpointing import EndpointOptions, SpeechEnded
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.diarization.live_labels import EnrolledSpeaker
@@ -58,6 +60,18 @@ class CommitPoint:
     """Everything before it is committed."""
     resume: ResumePoint
     """Where a session that continues this one begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceSound:
+    """What the decode of an utterance reads."""
+
+    samples: Samples
+    """Shape `(n,)` or `(n, channels)`."""
+    before: Samples
+    """What came before it, as far as it may be the source of an echo; of the same form."""
+    probabilities: Probabilities
+    """Of speech, for each frame of `samples`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,24 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from meeting_assistant.domain.audio import Samples, samples_to_ms, to_waveform
-from meeting_assistant.domain.ports import AsrRequest, AsrResult, Vad
+from meeting_assistant.domain.ports import AsrRequest, AsrResult
 from meeting_assistant.net.blocking import run_blocking
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.batching import TicketKind
-from meeting_assistant.services.asr.endpointing import FRAME_MS, Endpointer, EndpointOptions, SpeechEnded
-from meeting_assistant.services.asr.hallucination_filters import reject_audio
+from meeting_assistant.services.asr.channel_speech import channel_spans
+from meeting_assistant.services.asr.endpointing import FRAME_MS, EndpointOptions, SpeechEnded
+from meeting_assistant.services.asr.hallucination_filters import reject_audio, without_end_loop
 from meeting_assistant.services.asr.temperature_fallback import decode_with_temperature_fallback
 from meeting_assistant.services.diarization.attribution import split_words
 from meeting_assistant.services.diarization.change_detection import VoiceSegment
 from meeting_assistant.services.diarization.speaker_embedding import SpeakerEmbeddingService
-from meeting_assistant.services.transcription.echo_removal import Loudness, without_echo
-from meeting_assistant.services.transcription.session_types import SpeakerSegment
+from meeting_assistant.services.transcription.echo_detection import find_echo
+from meeting_assistant.services.transcription.echo_removal import Loudness, with_echoes, without_echo
+from meeting_assistant.services.transcription.echo_splitting import SpanPart, split_at_echo
+from meeting_assistant.services.transcription.session_types import SpeakerSegment, UtteranceSound
 
 MIN_OVERLAP_MS = 250
 """Overlap below this is disagreement between the voice activity of two channels about edges."""
@@ -32,50 +37,67 @@ class UtteranceDecoder:
     asr: AsrService
     embeddings: SpeakerEmbeddingService | None
     """None when speakers are not told apart."""
-    vad: Vad
-    vad_threads: Executor
+    threads: Executor
+    """Run what is computed from the sound of both channels."""
     kind: TicketKind
     endpointing: EndpointOptions
 
-    async def decode(self, ended: SpeechEnded, sound: Samples, request: AsrRequest) -> list[SpeakerSegment]:
+    async def decode(
+        self, ended: SpeechEnded, sound: UtteranceSound, request: AsrRequest
+    ) -> list[SpeakerSegment]:
         """Return the segments of the utterance in the order of time. Raises EngineError.
 
-        `sound`, shape `(n,)` or `(n, channels)`, is that of `ended`; the samples of `request` are ignored.
+        `sound` is that of `ended`; the samples of `request` are ignored.
         """
-        if sound.ndim == 1:
-            return await self._decode_voices(ended, sound, request, None)
+        samples = sound.samples
+        if samples.ndim == 1:
+            return await self._decode_voices(ended, samples, request, None)
+        parts, is_related = await run_blocking(self.threads, self._channel_parts, ended, sound)
         tasks = [
-            asyncio.create_task(self._decode_channel(ended, sound[:, channel], request, channel))
-            for channel in range(sound.shape[1])
+            asyncio.create_task(self._decode_part(ended, samples, request, channel, part))
+            for channel, part in parts
         ]
         try:
-            segments = [segment for task in tasks for segment in await task]
+            decoded = [await task for task in tasks]
         finally:
             for task in tasks:
                 task.cancel()
-        cleaned = without_echo(segments, Loudness.of(ended.start_sample, sound))
-        return sorted(mark_overlap(cleaned), key=lambda segment: segment.span.start_sample)
-
-    async def _decode_channel(
-        self, ended: SpeechEnded, sound: Samples, request: AsrRequest, channel: int
-    ) -> list[SpeakerSegment]:
-        spans = await run_blocking(self.vad_threads, self._spans, ended.start_sample, sound)
-        segments: list[SpeakerSegment] = []
-        for span in spans:
-            start = span.start_sample - ended.start_sample
-            spoken = sound[start : start + span.end_sample - span.start_sample]
-            if reject_audio(spoken) is None:
-                segments += await self._decode_voices(span, spoken, request, channel)
-        return segments
-
-    def _spans(self, start_sample: int, sound: Samples) -> list[SpeechEnded]:
-        """Return the stretches of speech on one channel."""
-        endpointer = Endpointer(self.endpointing, start_sample=start_sample)
-        events = [
-            *endpointer.push(self.vad.open().feed(sound).tolist()),
-            *endpointer.flush(start_sample + len(sound)),
+        segments = [
+            s for (_, part), found in zip(parts, decoded, strict=True) if not part.is_echo for s in found
         ]
-        return [event for event in events if isinstance(event, SpeechEnded)]
+        echoes = [s for (_, part), found in zip(parts, decoded, strict=True) if part.is_echo for s in found]
+        segments = with_echoes(segments, echoes)
+        if is_related:
+            segments = without_echo(segments, Loudness.of(ended.start_sample, samples))
+        return sorted(mark_overlap(segments), key=lambda segment: segment.span.start_sample)
+
+    def _channel_parts(
+        self, ended: SpeechEnded, sound: UtteranceSound
+    ) -> tuple[list[tuple[int, SpanPart]], bool]:
+        """Return what to decode, with its channel, and whether the channels have anything in common."""
+        both = np.concatenate([sound.before, sound.samples])
+        echo = find_echo(both, len(sound.before))
+        parts = [
+            (channel, part)
+            for channel, spans in enumerate(channel_spans(ended, sound.probabilities, self.endpointing))
+            for span in spans
+            for part in split_at_echo(
+                span, ended.start_sample, sound.samples[:, channel], echo.frames[:, channel]
+            )
+        ]
+        return parts, echo.is_related
+
+    async def _decode_part(
+        self, ended: SpeechEnded, samples: Samples, request: AsrRequest, channel: int, part: SpanPart
+    ) -> list[SpeakerSegment]:
+        start = part.span.start_sample - ended.start_sample
+        spoken = samples[start : start + part.span.end_sample - part.span.start_sample, channel]
+        if reject_audio(spoken) is not None:
+            return []
+        if not part.is_echo:
+            return await self._decode_voices(part.span, spoken, request, channel)
+        result = await self._decode(replace(request, samples=to_waveform(spoken)))
+        return [SpeakerSegment(part.span, result, channel)]
 
     async def _decode_voices(
         self, span: SpeechEnded, sound: Samples, request: AsrRequest, channel: int | None
@@ -113,7 +135,7 @@ class UtteranceDecoder:
 
     async def _decode(self, request: AsrRequest) -> AsrResult:
         decoded = await decode_with_temperature_fallback(self.asr, self.kind, request)
-        return decoded.result if decoded else AsrResult(text="")
+        return without_end_loop(decoded.result) if decoded else AsrResult(text="")
 
 
 def mark_overlap(segments: Sequence[SpeakerSegment]) -> list[SpeakerSegment]:
