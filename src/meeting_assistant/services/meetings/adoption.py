@@ -23,8 +23,10 @@ LOOKED_AT_BYTES = 1 << 18
 """How much of a recording is looked at in one place: 8 s."""
 PLACES = 16
 MIN_ADVANTAGE = 0.1
-"""How much more alike samples two apart must be than neighbours. Speech at 16 kHz has about 0.1 less, not more."""
-MAX_RATIO = 0.5
+"""How much more alike samples two apart must be than neighbours, as a share of the power. In one channel of speech at
+16 kHz they are less alike."""
+MAX_RATIO = 0.8
+"""Of the mean squares of odd and even steps; 1 in one channel."""
 
 
 @dataclass(frozen=True, slots=True)
