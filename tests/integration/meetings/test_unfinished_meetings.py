@@ -329,9 +329,9 @@ async def test_left_over_uploads_are_removed_at_start_and_those_that_nobody_know
 
 async def test_in_memory_mode_a_file_is_decoded_no_faster_than_it_is_transcribed(tmp_path: Path) -> None:
     async with RecordingHarness(tmp_path) as harness:
-        meeting = await harness.upload(SECOND * 400)
+        meeting = await harness.upload(SECOND * 200)
         done = await harness.reaches(meeting.id, DONE, FAILED)
-        assert (done.state, done.committed_sample) == (DONE, 400 * 16_000)
+        assert (done.state, done.committed_sample) == (DONE, 200 * 16_000)
         assert harness.engine.most_unread_bytes < 100 * 32_000
 
 
