@@ -6,6 +6,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +14,13 @@ import pytest
 
 from meeting_assistant.domain.audio import Samples, Waveform
 from meeting_assistant.domain.ports import AsrRequest, AsrResult, EngineInfo, VoiceVector
+from meeting_assistant.domain.transcript import Utterance
 from meeting_assistant.services.asr import asr_service
 from meeting_assistant.services.asr.asr_service import AsrService
 from meeting_assistant.services.asr.endpointing import EndpointOptions
 from meeting_assistant.services.diarization.diarization_service import DiarizationService
 from meeting_assistant.services.transcription.audio_session import process_audio_session
-from meeting_assistant.services.transcription.session_types import SessionSpec, SpeechServices
+from meeting_assistant.services.transcription.session_types import CommitPoint, SessionSpec, SpeechServices
 from meeting_assistant.testing.doubles.fake_speech import LoudnessVad
 from meeting_assistant.testing.doubles.transcript_sink import TranscriptSink
 from meeting_assistant.testing.harness.virtual_time import VirtualTimeLoop
@@ -110,7 +112,7 @@ def transcribe(
     is_live: bool = True,
     has_viewers: bool = True,
 ) -> TranscriptSink:
-    """Run a session in virtual time; a seed determines the pace of arrival and the speed of the machine."""
+    """Run a session in virtual time; a seed stands for one pace of arrival and one speed of the machine."""
     draw = None if seed is None else np.random.default_rng(seed)
     slowest_s = 0.0 if draw is None else float(draw.choice([0.0, 0.05, 0.5, 2.0]))
     loop = VirtualTimeLoop(lambda: 0.0 if draw is None else float(draw.uniform(0, slowest_s)))
@@ -160,3 +162,72 @@ def test_any_pace_stall_chunking_and_load_gives_the_same_utterances(
         live = transcribe(monkeypatch, sound, seed=pace, has_viewers=pace % 3 != 0)
         assert live.partials, "captions were shown meanwhile"
         assert live.transcript() == at_once.transcript(), f"pace {pace}"
+
+
+@dataclass
+class HistorySink(TranscriptSink):
+    """Keeps what was stored after every commit."""
+
+    history: list[tuple[dict[int, Utterance], CommitPoint]] = field(default_factory=list)
+
+    async def commit_utterances(
+        self, utterances: Sequence[Utterance], commit_point: CommitPoint, *, takes_back: bool
+    ) -> None:
+        await super().commit_utterances(utterances, commit_point, takes_back=takes_back)
+        self.history.append((dict(self.utterances), commit_point))
+
+
+def resume(monkeypatch: pytest.MonkeyPatch, sound: Samples, sink: TranscriptSink, spec: SessionSpec) -> None:
+    """Transcribe the rest of a sound of two channels."""
+    loop = VirtualTimeLoop()
+    monkeypatch.setattr(asr_service, "time", SimpleNamespace(monotonic=loop.time))
+
+    async def rest() -> AsyncIterator[bytes]:
+        for start in range(spec.resume.start_sample, len(sound), 3000):
+            yield sound[start : start + 3000].tobytes()
+
+    async def run() -> None:
+        asr, diarization = AsrService(FingerprintEngine()), DiarizationService(None)
+        await asr.start()
+        with ThreadPoolExecutor(1) as threads:
+            tools = SpeechServices(asr=asr, vad=LoudnessVad(), vad_threads=threads, diarization=diarization)
+            await process_audio_session(spec, rest(), sink, tools)
+        diarization.close()
+        await asr.close()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+
+
+def test_a_session_of_two_channels_with_echo_is_resumed_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the source of an echo, and what tells the language, lie before the point of resumption."""
+    # A word on one channel, and its echo later than the pause that ends an utterance.
+    draw, echo_after, word = np.random.default_rng(5), 15_200, 5000
+    sound = np.zeros((16 * RATE, 2), np.int16)
+    for number in range(7):
+        start, source = (2 * number + 1) * RATE, number % 2
+        wave = (draw.uniform(-1, 1, word) * 6000).astype(np.int16)
+        sound[start : start + word, source] = wave
+        sound[start + echo_after : start + echo_after + word, 1 - source] = wave // 2
+    spec = SessionSpec(
+        "s",
+        is_live=False,
+        channels=2,
+        has_speakers=False,
+        endpointing=EndpointOptions(max_utterance_ms=4000),
+    )
+    undisturbed = HistorySink()
+    resume(monkeypatch, sound, undisturbed, spec)
+    assert len(undisturbed.transcript()) == 7
+    for before, commit_point in undisturbed.history[:-1:2]:
+        sink = TranscriptSink(utterances=dict(before))
+        again = replace(
+            spec,
+            resume=commit_point.resume,
+            committed_sample=commit_point.committed_sample,
+            next_utterance=max(before) + 1,
+        )
+        resume(monkeypatch, sound, sink, again)
+        assert sink.transcript() == undisturbed.transcript(), f"resumed at {commit_point}"
