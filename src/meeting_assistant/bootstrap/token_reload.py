@@ -17,8 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 def reload_on_hangup(access: AccessService) -> None:
-    """Read the tokens again whenever SIGHUP comes, on systems that have it."""
-    if hasattr(signal, "SIGHUP"):
+    """Read the tokens again whenever SIGHUP comes, on systems that have it.
+
+    A server without tokens has none to read: it ends, as ever, when the terminal is closed in which it was started.
+    """
+    if hasattr(signal, "SIGHUP") and not access.is_open:
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, partial(reload_tokens, access))
 

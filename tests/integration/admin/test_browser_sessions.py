@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -12,7 +14,7 @@ from meeting_assistant.adapters.storage.sql.browser_sessions import SqlBrowserSe
 from meeting_assistant.adapters.storage.sql.database import Database
 from meeting_assistant.adapters.storage.sql.meeting_store import SqlMeetingStore
 from meeting_assistant.adapters.storage.sql.shares import SqlShareStore
-from meeting_assistant.bootstrap.token_reload import reload_tokens
+from meeting_assistant.bootstrap.token_reload import reload_on_hangup, reload_tokens
 from meeting_assistant.domain.access import Scope, TokenGrant, token_digest
 from meeting_assistant.domain.errors import ConflictError, UnauthenticatedError
 from meeting_assistant.domain.meeting import Meeting, MeetingState
@@ -36,11 +38,12 @@ def grant(owner: str, token: str) -> TokenGrant:
 class Server:
     """What one server knows of access; the time is set by hand."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, is_open: bool = False) -> None:
         self.now_ms = 1_000_000
+        self.database = database
         self.store = SqlMeetingStore(database)
         self.access = AccessService(
-            [grant("ana", ANA), grant("ben", BEN)],
+            [] if is_open else [grant("ana", ANA), grant("ben", BEN)],
             meetings=self.store,
             shares=SqlShareStore(database),
             browser_sessions=SqlBrowserSessions(database),
@@ -128,13 +131,35 @@ async def test_tokens_are_reloaded_from_the_settings(
     assert caplog.text.count("the old tokens stay") == 2
 
 
+async def test_a_server_without_tokens_ends_with_its_terminal(server: Server) -> None:
+    loop, hangup = asyncio.get_running_loop(), signal.SIGHUP
+    reload_on_hangup(Server(server.database, is_open=True).access)
+    assert not loop.remove_signal_handler(hangup)
+    reload_on_hangup(server.access)
+    assert loop.remove_signal_handler(hangup)
+
+
 async def test_browser_sessions_of_a_token_are_bounded(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access_service, "MAX_SESSIONS", 2)
+    before = await read_access_changes(server.database)
     secrets = [(await server.access.sign_in(ANA))[1] for _ in range(3)]
+    assert await read_access_changes(server.database) == before + 1
     _, of_ben = await server.access.sign_in(BEN)
     assert [await server.owner_of(secret) for secret in (*secrets, of_ben)] == [None, "ana", "ana", "ben"]
+
+
+async def test_a_browser_that_signs_in_again_and_again_signs_no_other_one_out(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_service, "MAX_SESSIONS", 3)
+    _, link = await server.access.share(MEETING.id, hours=1)
+    _, other = await server.access.sign_in(link)
+    _, restless = await server.access.sign_in(link)
+    for _ in range(4):
+        _, restless = await server.access.sign_in(link, restless)
+    assert [await server.owner_of(secret) for secret in (other, restless)] == ["", ""]
 
 
 async def test_the_number_of_share_links_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,13 @@ async def test_a_full_database_does_not_prevent_work_but_a_deleted_meeting_does(
         full.setattr(ledger, "begin_step", refuse)
         attempt = attempts.at(meeting_id, TRANSCRIBE)
         assert await attempt.begin() == 0
-        await attempt.end()
+    # It goes on, perhaps for hours, and is in the way of no other suspect.
+    [other] = await create(ledger, 1)
+    for _ in range(2):
+        await ledger.begin_step(other, TRANSCRIBE)
+    async with asyncio.timeout(10):
+        assert await attempts.at(other, TRANSCRIBE).begin() == 3
+    await attempt.end()
     await ledger.delete(meeting_id)
     gone = attempts.at(meeting_id, TRANSCRIBE)
     with pytest.raises(NotFoundError):

@@ -138,6 +138,37 @@ async def test_a_hello_waits_for_a_broker_that_does_not_answer() -> None:
     assert link.asked == 2
 
 
+async def test_a_worker_keeps_no_job_that_the_broker_failed_to_withdraw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meeting_assistant.services.fleet.remote_sessions.CHECK_SECONDS", 0.01)
+
+    class Away(ScriptedLink):
+        failures = 1
+
+        async def withdraw(self, job: InferenceJob) -> None:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise BrokerError("Redis does not answer.")
+            await super().withdraw(job)
+
+        async def messages(self) -> AsyncIterator[str]:
+            await self.is_submitted.wait()
+            self.is_submitted.clear()
+            yield encode(self.about_the_newest_offer(hello("first")))
+            yield encode(message("first", 2, RESULT))  # the one before it was lost
+            await self.is_submitted.wait()
+            yield encode(self.about_the_newest_offer(hello("second")))
+            yield encode(message("second", 1, RESULT))
+            yield encode(message("second", 2, Done()))
+
+    link = Away()
+    job = RecordedJob(link)
+    await run_recorded(job, link)
+    assert job.applied == [RESULT]
+    assert len(link.offered) == 2
+
+
 async def test_an_invalid_result_costs_the_attempt_and_not_the_meeting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,8 +10,9 @@ from meeting_assistant.domain.access import BrowserSession
 class BrowserSessionStore(Protocol):
     """Browser sessions; what returns is durable."""
 
-    async def add(self, session: BrowserSession, *, keep: int, replaces: str | None = None) -> None:
-        """Store a session. Of all with the same newest credential `keep` stay.
+    async def add(self, session: BrowserSession, *, keep: int, replaces: str | None = None) -> list[str]:
+        """Store a session. Of all with the same newest credential `keep` stay, those that were replaced last; the
+        ids of the others are returned.
 
         The secret of the session that it `replaces` is worth nothing from then on; connections that it opened stay.
         """

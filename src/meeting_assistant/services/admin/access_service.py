@@ -172,13 +172,18 @@ class AccessService:
             expires_at_ms=now + SESSION_MS,
         )
         await self._sessions.remove_expired(now)
-        await self._sessions.add(session, keep=MAX_SESSIONS, replaces=old.id if old else None)
+        ended = await self._sessions.add(session, keep=MAX_SESSIONS, replaces=old.id if old else None)
+        self._recheck_sessions(ended)
         return (principal if len(credentials) == 1 else await self._resolve(credentials)), secret
 
     async def sign_out(self, secret: str) -> None:
         """End the sessions of a browser and the connections that rest on them; does nothing for an unknown one."""
         session = await self._sessions.by_digest(_digest(secret))
-        for session_id in await self._sessions.remove_family(session.family) if session else ():
+        if session is not None:
+            self._recheck_sessions(await self._sessions.remove_family(session.family))
+
+    def _recheck_sessions(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
             self.registry.recheck(credential=Credential(CredentialKind.BROWSER_SESSION, session_id))
 
     # --- permission

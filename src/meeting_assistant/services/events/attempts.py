@@ -56,6 +56,7 @@ class Attempt:
                 self._has_turn = True
             count = await self._ledger.begin_step(*self._key)
         except StorageError as error:
+            self._release()  # what is not counted has no turn to wait for, nor one that others wait for
             if not error.retryable:
                 raise
             return 0

@@ -43,6 +43,8 @@ class RemoteJob(ABC):
         """The job is complete, or nobody can do it: it is not offered again."""
         self.lease = ""
         """Name of the lease of the present attempt; empty while there is none."""
+        self.is_withdrawal_due = False
+        """A worker still holds the job although its results do not count any more: the broker was away."""
         self._link = link
         self._state = JobState(job.kind, job.offer)
         self._senseless = 0
@@ -76,6 +78,7 @@ class RemoteJob(ABC):
         """Return the job for a new offer; whoever took an earlier one is fenced."""
         self.job = self.job.model_copy(update={"offer": secrets.token_hex(8)})
         self._state, self.lease = self._state.with_offer(self.job.offer), ""
+        self.is_withdrawal_due = False
         return self.job
 
     def forget_attempt(self) -> None:
@@ -102,13 +105,13 @@ class RemoteJob(ABC):
                     logger.error(
                         "Refused a worker of another version.", extra=obs.log_fields(problem=str(error))
                     )
-                    await self._withdraw()
+                    await self.withdraw()
                 case job_state.Show(body):
                     self.show(body)
                 case job_state.Apply(body):
                     await self._apply(body)
                 case job_state.Withdraw():
-                    await self._withdraw()
+                    await self.withdraw()
                 case job_state.Complete():
                     self.is_over = True
                 case job_state.Fail(failure):
@@ -122,6 +125,15 @@ class RemoteJob(ABC):
                         f"See the logs of the workers. {self.remedy}",
                         code="needs_attention",
                     )
+
+    async def withdraw(self) -> None:
+        """Take the job from the worker that has it; the reconciler offers it again, once the broker is there."""
+        try:
+            await self._link.withdraw(self.job)
+        except BrokerError:
+            self.is_withdrawal_due = True
+        else:
+            self.is_withdrawal_due = False
 
     async def stop(self) -> None:
         """Stop sending audio."""
@@ -190,12 +202,7 @@ class RemoteJob(ABC):
                 extra=obs.log_fields(meeting=self.job.meeting_id, type=body.type, error=type(error).__name__),
             )
             self.forget_attempt()
-            await self._withdraw()
-
-    async def _withdraw(self) -> None:
-        """Take the job from the worker that has it; the reconciler offers it again."""
-        with contextlib.suppress(BrokerError):
-            await self._link.withdraw(self.job)
+            await self.withdraw()
 
 
 def _lease_of(message: WorkerMessage | AudioFailed) -> str:

@@ -216,6 +216,8 @@ class RemoteSessions:
     async def _reconcile_job(self, remote: RemoteJob) -> None:
         if remote.is_over:
             return
+        if remote.is_withdrawal_due:
+            await remote.withdraw()
         if await self.link.is_offered(remote.job):
             lease = remote.lease
             if lease and not await self.link.is_held(remote.job, lease) and remote.lease == lease:

@@ -35,7 +35,7 @@ class UploadFiles:
         try:
             make_private_directory(self._directory)
             file.chmod(0o600)
-            with file.open("rb") as content:
+            with file.open("r+b") as content:  # Windows syncs no file that may only be read
                 os.fsync(content.fileno())
             file.replace(self.path(meeting_id))
             _sync_directory(self._directory)

@@ -74,7 +74,9 @@ async def upload(
         raise InputError(f"The form could not be read: {describe_validation(error)}.", "See /docs.") from None
     # The body may have taken long to arrive.
     context.access.require(await context.access.refresh(caller), Scope.RECORD)
-    return await context.meetings.uploads.take(Path(file.file.name), options, origin, owner=caller.owner)
+    path = Path(file.file.name)
+    await file.close()  # Windows moves no file that is open
+    return await context.meetings.uploads.take(path, options, origin, owner=caller.owner)
 
 
 def _listed(text: str) -> list[str]:

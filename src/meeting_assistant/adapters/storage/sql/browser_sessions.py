@@ -20,8 +20,9 @@ class SqlBrowserSessions:
         self._database = database
 
     @uncancellable
-    async def add(self, session: BrowserSession, *, keep: int, replaces: str | None = None) -> None:
-        """Store a session, and remove the oldest ones of the same newest credential beyond `keep`."""
+    async def add(self, session: BrowserSession, *, keep: int, replaces: str | None = None) -> list[str]:
+        """Store a session, and end the oldest ones of the same newest credential beyond `keep`, replaced ones first:
+        a browser that signs in again and again ends no other one. Returns the ids of those that ended."""
         newest = session.credentials[-1].key
         async with self._database.writing() as transaction:
             old = await transaction.get(BrowserSessionRow, replaces) if replaces else None
@@ -40,8 +41,13 @@ class SqlBrowserSessions:
             )
             await transaction.flush()
             of_it = select(BrowserSessionRow.id).where(BrowserSessionRow.newest_credential == newest)
-            ids = await transaction.scalars(of_it.order_by(BrowserSessionRow.id.desc()).offset(keep))
-            await transaction.execute(delete(BrowserSessionRow).where(BrowserSessionRow.id.in_(ids.all())))
+            is_replaced = BrowserSessionRow.digest.startswith(_REPLACED)
+            oldest = of_it.order_by(is_replaced, BrowserSessionRow.id.desc()).offset(keep)
+            ids = list(await transaction.scalars(oldest))
+            if ids:
+                await transaction.execute(delete(BrowserSessionRow).where(BrowserSessionRow.id.in_(ids)))
+                await note_access_change(transaction)
+        return ids
 
     async def get(self, session_id: str) -> BrowserSession | None:
         """Return a session, expired or not."""
