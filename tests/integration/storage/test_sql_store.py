@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from meeting_assistant.adapters.storage.sql.models import Base, MeetingRow
 from meeting_assistant.adapters.storage.sql.transactions import read_final
 from meeting_assistant.domain.errors import StorageError
 from meeting_assistant.domain.events import MeetingFinished
-from meeting_assistant.domain.meeting import Bookmark, Coverage, Meeting, MeetingState
+from meeting_assistant.domain.meeting import Bookmark, Coverage, Meeting, MeetingState, OffRecord
 from meeting_assistant.domain.transcript import Utterance
 
 CANARY = "the quarterly canary sings at midnight"
@@ -169,5 +170,33 @@ async def test_a_database_of_the_first_version_keeps_everything_when_it_is_opene
         meeting = await store.get("m")
         assert (meeting.owner, meeting.bookmarks) == ("", [Bookmark(at_ms=5, note="here")])
         assert (await store.resume_point("m")).resume_sample == 32
+    finally:
+        await store.close()
+
+
+async def test_spans_of_an_earlier_version_that_start_together_become_the_longest(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO meetings VALUES ('m','Old','recording','live',1,0,0,NULL,'[]','[]',NULL,1,64,32,"
+            "'{}','{}','[]','[]',1)"
+        )
+        command.upgrade(config, "0010")
+        spans = [(0, 80), (0, 240), (320, 400), (320, None), (320, 500)]
+        stored = json.dumps([{"start_sample": start, "end_sample": end} for start, end in spans])
+        connection.exec_driver_sql("UPDATE meetings SET off_record = ?", (stored,))
+    engine.dispose()
+    store = store_at(path)
+    await store.open()
+    try:
+        assert (await store.get("m")).off_record == [
+            OffRecord(start_sample=0, end_sample=240),
+            OffRecord(start_sample=320, end_sample=None),
+        ]
     finally:
         await store.close()

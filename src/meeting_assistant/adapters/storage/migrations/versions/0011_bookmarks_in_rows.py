@@ -40,6 +40,8 @@ def upgrade() -> None:
     )
     for table, column in ((bookmarks, "bookmarks"), (off_record, "off_record")):
         rows = list(_entries(column))
+        if column == "off_record":
+            rows = _one_of_each_start(rows)
         if rows:
             op.bulk_insert(table, rows)
         # Plain DROP COLUMN: a batch would copy and drop `meetings`, and the drop would cascade to everything said.
@@ -59,6 +61,17 @@ def downgrade() -> None:
         for meeting_id, values in entries.items():
             op.execute(meetings.update().where(meetings.c.id == meeting_id).values({name: values}))
         op.drop_table(name)
+
+
+def _one_of_each_start(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the longest span of those that start at the same sample, as a meeting in memory may have after a crash."""
+    longest: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in rows:
+        key, end = (row["meeting_id"], row["start_sample"]), row["end_sample"]
+        known = longest.setdefault(key, row)
+        if known["end_sample"] is not None and (end is None or end > known["end_sample"]):
+            longest[key] = row
+    return list(longest.values())
 
 
 def _entries(column: str) -> Iterator[dict[str, Any]]:
