@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,32 @@ async def test_clean_stops_do_not_count_as_attempts(tmp_path: Path) -> None:
         await harness.recovery.resume_unfinished()
         for meeting_id in ids:
             assert (await harness.reaches(meeting_id, DONE, FAILED)).state is DONE
+
+
+async def test_a_meeting_stays_counted_while_a_slow_decode_may_still_kill_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_transcription, "CAUGHT_UP_S", 0.0)
+    async with RecordingHarness(tmp_path, OLD) as harness:
+        harness.engine.may_commit = False
+        connection = await harness.start()
+        connection.accept_audio(SECOND * 2)
+        await harness.is_safe(connection.meeting_id, 64_000)
+        await harness.die()
+    for deaths in range(1, 3):
+        async with RecordingHarness(tmp_path, OLD) as harness:
+            harness.engine.may_commit = False
+            harness.engine.decoding.add(connection.meeting_id)
+            await harness.recovery.resume_unfinished()
+            await harness.is_counted(connection.meeting_id, TRANSCRIBE, deaths)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert await harness.store.attempts(connection.meeting_id, TRANSCRIBE) == deaths
+            await harness.die()
+    async with RecordingHarness(tmp_path, OLD) as harness:
+        harness.engine.may_commit = False
+        await harness.recovery.resume_unfinished()
+        await harness.is_counted(connection.meeting_id, TRANSCRIBE, 0)
 
 
 @pytest.mark.parametrize("has_rest", [False, True], ids=["nothing left", "in mid-utterance"])

@@ -128,6 +128,18 @@ async def test_audio_is_read_when_the_decode_starts(service: AsrService, engine:
     assert read == ["now"]
 
 
+async def test_a_session_decodes_as_long_as_a_window_of_it_waits(
+    service: AsrService, engine: ScriptedEngine
+) -> None:
+    engine.released.clear()
+    asked = [asyncio.create_task(ask(service, session)) for session in ("a", "b")]
+    await asyncio.sleep(0)
+    assert [service.is_decoding(session) for session in ("a", "b", "c")] == [True, True, False]
+    engine.released.set()
+    await asyncio.gather(*asked)
+    assert not service.is_decoding("a")
+
+
 async def test_closing_fails_the_tickets_that_wait(service: AsrService, engine: ScriptedEngine) -> None:
     engine.released.clear()
     first = asyncio.create_task(ask(service, "a"))

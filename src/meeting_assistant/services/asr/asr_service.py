@@ -157,6 +157,10 @@ class AsrService:
             )
         return decoded
 
+    def is_decoding(self, session: str) -> bool:
+        """Return True while a window of the session waits or is decoded."""
+        return any(ticket.session == session for ticket in self._answers)
+
     def cancel(self, session: str) -> None:
         """Cancel a session's partials; finals stay."""
         for ticket in self._queue.cancel(session, COALESCED):

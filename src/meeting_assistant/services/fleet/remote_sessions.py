@@ -121,6 +121,10 @@ class RemoteSessions:
             load_per_meeting=0.0,
         )
 
+    def is_decoding(self, meeting_id: str) -> bool:
+        """Return False: workers decode, and a decode that kills one leaves this process alone."""
+        return False
+
     # --- life
 
     async def start(self) -> None:

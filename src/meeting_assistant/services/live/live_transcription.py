@@ -26,7 +26,7 @@ from meeting_assistant.services.transcription.session_types import SessionSpec
 logger = logging.getLogger(__name__)
 
 CAUGHT_UP_S = 3.0
-"""A session that has read everything and waits for so long has survived what there was: its decodes took less."""
+"""A session that has read everything, waits for so long and has nothing to decode has survived what there was."""
 
 
 class LiveTranscription:
@@ -73,9 +73,7 @@ class LiveTranscription:
                 await self._mark_failed(live, failure)
 
     async def _transcribe(self, live: LiveMeeting, meeting: Meeting) -> None:
-        attempt = self._io.attempts.at(
-            live.id, TRANSCRIBE, has_caught_up=partial(live.buffer.caught_up, CAUGHT_UP_S)
-        )
+        attempt = self._io.attempts.at(live.id, TRANSCRIBE, has_caught_up=partial(self._caught_up, live))
         sink = StoreSink(
             self._io.store,
             live.channel,
@@ -104,6 +102,13 @@ class LiveTranscription:
             await attempt.begin()
         read_audio = live.buffer.read if live.storage == "journal" else None
         return await self._planner.make_spec(live.id, is_live=True, read_audio=read_audio)
+
+    async def _caught_up(self, live: LiveMeeting) -> None:
+        """Return when everything was read, and no decode is left: a slow one may still kill the process."""
+        while True:
+            await live.buffer.caught_up(CAUGHT_UP_S)
+            if not self._runner.is_decoding(live.id):
+                return
 
     async def _mark_failed(self, live: LiveMeeting, failure: StageError) -> None:
         tracing.record_meeting(live.id, began_ms=live.began_ms, failed=failure.code, source="live")

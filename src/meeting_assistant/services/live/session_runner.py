@@ -39,6 +39,10 @@ class SessionRunner(Protocol):
         """Return how many meetings fit, `live` of them being there already."""
         ...
 
+    def is_decoding(self, meeting_id: str) -> bool:
+        """Return True while speech of this meeting waits for a decode in this process, or is decoded."""
+        ...
+
     async def run(
         self,
         kind: JobKind,
@@ -79,6 +83,10 @@ class LocalSessions:
         return self._speech.asr.capacity(
             live=live, partial_interval_s=partial_interval_s, max_meetings=max_meetings
         )
+
+    def is_decoding(self, meeting_id: str) -> bool:
+        """Return True while the engine has a window of this meeting to decode."""
+        return self._speech.asr.is_decoding(meeting_id)
 
     async def run(
         self,

@@ -45,6 +45,8 @@ class SilentEngine:
         """By meeting: set when its session begins."""
         self.may_commit = True
         """False: sessions read, as in the middle of an utterance, and commit nothing."""
+        self.decoding: set[str] = set()
+        """Meetings with a decode that takes long."""
         self.most_unread_bytes = 0
 
     def on_level(self, listener: Callable[[Level], None]) -> None:
@@ -61,6 +63,10 @@ class SilentEngine:
             predicted_wait_s=0.0,
             load_per_meeting=0.0,
         )
+
+    def is_decoding(self, meeting_id: str) -> bool:
+        """Return True for those in `decoding`."""
+        return meeting_id in self.decoding
 
     async def run(
         self,
