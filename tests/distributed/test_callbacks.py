@@ -94,21 +94,21 @@ def signed(content: bytes, *, keys: FleetKeys = KEYS, at_s: float | None = None)
 
 
 MESSAGE, FOR_ANOTHER, SENSELESS = sealed(POST), sealed(SOCKET), sealed(POST, "{}")
-REFUSED: list[tuple[Callable[[], dict[str, str]], bytes, int]] = [
-    (dict, MESSAGE, 401),
-    (lambda: signed(MESSAGE, keys=OTHER), MESSAGE, 401),
-    (lambda: signed(MESSAGE, at_s=0), MESSAGE, 401),
-    (lambda: signed(MESSAGE), MESSAGE + b" ", 401),
-    (lambda: {**signed(MESSAGE), "webhook-timestamp": "soon"}, MESSAGE, 401),
-    (lambda: {**signed(MESSAGE), "webhook-timestamp": "9" * 5000}, MESSAGE, 401),
-    (lambda: signed(b"no message"), b"no message", 422),
-    (lambda: signed(encode(HELLO).encode()), encode(HELLO).encode(), 422),
-    (lambda: signed(FOR_ANOTHER), FOR_ANOTHER, 422),
-    (lambda: signed(SENSELESS), SENSELESS, 422),
-]
+REFUSED: dict[str, tuple[Callable[[], dict[str, str]], bytes, int]] = {
+    "unsigned": (dict, MESSAGE, 401),
+    "other key": (lambda: signed(MESSAGE, keys=OTHER), MESSAGE, 401),
+    "signed long ago": (lambda: signed(MESSAGE, at_s=0), MESSAGE, 401),
+    "altered": (lambda: signed(MESSAGE), MESSAGE + b" ", 401),
+    "time that is no number": (lambda: {**signed(MESSAGE), "webhook-timestamp": "soon"}, MESSAGE, 401),
+    "time without end": (lambda: {**signed(MESSAGE), "webhook-timestamp": "9" * 5000}, MESSAGE, 401),
+    "no message": (lambda: signed(b"no message"), b"no message", 422),
+    "not sealed": (lambda: signed(encode(HELLO).encode()), encode(HELLO).encode(), 422),
+    "for another gateway": (lambda: signed(FOR_ANOTHER), FOR_ANOTHER, 422),
+    "without content": (lambda: signed(SENSELESS), SENSELESS, 422),
+}
 
 
-@pytest.mark.parametrize(("sign", "content", "status"), REFUSED)
+@pytest.mark.parametrize(("sign", "content", "status"), REFUSED.values(), ids=REFUSED)
 def test_a_message_that_is_not_signed_and_sealed_for_this_gateway_is_refused(
     fleet: Fleet, sign: Callable[[], dict[str, str]], content: bytes, status: int
 ) -> None:
