@@ -38,7 +38,8 @@ After an internal error without an explanation the next attempt asks for a weake
 
 **Servers that cut silently.** Ollama reads 4096 tokens unless `OLLAMA_CONTEXT_LENGTH` says otherwise, and drops the
 rest without a word. The count of tokens in its answers is compared with what was sent; where that leaves a doubt,
-one short question about the same text settles it, once for a meeting. A server that names its window in
+one short question about the same text settles it, once for a meeting and again where another part of it looks cut,
+such as one in another language. A server that names its window in
 `/v1/models` (vLLM, llama.cpp) is spared that. Parts that were cut are halved and asked again. A cut of less than
 about 7 % is not found.
 """

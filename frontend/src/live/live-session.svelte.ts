@@ -14,10 +14,10 @@ import { clearRecording, type StoredRecording } from "./stored-recording";
 import { Uplink } from "./uplink";
 import { acquireWakeLock } from "./wake-lock";
 
-/** `failed`: the source or the server refused; `problem` says why. */
 /** Longer than the pause that ends an utterance (`ENDPOINTING__SILENCE_MS`). */
 const PAUSE_SILENCE_S = 0.7;
 
+/** `failed`: the source or the server refused; `problem` says why. */
 export type Phase = "opening" | "recording" | "paused" | "stopping" | "done" | "failed";
 
 /** Bytes per second of the audio that the server counts: 16 kHz s16le, per channel. */

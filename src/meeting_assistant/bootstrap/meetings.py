@@ -75,6 +75,7 @@ def build_meetings(
         speech.engines,
         speakers=offline_diarization,
         on_finished=_on_finished(orchestrator, retention, storage.recordings.moves),
+        redated=minutes.start_correction.redated,
     )
     orchestrator.handle(JobKind.FINISH_MEETING, finisher.finish)
     orchestrator.handle(JobKind.WORKFLOWS, workflows.handle)

@@ -49,8 +49,10 @@ def build_minutes(
         interval_s=settings.notes_interval_seconds,
         is_busy=lambda: bool(speech.runner.level),
     )
-    editor = MinutesEditor(store, channels, service, orchestrator, on_rewritten=on_rewritten)
+    correction = StartCorrection(store, resolve_due, on_corrected=on_rewritten)
+    editor = MinutesEditor(
+        store, channels, service, orchestrator, on_rewritten=on_rewritten, redated=correction.redated
+    )
     orchestrator.handle(JobKind.WRITE_MINUTES, editor.handle)
     ask = AskService(store, SqlSearchIndex(database), EmbeddedQuestionReader(), service, llm)
-    correction = StartCorrection(store, resolve_due, on_corrected=on_rewritten)
     return MinutesParts(service, notes, editor, correction, ask, llm, calls, preferences)

@@ -122,7 +122,8 @@ def _tagged_starts(tags: Mapping[str, str], zone: tzinfo) -> Iterator[MeetingSta
     for tag in _DATE_TAGS:
         moment = _parse(tags.get(tag, ""), tags.get(_TIME_TAGS.get(tag, ""), ""))
         if moment is not None:
-            with contextlib.suppress(OverflowError, ValueError):
+            # OSError: Windows does not convert times before 1970 to its own time zone.
+            with contextlib.suppress(OverflowError, ValueError, OSError):
                 yield _start(moment, zone, "metadata")
 
 

@@ -102,7 +102,7 @@ class OptionalParameters:
         self._crashes[model] = 0
         for step in sent:
             self._accepted[model, step] = until
-            del self._refusals[model, step]
+            self._refusals.pop((model, step), None)  # in one step: several threads may ask one server
         for step in refused:
             self._left_out[model, step] = until
         for step in suspected:

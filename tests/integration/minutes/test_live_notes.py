@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from meeting_assistant.services.llm.llm_service import LLMService
 from meeting_assistant.services.meetings.finishing import MeetingFinisher
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.llm_minutes import POINTS_AT_ONCE, LlmMinutes
-from meeting_assistant.services.minutes.minutes_service import MinutesService
+from meeting_assistant.services.minutes.minutes_service import MinutesResult, MinutesService
+from meeting_assistant.services.minutes.start_correction import StartCorrection
 from meeting_assistant.testing.doubles.llm_server import Answer, LlmServer, SeenRequest, lines_of, user_text
 from meeting_assistant.testing.harness.database import sqlite_url
 from meeting_assistant.testing.harness.llm_minutes import EMPTY_ANSWER
@@ -51,11 +53,15 @@ class RunningMeeting:
         self.minutes = MinutesService(EmbeddedWriter(), llm, llm_minutes)
         self.notes = LiveNotes(self.store, self.channels, self.minutes, interval_s=interval_s)
         io = MeetingIo(self.store, None, self.channels, ThreadPoolExecutor(1), Attempts(self.store))
-        self.finisher = MeetingFinisher(io, self.minutes, self.notes, {})
+        self.correction = StartCorrection(self.store, resolve_due, self._ignore)
+        self.finisher = MeetingFinisher(io, self.minutes, self.notes, {}, redated=self.correction.redated)
         self.meeting = Meeting(
             id=str(uuid_utils.uuid7()), title="", state=MeetingState.RECORDING, source="live", created_at_ms=0
         )
         self.count = 0
+
+    async def _ignore(self, meeting_id: str) -> None:
+        """No integration follows the minutes."""
 
     async def begin(self) -> Watcher:
         await self.store.open()
@@ -222,6 +228,24 @@ async def test_the_next_server_continues_the_notes_with_the_same_ids(
         ("d1", "We decided to ship on Monday."),
         ("d2", "We decided to paint the office."),
     ]
+
+
+async def test_due_dates_follow_a_day_that_is_corrected_while_the_minutes_are_written(
+    new_meeting: MakeTalk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting = new_meeting()
+    await meeting.begin()
+    await meeting.say("Ana will send the report by Friday.")
+    write = meeting.minutes.write
+
+    async def write_meanwhile(*args: Any, **options: Any) -> MinutesResult:
+        written = await write(*args, **options)
+        await meeting.correction.correct(meeting.meeting.id, datetime(2026, 11, 2, 9, 30))
+        return written
+
+    monkeypatch.setattr(meeting.minutes, "write", write_meanwhile)
+    minutes = await meeting.finish()
+    assert [item.due for item in minutes.action_items] == [date(2026, 11, 6)]
 
 
 async def test_too_little_new_text_causes_no_request(new_meeting: MakeTalk) -> None:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from meeting_assistant.cli.local_zone import LocalZone
 from meeting_assistant.domain.errors import InputError
 from meeting_assistant.domain.meeting import MeetingOptions
 from meeting_assistant.domain.meeting_start import (
@@ -113,6 +114,20 @@ def test_an_impossible_date_is_ignored(value: str) -> None:
         assert start({tag: value}, modified=modified).local.date() == date(2026, 11, 20)
     # A later tag may still know it.
     assert start({"creation_time": value, "date": "2026-11-02"}).local.date() == date(2026, 11, 2)
+
+
+def test_a_date_that_the_system_cannot_convert_is_ignored() -> None:
+    """Windows knows no local time before 1970, which old recordings state."""
+
+    class WindowsZone(LocalZone):
+        def utcoffset(self, moment: datetime | None) -> timedelta | None:
+            if moment is not None and moment.year < 1970:
+                raise OSError(22, "Invalid argument")
+            return super().utcoffset(moment)
+
+    origin = FileOrigin(WindowsZone())
+    tags = {"date": "1963-08-28"}
+    assert start_of_upload(MeetingOptions(), origin, tags, 60, now_ms=ms(NOW)).source == "upload"
 
 
 def test_the_modification_time_of_a_file_is_the_end_of_the_recording() -> None:

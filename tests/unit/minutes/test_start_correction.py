@@ -117,6 +117,21 @@ async def test_minutes_that_are_not_written_yet_use_the_corrected_day(case: Case
     assert case.corrected == []
 
 
+async def test_minutes_that_were_written_as_of_another_day_are_dated_anew(case: Case) -> None:
+    await case.begin(is_finished=False)
+    before = await case.store.get("m")
+    written = Minutes(action_items=TASKS[:4])
+    assert await case.correction.redated(before, written) is written
+    await case.correction.correct("m", HELD)
+    redated = await case.correction.redated(before, written)
+    assert [item.due for item in redated.action_items] == [
+        date(2026, 11, 6),
+        date(2026, 11, 3),
+        date(2026, 12, 24),
+        None,
+    ]
+
+
 async def test_an_impossible_day_changes_nothing(case: Case) -> None:
     await case.begin()
     with pytest.raises(InputError):

@@ -25,6 +25,7 @@ from meeting_assistant.services.meetings.offline_diarization import OfflineDiari
 from meeting_assistant.services.minutes.live_notes import LiveNotes
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.minutes.progress import report_progress
+from meeting_assistant.services.minutes.start_correction import Redated
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +41,11 @@ class MeetingFinisher:
         engines: Mapping[str, str],
         speakers: OfflineDiarization | None = None,
         on_finished: Callable[[str], Awaitable[None]] | None = None,
+        redated: Redated | None = None,
     ) -> None:
         """`speakers` decides who spoke; None leaves the live labels. `on_finished` is awaited with the meeting's id
-        after `final` was published."""
+        after `final` was published. `redated` dates minutes as of a start that was corrected meanwhile."""
+        self._redated = redated
         self._store = io.store
         self._channels = io.channels
         self._attempts = io.attempts
@@ -92,6 +95,8 @@ class MeetingFinisher:
         with tracing.span("minutes", meeting=meeting.id, utterances=len(transcript.utterances)) as span:
             minutes = await self._write_minutes(meeting, transcript, channel)
             span.set(provider=minutes.provenance.provider if minutes else "failed")
+        if minutes is not None and self._redated is not None:
+            minutes = await self._redated(meeting, minutes)
         await channel.publish(
             partial(
                 self._store.finish,

@@ -24,6 +24,7 @@ from meeting_assistant.services.minutes.draft import PREFIXES
 from meeting_assistant.services.minutes.minutes_service import MinutesService
 from meeting_assistant.services.minutes.progress import report_progress
 from meeting_assistant.services.minutes.revisions import counted, next_id
+from meeting_assistant.services.minutes.start_correction import Redated
 from meeting_assistant.services.minutes.templates import TEMPLATES
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,11 @@ class MinutesEditor:
         minutes: MinutesService,
         orchestrator: Orchestrator,
         on_rewritten: Callable[[str], Awaitable[object]] | None = None,
+        redated: Redated | None = None,
     ) -> None:
-        """`on_rewritten` is awaited with the meeting's id after its minutes were written again."""
+        """`on_rewritten` is awaited with the meeting's id after its minutes were written again; `redated` dates them as
+        of a start that was corrected meanwhile."""
+        self._redated = redated
         self._on_rewritten = on_rewritten
         self._store = store
         self._channels = channels
@@ -155,7 +159,8 @@ class MinutesEditor:
             # Somebody asked for better minutes: worse ones are no answer.
             raise result.error
         coverage = coverage_of(meeting, transcript, has_minutes=True)
-        await self._store.add_minutes_version(meeting.id, minutes=result.minutes, coverage=coverage)
+        minutes = result.minutes if self._redated is None else await self._redated(meeting, result.minutes)
+        await self._store.add_minutes_version(meeting.id, minutes=minutes, coverage=coverage)
         await self._store.clear_errors(meeting.id, "minutes")
 
     # --- items

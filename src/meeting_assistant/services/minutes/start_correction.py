@@ -18,6 +18,9 @@ from meeting_assistant.services.minutes.minutes_service import language_of, loca
 
 logger = logging.getLogger(__name__)
 
+Redated = Callable[[Meeting, Minutes], Awaitable[Minutes]]
+"""`StartCorrection.redated`, for those who write minutes."""
+
 TRIES = 3
 """Minutes may be written while they are changed."""
 
@@ -56,6 +59,16 @@ class StartCorrection:
             logger.info("The day of a meeting was corrected.", extra=obs.log_fields(meeting=meeting_id))
             await self._on_corrected(meeting_id)
 
+    async def redated(self, meeting: Meeting, minutes: Minutes) -> Minutes:
+        """Return new minutes as of the present start: writing takes minutes, in which somebody may have corrected it.
+
+        `meeting` is the one that they were written from. Raises NotFoundError when it was deleted meanwhile.
+        """
+        old_day, new_day = local_date(meeting), local_date(await self._store.get(meeting.id))
+        if old_day == new_day:
+            return minutes
+        return minutes.map_items(lambda item: self._moved(item, language_of(meeting), old_day, new_day))
+
     async def _move_due_dates(self, meeting: Meeting, old_day: date, new_day: date) -> None:
         def move(item: Item) -> Item:
             return self._moved(item, language_of(meeting), old_day, new_day)
@@ -63,7 +76,7 @@ class StartCorrection:
         for left in reversed(range(TRIES)):
             minutes = await self._store.stored_minutes(meeting.id)
             if minutes is None:
-                return  # they are written against the new day
+                return  # whoever writes them asks for the present day at the end (`redated`)
 
             def change(newest: Minutes) -> Minutes:
                 return newest.map_items(move)
