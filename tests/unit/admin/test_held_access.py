@@ -177,3 +177,23 @@ async def test_a_caller_with_many_tickets_evicts_only_its_own(callers: Callers) 
     assert (await tickets.redeem(of_ana)).owner == "ana"
     for ticket in issued[-MAX_TICKETS:]:
         await tickets.redeem(ticket)
+
+
+async def test_a_right_that_expired_is_asked_for_once_however_long_its_connection_lasts() -> None:
+    asked: list[Principal] = []
+
+    async def refresh(principal: Principal) -> Principal:
+        asked.append(principal)
+        if len(asked) > 1:
+            raise GONE
+        return principal
+
+    registry = AccessRegistry(refresh, now_ms=lambda: 1000)
+    running = asyncio.create_task(registry.run())
+    guest = Principal(shared=frozenset({"m1"}), credentials=frozenset({LINK}), expires_at_ms=1000)
+    with registry.hold(guest, "m1", allow) as paused:
+        await paused.ended
+        for _ in range(50):
+            await asyncio.sleep(0)
+    assert len(asked) == 2
+    running.cancel()

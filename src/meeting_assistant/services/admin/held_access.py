@@ -157,3 +157,5 @@ class AccessRegistry:
                 extra=obs.log_fields(meeting=held.meeting_id, code=error.code),
             )
             held.end(error)
+            # Its connection may last: a client that reads nothing, a player that pauses. It is not asked for again.
+            self._held.discard(held)
