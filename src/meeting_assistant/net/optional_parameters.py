@@ -14,6 +14,8 @@ from itertools import takewhile
 
 REMEMBERED_S = 3600.0
 """Servers are updated, and models are exchanged: after this time the parameter is sent again."""
+OUTAGE_S = 60.0
+"""An internal error may be an outage: what did not help then may help soon after."""
 _ENOUGH_REFUSALS = 2
 """A single refusal that does not say what it is about may have had another cause."""
 
@@ -80,9 +82,9 @@ class OptionalParameters:
         """Return False while it is known that leaving parameters out does not help."""
         return self._searched.get(model, 0.0) <= self._now()
 
-    def note_search_failed(self, model: str) -> None:
+    def note_search_failed(self, model: str, believed_s: float) -> None:
         """Note that leaving everything out did not help."""
-        self._searched[model] = self._now() + REMEMBERED_S
+        self._searched[model] = self._now() + believed_s
 
     def note_accepted(
         self,
@@ -141,14 +143,15 @@ class ParameterSearch:
         self._refused.append(step)
         return True
 
-    def leave_out_next(self) -> bool:
+    def leave_out_next(self, *, is_internal_error: bool = False) -> bool:
         """Leave out the next step of a parameter that was never accepted; False when nothing is left to try."""
         self._refusals += 1
         left = (step for step in self._suspects() if step not in self.left_out)
         step = next(left, None) if self._memory.may_search(self._model) else None
         if step is None:
             if self._suspected:
-                self._memory.note_search_failed(self._model)
+                believed_s = OUTAGE_S if is_internal_error else REMEMBERED_S
+                self._memory.note_search_failed(self._model, believed_s)
             return False
         self._suspected.append(step)
         return True

@@ -12,6 +12,7 @@ import pytest
 from meeting_assistant.adapters.asr.openai_transcriptions import OpenAiTranscriptions
 from meeting_assistant.domain.errors import EngineError
 from meeting_assistant.domain.ports import AsrRequest
+from meeting_assistant.net.optional_parameters import OUTAGE_S
 from meeting_assistant.testing.doubles.transcription_server import TranscriptionServer
 
 
@@ -111,6 +112,21 @@ def test_one_refusal_that_names_nothing_is_asked_again_and_changes_nothing_for_g
     assert engine.transcribe([WINDOW])[0].text == "The budget is approved."
     server.refuses = set()
     assert engine.transcribe([WINDOW])[0].words is not None
+
+
+def test_an_outage_does_not_keep_a_server_from_being_asked_with_less(server: TranscriptionServer) -> None:
+    now = 0.0
+    engine = OpenAiTranscriptions(server.url, "whisper-1", now=lambda: now)
+    server.status = 500
+    for _ in range(2):
+        with pytest.raises(EngineError):
+            engine.transcribe([WINDOW])
+    during = len(server.seen)
+    assert during == 7, "while it lasts, each utterance is sent once"
+    server.status, server.refuses = 200, {"verbose_json"}
+    now = OUTAGE_S + 1
+    assert engine.transcribe([WINDOW])[0].text == "The budget is approved."
+    engine.close()
 
 
 def test_what_is_refused_is_tried_again_after_an_hour(server: TranscriptionServer) -> None:

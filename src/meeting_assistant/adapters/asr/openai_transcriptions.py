@@ -156,7 +156,7 @@ def _can_leave_out(response: HttpResponse, search: ParameterSearch) -> bool:
         named = [name for name, words in _NAMES.items() if words.search(response.text)]
         return search.leave_out(named) if named else search.leave_out_next()
     # Some servers report a form of answer that they do not know as an internal error.
-    return response.status == 500 and search.leave_out_next()
+    return response.status == 500 and search.leave_out_next(is_internal_error=True)
 
 
 def _no_answer(problem: HttpProblem) -> EngineError:
