@@ -61,6 +61,13 @@ def test_a_damaged_stretch_moves_nothing_that_follows_and_is_marked(suffix: str)
         assert heard == second or is_marked or suffix == "wav"
 
 
+@pytest.mark.parametrize("suffix", ["webm", "mkv"])
+def test_a_damaged_stretch_of_matroska_is_no_pause(suffix: str) -> None:
+    """Its demuxer skips what it cannot read in silence; a file with damage is kept, one with pauses is not."""
+    decoded = read_media(overwrite(encode(suffix, MediaTrack(tones(range(10)))), 0.4, 0.6))
+    assert {reason for _, _, reason in decoded.gaps} == {"damaged_audio"}
+
+
 def test_the_page_of_ogg_after_a_lost_one_keeps_its_time() -> None:
     """FFmpeg counts it on from the page before, until its end."""
     raw = bytearray(encode("opus", MediaTrack(tones(SIX))))

@@ -34,6 +34,8 @@ LATEST_START_S = 600.0
 """A recording that begins later on its clock was cut from a longer one: the clock begins with it."""
 NAMED_FROM_S = 0.5
 """Shorter stretches without sound are usual, where silence is not encoded."""
+SKIPPED_BYTES = 1024
+"""So much between two blocks of Matroska was skipped by the demuxer, which says nothing of what it cannot read."""
 MAX_FAULTS = 1000
 """How often in a row reading may fail before the rest is given up."""
 SILENCE_SAMPLES = 60 * SAMPLE_RATE_HZ
@@ -91,6 +93,9 @@ class AudioTrack:
         latest = latest_s if self.stated_end is None else min(latest_s, self.stated_end + 1.0)
         self._clock: ContainerClock[Any] = ContainerClock(latest)
         self._resampler: MonoResampler | None = None
+        has_blocks_only = "matroska" in self._container.format.name and len(self._container.streams) == 1
+        self._block_end: int | None = 0 if has_blocks_only else None
+        """Where in the file the newest block ends; None where other things may lie between blocks."""
         self._written = 0
         self._last_packet_s = 0.0
         self.holes: list[Hole] = []
@@ -155,7 +160,7 @@ class AudioTrack:
         packets = self._packets()
         for packet in with_times_of_pages(packets) if self._container.format.name == "ogg" else packets:
             frames = [] if packet is None else self._decode(packet)
-            if packet is None or frames is None or packet.is_corrupt:
+            if packet is None or frames is None or packet.is_corrupt or self._follows_skipped_bytes(packet):
                 is_damaged = True
             if is_raw and frames is None:
                 lost_s += float((packet.duration or 0) * packet.time_base)
@@ -164,6 +169,14 @@ class AudioTrack:
                     time = None if is_raw or frame.pts is None else self._time_of(frame)
                     yield _Piece(frame, time, is_damaged, lost_s)
                     is_damaged, lost_s = self._container.format.name in CONTINUOUS, 0.0
+
+    def _follows_skipped_bytes(self, packet: Any) -> bool:
+        before, at = self._block_end, packet.pos
+        if before is None or at is None or packet.size == 0:
+            return False
+        self._block_end = max(at, before) + packet.size  # several packets may share a block
+        is_skipped: bool = 0 < before < at - SKIPPED_BYTES
+        return is_skipped
 
     def _time_of(self, frame: Any) -> float:
         return float(frame.pts * frame.time_base) - self._origin
