@@ -58,9 +58,10 @@ class SilentCuts:
         ratio = await self._measured_ratio(request, probe, measure)
         if ratio is None:
             return
-        self._remember(key, ratio)
         if counted < SMALLEST_SHARE * ratio * expected:
+            # The short question may have been cut, too: its ratio says nothing about the next part.
             raise _cut(reply.provider, counted)
+        self._remember(key, ratio)
 
     def _remember(self, key: tuple[str, str, tuple[str, ...]], ratio: float) -> None:
         self._ratios[key] = ratio

@@ -7,8 +7,9 @@ answer.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,8 +30,15 @@ from meeting_assistant.services.llm.json_answers import UnusableAnswerError, aft
 from meeting_assistant.services.llm.llm_service import Completion, LLMService, with_problem
 from meeting_assistant.services.llm.token_estimate import tokens_in
 from meeting_assistant.services.minutes.evidence.grounding import Grounding
-from meeting_assistant.services.minutes.minutes_service import MinutesService, language_of, local_date
+from meeting_assistant.services.minutes.minutes_service import MinutesService, language_of
 from meeting_assistant.services.minutes.prompts import wire_schema
+from meeting_assistant.services.minutes.questions.passages import (
+    around,
+    fitting,
+    passages_of,
+    shortened,
+    tokens_of,
+)
 from meeting_assistant.services.minutes.questions.prompt import (
     ModelAnswer,
     ModelSentence,
@@ -39,12 +47,14 @@ from meeting_assistant.services.minutes.questions.prompt import (
     system_prompt,
 )
 
+logger = logging.getLogger(__name__)
+
 ANSWER_TOKENS = 1000
 MARGIN = 0.9
 MOST_TOKENS = 12_000
+SMALLEST_TOKENS = 300
+"""About fifteen lines: fewer say no more than the quotations that are the answer without a model."""
 HITS = 24
-NEIGHBOURS = 2
-"""Lines before and after a hit: an answer often stands in the next one."""
 MOST_QUOTES = 4
 MAX_QUESTION = 1000
 
@@ -151,12 +161,12 @@ class AskService:
         meeting = await self._store.get(meeting_id)
         transcript = await self._store.transcript(meeting_id)
         room = await self._room(meeting)
-        passages = _passages(meeting, transcript)
-        if sum(map(_cost, passages)) > room:
+        passages = passages_of(meeting, transcript)
+        if tokens_of(passages) > room:
             keywords = self._reader.keywords(text, language_of(meeting))
             hits = await self._index.search(keywords, meeting_id=meeting_id, limit=HITS)
-            passages = _around(passages, {hit.utterance.utterance for hit in hits})
-        async for piece in self._answer(await self._question(text, [meeting], _fitting(passages, room))):
+            passages = around(passages, {hit.utterance.utterance for hit in hits})
+        async for piece in self._answer(await self._question(text, [meeting], fitting(passages, room))):
             yield piece
 
     async def about_all(self, question: str, *, owner: str | None) -> AsyncIterator[AnswerPiece]:
@@ -168,10 +178,10 @@ class AskService:
         # Meetings in the order of their best hit: what does not fit is of the last ones.
         for meeting in meetings.values():
             found = {hit.utterance.utterance for hit in hits if hit.meeting_id == meeting.id}
-            passages += _around(_passages(meeting, await self._store.transcript(meeting.id)), found)
+            passages += around(passages_of(meeting, await self._store.transcript(meeting.id)), found)
         rooms = [await self._room(meeting) for meeting in meetings.values()]
-        fitting = _fitting(passages, min(rooms, default=0))
-        async for piece in self._answer(await self._question(text, list(meetings.values()), fitting)):
+        passages = fitting(passages, min(rooms, default=0))
+        async for piece in self._answer(await self._question(text, list(meetings.values()), passages)):
             yield piece
 
     async def _room(self, meeting: Meeting) -> int:
@@ -180,8 +190,7 @@ class AskService:
         if not self._llm.may_ask(is_local_only=plan.is_local_only):
             return MOST_TOKENS
         context = await self._llm.context_tokens(prefer=plan.provider, is_local_only=plan.is_local_only)
-        schema = tokens_in(str(wire_schema(ModelAnswer)))
-        return min(MOST_TOKENS, int((context - ANSWER_TOKENS) * MARGIN) - schema - tokens_in(system_prompt()))
+        return max(SMALLEST_TOKENS, min(MOST_TOKENS, _room_in(context)))
 
     async def _question(self, text: str, meetings: Sequence[Meeting], passages: list[Passage]) -> _Question:
         plans = [await self._minutes.plan(meeting) for meeting in meetings]
@@ -203,19 +212,44 @@ class AskService:
             for piece in self._quotes(question):
                 yield piece
             return
-        has_begun = False
-        try:
-            async for piece in self._by_model(question):
-                has_begun = True
-                yield piece
-        except LlmError as error:
-            reason = error.message if self._llm.is_configured else None
-            if has_begun:
-                # What was shown was said; that it is all cannot be said.
-                yield AnswerEnd(is_found=True, provider="none", error=reason)
+        asked: _Question | None = question
+        reason: str | None = None
+        while asked is not None:
+            has_begun = False
+            try:
+                async for piece in self._by_model(asked):
+                    has_begun = True
+                    yield piece
+            except LlmError as error:
+                reason = error.message if self._llm.is_configured else None
+                if has_begun:
+                    # What was shown was said; that it is all cannot be said.
+                    yield AnswerEnd(is_found=True, provider="none", error=reason)
+                    return
+                asked = self._shorter(asked, error)
+            else:
                 return
-            for piece in self._quotes(question, reason):
-                yield piece
+        for piece in self._quotes(question, reason):
+            yield piece
+
+    def _shorter(self, question: _Question, error: LlmError) -> _Question | None:
+        """Return the question on half of its lines after all were too long; None where that helps nothing."""
+        if not {error.code, *error.causes} & {"llm_context_overflow", "llm_truncated"}:
+            return None
+        room = tokens_of(question.passages) // 2
+        # How much of the text a server kept when it cut it does not say how much it would have read uncut.
+        if error.context_limit is not None and not error.is_silent_cut:
+            room = min(room, max(SMALLEST_TOKENS, _room_in(error.context_limit)))
+        if room < SMALLEST_TOKENS:
+            return None
+        texts = [passage.utterance.text for passage in question.passages]
+        passages = shortened(
+            question.passages, self._reader.best(question.text, texts, question.language), room
+        )
+        if not passages:
+            return None
+        logger.info("The lines of a question were too long; it is asked again with half of them.")
+        return replace(question, passages=passages)
 
     async def _by_model(self, question: _Question) -> AsyncIterator[AnswerPiece]:
         request = LlmRequest(
@@ -321,36 +355,10 @@ def _checked(question: str) -> str:
     return text
 
 
-def _passages(meeting: Meeting, transcript: Transcript) -> list[Passage]:
-    heading = f"{meeting.title}, {local_date(meeting):%d %B %Y}"
-    return [
-        Passage(meeting.id, heading, transcript.speaker_name(u.speaker), u) for u in transcript.utterances
-    ]
-
-
-def _around(passages: Sequence[Passage], found: set[int]) -> list[Passage]:
-    """Return the lines that were found, and their neighbours."""
-    places = {
-        place
-        for index, passage in enumerate(passages)
-        if passage.utterance.utterance in found
-        for place in range(index - NEIGHBOURS, index + NEIGHBOURS + 1)
-    }
-    return [passages[place] for place in sorted(places) if 0 <= place < len(passages)]
-
-
-def _fitting(passages: Sequence[Passage], room: int) -> list[Passage]:
-    fitting: list[Passage] = []
-    for passage in passages:
-        room -= _cost(passage)
-        if room < 0:
-            break
-        fitting.append(passage)
-    return fitting
-
-
-def _cost(passage: Passage) -> int:
-    return tokens_in(passage.utterance.text) + tokens_in(passage.speaker) + 6
+def _room_in(context_tokens: int) -> int:
+    """Return how many tokens of lines fit beside what every question holds."""
+    taken = tokens_in(str(wire_schema(ModelAnswer))) + tokens_in(system_prompt())
+    return int((context_tokens - ANSWER_TOKENS) * MARGIN) - taken
 
 
 def _citation(passage: Passage) -> Citation:
