@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,7 @@ import pytest
 
 from meeting_assistant.domain.access import Credential, CredentialKind, Principal
 from meeting_assistant.domain.errors import StorageError, UnauthenticatedError
-from meeting_assistant.services.admin.held_access import AccessRegistry
+from meeting_assistant.services.admin.held_access import CHECKS_AT_ONCE, AccessRegistry
 from meeting_assistant.services.admin.tickets import MAX_TICKETS, TICKET_SECONDS, Tickets
 
 GONE = UnauthenticatedError("This link has expired or was withdrawn.", "Ask for a new one.")
@@ -91,6 +92,28 @@ async def test_a_connection_ends_when_its_right_expires(registry: AccessRegistry
         await callers.asked.get()
         callers.withdrawn.add(LINK)
         assert await held.ended is GONE
+
+
+async def test_other_tokens_are_checked_for_many_connections_at_once_and_not_for_all() -> None:
+    waiting, most, answer = 0, 0, asyncio.Event()
+
+    async def refresh(principal: Principal) -> Principal:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        if waiting == CHECKS_AT_ONCE:
+            answer.set()
+        await answer.wait()
+        waiting -= 1
+        raise GONE
+
+    registry = AccessRegistry(refresh)
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(registry.hold(READER, "m1", allow)) for _ in range(3 * CHECKS_AT_ONCE)]
+        running = asyncio.create_task(registry.run())
+        assert {await one.ended for one in held} == {GONE}
+        running.cancel()
+    assert most == CHECKS_AT_ONCE
 
 
 async def test_an_unavailable_database_closes_no_connection(

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 """How often the counter of other servers is read, and how soon a check that the database refused is made again."""
+CHECKS_AT_ONCE = 16
+"""Checks that wait for the database together: after a change of tokens every connection is asked for."""
 MAX_WAIT_SECONDS = 60.0
 """The clock may be set: an end in the future is computed anew at least so often."""
 
@@ -69,6 +71,10 @@ class HeldAccess:
 
 async def _next(pieces: AsyncIterator[T]) -> T | None:
     return await anext(pieces, None)
+
+
+def _has_expired(principal: Principal, now_ms: int) -> bool:
+    return principal.expires_at_ms is not None and principal.expires_at_ms <= now_ms
 
 
 class AccessRegistry:
@@ -122,10 +128,13 @@ class AccessRegistry:
             self._is_retrying = False
             before, changes = changes, await self._changes()
             now = self._now_ms()
-            for held in list(self._held):
-                expires = held.principal.expires_at_ms
-                if held.is_due or changes != before or (expires is not None and expires <= now):
-                    await self._check(held)
+            due = [
+                held
+                for held in self._held
+                if held.is_due or changes != before or _has_expired(held.principal, now)
+            ]
+            for first in range(0, len(due), CHECKS_AT_ONCE):
+                await asyncio.gather(*map(self._check, due[first : first + CHECKS_AT_ONCE]))
 
     def _wait_s(self) -> float:
         if self._is_retrying or (self._read_changes is not None and self._held):
