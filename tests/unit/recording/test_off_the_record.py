@@ -33,6 +33,27 @@ def test_an_open_span_has_no_end() -> None:
     assert spans.silence(b"abcdefgh", 0) == b"ab\0\0\0\0gh"
 
 
+def test_a_span_that_begins_before_others_stays_open_until_it_is_ended() -> None:
+    # Without a journal a crash puts the position back, and the client may go off the record earlier than before.
+    spans = OffRecordSpans([span(6, 8)])
+    assert spans.begin(2) == 2
+    assert spans.is_open
+    assert spans.begin(3) == 2
+    assert spans.spans == (span(2, None), span(6, 8))
+    assert spans.end(4) == span(2, 4)
+    assert not spans.is_open
+    assert spans.spans == (span(2, 4), span(6, 8))
+    assert OffRecordSpans([span(6, 8), span(2, None)]).is_open, "however they were stored"
+
+
+def test_a_span_inside_an_earlier_one_hides_none_of_it() -> None:
+    spans = OffRecordSpans([span(0, 8), span(1, 2)])
+    assert spans.silence(b"ab" * 6, 6) == bytes(10) + b"ab"
+    assert spans.begin(3) == 3, "the client that goes on from sample 3 does not know of the span around it"
+    assert spans.end(4) == span(3, 4)
+    assert spans.silence(b"ab" * 6, 6) == bytes(10) + b"ab"
+
+
 @given(
     st.lists(st.integers(0, 60), max_size=12, unique=True).map(sorted),
     st.integers(0, 60),

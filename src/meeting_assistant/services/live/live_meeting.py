@@ -223,10 +223,11 @@ class LiveMeeting:
 
         Stored before it counts: otherwise a restart would silence what is said from here on.
         """
-        if not self._off_record.is_open:
+        start = self._off_record.open_since
+        if start is None:
             return
         here = self._received_samples()
-        await self._store.end_off_record(self.id, self._off_record.spans[-1].start_sample, here)
+        await self._store.end_off_record(self.id, start, here)
         span = self._off_record.end(here)
         if span is None:
             return

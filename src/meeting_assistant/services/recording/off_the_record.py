@@ -6,6 +6,7 @@ belong to it. It keeps its length in the recording, filled with silence.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 
 from meeting_assistant.domain.audio import BYTES_PER_SAMPLE, ms_to_samples
@@ -17,11 +18,15 @@ MAX_SPANS = 500
 
 
 class OffRecordSpans:
-    """The spans of one meeting in order of time; the last one may be open."""
+    """The spans of one meeting in order of time; at most one is open.
+
+    Spans may overlap, and the open one need not be the last: without a journal a crash puts the position back, and a
+    client that goes on from there may begin a span before others, or inside one.
+    """
 
     def __init__(self, spans: Iterable[OffRecord] = (), *, frame_bytes: int = BYTES_PER_SAMPLE) -> None:
         """`frame_bytes` is the size of one sample of every channel."""
-        self._spans = list(spans)
+        self._spans = sorted(spans, key=_start)
         self._frame_bytes = frame_bytes
 
     @property
@@ -32,7 +37,12 @@ class OffRecordSpans:
     @property
     def is_open(self) -> bool:
         """True while the meeting is off the record."""
-        return bool(self._spans) and self._spans[-1].end_sample is None
+        return self.open_since is not None
+
+    @property
+    def open_since(self) -> int | None:
+        """The first sample of the open span; None while the meeting is on the record."""
+        return next((span.start_sample for span in self._spans if span.end_sample is None), None)
 
     @property
     def is_full(self) -> bool:
@@ -41,19 +51,23 @@ class OffRecordSpans:
 
     def begin(self, sample: int) -> int:
         """Open a span at `sample`, unless one is open already. Returns where the open one starts."""
-        if not self.is_open:
-            self._spans.append(OffRecord(start_sample=sample))
-        return self._spans[-1].start_sample
+        start = self.open_since
+        if start is None:
+            start = sample
+            insort(self._spans, OffRecord(start_sample=start), key=_start)
+        return start
 
     def end(self, sample: int) -> OffRecord | None:
         """Close the open span. Returns it if it holds any audio; an empty one is removed."""
-        if not self.is_open:
+        start = self.open_since
+        if start is None:
             return None
-        start = self._spans.pop().start_sample
+        self._spans = [span for span in self._spans if span.end_sample is not None]
         if sample <= start:
             return None
-        self._spans.append(OffRecord(start_sample=start, end_sample=sample))
-        return self._spans[-1]
+        closed = OffRecord(start_sample=start, end_sample=sample)
+        insort(self._spans, closed, key=_start)
+        return closed
 
     def silence(self, pcm: bytes, offset: int) -> bytes:
         """Return canonical PCM that begins at byte `offset`, with silence in place of what lies in a span."""
@@ -69,13 +83,18 @@ class OffRecordSpans:
         return bytes(silenced)
 
     def _reaching_into(self, start_byte: int, end_byte: int) -> Iterator[tuple[int, int | None]]:
-        """Yield the byte ranges of the spans that overlap with these bytes, the latest first."""
-        for span in reversed(self._spans):
+        """Yield the byte ranges of the spans that overlap with these bytes.
+
+        All spans are looked at: one that began earlier may end later.
+        """
+        for span in self._spans:
             start, end = byte_range(span, self._frame_bytes)
-            if end is not None and end <= start_byte:
-                return  # and all before it end earlier
-            if start < end_byte:
+            if start < end_byte and (end is None or end > start_byte):
                 yield start, end
+
+
+def _start(span: OffRecord) -> int:
+    return span.start_sample
 
 
 def byte_range(span: OffRecord, frame_bytes: int = BYTES_PER_SAMPLE) -> tuple[int, int | None]:
@@ -94,7 +113,7 @@ def add_span(spans: Sequence[OffRecord], start_ms: int, end_ms: int) -> list[Off
             apart.append(span)
         else:
             start, end = min(start, span.start_sample), max(end, span_end)
-    return sorted([*apart, OffRecord(start_sample=start, end_sample=end)], key=lambda span: span.start_sample)
+    return sorted([*apart, OffRecord(start_sample=start, end_sample=end)], key=_start)
 
 
 def redact(transcript: Transcript, start_ms: int, end_ms: int) -> tuple[list[Utterance], list[int]]:
