@@ -137,6 +137,26 @@ async def test_a_meeting_that_waits_for_its_client_survives_any_number_of_deaths
         assert (await harness.reaches(client.meeting_id, DONE, FAILED)).state is DONE
 
 
+@pytest.mark.parametrize("keys", [(OLD,), ()], ids=["journal", "memory"])
+async def test_audio_that_kills_the_process_after_a_restart_is_counted_when_its_client_sends_it(
+    tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    async with RecordingHarness(tmp_path, *keys) as harness:
+        connection = await harness.start()
+        await harness.die()
+    async with RecordingHarness(tmp_path, *keys) as harness:
+        harness.engine.may_commit = False
+        await harness.recovery.resume_unfinished()
+        await harness.engine.begun[connection.meeting_id].wait()
+        assert await harness.store.attempts(connection.meeting_id, TRANSCRIBE) == 0, "it only waits"
+        client = await harness.continue_meeting(connection.meeting_id)
+        client.accept_audio(SECOND)
+        await harness.is_counted(connection.meeting_id, TRANSCRIBE, 1)
+        await harness.die()
+    async with RecordingHarness(tmp_path, *keys) as harness:
+        assert await harness.store.attempts(connection.meeting_id, TRANSCRIBE) == 1
+
+
 async def test_the_end_of_a_meeting_is_counted_while_it_is_written_and_not_when_it_is_stopped(
     tmp_path: Path,
 ) -> None:

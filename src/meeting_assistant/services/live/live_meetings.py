@@ -246,7 +246,7 @@ class LiveMeetings:
             self._live[meeting.id] = live
             obs.live_sessions.set(len(self._live))
             session = asyncio.create_task(
-                self._transcription.run(live, meeting), name=f"session-{meeting.id}"
+                self._transcription.run(live, meeting, is_new=is_new), name=f"session-{meeting.id}"
             )
             self._sessions[meeting.id] = session
             session.add_done_callback(partial(self._session_ended, meeting.id))

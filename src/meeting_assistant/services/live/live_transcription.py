@@ -46,10 +46,10 @@ class LiveTranscription:
         self._orchestrator = orchestrator
         self._notes = notes
 
-    async def run(self, live: LiveMeeting, meeting: Meeting) -> None:
+    async def run(self, live: LiveMeeting, meeting: Meeting, *, is_new: bool) -> None:
         """Transcribe until the meeting has ended and all its words are stored. Never raises but CancelledError."""
         try:
-            await self._transcribe(live, meeting)
+            await self._transcribe(live, meeting, is_new=is_new)
             await self._orchestrator.submit(InferenceJob(kind=JobKind.FINISH_MEETING, meeting_id=live.id))
         except NotFoundError:
             await self._abandon(live)  # deleted meanwhile
@@ -72,7 +72,7 @@ class LiveTranscription:
             if not (isinstance(error, MeetingAssistantError) and is_transient(error)):
                 await self._mark_failed(live, failure)
 
-    async def _transcribe(self, live: LiveMeeting, meeting: Meeting) -> None:
+    async def _transcribe(self, live: LiveMeeting, meeting: Meeting, *, is_new: bool) -> None:
         attempt = self._io.attempts.at(live.id, TRANSCRIBE, has_caught_up=partial(self._caught_up, live))
         sink = StoreSink(
             self._io.store,
@@ -85,7 +85,7 @@ class LiveTranscription:
         cause = tracing.traceparent_of(live.id)
         try:
             with tracing.span("session", parent=cause, meeting=live.id, kind=JobKind.LIVE_SESSION):
-                make_spec = partial(self._make_spec, live, attempt)
+                make_spec = partial(self._make_spec, live, attempt, is_new=is_new)
                 await self._runner.run(JobKind.LIVE_SESSION, meeting, make_spec, live.buffer, sink)
         finally:
             await attempt.end()
@@ -95,11 +95,17 @@ class LiveTranscription:
             await sink.retry_while_unavailable(live.store_end)
         await live.buffer.close()
 
-    async def _make_spec(self, live: LiveMeeting, attempt: Attempt) -> SessionSpec:
-        """Return where the session begins. It is an attempt if there is something to do, not if it only waits."""
+    async def _make_spec(self, live: LiveMeeting, attempt: Attempt, *, is_new: bool) -> SessionSpec:
+        """Return where the session begins. It is an attempt as soon as there is something to do, not while it waits.
+
+        What a resumed meeting does next may be what the process died of: without a journal that audio only comes back
+        with its client.
+        """
         start = (await self._io.store.resume_point(live.id)).start_sample * live.frame_bytes
         if live.buffer.received_bytes > start:
             await attempt.begin()
+        elif not is_new:
+            live.buffer.before_reading(attempt.begin)
         read_audio = live.buffer.read if live.storage == "journal" else None
         return await self._planner.make_spec(live.id, is_live=True, read_audio=read_audio)
 

@@ -55,6 +55,7 @@ class SecureAudioBuffer:
         self._committer = Committer(self._commits, journal, executor, on_safe, on_problem)
         self._is_sealing = self._is_sealed = self._is_closed = False
         self._sealing = asyncio.Lock()
+        self._before_reading: Callable[[], Awaitable[object]] | None = None
         self._is_read = asyncio.Event()
         """Set while a follower waits for audio to come."""
         self._news = Signal()
@@ -104,6 +105,10 @@ class SecureAudioBuffer:
 
     # --- out
 
+    def before_reading(self, hook: Callable[[], Awaitable[object]]) -> None:
+        """Await `hook` once, as soon as there is audio for a follower and before it gets any."""
+        self._before_reading = hook
+
     async def follow(self, offset: int = 0, piece_bytes: int = 16_000) -> AsyncIterator[bytes]:
         """Yield every byte from `offset` on, in order, in pieces of at most `piece_bytes`; wait for more to come.
 
@@ -112,6 +117,9 @@ class SecureAudioBuffer:
         """
         while True:
             if offset < self._commits.received_bytes:
+                hook, self._before_reading = self._before_reading, None
+                if hook is not None:
+                    await hook()
                 is_in_memory = offset >= self._commits.tail_start
                 taken = await self.read(offset, piece_bytes if is_in_memory else READ_AHEAD_BYTES)
                 offset += len(taken)
