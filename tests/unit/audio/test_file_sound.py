@@ -68,6 +68,60 @@ def test_a_damaged_stretch_of_matroska_is_no_pause(suffix: str) -> None:
     assert {reason for _, _, reason in decoded.gaps} == {"damaged_audio"}
 
 
+@pytest.mark.parametrize("start", [0.3, 0.5])
+def test_damage_in_a_video_with_audio_is_no_pause(start: float) -> None:
+    raw = encode("mkv", MediaTrack(tones(range(10))), picture_s=10.0)
+    decoded = read_media(raw[: int(len(raw) * start)] + bytes(9000) + raw[int(len(raw) * start) + 9000 :])
+    assert {reason for _, _, reason in decoded.gaps} == {"damaged_audio"}
+    paused = read_media(encode("mkv", MediaTrack(tones(SIX), jumps=[(3.0, 4.0)]), picture_s=10.0))
+    assert {reason for _, _, reason in paused.gaps} == {"missing_audio"}
+
+
+# --- MPEG transport streams ---------------------------------------------------------------------------------
+
+TS_PACKET = 188
+TS_SUFFIXES = ("ts", "mpg.ts")
+
+
+@pytest.mark.parametrize("suffix", TS_SUFFIXES)
+@pytest.mark.parametrize("picture_s", [0.0, 6.0])
+@pytest.mark.parametrize("lost_share", [0.0, 0.06, 0.4])
+def test_lost_packets_of_a_transport_stream_are_damage(
+    suffix: str, picture_s: float, lost_share: float
+) -> None:
+    """From one packet, in whose place FFmpeg decodes other bytes, to seconds."""
+    raw = encode(suffix, MediaTrack(tones(SIX, 48_000), rate_hz=48_000), picture_s=picture_s)
+    packets = [raw[at : at + TS_PACKET] for at in range(0, len(raw), TS_PACKET)]
+    first = next(n for n in range(len(packets) // 3, len(packets)) if packets[n][1:3] == b"\x01\x00")
+    lost = max(1, int(len(packets) * lost_share))
+    decoded = read_media(b"".join(packets[:first] + packets[first + lost :]))
+    [(start, end, reason)] = decoded.gaps
+    assert reason == "damaged_audio"
+    assert end - start == pytest.approx(6.0 * lost_share, abs=0.45)
+    assert [heard for heard in decoded.seconds if heard is not None][-1] == 5
+    for second, heard in enumerate(decoded.seconds):
+        assert heard == second or (start - 0.3 <= second + 0.75 and second + 0.25 <= end + 0.3)
+
+
+def test_packets_with_time_stamps_of_a_camcorder_are_checked_as_well() -> None:
+    raw = encode("ts", MediaTrack(tones(SIX)))
+    packets = [bytes(4) + raw[at : at + TS_PACKET] for at in range(0, len(raw), TS_PACKET)]
+    assert read_media(b"".join(packets)).gaps == []
+    [(_, _, reason)] = read_media(b"".join(packets[:100] + packets[103:])).gaps
+    assert reason == "damaged_audio"
+
+
+@pytest.mark.parametrize("suffixes", [TS_SUFFIXES, TS_SUFFIXES[::-1]])
+def test_a_transport_stream_that_changes_its_codec_is_read_to_the_end(suffixes: tuple[str, str]) -> None:
+    first, second = (
+        encode(suffix, MediaTrack(tones(seconds, 48_000), rate_hz=48_000))
+        for suffix, seconds in zip(suffixes, ([0, 1, 2], [3, 4, 5]), strict=True)
+    )
+    decoded = read_media(first + second)
+    assert decoded.seconds == [*SIX]
+    assert decoded.gaps == []
+
+
 def test_the_page_of_ogg_after_a_lost_one_keeps_its_time() -> None:
     """FFmpeg counts it on from the page before, until its end."""
     raw = bytearray(encode("opus", MediaTrack(tones(SIX))))

@@ -11,10 +11,11 @@ import numpy as np
 from av.stream import Discard
 
 from meeting_assistant.adapters.audio import raw_frames
-from meeting_assistant.adapters.audio.container_clock import ContainerClock, Placed
+from meeting_assistant.adapters.audio.container_clock import TOLERANCE_S, ContainerClock, Placed
 from meeting_assistant.adapters.audio.file_parts import PartFile
 from meeting_assistant.adapters.audio.ogg_pages import with_times_of_pages
 from meeting_assistant.adapters.audio.to_mono import SAMPLE_RATE_HZ, MonoResampler, Pcm
+from meeting_assistant.adapters.audio.transport_stream import PACKET_BYTES, Loss, find_losses
 
 CONTAINERS = (
     "wav,w64,rf64,aiff,au,caf,flac,mp3,aac,ogg,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,amr,asf,avi,mpegts,mpeg,wv,ape,tta,"
@@ -30,6 +31,8 @@ CLOCKS_OF_THEIR_OWN = ("mpegts", "mpeg", "asf")
 """Containers whose clock may begin anywhere."""
 CONTINUOUS = ("ogg", "flac")
 """Containers in which a jump of the clock is a loss."""
+STREAMS_WITHOUT_PAUSE = ("mpegts", "mpeg")
+"""Containers made for transmission, in which a jump of more than jitter is a loss."""
 LATEST_START_S = 600.0
 """A recording that begins later on its clock was cut from a longer one: the clock begins with it."""
 NAMED_FROM_S = 0.5
@@ -93,10 +96,20 @@ class AudioTrack:
         latest = latest_s if self.stated_end is None else min(latest_s, self.stated_end + 1.0)
         self._clock: ContainerClock[Any] = ContainerClock(latest)
         self._resampler: MonoResampler | None = None
-        has_blocks_only = "matroska" in self._container.format.name and len(self._container.streams) == 1
-        self._block_end: int | None = 0 if has_blocks_only else None
+        sees_all = self._watches_all or len(self._container.streams) == 1
+        self._block_end: int | None = 0 if sees_all and "matroska" in self._container.format.name else None
         """Where in the file the newest block ends; None where other things may lie between blocks."""
+        self._has_skipped_bytes = False
+        is_transport = self._container.format.name == "mpegts"
+        self._losses = find_losses(file.peek, file.size, self._stream.id) if is_transport else iter(())
+        self._next_loss: Loss | None = next(self._losses, None)
+        self._unit_s = 0.0
+        """When the newest packet began whose place in the file is known."""
+        self._lossy_units: list[tuple[float, float]] = []
+        """Start and end of those in which packets of a transport stream are missing."""
         self._written = 0
+        self._lost_at_end_s = 0.0
+        """How long the packets are together that could not be decoded, with no sound after them."""
         self._last_packet_s = 0.0
         self.holes: list[Hole] = []
         self.faults = 0
@@ -119,6 +132,9 @@ class AudioTrack:
         for item in self._clock.finish():
             yield from self._write(item)
         yield from self._flush()
+        if self._lost_at_end_s > TOLERANCE_S:
+            yield from self._silence_until(self._clock.end + self._lost_at_end_s, is_damaged=True)
+        self._mark_lossy_units()
         self._container.close()
 
     # --- times
@@ -160,23 +176,49 @@ class AudioTrack:
         packets = self._packets()
         for packet in with_times_of_pages(packets) if self._container.format.name == "ogg" else packets:
             frames = [] if packet is None else self._decode(packet)
-            if packet is None or frames is None or packet.is_corrupt or self._follows_skipped_bytes(packet):
+            if packet is None or frames is None or packet.is_corrupt or self._follows_loss(packet):
                 is_damaged = True
+            if packet is not None and frames is None:
+                self._lost_at_end_s += float((packet.duration or 0) * packet.time_base)
             if is_raw and frames is None:
                 lost_s += float((packet.duration or 0) * packet.time_base)
             for frame in frames or []:
                 if frame.samples > 0 and frame.sample_rate > 0:
                     time = None if is_raw or frame.pts is None else self._time_of(frame)
                     yield _Piece(frame, time, is_damaged, lost_s)
+                    self._lost_at_end_s = 0.0
                     is_damaged, lost_s = self._container.format.name in CONTINUOUS, 0.0
 
-    def _follows_skipped_bytes(self, packet: Any) -> bool:
+    def _look_for_skipped_bytes(self, packet: Any) -> None:
         before, at = self._block_end, packet.pos
         if before is None or at is None or packet.size == 0:
-            return False
+            return
         self._block_end = max(at, before) + packet.size  # several packets may share a block
-        is_skipped: bool = 0 < before < at - SKIPPED_BYTES
-        return is_skipped
+        self._has_skipped_bytes |= 0 < before < at - SKIPPED_BYTES
+
+    def _follows_loss(self, packet: Any) -> bool:
+        """Return whether bytes of the file were skipped, or packets of a transport stream are missing, before this."""
+        is_lost, self._has_skipped_bytes = self._has_skipped_bytes, False
+        if packet.pos is None or packet.pos < 0 or packet.pts is None:
+            return is_lost
+        start, self._unit_s = self._unit_s, self._time_of(packet)
+        while self._next_loss is not None and self._next_loss.position < packet.pos + PACKET_BYTES:
+            if self._next_loss.is_within_unit:
+                self._lossy_units.append((start, self._unit_s))
+            is_lost, self._next_loss = True, next(self._losses, None)
+        return is_lost
+
+    def _mark_lossy_units(self) -> None:
+        """Name the losses that made no hole: other bytes were decoded in their place."""
+        if self._next_loss is not None and self._next_loss.is_within_unit:
+            self._lossy_units.append((self._unit_s, self.end_s))
+        for start_s, end_s in self._lossy_units:
+            start, end = round(max(0.0, start_s) * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ)
+            end = min(end, self._written)
+            is_known = any(hole.start <= end and start <= hole.end for hole in self.holes)
+            if start < end and not is_known:
+                self.holes.append(Hole(start, end, is_damaged=True))
+        self.holes.sort(key=lambda hole: hole.start)
 
     def _time_of(self, frame: Any) -> float:
         return float(frame.pts * frame.time_base) - self._origin
@@ -188,6 +230,7 @@ class AudioTrack:
             packets = self._container.demux() if self._watches_all else self._container.demux(self._stream)
             try:
                 for packet in packets:
+                    self._look_for_skipped_bytes(packet)
                     if packet.stream is self._stream:
                         faults = 0
                         yield packet
@@ -244,16 +287,24 @@ class AudioTrack:
     def _write(self, placed: Placed[Any]) -> Iterator[Pcm]:
         if placed.start > placed.gap_start:
             yield from self._flush()
-            start, end = self._written, max(self._written, round(placed.start * SAMPLE_RATE_HZ))
-            is_named = placed.is_damaged or placed.start - placed.gap_start >= NAMED_FROM_S
-            if is_named and (placed.is_damaged or placed.gap_start > 0) and end > start:
-                self.holes.append(Hole(start, end, placed.is_damaged))
-            for at in range(start, end, SILENCE_SAMPLES):
-                yield self._count(np.zeros(min(SILENCE_SAMPLES, end - at), np.int16))
+            is_late = placed.gap_start > 0
+            is_loss = is_late and self._container.format.name in STREAMS_WITHOUT_PAUSE
+            is_damaged = placed.is_damaged or is_loss
+            is_pause = is_late and placed.start - placed.gap_start >= NAMED_FROM_S
+            yield from self._silence_until(
+                placed.start, is_damaged=is_damaged, is_named=is_damaged or is_pause
+            )
         if self._resampler is None or not self._resampler.fits(placed.sound):
             yield from self._flush()
             self._resampler = MonoResampler(placed.sound)
         yield self._count(self._resampler.feed(placed.sound))
+
+    def _silence_until(self, end_s: float, *, is_damaged: bool, is_named: bool = True) -> Iterator[Pcm]:
+        start, end = self._written, max(self._written, round(end_s * SAMPLE_RATE_HZ))
+        if is_named and end > start:
+            self.holes.append(Hole(start, end, is_damaged))
+        for at in range(start, end, SILENCE_SAMPLES):
+            yield self._count(np.zeros(min(SILENCE_SAMPLES, end - at), np.int16))
 
     def _flush(self) -> Iterator[Pcm]:
         resampler, self._resampler = self._resampler, None

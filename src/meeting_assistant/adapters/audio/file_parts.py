@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from meeting_assistant.adapters.audio.transport_stream import find_changes, is_transport_stream
 from meeting_assistant.adapters.audio.wave_header import WAVE_START, read_wave_header
 
 _SCAN_BYTES = 1 << 20
@@ -78,10 +79,16 @@ def split_file(source: BinaryIO) -> list[Part]:
     """Return the parts of a file in their order; a file of an unknown kind is one part."""
     size = source.seek(0, io.SEEK_END)
     head = read_at(source, 0, 12)
+
+    def read(position: int, length: int) -> bytes:
+        return read_at(source, position, length)
+
     if WAVE_START.match(head):
         return _wave_parts(source, size) or [Part(b"", 0, size)]
     if head[4:8] == b"ftyp":
         starts = _box_starts(source, size)
+    elif is_transport_stream(read):
+        starts = [0, *find_changes(read, size)]
     else:
         starts = [0]
         for first, pattern in _JOINTS.items():

@@ -30,6 +30,8 @@ FORMATS = {
     "opus": ("ogg", "libopus"),
     "ogg": ("ogg", "flac"),
     "flac": ("flac", "flac"),
+    "ts": ("mpegts", "aac"),
+    "mpg.ts": ("mpegts", "mp2"),
 }
 """Suffix to muxer and encoder."""
 
