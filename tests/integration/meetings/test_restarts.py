@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from meeting_assistant.domain.errors import AudioDecryptionError, ConflictError, EngineError
 from meeting_assistant.domain.meeting import MeetingState
-from meeting_assistant.domain.steps import FINISH, TRANSCRIBE
+from meeting_assistant.domain.steps import FINISH, RECORD, TRANSCRIBE
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
 from meeting_assistant.services.live import live_transcription
 from meeting_assistant.testing.harness.recording import RecordingHarness
@@ -184,6 +184,21 @@ async def test_a_reconnecting_client_continues_its_failed_meeting(
         await client.stop()
         done = await harness.reaches(meeting_id, DONE, FAILED)
         assert (done.state, done.committed_sample, done.errors) == (DONE, 48_000, [])
+
+
+@pytest.mark.parametrize("keys", [(OLD,), ()], ids=["journal", "memory"])
+async def test_a_meeting_that_an_earlier_version_marked_as_failed_is_continued(
+    tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    meeting_id = await interrupted(tmp_path, *keys)
+    await park(tmp_path, meeting_id, *keys)
+    async with RecordingHarness(tmp_path, *keys) as harness:
+        await harness.store.end_step(meeting_id, RECORD)  # which knew no such step
+        assert await harness.store.incomplete_steps(RECORD) == []
+        client = await harness.continue_meeting(meeting_id)
+        assert client.received_bytes == (64_000 if keys else 0)
+        await client.stop()
+        assert (await harness.reaches(meeting_id, DONE, FAILED)).state is DONE
 
 
 async def test_a_meeting_that_failed_while_its_client_was_connected_is_continued_too(tmp_path: Path) -> None:

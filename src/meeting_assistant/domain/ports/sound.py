@@ -18,6 +18,11 @@ class AudioJournal(Protocol):
         """The offset below which every byte is on the disk."""
         ...
 
+    @property
+    def is_sealed(self) -> bool:
+        """True when the recording is complete."""
+        ...
+
     def append(self, pcm: bytes) -> None:
         """Write and sync: on return the bytes are durable.
 

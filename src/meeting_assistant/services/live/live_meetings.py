@@ -200,10 +200,18 @@ class LiveMeetings:
         return StoppedConnection(meeting, await self._io.channels.get(meeting.id), storage)
 
     async def _is_interrupted(self, meeting: Meeting) -> bool:
-        """Return whether the meeting failed before its client sent the end."""
-        return meeting.state is MeetingState.FAILED and meeting.id in await self._io.store.incomplete_steps(
-            RECORD
-        )
+        """Return whether the meeting failed before its client sent the end.
+
+        Meetings that an earlier version marked as failed have no `RECORD`. A recording that is not sealed says the
+        same, and where none is kept an error of the transcription: there the end is stored after the last word.
+        """
+        if meeting.state is not MeetingState.FAILED or meeting.source != "live":
+            return False
+        if meeting.id in await self._io.store.incomplete_steps(RECORD):
+            return True
+        if self._io.audio is None:
+            return any(error.stage == "transcription" for error in meeting.errors)
+        return await run_blocking(None, partial(_is_unsealed, self._io.audio, meeting))
 
     async def _revive(self, meeting: Meeting) -> LiveMeeting:
         """Let a meeting that failed record again, with a new count of attempts."""
@@ -310,6 +318,17 @@ class LiveMeetings:
             await self._notes.drop(live.id)
             await live.buffer.close()
         self._live.clear()
+
+
+def _is_unsealed(audio: AudioStore, meeting: Meeting) -> bool:
+    """Return whether there is a recording that can go on. Blocks. Raises StorageError, AudioDecryptionError."""
+    if meeting.sound_deleted_at_ms is not None or not audio.exists(meeting.id):
+        return False
+    journal = audio.open(meeting.id, durable_bytes=meeting.received_bytes)
+    try:
+        return not journal.is_sealed
+    finally:
+        journal.close()
 
 
 def open_journal(audio: AudioStore, meeting: Meeting, *, is_new: bool) -> AudioJournal:
