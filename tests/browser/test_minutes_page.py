@@ -102,7 +102,7 @@ def test_an_answer_links_to_its_utterance(
     answer = page.get_by_test_id("answer")
     expect(answer).to_contain_text("The booth costs four thousand euros.", timeout=20_000)
     answer.get_by_role("button").click()
-    expect(page).to_have_url(f"{server.url}/#/meetings/{meeting_id}")
+    expect(page).to_have_url(f"{server.url}/#/meetings/{meeting_id}/4")
     page.get_by_test_id("ask-question").fill("What does the booth cost?")
     page.get_by_test_id("ask").click()
     page.get_by_test_id("answer").get_by_role("button").click()

@@ -22,6 +22,7 @@ from meeting_assistant.domain.errors import AudioDecryptionError
 from meeting_assistant.domain.ports import VoiceProfile
 from meeting_assistant.launcher import ServerProcess
 from meeting_assistant.testing.harness.command import run_cli, run_code
+from meeting_assistant.testing.harness.database import sqlite_url
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 SOUND = bytes(range(256)) * 125
@@ -182,12 +183,13 @@ def test_a_wrong_or_missing_key_starts_degraded_and_names_both_fingerprints(tmp_
     folder = tmp_path / "data/audio"
     meeting = recordings(folder, OLD, 1)[0]
     before = (folder / f"{meeting}.maj").read_bytes()
+    sqlite_url(tmp_path / "data")
     # Vanished: without any key configured one is generated, and never is anything stored in the clear.
     with ServerProcess(tmp_path / "data") as server:
         health = server.get("/health")
     assert health["status"] == "degraded"
-    assert fingerprint_of(OLD) in health["problems"][0]
-    assert "AUDIO_ENCRYPTION_KEY" in health["problems"][0]
+    problem = next(problem for problem in health["problems"] if "AUDIO_ENCRYPTION_KEY" in problem)
+    assert fingerprint_of(OLD) in problem
     assert "Audio decryption failed" in server.log_path.read_text()
     assert (folder / f"{meeting}.maj").read_bytes() == before
 

@@ -95,8 +95,17 @@ def test_without_a_delay_the_quieter_one_is_the_echo_and_one_of_them_stays(
         assert (first > second) == (level < 1)
 
 
+PAIRS = [
+    (first, second)
+    for first, one in enumerate(load_demo().utterances[:13])
+    for second, other in enumerate(load_demo().utterances[:13])
+    if one.speaker != other.speaker
+]
+"""Lines of two people: the sample meeting is synthetic, and what a voice says twice sounds exactly alike."""
+
+
 @settings(max_examples=10)
-@given(lines=st.tuples(st.integers(0, 6), st.integers(7, 12)), shift=st.integers(0, RATE))
+@given(lines=st.sampled_from(PAIRS), shift=st.integers(0, RATE))
 def test_what_two_people_say_at_the_same_time_is_no_echo(lines: tuple[int, int], shift: int) -> None:
     both = sound(voice(lines[0]), later(voice(lines[1]), shift))
     assert shares(both) == (0, 0)
