@@ -37,6 +37,10 @@ class MeetingRecords(Protocol):
         """Return meetings that are recording or processing, oldest first."""
         ...
 
+    async def other_machine(self, meeting_id: str) -> str | None:
+        """Return the name of the other machine that holds a meeting; None for one of this machine, or of none."""
+        ...
+
     async def delete(self, meeting_id: str) -> None:
         """Remove every row of a meeting, and the contents of the freed pages."""
         ...

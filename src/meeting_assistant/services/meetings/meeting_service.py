@@ -33,7 +33,8 @@ class MeetingDocument(BaseModel):
     last_seq: int
     """Number of the newest event that is in it: a client that watches from here on misses nothing."""
     has_client: bool
-    """True while a client records it. A meeting that records without one ends by itself in a while."""
+    """True while a client records it, or may do so through another server. A meeting that records without one ends by
+    itself in a while."""
 
 
 class MeetingService:
@@ -55,13 +56,21 @@ class MeetingService:
         """Return the record, the transcript and the minutes. Raises NotFoundError."""
         # Read first: an event that is stored meanwhile may be in the rest already, and can be sent again.
         last_seq = await self.store.last_seq(meeting_id)
+        meeting = await self.store.get(meeting_id)
         return MeetingDocument(
-            meeting=await self.store.get(meeting_id),
+            meeting=meeting,
             transcript=await self.store.transcript(meeting_id),
             minutes=await self.store.minutes(meeting_id),
             last_seq=last_seq,
-            has_client=self._live.has_client(meeting_id),
+            has_client=self._live.has_client(meeting_id)
+            or await self._recorder_elsewhere(meeting) is not None,
         )
+
+    async def _recorder_elsewhere(self, meeting: Meeting) -> str | None:
+        """Return the name of the other server that records the meeting, if one does."""
+        if meeting.state is not MeetingState.RECORDING or self._live.is_recording(meeting.id):
+            return None
+        return await self.store.other_machine(meeting.id)
 
     async def rename(self, meeting_id: str, title: str) -> Meeting:
         """Give the meeting another title. Raises NotFoundError; InputError for an empty title."""
@@ -90,7 +99,13 @@ class MeetingService:
 
     async def end(self, meeting_id: str) -> Meeting:
         """End a meeting that records, such as one whose client is gone. Raises NotFoundError, ConflictError."""
-        await self.store.get(meeting_id)
+        other = await self._recorder_elsewhere(await self.store.get(meeting_id))
+        if other is not None:
+            raise ConflictError(
+                f"This meeting is recorded by another server ({other}).",
+                "End it through that server, or where it is recorded.",
+                code="recorded_elsewhere",
+            )
         await self._live.end(meeting_id)
         return await self.store.get(meeting_id)
 

@@ -123,6 +123,10 @@ class MemoryRecords(MemoryTables):
             stored.record for _, stored in sorted(self._meetings.items()) if not stored.record.state.is_over
         ]
 
+    async def other_machine(self, meeting_id: str) -> str | None:
+        """Return None: memory is shared with no other machine."""
+        return None
+
     async def delete(self, meeting_id: str) -> None:
         """Remove everything of a meeting."""
         self._get(meeting_id)

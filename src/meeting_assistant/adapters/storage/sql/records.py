@@ -84,6 +84,12 @@ class SqlMeetingRecords(SqlTables):
         async with self._database.reading() as session:
             return await read_meetings(session, (await session.scalars(query)).all())
 
+    async def other_machine(self, meeting_id: str) -> str | None:
+        """Return the machine that holds a meeting, if it is another one."""
+        is_there = (MeetingRow.id == meeting_id) & (MeetingRow.gateway != self._gateway)
+        async with self._database.reading() as session:
+            return await session.scalar(select(MeetingRow.gateway).where(is_there))
+
     @uncancellable
     async def delete(self, meeting_id: str) -> None:
         """Delete the rows of all tables, then empty the write-ahead log."""
