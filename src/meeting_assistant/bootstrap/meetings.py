@@ -88,7 +88,7 @@ def build_meetings(
         offline_diarization=offline_diarization,
         recovery=recovery,
         retention=retention,
-        redaction=Redaction(reading, files, minutes.service),
+        redaction=Redaction(reading, files, minutes.service, minutes.start_correction.redated),
         speakers=SpeakerEdits(
             storage.store, storage.channels, profiles, speech.diarization.live, service.open_recording
         ),

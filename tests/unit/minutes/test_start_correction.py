@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
+from meeting_assistant.adapters.minutes_rules import EmbeddedWriter
 from meeting_assistant.adapters.minutes_rules.due_phrases import resolve_due
 from meeting_assistant.domain.errors import ConflictError, InputError
 from meeting_assistant.domain.meeting import Coverage, Meeting, MeetingState
 from meeting_assistant.domain.meeting_start import local_time
 from meeting_assistant.domain.minutes import ActionItem, Minutes
+from meeting_assistant.domain.transcript import Transcript
+from meeting_assistant.services.events.attempts import Attempts
+from meeting_assistant.services.events.meeting_channel import Channels
+from meeting_assistant.services.events.meeting_io import MeetingIo
+from meeting_assistant.services.jobs.orchestrator import Orchestrator
+from meeting_assistant.services.meetings.redact import Redaction
+from meeting_assistant.services.meetings.upload_files import UploadFiles
+from meeting_assistant.services.minutes.editor import MinutesEditor
+from meeting_assistant.services.minutes.minutes_service import MinutesResult, MinutesService
 from meeting_assistant.services.minutes.start_correction import StartCorrection
 from meeting_assistant.testing.doubles.memory_store import MemoryMeetingStore
 
@@ -130,6 +142,44 @@ async def test_minutes_that_were_written_as_of_another_day_are_dated_anew(case: 
         date(2026, 12, 24),
         None,
     ]
+
+
+async def test_an_older_version_that_is_restored_follows_the_corrected_day(case: Case) -> None:
+    await case.begin()
+    first = await case.store.stored_minutes("m")
+    assert first is not None
+    await case.store.add_minutes_version("m", minutes=first, coverage=Coverage())
+    await case.correction.correct("m", HELD)
+    editor = MinutesEditor(
+        case.store,
+        Channels(case.store),
+        MinutesService(EmbeddedWriter()),
+        Orchestrator(1),
+        redated=case.correction.redated,
+    )
+    corrected = await case.due_dates()
+    assert await editor.restore("m", 1) == 3
+    assert await case.due_dates() == corrected
+    await case.correction.correct("m", UPLOADED)
+    assert await editor.restore("m", 1) == 4
+    assert await case.due_dates() == [item.due for item in TASKS], "the day that it was written for"
+
+
+async def test_minutes_of_a_redaction_follow_a_correction_made_while_they_are_written(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await case.begin()
+    service = MinutesService(EmbeddedWriter())
+
+    async def write(meeting: Meeting, transcript: Transcript) -> MinutesResult:
+        await case.correction.correct(meeting.id, HELD)
+        return MinutesResult(Minutes(action_items=TASKS[:4], possible_follow_ups=TASKS[4:]))
+
+    monkeypatch.setattr(service, "write", write)
+    with ThreadPoolExecutor(1) as threads:
+        io = MeetingIo(case.store, None, Channels(case.store), threads, Attempts(case.store))
+        await Redaction(io, UploadFiles(tmp_path), service, case.correction.redated).redact("m", 0, 1000)
+    assert (await case.due_dates())[:2] == [date(2026, 11, 6), date(2026, 11, 3)]
 
 
 async def test_an_impossible_day_changes_nothing(case: Case) -> None:

@@ -14,6 +14,7 @@ from meeting_assistant.domain.steps import FORGET
 from meeting_assistant.services.events.meeting_io import MeetingIo
 from meeting_assistant.services.meetings.upload_files import UploadFiles
 from meeting_assistant.services.minutes.minutes_service import MinutesService
+from meeting_assistant.services.minutes.start_correction import Redated
 from meeting_assistant.services.recording.off_the_record import MAX_SPANS, add_span, byte_range, redact
 
 logger = logging.getLogger(__name__)
@@ -22,11 +23,13 @@ logger = logging.getLogger(__name__)
 class Redaction:
     """Removes stretches of finished meetings, one at a time."""
 
-    def __init__(self, io: MeetingIo, files: UploadFiles, minutes: MinutesService) -> None:
+    def __init__(self, io: MeetingIo, files: UploadFiles, minutes: MinutesService, redated: Redated) -> None:
+        """`redated` dates minutes as of a start that was corrected while they were written."""
         self._io = io
         self._files = files
         self._store = io.store
         self._minutes = minutes
+        self._redated = redated
         self._one_at_a_time = asyncio.Lock()
         """Each redaction starts from the result of the one before."""
 
@@ -82,7 +85,7 @@ class Redaction:
             await self._io.on_disk(audio.erase, meeting_id, _closed_byte_ranges(meeting))
         await asyncio.to_thread(self._files.remove, meeting_id)  # it holds what must not be heard any more
         transcript = await self._store.transcript(meeting_id)
-        minutes = (await self._minutes.write(meeting, transcript)).minutes
+        minutes = await self._redated(meeting, (await self._minutes.write(meeting, transcript)).minutes)
         coverage = coverage_of(meeting, transcript, has_minutes=True)
         await self._store.add_minutes_version(meeting_id, minutes=minutes, coverage=coverage)
         await self._store.end_step(meeting_id, FORGET)

@@ -213,6 +213,11 @@ class MinutesEditor:
             there = sorted(minutes.version for minutes in versions)
             raise NotFoundError("There is no such version.", f"There are: {there}.")
         minutes = counted(wanted, *versions)
+        if self._redated is not None:
+            # A version does not say of which day it is. What was resolved against the day of the record, which counts
+            # until another is known, follows a correction; other dates stay.
+            as_recorded = meeting.model_copy(update={"began_at_ms": meeting.created_at_ms})
+            minutes = await self._redated(as_recorded, minutes)
         return await self._store.add_minutes_version(meeting_id, minutes=minutes, coverage=meeting.coverage)
 
     async def _change(self, meeting_id: str, version: int, apply: Callable[[Minutes], Minutes]) -> Minutes:
