@@ -23,6 +23,7 @@ from meeting_assistant.domain.meeting_start import FileOrigin
 from meeting_assistant.observability import configure_logging
 from meeting_assistant.services.events.meeting_channel import Watcher
 from meeting_assistant.services.meetings.exports import ExportedFile, ExportFormat
+from meeting_assistant.services.meetings.file_reading import FILE_IS_KEPT, RETRY_WITH_KEPT_FILE
 
 
 def transcribe_file(file: Path, *, fmt: str, output: Path | None, options: MeetingOptions) -> None:
@@ -50,7 +51,14 @@ def transcribe_file(file: Path, *, fmt: str, output: Path | None, options: Meeti
     else:
         output.write_text(exported.text, encoding="utf-8")
     for error in errors:  # after the output: what could be transcribed is worth having
-        raise MeetingAssistantError(error.message, error.remedy, code=error.code)
+        raise error_of_local_file(error)
+
+
+def error_of_local_file(error: StageError) -> MeetingAssistantError:
+    """Return the error without what it says of a server, which keeps a file that was sent and its meeting."""
+    remedy = error.remedy.replace(FILE_IS_KEPT, "The file itself was only read, and is unchanged.")
+    remedy = remedy.replace(RETRY_WITH_KEPT_FILE, "Then run the command again.")
+    return MeetingAssistantError(error.message, remedy, code=error.code)
 
 
 async def _transcribe(
@@ -71,7 +79,7 @@ async def _transcribe(
                 await asyncio.gather(showing, return_exceptions=True)
                 break
         for error in meeting.errors if showing.cancelled() else []:
-            raise MeetingAssistantError(error.message, error.remedy, code=error.code)
+            raise error_of_local_file(error)
         return await services.meetings.service.export(meeting.id, fmt), showing.result().errors
     finally:
         await stop(services, context, running)

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from meeting_assistant.cli.transcribe import error_of_local_file
 from meeting_assistant.demo import hello_clip
+from meeting_assistant.domain.meeting import StageError
+from meeting_assistant.domain.transcript import Gap
+from meeting_assistant.services.meetings.file_reading import RETRY_WITH_KEPT_FILE, FileContent
 from meeting_assistant.testing.doubles.llm_server import LlmServer
 from meeting_assistant.testing.harness.command import run_cli
 
@@ -35,6 +39,17 @@ def test_a_file_without_audio_gives_one_message_and_no_output(tmp_path: Path) ->
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out.srt").exists()
+
+
+def test_the_error_of_a_local_file_speaks_of_no_file_that_was_sent() -> None:
+    lost = FileContent([Gap(start_ms=0, end_ms=500, reason="damaged_audio")], None).error()
+    assert lost is not None
+    for remedy in (lost.remedy, f"Free space. {RETRY_WITH_KEPT_FILE}"):
+        error = StageError(stage="transcription", code="file_incomplete", message="Lost.", remedy=remedy)
+        shown = error_of_local_file(error).remedy
+        assert "sent is kept" in remedy
+        assert "sent is" not in shown
+        assert "meeting" not in shown
 
 
 @pytest.mark.usefixtures("cold")

@@ -78,6 +78,48 @@ def test_aiff_is_read_to_the_end_too() -> None:
     assert decoded.seconds == [0, 1, 2, 3]
 
 
+RIFX_SAMPLES = {
+    (1, 8): ((FOUR[0] * 127) + 128).astype("u1"),
+    (1, 16): (FOUR[0] * 32767).astype(">i2"),
+    (1, 24): (FOUR[0] * 32767 * 65536).astype(">i4").view("u1").reshape(-1, 4)[:, :3],
+    (1, 32): (FOUR[0] * 32767 * 65536).astype(">i4"),
+    (3, 32): FOUR[0].astype(">f4"),
+}
+
+
+def rifx(kind: int, bits: int, samples: bytes, stated: int, extension: bytes = b"") -> bytes:
+    """Return a WAV file with the high byte first."""
+    form = struct.pack(">HHIIHH", kind, 1, RATE, RATE * bits // 8, bits // 8, bits) + extension
+    chunks = b"WAVEfmt " + struct.pack(">I", len(form)) + form + b"data" + struct.pack(">I", stated) + samples
+    return b"RIFX" + struct.pack(">I", len(chunks)) + chunks
+
+
+@pytest.mark.parametrize(("kind", "bits"), RIFX_SAMPLES)
+@pytest.mark.parametrize("stated", [None, 0, SECOND_BYTES])
+def test_wav_with_the_high_byte_first_is_no_noise(kind: int, bits: int, stated: int | None) -> None:
+    samples = RIFX_SAMPLES[kind, bits].tobytes()
+    raw = rifx(kind, bits, samples, len(samples) if stated is None else stated)
+    decoded = read_media(raw)
+    assert decoded.seconds == [0, 1, 2, 3]
+    assert decoded.gaps == []
+    assert np.abs(np.diff(decoded.pcm.astype(np.int32))).max() < 6000, "a tone, not noise"
+    assert read_media(raw + wave(FOUR)).seconds == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("order", "><")
+def test_wav_with_the_high_byte_first_and_an_extended_header_is_read(order: str) -> None:
+    samples = RIFX_SAMPLES[1, 16].tobytes()
+    extension = (
+        struct.pack(">HHI", 22, 16, 4) + struct.pack(order + "IHH", 1, 0, 16) + b"\x80\0\0\xaa\08\x9bq"
+    )
+    assert read_media(rifx(0xFFFE, 16, samples, len(samples), extension)).seconds == [0, 1, 2, 3]
+
+
+def test_wav_with_the_high_byte_first_and_other_samples_is_refused() -> None:
+    with pytest.raises(ValueError, match="RIFX"):
+        read_media(rifx(2, 4, bytes(1000), 1000))
+
+
 def test_a_header_without_audio_gives_no_audio() -> None:
     with pytest.raises(Exception, match="no_sound"):
         read_media(wave(silence(0)))

@@ -170,5 +170,5 @@ def _wave_parts(source: BinaryIO, size: int) -> list[Part]:
 
 
 def _find_waves(source: BinaryIO, position: int, size: int) -> Iterator[int]:
-    for first in (b"RIFF", b"RF64"):
+    for first in (b"RIFF", b"RIFX", b"RF64"):
         yield from _find_all(source, first, WAVE_START, position, size)

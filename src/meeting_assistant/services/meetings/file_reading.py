@@ -25,7 +25,8 @@ SPACE_INTERVAL_S = 5.0
 MAX_SPACE_INTERVALS = 120
 """How often space on the disk is looked for before reading is given up: ten minutes."""
 NO_SPACE = "no_space"
-_KEPT = "The file that was sent is kept until this meeting or its audio is deleted."
+FILE_IS_KEPT = "The file that was sent is kept until this meeting or its audio is deleted."
+RETRY_WITH_KEPT_FILE = "Then retry the meeting: the file that was sent is kept."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,14 @@ class FileContent:
         """Return what the user has to know about a file that is not complete."""
         lost = [gap for gap in self.gaps if gap.reason not in NOTHING_LOST]
         if self.fault is not None:
-            return InputError(self.fault.message, f"{self.fault.remedy} {_KEPT}", code=self.fault.code)
+            return InputError(self.fault.message, f"{self.fault.remedy} {FILE_IS_KEPT}", code=self.fault.code)
         if not lost:
             return None
         seconds = sum(gap.end_ms - gap.start_ms for gap in lost) / 1000
         stretches = "One stretch" if len(lost) == 1 else f"{len(lost)} stretches"
         return InputError(
             f"{stretches} of the file, {seconds:.1f} s in all, could not be read; the transcript marks where.",
-            f"If there is a better copy of the recording, send that. {_KEPT}",
+            f"If there is a better copy of the recording, send that. {FILE_IS_KEPT}",
             code="file_incomplete",
         )
 
@@ -127,6 +128,6 @@ class FileReader:
             await asyncio.sleep(SPACE_INTERVAL_S)
         raise StorageError(
             "There is no space on the disk for the audio of this file; what was read of it was removed.",
-            f"{refusal.remedy} Then retry the meeting: the file that was sent is kept.",
+            f"{refusal.remedy} {RETRY_WITH_KEPT_FILE}",
             code=NO_SPACE,
         )
