@@ -20,6 +20,21 @@ const partial = (seq: number, utterance: number, stable: string, unstable = ""):
   withdrawn: null,
 });
 
+describe("captions that are withdrawn", () => {
+  const withdrawn = (seq: number, utterance: number): PartialMessage => ({ ...partial(seq, utterance, ""), withdrawn: "echo" });
+
+  it("stay marked when the next caption comes, once each", () => {
+    const view = play(partial(0, 1, "Hello"), withdrawn(0, 1), withdrawn(0, 1), partial(0, 2, "And"), finished(1, 2, "And so on."));
+    expect(view.withdrawn.map((one) => one.start_ms)).toEqual([1000]);
+    expect(view.utterances.map((one) => one.text)).toEqual(["And so on."]);
+  });
+
+  it("leave the caption of the other channel on the page", () => {
+    const view = play(partial(0, 1, "Hello"), partial(0, 2, "Good morning"), withdrawn(0, 1));
+    expect(view.partial?.stable).toBe("Good morning");
+  });
+});
+
 const finished = (seq: number, utterance: number, text: string, rest: Partial<UtteranceMessage> = {}): UtteranceMessage => ({
   type: "transcript",
   seq,

@@ -18,6 +18,8 @@ export interface MeetingView {
   utterances: readonly Utterance[];
   /** The utterance being spoken. */
   partial: PartialMessage | null;
+  /** The newest captions that were shown and became no utterance: marked until the transcript is final. */
+  withdrawn: readonly PartialMessage[];
   /** SpeakersMessage of at least one utterance. */
   speakers: readonly Speaker[];
   /** Names by label, including labels without an utterance at the moment. */
@@ -39,6 +41,7 @@ export const emptyMeeting: MeetingView = {
   lastSeq: 0,
   utterances: [],
   partial: null,
+  withdrawn: [],
   speakers: [],
   names: {},
   gaps: [],
@@ -53,6 +56,9 @@ export const emptyMeeting: MeetingView = {
 
 /** Names known in advance: with two channels, channel 0 is the person who records. */
 export const defaultNames = (channels: number): Readonly<Record<string, string>> => (channels === 2 ? { S1: "You" } : {});
+
+/** An echo can withdraw every sentence of an hour. */
+const MOST_WITHDRAWN = 50;
 
 const DURABLE: ReadonlySet<string> = new Set(["transcript", "speakers", "notes", "gap", "final"]);
 
@@ -91,6 +97,7 @@ export function reduce(state: MeetingView, message: ServerMessage): MeetingView 
       return {
         ...withTranscript(next, message.transcript),
         partial: null,
+        withdrawn: [],
         lagMs: 0,
         final: message,
       };
@@ -124,7 +131,16 @@ function withNotes(known: LiveNoteItems | null, change: NotesMessage): LiveNoteI
 function withPartial(state: MeetingView, partial: PartialMessage): MeetingView {
   // A hypothesis may arrive after its utterance was finished.
   const isLate = state.utterances.some((known) => known.utterance === partial.utterance);
-  return isLate ? state : { ...state, partial, lagMs: partial.lag_ms };
+  if (isLate) return state;
+  if (typeof partial.withdrawn !== "string") return { ...state, partial, lagMs: partial.lag_ms };
+  const others = state.withdrawn.filter((one) => one.start_ms !== partial.start_ms || one.utterance !== partial.utterance);
+  const isShown = state.partial?.utterance === partial.utterance;
+  return {
+    ...state,
+    partial: isShown ? null : state.partial,
+    lagMs: isShown ? 0 : state.lagMs,
+    withdrawn: [...others, partial].slice(-MOST_WITHDRAWN),
+  };
 }
 
 function withUtterance(state: MeetingView, utterance: Utterance): MeetingView {

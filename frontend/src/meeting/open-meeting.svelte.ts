@@ -175,6 +175,6 @@ export class OpenMeeting extends RequestState {
     this.hasClient = document.has_client;
     const names = { ...defaultNames(document.meeting.channels), ...this.view.names };
     const present = { ...this.view, meetingId: document.meeting.id, lastSeq: document.last_seq, names };
-    this.view = { ...withTranscript(present, document.transcript), ...(this.isOver ? { partial: null } : {}) };
+    this.view = { ...withTranscript(present, document.transcript), ...(this.isOver ? { partial: null, withdrawn: [] } : {}) };
   }
 }
