@@ -77,6 +77,14 @@ def test_damage_in_a_video_with_audio_is_no_pause(start: float) -> None:
     assert {reason for _, _, reason in paused.gaps} == {"missing_audio"}
 
 
+@pytest.mark.parametrize(("start", "end"), [(0.4, 0.6), (0.5, 0.52), (0.8, 0.9)])
+def test_fragments_that_are_not_read_after_damage_are_marked(start: float, end: float) -> None:
+    raw = encode("fragmented mp4", MediaTrack(tones(SIX)))
+    assert read_media(raw).gaps == []
+    decoded = read_media(overwrite(raw, start, end))
+    assert decoded.gaps[-1][2] == "damaged_audio"
+
+
 # --- MPEG transport streams ---------------------------------------------------------------------------------
 
 TS_PACKET = 188

@@ -12,7 +12,7 @@ from av.stream import Discard
 
 from meeting_assistant.adapters.audio import raw_frames
 from meeting_assistant.adapters.audio.container_clock import TOLERANCE_S, ContainerClock, Placed
-from meeting_assistant.adapters.audio.file_parts import PartFile
+from meeting_assistant.adapters.audio.file_parts import PartFile, is_cut_fragment, last_fragment
 from meeting_assistant.adapters.audio.ogg_pages import with_times_of_pages
 from meeting_assistant.adapters.audio.to_mono import SAMPLE_RATE_HZ, MonoResampler, Pcm
 from meeting_assistant.adapters.audio.transport_stream import PACKET_BYTES, Loss, find_losses
@@ -85,6 +85,8 @@ class AudioTrack:
         self._container = open_container(file)
         self._stream = self._container.streams.audio[index]
         self._stream.thread_type = "NONE"
+        self._container_name: str = self._container.format.name
+        self._track_id: int = self._stream.id
         self._watches_all = index == decodable_tracks(self._container)[0] and self._stream.duration is None
         if not self._watches_all:
             for other in self._container.streams:
@@ -107,6 +109,7 @@ class AudioTrack:
         """When the newest packet began whose place in the file is known."""
         self._lossy_units: list[tuple[float, float]] = []
         """Start and end of those in which packets of a transport stream are missing."""
+        self._newest_position = 0
         self._written = 0
         self._lost_at_end_s = 0.0
         """How long the packets are together that could not be decoded, with no sound after them."""
@@ -119,6 +122,14 @@ class AudioTrack:
     def end_s(self) -> float:
         """How far the file was read, pictures included, in seconds."""
         return max(self._clock.end, self._last_packet_s)
+
+    @property
+    def has_unread_fragments(self) -> bool:
+        """True when fragments of MP4 are damaged, or lie after the last packet: FFmpeg ends there in silence."""
+        if "mp4" not in self._container_name.split(","):
+            return False
+        is_behind = last_fragment(self._file, self._track_id) > self._newest_position
+        return is_behind or is_cut_fragment(self._file)
 
     def sound(self) -> Iterator[Pcm]:
         """Yield the sound from the start of the part on, without a gap: silence where the file has none."""
@@ -233,6 +244,7 @@ class AudioTrack:
                     self._look_for_skipped_bytes(packet)
                     if packet.stream is self._stream:
                         faults = 0
+                        self._newest_position = max(self._newest_position, packet.pos or 0)
                         yield packet
                     if packet.pts is not None:
                         end = float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._origin

@@ -152,6 +152,36 @@ def _box_starts(source: BinaryIO, size: int) -> list[int]:
     return starts
 
 
+def is_cut_fragment(file: PartFile) -> bool:
+    """Return whether a box from the first fragment (`moof`) of a file on is damaged, or longer than the file."""
+    position, is_fragmented = 0, False
+    while position + 8 <= file.size:
+        head = file.peek(position, 16)
+        length = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
+        is_fragmented |= head[4:8] == b"moof"
+        if length < 8 or position + length > file.size:
+            return is_fragmented and length != 0
+        position += length
+    return False
+
+
+def last_fragment(file: PartFile, track_id: int) -> int:
+    """Return where the last fragment (`moof`) of a fragmented file begins that has sound of a track; -1 if none."""
+    end = file.size
+    while end > 0:
+        start = max(0, end - _SCAN_BYTES)
+        block = file.peek(start, end - start + _OVERLAP_BYTES)
+        at = block.rfind(b"moof")
+        while at >= 0:
+            length = int.from_bytes(file.peek(start + at - 4, 4), "big") if start + at >= 4 else 0
+            fragment = file.peek(start + at, length) if 8 < length <= _SCAN_BYTES else b""
+            if any(int.from_bytes(head[4:8], "big") == track_id for head in fragment.split(b"tfhd")[1:]):
+                return start + at - 4
+            at = block.rfind(b"moof", 0, at)
+        end = start
+    return -1
+
+
 def _wave_parts(source: BinaryIO, size: int) -> list[Part]:
     parts: list[Part] = []
     start: int | None = 0

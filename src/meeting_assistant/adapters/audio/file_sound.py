@@ -108,6 +108,8 @@ class FileSound:
             self._faults += sum(track.faults for track in tracks)
             for hole in _common(tracks):
                 self._report(start + hole.start, start + hole.end, DAMAGED if hole.is_damaged else MISSING)
+        if any(track.has_unread_fragments for track in tracks):
+            self._report(self._position, self._position, DAMAGED)
         stated = [track.stated_end for track in tracks if track.stated_end is not None]
         if part is self._parts[-1] and stated:
             end_s = max(max(stated), *(track.end_s for track in tracks))

@@ -35,6 +35,8 @@ FORMATS = {
 }
 """Suffix to muxer and encoder."""
 
+FRAGMENTED = "fragmented mp4"
+
 Sound = NDArray[np.float32]
 """Shape `(channels, n)`, -1 to 1."""
 
@@ -89,10 +91,12 @@ def read_media(raw: bytes, *, max_s: float = 3600.0) -> Decoded:
 
 
 def encode(suffix: str, *tracks: MediaTrack, picture_s: float = 0.0) -> bytes:
-    """Return a file of one of `FORMATS` with these tracks, and a picture that lasts so long."""
-    muxer, codec = FORMATS[suffix]
+    """Return a file of one of `FORMATS`, or `FRAGMENTED`, with these tracks, and a picture that lasts so long."""
+    muxer, codec = FORMATS["mp4" if suffix == FRAGMENTED else suffix]
     target = io.BytesIO()
     options = {"cluster_time_limit": "1000"} if suffix in ("mkv", "webm") else {}
+    if suffix == FRAGMENTED:
+        options = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000"}
     with av.open(target, "w", format=muxer, options=options) as container:
         packets: list[Any] = []
         for track in tracks:
