@@ -272,9 +272,8 @@ def data_dir(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """`meeting-assistant serve` on a free port, with the embedded engines loaded."""
-    with ServerProcess(
-        tmp_path_factory.mktemp("server") / "data", {"MAX_UPLOAD_BYTES": "5000000", "MAX_SESSIONS": "50"}
-    ) as running:
+    env = {"MAX_UPLOAD_BYTES": "5000000", "MAX_SESSIONS": "50", "SHUTDOWN_GRACE_SECONDS": "4"}
+    with ServerProcess(tmp_path_factory.mktemp("server") / "data", env) as running:
         yield running
     assert running.process is not None
     assert running.process.returncode == 0, "SIGTERM must end the server cleanly"
