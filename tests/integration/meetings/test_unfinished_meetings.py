@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from meeting_assistant.domain.errors import ConflictError, EngineError, StorageError
+from meeting_assistant.domain.errors import AudioDecryptionError, EngineError, StorageError
 from meeting_assistant.domain.meeting import MeetingState
 from meeting_assistant.domain.steps import TRANSCRIBE
 from meeting_assistant.services.events.stage_errors import MAX_ATTEMPTS
@@ -343,5 +343,7 @@ async def test_a_retry_with_the_same_error_reports_it_again(tmp_path: Path) -> N
         await harness.meetings.retry(meeting_id)
         failed = await harness.store.get(meeting_id)
         assert (failed.state, [error.code for error in failed.errors]) == (FAILED, ["audio_decryption"])
-        with pytest.raises(ConflictError):
+        with pytest.raises(
+            AudioDecryptionError
+        ):  # which names the key; the client can come back when it is there
             await harness.live.resume_meeting(meeting_id, sample_rate=16_000, channels=1)
