@@ -91,10 +91,7 @@ async def test_a_diarization_interrupted_by_a_restart_is_repeated(
     await later.offline_diarization.resume_incomplete()
     await next_speaker_change(watcher)
     assert [speaker for _, speaker in await later.labels()] == ["S1", "S2", "S2"]
-    async with asyncio.timeout(10):
-        # The step ends after the event has been sent.
-        while await later.store.incomplete_steps("speakers"):  # noqa: ASYNC110 - read from the database
-            await asyncio.sleep(0.01)
+    await later.offline_diarization.wait_idle()  # the step ends after the event has been sent
     again = await later.after_restart(tmp_path, FakeDiarizer())
     assert await again.store.incomplete_steps("speakers") == []
     await again.close()
