@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
@@ -32,14 +32,6 @@ class Relays:
     async def close(self) -> None:
         for link in self._opened:
             await link.close()
-
-
-@pytest.fixture(scope="module")
-def redis_process(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    process = RedisProcess(redis_server, tmp_path_factory.mktemp("relay") / "redis")
-    process.start()
-    yield process
-    process.close()
 
 
 @pytest.fixture(params=["memory", "redis"])

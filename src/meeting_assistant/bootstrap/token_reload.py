@@ -22,6 +22,7 @@ def reload_on_hangup(access: AccessService) -> None:
     A server without tokens has none to read: it ends, as ever, when the terminal is closed in which it was started.
     """
     if hasattr(signal, "SIGHUP") and not access.is_open:
+        # Signals reach only the loop of the main thread; a server that runs in another one is restarted instead.
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, partial(reload_tokens, access))
 
